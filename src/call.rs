@@ -1,0 +1,488 @@
+//! The [`Call`]: one HTTP exchange as the sniffer saw it. It is the seam of apitap: everything before it knows packets
+//! and no policy, everything after it is statistics and knows no packets.
+//!
+//! Its JSON form (one object a line, `apitap calls`) is stable: fields are added, never renamed or given another
+//! meaning without a new [`SCHEMA`]. Absent optional fields mean "not seen" or "none". No credential and no sensitive
+//! value is in it in clear: those are masked in targets and otherwise replaced by keyed fingerprints.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::packet::Layer;
+use crate::time::Timestamp;
+
+/// The version of the JSON form.
+pub const SCHEMA: &str = "apitap.call.v1";
+
+/// Names a flow: derived from its addresses, ports, layers and first packet, so that runs agree.
+/// 16 hexadecimal digits in JSON.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FlowId(pub u64);
+
+/// A keyed fingerprint of a value that is never printed: 16 hexadecimal digits in JSON.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Fingerprint(pub u64);
+
+macro_rules! hexadecimal {
+    ($name:ident) => {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "{:016x}", self.0)
+            }
+        }
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+                u64::from_str_radix(&text, 16).map($name).map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+hexadecimal!(FlowId);
+hexadecimal!(Fingerprint);
+
+/// An address and a port of one end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Peer {
+    /// Address by the innermost IP header.
+    pub ip: IpAddr,
+    /// TCP port.
+    pub port: u16,
+}
+
+impl From<SocketAddr> for Peer {
+    fn from(address: SocketAddr) -> Self {
+        Peer { ip: address.ip(), port: address.port() }
+    }
+}
+
+/// The HTTP version on the wire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Version {
+    /// A bare `GET target` without a version.
+    #[serde(rename = "0.9")]
+    Http09,
+    /// HTTP/1.0.
+    #[serde(rename = "1.0")]
+    Http10,
+    /// HTTP/1.1, and any other 1.x.
+    #[default]
+    #[serde(rename = "1.1")]
+    Http11,
+    /// HTTP/2.
+    #[serde(rename = "2")]
+    Http2,
+}
+
+/// How a request says who is calling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CredentialKind {
+    /// `Authorization: Basic` (RFC 7617).
+    Basic,
+    /// `Authorization: Bearer` (RFC 6750).
+    Bearer,
+    /// `Authorization` with another scheme.
+    Other,
+    /// A key in a header such as `X-API-Key`, or in a query parameter.
+    ApiKey,
+    /// A session cookie.
+    Cookie,
+}
+
+/// Who is calling, as a keyed fingerprint of the credential; the credential itself is never kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Credential {
+    /// Where it was found.
+    pub kind: CredentialKind,
+    /// Keyed hash of its value.
+    pub fingerprint: Fingerprint,
+}
+
+/// What proxies say of the client before them, as received and not yet trusted. Oldest hop first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Forwarding {
+    /// Elements of `X-Forwarded-For`, at most 16, the last ones.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub x_forwarded_for: Vec<String>,
+    /// `for=` values of `Forwarded` (RFC 7239), at most 16, the last ones.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub forwarded: Vec<String>,
+    /// `X-Real-IP`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub x_real_ip: Option<String>,
+}
+
+impl Forwarding {
+    /// True when no proxy said anything.
+    pub fn is_empty(&self) -> bool {
+        self.x_forwarded_for.is_empty() && self.forwarded.is_empty() && self.x_real_ip.is_none()
+    }
+}
+
+/// Request or response: what it weighed and said of its content.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Message {
+    /// Bytes of start line and headers as seen.
+    pub head_bytes: u64,
+    /// Bytes of the body on the wire after the head, chunk framing and trailers included, holes included.
+    pub wire_bytes: u64,
+    /// Bytes of the body after chunking and content encodings are undone, as far as it was decoded.
+    pub body_bytes: u64,
+    /// Media type without parameters, lower case.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<Arc<str>>,
+    /// Content encodings as sent, lower case.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_encoding: Option<Arc<str>>,
+    /// Bytes of it that were lost in gaps.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub gap_bytes: u64,
+    /// The message ended before its framing said so (close, reset, time-out, end of capture).
+    #[serde(skip_serializing_if = "is_false")]
+    pub truncated: bool,
+    /// Decoding or inspection of the body stopped at a configured limit.
+    #[serde(skip_serializing_if = "is_false")]
+    pub capped: bool,
+}
+
+fn is_zero(value: &u64) -> bool {
+    *value == 0
+}
+
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+macro_rules! anomalies {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal,)+) => {
+        /// An oddity in syntax or framing: parsed as the common servers would, and a finding.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Anomaly { $($(#[doc = $doc])+ $variant,)+ }
+
+        impl Anomaly {
+            /// Every anomaly.
+            pub const ALL: &'static [Anomaly] = &[$(Anomaly::$variant),+];
+
+            /// Its name in JSON.
+            pub const fn name(self) -> &'static str {
+                match self { $(Anomaly::$variant => $name),+ }
+            }
+        }
+    };
+}
+
+anomalies! {
+    /// Several Content-Length headers with different values; the first counts.
+    ConflictingContentLength = "conflicting_content_length",
+    /// Several Content-Length headers with the same value.
+    RepeatedContentLength = "repeated_content_length",
+    /// A Content-Length that is not a plain decimal number.
+    InvalidContentLength = "invalid_content_length",
+    /// Transfer-Encoding beside Content-Length; chunked counts.
+    LengthAndTransferEncoding = "length_and_transfer_encoding",
+    /// A Transfer-Encoding in HTTP/1.0, or one that does not end in chunked, or an unusual spelling of it.
+    OddTransferEncoding = "odd_transfer_encoding",
+    /// A header that goes on in the next line.
+    ObsoleteFolding = "obsolete_folding",
+    /// A line that ends in a bare LF.
+    BareLineFeed = "bare_line_feed",
+    /// A carriage return that no LF follows.
+    BareCarriageReturn = "bare_carriage_return",
+    /// White space before the colon of a header, or a header line without a colon.
+    MalformedHeader = "malformed_header",
+    /// A NUL or another control byte in the head.
+    ControlByte = "control_byte",
+    /// A raw space or another byte in the target that should be percent-encoded.
+    UnencodedTarget = "unencoded_target",
+    /// A request line without a version behind other requests, or with an unusual one.
+    OddVersion = "odd_version",
+    /// White space other than single spaces in the start line.
+    OddStartLine = "odd_start_line",
+    /// Several Host headers, or none in HTTP/1.1.
+    OddHost = "odd_host",
+    /// A malformed chunk size or chunk end.
+    MalformedChunk = "malformed_chunk",
+    /// A status line without a number of three digits.
+    MalformedStatus = "malformed_status",
+    /// A body that its content encoding does not fit.
+    MalformedEncoding = "malformed_encoding",
+    /// A body that unpacks to more than the configured ratio.
+    ExpansionRatio = "expansion_ratio",
+    /// A head larger than configured; what lies behind the limit was not read.
+    HeadTooLarge = "head_too_large",
+    /// More headers than configured.
+    TooManyHeaders = "too_many_headers",
+    /// A response that came before its request was complete.
+    EarlyResponse = "early_response",
+    /// A response whose request is not certain, because something was lost between pipelined calls.
+    UncertainPairing = "uncertain_pairing",
+    /// A retransmission carried other content than the first copy.
+    ConflictingRetransmission = "conflicting_retransmission",
+    /// Bytes behind a complete message that are no HTTP.
+    TrailingData = "trailing_data",
+    /// The request went on as HTTP though an Upgrade or CONNECT had been accepted.
+    HttpAfterUpgrade = "http_after_upgrade",
+    /// Urgent data in the stream.
+    UrgentData = "urgent_data",
+}
+
+/// A set of [`Anomaly`]; a list of names in JSON.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Anomalies(u64);
+
+impl Anomalies {
+    /// Adds one.
+    pub fn insert(&mut self, anomaly: Anomaly) {
+        self.0 |= 1 << anomaly as u64;
+    }
+
+    /// Adds all of `other`.
+    pub fn extend(&mut self, other: Anomalies) {
+        self.0 |= other.0;
+    }
+
+    /// True when it is in the set.
+    pub fn contains(self, anomaly: Anomaly) -> bool {
+        self.0 & (1 << anomaly as u64) != 0
+    }
+
+    /// True when there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0 == 0
+    }
+
+    /// Those in the set, in the order of [`Anomaly::ALL`].
+    pub fn iter(self) -> impl Iterator<Item = Anomaly> {
+        Anomaly::ALL.iter().copied().filter(move |&anomaly| self.contains(anomaly))
+    }
+}
+
+impl Serialize for Anomalies {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter().map(Anomaly::name))
+    }
+}
+
+impl<'de> Deserialize<'de> for Anomalies {
+    /// Names that this version does not know are passed over.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let names = Vec::<String>::deserialize(deserializer)?;
+        let mut set = Anomalies::default();
+        for name in names {
+            if let Some(&anomaly) = Anomaly::ALL.iter().find(|anomaly| anomaly.name() == name) {
+                set.insert(anomaly);
+            }
+        }
+        Ok(set)
+    }
+}
+
+/// One class of sensitive values found in a message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sensitive {
+    /// The class, by its name in `rules/` (`email`, `payment_card`, …).
+    pub class: Arc<str>,
+    /// How many values matched, repeats included.
+    pub count: u32,
+    /// Keyed fingerprints of distinct values, ascending, at most as many as configured (the smallest ones, so that
+    /// they are a fair sample); `count` goes on beyond.
+    pub values: Vec<Fingerprint>,
+}
+
+/// What inspection found in the messages of a call.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Digest {
+    /// In the request: target, headers and body.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub request: Vec<Sensitive>,
+    /// In the response: headers and body.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub response: Vec<Sensitive>,
+}
+
+impl Digest {
+    /// True when nothing was found.
+    pub fn is_empty(&self) -> bool {
+        self.request.is_empty() && self.response.is_empty()
+    }
+}
+
+/// How much of the call the sensor saw.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Completeness {
+    /// The request (its start line) was seen.
+    pub request: bool,
+    /// The response (its status line) was seen. A missing response is never a failure of the client.
+    pub response: bool,
+    /// Only one direction of the flow was captured up to this call.
+    #[serde(skip_serializing_if = "is_false")]
+    pub one_sided: bool,
+    /// The flow was taken up without its handshake.
+    #[serde(skip_serializing_if = "is_false")]
+    pub midstream: bool,
+}
+
+/// One HTTP exchange.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Call {
+    /// [`SCHEMA`].
+    pub schema: Schema,
+    /// The flow that carried it.
+    pub flow: FlowId,
+    /// Its place among the calls of the flow, from 0.
+    pub position: u32,
+    /// Community ID of the flow, version 1: finds it in Zeek and Suricata.
+    pub community_id: Arc<str>,
+    /// When the first byte of the request was captured.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub request_time: Option<Timestamp>,
+    /// When the first byte of the response was captured.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub response_time: Option<Timestamp>,
+    /// When the call was known to be over; calls are ordered by it, then by flow, then by position.
+    pub end_time: Timestamp,
+    /// From the first byte of the request to the first of the response, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub latency: Option<f64>,
+    /// Who called, by the address on the wire.
+    pub client: Peer,
+    /// Who was called.
+    pub server: Peer,
+    /// Tags and tunnels around the flow, outermost first.
+    #[serde(skip_serializing_if = "is_empty_layers", default)]
+    pub encapsulation: Arc<[Layer]>,
+    /// Version of the request, or of the response where no request was seen.
+    pub version: Version,
+    /// Request method; empty where no request was seen.
+    #[serde(skip_serializing_if = "str::is_empty", default)]
+    pub method: String,
+    /// `Host`, or the authority of an absolute target, as sent.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub host: Option<Arc<str>>,
+    /// The request target as sent, recognised secrets masked; bytes that are not UTF-8 as `\xNN`.
+    #[serde(skip_serializing_if = "str::is_empty", default)]
+    pub target: String,
+    /// The target's path: without scheme, authority and query, not decoded.
+    #[serde(skip_serializing_if = "str::is_empty", default)]
+    pub path: String,
+    /// Names of the query's parameters in order, percent-decoded, at most 64.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub query_names: Vec<String>,
+    /// Status of the final response.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub status: Option<u16>,
+    /// What was sent.
+    pub request: Message,
+    /// What came back.
+    pub response: Message,
+    /// `User-Agent`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub user_agent: Option<Arc<str>>,
+    /// Who is calling, when the request says so.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub credential: Option<Credential>,
+    /// What proxies say of the client.
+    #[serde(skip_serializing_if = "Forwarding::is_empty", default)]
+    pub forwarding: Forwarding,
+    /// Sensitive values found.
+    #[serde(skip_serializing_if = "Digest::is_empty", default)]
+    pub sensitive: Digest,
+    /// Oddities found.
+    #[serde(skip_serializing_if = "Anomalies::is_empty", default)]
+    pub anomalies: Anomalies,
+    /// How much of it was seen.
+    pub completeness: Completeness,
+}
+
+fn is_empty_layers(layers: &Arc<[Layer]>) -> bool {
+    layers.is_empty()
+}
+
+impl Default for Peer {
+    fn default() -> Self {
+        Peer { ip: IpAddr::from([0, 0, 0, 0]), port: 0 }
+    }
+}
+
+impl Call {
+    /// When it began: at the request, else at the response, else at its end.
+    pub fn start_time(&self) -> Timestamp {
+        self.request_time.or(self.response_time).unwrap_or(self.end_time)
+    }
+
+    /// Its place in the total order in which calls reach the detector.
+    pub fn order(&self) -> (Timestamp, FlowId, u32) {
+        (self.end_time, self.flow, self.position)
+    }
+
+    /// From request to response, when both were seen.
+    pub fn latency(&self) -> Option<Duration> {
+        Some(self.response_time?.since(self.request_time?))
+    }
+}
+
+/// The constant [`SCHEMA`], checked when read back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Schema;
+
+impl Serialize for Schema {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(SCHEMA)
+    }
+}
+
+impl<'de> Deserialize<'de> for Schema {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        if text == SCHEMA {
+            Ok(Schema)
+        } else {
+            Err(serde::de::Error::custom(format_args!("schema is {text:?}, this version reads {SCHEMA:?}")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_round_trip() {
+        let mut call = Call {
+            flow: FlowId(0x1f),
+            method: "GET".into(),
+            target: "/v1/orders?page=2".into(),
+            path: "/v1/orders".into(),
+            query_names: vec!["page".into()],
+            status: Some(200),
+            credential: Some(Credential { kind: CredentialKind::Bearer, fingerprint: Fingerprint(7) }),
+            request_time: Some(Timestamp::from_parts(1_772_460_000, 5)),
+            ..Call::default()
+        };
+        call.anomalies.insert(Anomaly::BareLineFeed);
+        let text = serde_json::to_string(&call).expect("plain data");
+        assert!(text.contains(r#""flow":"000000000000001f""#), "{text}");
+        let back: Call = serde_json::from_str(&text).expect("what was written reads back");
+        assert_eq!(back, call);
+    }
+
+    #[test]
+    fn another_schema_is_refused() {
+        let text = serde_json::to_string(&Call::default()).expect("plain data").replace("call.v1", "call.v9");
+        let error = serde_json::from_str::<Call>(&text).expect_err("a schema of the future");
+        assert!(error.to_string().contains("apitap.call.v9"));
+    }
+}

@@ -1,0 +1,1 @@
+//! Who really calls: the address on the wire, or the hop that trusted proxies vouch for.

@@ -1,0 +1,1 @@
+//! From calls to evidence: one file a detector.

@@ -1,0 +1,1 @@
+//! What is called: the endpoint of a call.

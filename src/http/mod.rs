@@ -1,0 +1,1 @@
+//! From byte runs to calls.

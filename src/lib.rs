@@ -1,0 +1,38 @@
+//! apitap listens to a copy of API traffic and says, in JSON, which client is mapping the APIs, draining data out of
+//! them, or flooding them. It never sends a packet.
+//!
+//! The modules are the stages of one pipeline. Each hands the next exactly one type:
+//!
+//! | stage | takes → gives |
+//! | --- | --- |
+//! | [`source`] | file, standard input, interface → [`source::Frame`] |
+//! | [`packet`] | frame → [`packet::Segment`]: links, tags, tunnels, fragments undone |
+//! | [`stream`] | segment → byte runs in order, and explicit gaps, per direction |
+//! | [`http`] | byte runs → [`call::Call`] |
+//! | [`inspect`] | body, header and target bytes → a small digest on the call |
+//! | [`client`], [`endpoint`] | call → who called what |
+//! | [`model`] | observations → expected against observed |
+//! | [`detect`] | calls → evidence |
+//! | [`alert`] | evidence → alert |
+//! | [`sink`] | alert → whoever reads them |
+//!
+//! [`call::Call`] is the seam: before it nothing knows policy, behind it nothing knows packets. `pipeline` wires
+//! the stages to threads and is the only place that knows how many there are. Time is always the traffic's
+//! ([`time`]), and whatever is lost is counted by name ([`stats`]).
+
+pub mod alert;
+pub mod call;
+pub mod client;
+pub mod detect;
+pub mod endpoint;
+pub mod http;
+pub mod inspect;
+pub mod key;
+pub mod model;
+pub mod packet;
+pub mod rules;
+pub mod sink;
+pub mod source;
+pub mod stats;
+pub mod stream;
+pub mod time;

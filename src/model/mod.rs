@@ -1,0 +1,1 @@
+//! Features over sliding windows: what is expected and what was observed.

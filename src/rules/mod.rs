@@ -1,0 +1,102 @@
+//! The patterns and priors in `rules/` (TOML): compiled into the program, replaced file by file from a folder.
+//!
+//! Each stage that is driven by rules states the shape of its file as a type; this module finds the text, parses it
+//! and says which file, line and reason is wrong.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+
+/// What is wrong with a rule file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleError {
+    /// The file, or its name in `rules/` for one that is compiled in.
+    pub file: PathBuf,
+    /// Line from 1, when one is to blame.
+    pub line: Option<usize>,
+    /// What is wrong and what would be right.
+    pub reason: String,
+}
+
+impl fmt::Display for RuleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "{}:{line}: {}", self.file.display(), self.reason),
+            None => write!(f, "{}: {}", self.file.display(), self.reason),
+        }
+    }
+}
+
+impl std::error::Error for RuleError {}
+
+/// The text of a rule file and where it came from.
+#[derive(Clone, Debug)]
+pub struct RuleFile {
+    /// Where errors point to.
+    pub path: PathBuf,
+    /// TOML.
+    pub text: String,
+}
+
+impl RuleFile {
+    /// `name` from `folder` when it is given and has that file, else the text that is compiled in.
+    ///
+    /// # Errors
+    ///
+    /// A file that is there and cannot be read.
+    pub fn find(folder: Option<&Path>, name: &str, compiled_in: &str) -> Result<RuleFile, RuleError> {
+        if let Some(folder) = folder {
+            let path = folder.join(name);
+            match std::fs::read_to_string(&path) {
+                Ok(text) => return Ok(RuleFile { path, text }),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(RuleError { file: path, line: None, reason: error.to_string() }),
+            }
+        }
+        Ok(RuleFile { path: Path::new("rules").join(name), text: compiled_in.to_owned() })
+    }
+
+    /// The file as a `T`.
+    ///
+    /// # Errors
+    ///
+    /// What is no TOML or does not fit `T`, with the line.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, RuleError> {
+        toml::from_str(&self.text).map_err(|error| RuleError {
+            file: self.path.clone(),
+            line: error.span().map(|span| self.line_of(span.start)),
+            reason: error.message().to_owned(),
+        })
+    }
+
+    /// The line, from 1, of a byte offset in the text.
+    pub fn line_of(&self, offset: usize) -> usize {
+        1 + self.text.bytes().take(offset).filter(|&byte| byte == b'\n').count()
+    }
+
+    /// An error at a byte offset of the text.
+    pub fn error_at(&self, offset: usize, reason: impl Into<String>) -> RuleError {
+        RuleError { file: self.path.clone(), line: Some(self.line_of(offset)), reason: reason.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_names_file_line_and_reason() {
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Shape {
+            #[allow(dead_code, reason = "only its presence in the file matters here")]
+            known: u32,
+        }
+        let file = RuleFile { path: "some.toml".into(), text: "known = 1\n\nunknwon = 2\n".into() };
+        let error = file.parse::<Shape>().expect_err("an unknown key");
+        assert_eq!(error.line, Some(3));
+        assert!(error.to_string().starts_with("some.toml:3: "), "{error}");
+        assert!(error.reason.contains("unknwon"), "{error}");
+    }
+}

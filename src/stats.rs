@@ -1,0 +1,239 @@
+//! What was seen, and everything that was dropped, evicted, truncated or not understood, by name.
+//!
+//! A loss that nobody can see is the worst bug here, so each stage counts into one [`Counters`] table, which the
+//! summary and the `stats` records print whole. A counter is one line in the table below.
+
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal,)+) => {
+        /// One named count.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Counter { $($(#[doc = $doc])+ $variant,)+ }
+
+        impl Counter {
+            /// Every counter, in the order in which they are printed.
+            pub const ALL: &'static [Counter] = &[$(Counter::$variant),+];
+
+            /// Its name in the summary, in JSON and in metrics.
+            pub const fn name(self) -> &'static str {
+                match self { $(Counter::$variant => $name),+ }
+            }
+
+            /// What it counts, as one sentence for the operator.
+            pub const fn help(self) -> &'static str {
+                match self { $(Counter::$variant => concat!($($doc),+)),+ }
+            }
+        }
+    };
+}
+
+counters! {
+    // source
+    /// Frames read from files or interfaces.
+    Frames = "frames",
+    /// Captured bytes of these frames.
+    FrameBytes = "frame_bytes",
+    /// Frames cut off by the capture's snap length.
+    FramesSnapped = "frames_snapped",
+    /// Frames whose time lies before that of an earlier frame.
+    FramesOutOfOrder = "frames_out_of_order",
+    /// Blocks of a pcapng file that were skipped, being of no known kind.
+    BlocksSkipped = "blocks_skipped",
+    /// Packets that the kernel dropped because the buffer was full.
+    KernelDrops = "kernel_drops",
+    /// Packets that the interface or its driver dropped.
+    InterfaceDrops = "interface_drops",
+
+    // packet
+    /// TCP segments handed to reassembly.
+    Segments = "segments",
+    /// Packets that were seen before and not parsed again.
+    DuplicatePackets = "duplicate_packets",
+    /// Frames of a link type that is not understood.
+    UnknownLinkType = "unknown_link_type",
+    /// Frames whose network protocol is neither IP nor a known tunnel (ARP and the like).
+    NotIp = "not_ip",
+    /// IP packets that carry no TCP.
+    NotTcp = "not_tcp",
+    /// Packets whose headers end before they should or contradict themselves.
+    MalformedPackets = "malformed_packets",
+    /// Packets nested in more tunnels than configured.
+    TunnelTooDeep = "tunnel_too_deep",
+    /// Segments with a wrong checksum, dropped because verification was asked for.
+    BadChecksum = "bad_checksum",
+    /// IP fragments received.
+    Fragments = "fragments",
+    /// IP packets put together from fragments.
+    FragmentsReassembled = "fragments_reassembled",
+    /// Fragments dropped: budget reached, contradictory, or too many holes.
+    FragmentsDropped = "fragments_dropped",
+    /// Unfinished IP packets given up after the time-out.
+    FragmentsTimedOut = "fragments_timed_out",
+    /// Fragments that overlap others with other content.
+    FragmentsOverlapping = "fragments_overlapping",
+
+    // stream
+    /// TCP flows begun.
+    Flows = "flows",
+    /// Flows taken up in the middle, without a handshake.
+    FlowsMidstream = "flows_midstream",
+    /// Flows of which only one direction was seen.
+    FlowsOneSided = "flows_one_sided",
+    /// Flows that never came past the handshake.
+    FlowsHalfOpen = "flows_half_open",
+    /// Flows evicted because the table was full.
+    FlowsEvicted = "flows_evicted",
+    /// Half-open flows evicted because their share of the table was full.
+    HalfOpenEvicted = "half_open_evicted",
+    /// Segments that came before an earlier one and were held back.
+    SegmentsReordered = "segments_reordered",
+    /// Segments that repeat data already seen.
+    SegmentsRetransmitted = "segments_retransmitted",
+    /// Segments that overlap held data with other content; the first copy is kept.
+    SegmentsConflicting = "segments_conflicting",
+    /// Segments far outside the window, ignored.
+    SegmentsOutOfWindow = "segments_out_of_window",
+    /// Holes in the data of a flow that were given up.
+    Gaps = "gaps",
+    /// Bytes missing in these holes.
+    GapBytes = "gap_bytes",
+    /// Holes given up because the reassembly budget was reached.
+    GapsByBudget = "gaps_by_budget",
+    /// Flows whose addresses and ports were taken by a new connection.
+    FlowsReused = "flows_reused",
+    /// Resets that the other end ignored.
+    ResetsIgnored = "resets_ignored",
+
+    // http
+    /// Calls completed.
+    Calls = "calls",
+    /// Calls whose response was not seen.
+    CallsWithoutResponse = "calls_without_response",
+    /// Calls whose request was not seen.
+    CallsWithoutRequest = "calls_without_request",
+    /// Calls with an anomaly in their framing or syntax.
+    CallsAnomalous = "calls_anomalous",
+    /// Calls of which a part was lost in a gap.
+    CallsWithGaps = "calls_with_gaps",
+    /// Flows that carry no HTTP.
+    FlowsNotHttp = "flows_not_http",
+    /// Flows that went on as another protocol after CONNECT or Upgrade.
+    FlowsUpgraded = "flows_upgraded",
+    /// Heads dropped for being larger than configured.
+    HeadsTooLarge = "heads_too_large",
+    /// Bytes skipped while looking for the next head after a loss or a syntax error.
+    BytesSkipped = "bytes_skipped",
+    /// Requests given up because too many were waiting for a response in one connection.
+    PendingRequestsDropped = "pending_requests_dropped",
+    /// Bodies whose decoding stopped at the configured output or ratio.
+    BodiesTruncated = "bodies_truncated",
+    /// Bodies whose content encoding was damaged or unknown.
+    BodiesUndecodable = "bodies_undecodable",
+
+    // inspect
+    /// Bodies inspected only up to the configured length.
+    InspectionTruncated = "inspection_truncated",
+
+    // detect
+    /// Calls that the detector took.
+    CallsDetected = "calls_detected",
+    /// Calls that could not be read.
+    CallsUnreadable = "calls_unreadable",
+    /// Clients forgotten because the table was full.
+    ClientsEvicted = "clients_evicted",
+    /// Endpoints forgotten because the table was full.
+    EndpointsEvicted = "endpoints_evicted",
+    /// Alerts printed.
+    Alerts = "alerts",
+    /// Alerts held back by the limit per client and hour.
+    AlertsSuppressed = "alerts_suppressed",
+}
+
+const COUNT: usize = Counter::ALL.len();
+
+/// The value of each [`Counter`]; a fixed-size table that costs an addition to write.
+#[derive(Clone, Debug)]
+pub struct Counters {
+    values: [u64; COUNT],
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Counters { values: [0; COUNT] }
+    }
+}
+
+impl Counters {
+    /// All zero.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// One more.
+    #[inline]
+    pub fn count(&mut self, counter: Counter) {
+        self.add(counter, 1);
+    }
+
+    /// `amount` more.
+    #[inline]
+    pub fn add(&mut self, counter: Counter, amount: u64) {
+        let value = &mut self.values[counter as usize];
+        *value = value.saturating_add(amount);
+    }
+
+    /// Replaces the value, for counts that another party keeps (the kernel's drops).
+    pub fn set(&mut self, counter: Counter, value: u64) {
+        self.values[counter as usize] = value;
+    }
+
+    /// The value so far.
+    pub fn value(&self, counter: Counter) -> u64 {
+        self.values[counter as usize]
+    }
+
+    /// Adds what another thread counted.
+    pub fn merge(&mut self, other: &Counters) {
+        for (mine, theirs) in self.values.iter_mut().zip(other.values) {
+            *mine = mine.saturating_add(theirs);
+        }
+    }
+
+    /// The counters that are not zero, in the order of [`Counter::ALL`].
+    pub fn nonzero(&self) -> impl Iterator<Item = (Counter, u64)> + '_ {
+        Counter::ALL.iter().map(|&counter| (counter, self.value(counter))).filter(|&(_, value)| value > 0)
+    }
+}
+
+/// As an object of all counters that are not zero.
+impl Serialize for Counters {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (counter, value) in self.nonzero() {
+            map.serialize_entry(counter.name(), &value)?;
+        }
+        map.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_merging_adds() {
+        let mut names: Vec<_> = Counter::ALL.iter().map(|counter| counter.name()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Counter::ALL.len());
+
+        let (mut one, mut two) = (Counters::new(), Counters::new());
+        one.count(Counter::Frames);
+        two.add(Counter::Frames, 4);
+        one.merge(&two);
+        assert_eq!(one.value(Counter::Frames), 5);
+        assert_eq!(one.nonzero().count(), 1);
+        assert_eq!(serde_json::to_string(&one).expect("a map of numbers"), r#"{"frames":5}"#);
+    }
+}

@@ -1,0 +1,1 @@
+//! From segments to byte runs in order and explicit gaps, per direction.
