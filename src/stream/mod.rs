@@ -1,1 +1,254 @@
 //! From segments to byte runs in order and explicit gaps, per direction.
+//!
+//! [`Tracker`] keeps one [`Flow`](flow::Flow) a connection and hands what it puts in order to a [`Handler`]. What it
+//! holds to, and why:
+//!
+//! * **In-order data is lent, never copied.** Only data behind a hole is held, in a bounded store.
+//! * **The first copy wins**, both against data already handed on (which cannot be taken back) and among held data:
+//!   that is what a receiver does with data that it has acknowledged. A later copy with other content is counted and
+//!   marked where both copies are at hand.
+//! * **A hole becomes a gap** when the receiver has acknowledged it, the sender has sent beyond it, and a short grace
+//!   for reordering in the capture is over; or after a time-out (one-sided captures have no acknowledgments); or when
+//!   a budget is reached; or when the flow ends. An acknowledgment alone proves nothing: a client could blind the
+//!   sensor by acknowledging what was never sent.
+//! * **A reset is a claim.** The flow lingers, and data that the other end sends all the same is read.
+//! * **A handshake is a claim too.** A SYN into a live flow begins a new one only when the other end answers it or
+//!   data follows it.
+//! * **Encapsulation is part of the key**, but the two directions of a connection may arrive in different layers
+//!   (asymmetric VLANs, a mirror before and behind a router): a segment in other layers joins a flow of the same
+//!   addresses and ports when its numbers fit.
+//! * **Time is packet time**, and time-outs fall on whole ticks of it, so that they do not depend on what else is
+//!   captured.
+
+mod flow;
+mod hold;
+mod table;
+#[cfg(test)]
+mod tests;
+mod tracker;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::call::FlowId;
+use crate::packet::Layer;
+use crate::stats::Counters;
+use crate::time::Timestamp;
+
+pub use tracker::Tracker;
+
+/// Time-outs fire at whole multiples of this.
+pub const TICK: Duration = Duration::from_secs(1);
+
+/// Longest time-out that can be configured: the number of ticks on the timer wheel.
+pub const MAX_TIMEOUT: Duration = Duration::from_secs(4095);
+
+/// One of the two directions of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// As the first segment seen.
+    Forward,
+    /// Against it.
+    Backward,
+}
+
+impl Direction {
+    /// The other one.
+    pub const fn opposite(self) -> Direction {
+        match self {
+            Direction::Forward => Direction::Backward,
+            Direction::Backward => Direction::Forward,
+        }
+    }
+
+    /// 0 or 1, to index pairs.
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// What is known of a flow.
+#[derive(Clone, Debug)]
+pub struct FlowInfo {
+    /// Its name.
+    pub id: FlowId,
+    /// Sender of the first segment seen.
+    pub source: SocketAddr,
+    /// Receiver of the first segment seen.
+    pub destination: SocketAddr,
+    /// Layers around its first segment.
+    pub encapsulation: Arc<[Layer]>,
+    /// When its first segment was captured.
+    pub start: Timestamp,
+    /// The direction of the SYN, when a part of the handshake was seen.
+    pub opened_by: Option<Direction>,
+    /// Whether data of each direction was seen.
+    pub seen: [bool; 2],
+}
+
+impl FlowInfo {
+    /// True when the flow was taken up without its handshake.
+    pub fn midstream(&self) -> bool {
+        self.opened_by.is_none()
+    }
+
+    /// Sender and receiver of a direction.
+    pub fn ends(&self, direction: Direction) -> (SocketAddr, SocketAddr) {
+        match direction {
+            Direction::Forward => (self.source, self.destination),
+            Direction::Backward => (self.destination, self.source),
+        }
+    }
+}
+
+/// Bytes in order. A run never spans two segments, so its beginning is where the sender began to write.
+#[derive(Clone, Copy, Debug)]
+pub struct Run<'a> {
+    /// Which way.
+    pub direction: Direction,
+    /// Position of the first byte in this direction's stream, from 0 at its known beginning; gaps are counted in.
+    pub offset: u64,
+    /// How much of the other direction's stream its sender had received by then, as an offset there.
+    pub acknowledged: Option<u64>,
+    /// When the segment was captured.
+    pub time: Timestamp,
+    /// The traffic's time now; later than `time` when the run was held behind a hole.
+    pub now: Timestamp,
+    /// At least one byte.
+    pub bytes: &'a [u8],
+    /// A retransmission of a part of it had other content.
+    pub conflicting: bool,
+    /// The segment carried urgent data.
+    pub urgent: bool,
+}
+
+/// Bytes that will not come.
+#[derive(Clone, Copy, Debug)]
+pub struct Gap {
+    /// Which way.
+    pub direction: Direction,
+    /// Position of the first missing byte.
+    pub offset: u64,
+    /// How many are missing, at least one.
+    pub length: u64,
+    /// The traffic's time.
+    pub now: Timestamp,
+}
+
+/// How a direction ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Close {
+    /// All its data was seen or given up, and then its FIN.
+    Finished,
+    /// A reset; the flow may go on if the other end ignores it.
+    Reset,
+}
+
+/// Why a flow is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Both directions closed, or a reset that nobody contradicted.
+    Closed,
+    /// Nothing came for the configured time.
+    TimedOut,
+    /// A new connection took its addresses and ports.
+    Reused,
+    /// The table was full.
+    Evicted,
+    /// The capture ended.
+    CaptureEnded,
+}
+
+/// Whether the rest of a flow is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interest {
+    /// Go on.
+    Wanted,
+    /// Nothing in this flow will be of interest: it is tracked, but not reassembled any more.
+    Unwanted,
+}
+
+/// Takes what [`Tracker`] puts in order. `State` is what it keeps for a flow, made when it needs it.
+pub trait Handler {
+    /// Kept for each flow that has some, boxed.
+    type State;
+
+    /// Bytes in order.
+    fn data(
+        &mut self,
+        flow: &FlowInfo,
+        state: &mut Option<Box<Self::State>>,
+        run: Run<'_>,
+        counters: &mut Counters,
+    ) -> Interest;
+
+    /// Bytes that will not come.
+    fn gap(&mut self, flow: &FlowInfo, state: &mut Option<Box<Self::State>>, gap: Gap, counters: &mut Counters);
+
+    /// A direction ended.
+    fn close(
+        &mut self,
+        flow: &FlowInfo,
+        state: &mut Option<Box<Self::State>>,
+        direction: Direction,
+        how: Close,
+        now: Timestamp,
+        counters: &mut Counters,
+    );
+
+    /// The flow is over; nothing more will come of it.
+    fn end(
+        &mut self,
+        flow: &FlowInfo,
+        state: Option<Box<Self::State>>,
+        end: End,
+        now: Timestamp,
+        counters: &mut Counters,
+    );
+}
+
+/// Limits of reassembly. Worst-case memory: `max_flows` × about 450 bytes (and what the handler keeps), plus
+/// `held_total`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Flows kept at a time, about 450 bytes each: 450 MiB at the default. Beyond, the one nearest to its time-out
+    /// among a few is evicted and counted.
+    pub max_flows: u32,
+    /// Flows kept that have not come past the handshake: 29 MiB at the default. Beyond, the oldest is evicted.
+    pub max_half_open: u32,
+    /// Bytes held behind holes in one direction of one flow, with 64 bytes of bookkeeping a segment. Beyond, the hole
+    /// is given up.
+    pub held_per_direction: usize,
+    /// Bytes held behind holes in all flows. Beyond, the oldest hole is given up.
+    pub held_total: usize,
+    /// Seconds without a segment after which a flow is over.
+    pub idle_timeout: u32,
+    /// Seconds after which a flow that has not come past the handshake is forgotten.
+    pub half_open_timeout: u32,
+    /// Seconds that a closed or reset flow lingers, so that late segments still find it.
+    pub close_timeout: u32,
+    /// Milliseconds that a hole may stand though acknowledged, for segments that the capture reordered.
+    pub reorder_grace: u32,
+    /// Seconds after which a hole with data behind it is given up in any case.
+    pub hole_timeout: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            max_flows: 1_048_576,
+            max_half_open: 65_536,
+            held_per_direction: 1 << 20,
+            held_total: 64 << 20,
+            idle_timeout: 300,
+            half_open_timeout: 30,
+            close_timeout: 5,
+            reorder_grace: 20,
+            hole_timeout: 5,
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Reassembly under a seeded bad network.
