@@ -135,6 +135,9 @@ counters! {
     /// Bodies inspected only up to the configured length.
     InspectionTruncated = "inspection_truncated",
 
+    /// Calls dropped live because the detector was behind.
+    CallsDropped = "calls_dropped",
+
     // detect
     /// Calls that the detector took.
     CallsDetected = "calls_detected",

@@ -1,0 +1,222 @@
+//! What can be given on the command line. Help texts here are the manual's first edition.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use ipnet::IpNet;
+
+/// Passive API-traffic anomaly detector.
+///
+/// Listens to a copy of API traffic, or reads it from capture files, and says in JSON which client is mapping the
+/// APIs, draining data out of them, or flooding them. It never sends a packet.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
+#[command(after_help = "Exit codes: 0 well, 1 failed or a part of the input was unreadable, 2 usage, \
+3 alerts with --fail-on-alert.\n\nFirst steps:\n  apitap replay capture.pcap            alerts, and a summary on stderr\n  \
+apitap calls capture.pcap | head      the HTTP calls themselves\n  apitap watch -i eth1                  the same, live")]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Read captures and print alerts as JSON lines.
+    Replay(Replay),
+    /// Listen to an interface and print alerts as JSON lines, until interrupted.
+    Watch(Watch),
+    /// Read captures and print the HTTP calls in them as JSON lines.
+    Calls(Calls),
+    /// Read calls (what `apitap calls` prints) and print alerts: the detector alone.
+    Detect(Detect),
+    /// Check or list the rules: sensitive values, credentials, priors of the detector.
+    Rules(Rules),
+    /// List the interfaces that can be listened to.
+    Interfaces(Interfaces),
+    /// Print a completion script for a shell.
+    Completions {
+        /// For which shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Options of every command that processes traffic.
+#[derive(Debug, Args)]
+pub struct Common {
+    /// Configuration file (TOML). Flags and environment variables come before it.
+    #[arg(long, value_name = "FILE", env = "APITAP_CONFIG", help_heading = "Configuration")]
+    pub config: Option<PathBuf>,
+    /// Folder whose rule files replace the compiled-in ones, file by file.
+    #[arg(long, value_name = "DIR", env = "APITAP_RULES", help_heading = "Configuration")]
+    pub rules: Option<PathBuf>,
+    /// Folder of the installation's key, made when it is not there. Default: $XDG_STATE_HOME/apitap, else
+    /// ~/.local/state/apitap, else /var/lib/apitap.
+    #[arg(long, value_name = "DIR", env = "APITAP_STATE", help_heading = "Configuration")]
+    pub state: Option<PathBuf>,
+    /// File with the key (16 bytes) under which credentials and sensitive values are fingerprinted.
+    #[arg(long, value_name = "FILE", env = "APITAP_KEY_FILE", help_heading = "Configuration")]
+    pub key_file: Option<PathBuf>,
+    /// No summary on standard error.
+    #[arg(long, short, env = "APITAP_QUIET")]
+    pub quiet: bool,
+    /// The summary as one JSON object on standard error.
+    #[arg(long, env = "APITAP_JSON_SUMMARY")]
+    pub json_summary: bool,
+}
+
+/// Options of the stages from packet to call.
+#[derive(Debug, Args)]
+pub struct Decoding {
+    /// Verify IP and TCP checksums and drop what is wrong. Off, since captures on the sending host see checksums
+    /// before the network card fills them in.
+    #[arg(long, env = "APITAP_VERIFY_CHECKSUMS", help_heading = "Decoding")]
+    pub verify_checksums: bool,
+    /// Further UDP port that carries VXLAN (beside 4789 and 8472); repeatable.
+    #[arg(long, value_name = "PORT", env = "APITAP_VXLAN_PORT", value_delimiter = ',', help_heading = "Decoding")]
+    pub vxlan_port: Vec<u16>,
+}
+
+/// Options of the detector.
+#[derive(Debug, Args)]
+pub struct Detecting {
+    /// Proxy whose X-Forwarded-For, Forwarded and X-Real-IP are believed (address or CIDR); repeatable.
+    #[arg(long, value_name = "CIDR", env = "APITAP_TRUSTED_PROXY", value_delimiter = ',', value_parser = network,
+          help_heading = "Detection")]
+    pub trusted_proxy: Vec<IpNet>,
+    /// False alarms a day that you are willing to read.
+    #[arg(long, value_name = "N", env = "APITAP_FALSE_ALARMS_PER_DAY", help_heading = "Detection")]
+    pub false_alarms_per_day: Option<f64>,
+    /// Exit with 3 when there was an alert.
+    #[arg(long, env = "APITAP_FAIL_ON_ALERT")]
+    pub fail_on_alert: bool,
+}
+
+/// `apitap replay`.
+#[derive(Debug, Args)]
+#[command(after_help = "Several files are merged by packet time; a directory stands for the files in it; - is standard \
+input. pcap and pcapng, either of them gzip or zstd compressed, are recognised by content.")]
+pub struct Replay {
+    /// Captures: files, directories, or - for standard input.
+    #[arg(required = true, value_name = "FILE|DIR|-")]
+    pub inputs: Vec<PathBuf>,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
+    pub decoding: Decoding,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
+    pub detecting: Detecting,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `apitap calls`.
+#[derive(Debug, Args)]
+pub struct Calls {
+    /// Captures: files, directories, or - for standard input.
+    #[arg(required = true, value_name = "FILE|DIR|-")]
+    pub inputs: Vec<PathBuf>,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
+    pub decoding: Decoding,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `apitap watch`.
+#[derive(Debug, Args)]
+#[command(after_help = "Capturing needs rights: run as root, or once: sudo setcap cap_net_raw,cap_net_admin+ep \
+$(command -v apitap)\n\nExamples:\n  apitap watch -i eth1\n  apitap watch -i any -f 'tcp port 8080 or vlan'\n  \
+apitap watch -i eth1 >> /var/log/apitap/alerts.jsonl")]
+pub struct Watch {
+    /// Interface, as `apitap interfaces` names it; `any` for all of them.
+    #[arg(long, short, value_name = "INTERFACE", env = "APITAP_INTERFACE")]
+    pub interface: String,
+    /// Filter in the syntax of tcpdump; packets that it leaves out cost nothing.
+    #[arg(long, short, value_name = "BPF", env = "APITAP_FILTER")]
+    pub filter: Option<String>,
+    /// Kernel buffer in MiB; it bridges the moments in which apitap is busy.
+    #[arg(long, value_name = "MIB", env = "APITAP_BUFFER")]
+    pub buffer: Option<u32>,
+    /// Bytes kept of each packet; what is cut off is a gap.
+    #[arg(long, value_name = "BYTES", env = "APITAP_SNAP_LENGTH")]
+    pub snap_length: Option<u32>,
+    /// Do not switch the interface to promiscuous mode.
+    #[arg(long, env = "APITAP_NO_PROMISCUOUS")]
+    pub no_promiscuous: bool,
+    /// Print the calls instead of alerts.
+    #[arg(long, env = "APITAP_PRINT_CALLS")]
+    pub calls: bool,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
+    pub decoding: Decoding,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
+    pub detecting: Detecting,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `apitap detect`.
+#[derive(Debug, Args)]
+pub struct Detect {
+    /// Calls as JSON lines; - for standard input.
+    #[arg(required = true, value_name = "FILE|-")]
+    pub inputs: Vec<PathBuf>,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
+    pub detecting: Detecting,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `apitap rules`.
+#[derive(Debug, Args)]
+pub struct Rules {
+    /// What to do with them.
+    #[command(subcommand)]
+    pub action: RulesAction,
+}
+
+/// The two things to do with rules.
+#[derive(Debug, Subcommand)]
+pub enum RulesAction {
+    /// Parse and compile all rules and try their examples; names file, line and reason of what is wrong.
+    Check {
+        /// Folder whose files replace the compiled-in ones.
+        #[arg(long, value_name = "DIR", env = "APITAP_RULES")]
+        rules: Option<PathBuf>,
+    },
+    /// List all rules with class and description.
+    List {
+        /// Folder whose files replace the compiled-in ones.
+        #[arg(long, value_name = "DIR", env = "APITAP_RULES")]
+        rules: Option<PathBuf>,
+        /// As JSON lines.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// `apitap interfaces`.
+#[derive(Debug, Args)]
+pub struct Interfaces {
+    /// As JSON lines.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// An address or a network.
+fn network(text: &str) -> Result<IpNet, String> {
+    if let Ok(net) = text.parse::<IpNet>() {
+        return Ok(net);
+    }
+    text.parse::<std::net::IpAddr>()
+        .map(IpNet::from)
+        .map_err(|_| format!("{text:?} is neither an address nor a network such as 10.0.0.0/8"))
+}

@@ -1,0 +1,379 @@
+//! The commands: settings checked, stages wired, run, and told.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, IsTerminal};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::CommandFactory;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::call::Call;
+use crate::client::TrustedProxies;
+use crate::detect::{DetectRules, Detector};
+use crate::inspect::Inspector;
+use crate::key::Key;
+use crate::pipeline::{self, Consumer, Outcome};
+use crate::settings::Settings;
+use crate::source::{self, Source, live};
+use crate::stats::{Counter, Counters};
+
+use super::Failure;
+use super::arguments::{Arguments, Calls, Command, Common, Decoding, Detect, Detecting, Interfaces, Replay, Rules};
+use super::arguments::{RulesAction, Watch};
+use super::consumers::{self, Printer};
+use super::output::{Lines, is_failure};
+use super::summary::Summary;
+
+/// Code for alerts with `--fail-on-alert`.
+const ALERTED: u8 = 3;
+
+/// Longest line of a file of calls, in bytes.
+const LINE_LIMIT: u64 = 4 << 20;
+
+pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
+    match arguments.command {
+        Command::Replay(options) => replay(options),
+        Command::Calls(options) => calls(options),
+        Command::Watch(options) => watch(options),
+        Command::Detect(options) => detect(options),
+        Command::Rules(options) => rules(options),
+        Command::Interfaces(options) => interfaces(options),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "apitap", &mut io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn replay(options: Replay) -> Result<ExitCode, Failure> {
+    let mut settings = settings(&options.common)?;
+    apply_decoding(&mut settings, &options.decoding);
+    apply_detecting(&mut settings, &options.detecting);
+    let mut consumer = consumers::Detecting::new(detector(&settings)?);
+    let outcome = read_captures(&options.inputs, &settings, &options.common, &mut consumer)?;
+    conclude_alerts(outcome, consumer, &options.common, options.detecting.fail_on_alert)
+}
+
+fn calls(options: Calls) -> Result<ExitCode, Failure> {
+    let mut settings = settings(&options.common)?;
+    apply_decoding(&mut settings, &options.decoding);
+    let mut printer = Printer::new(false);
+    let (outcome, elapsed) = read_captures(&options.inputs, &settings, &options.common, &mut printer)?;
+    conclude(&outcome, &BTreeMap::new(), elapsed, &options.common)
+}
+
+fn watch(options: Watch) -> Result<ExitCode, Failure> {
+    let mut settings = settings(&options.common)?;
+    apply_decoding(&mut settings, &options.decoding);
+    apply_detecting(&mut settings, &options.detecting);
+    let live = &mut settings.source.live;
+    if let Some(mebibytes) = options.buffer {
+        live.buffer_bytes = mebibytes
+            .checked_mul(1 << 20)
+            .filter(|&bytes| (1..=1 << 31).contains(&bytes))
+            .ok_or_else(|| Failure::Usage(format!("--buffer {mebibytes}: from 1 to 2047 MiB")))?;
+    }
+    live.snap_length = options.snap_length.unwrap_or(live.snap_length);
+    live.promiscuous &= !options.no_promiscuous;
+    let stop = Arc::new(AtomicBool::new(false));
+    stop_on_signals(stop.clone())?;
+    let mut source =
+        live::Live::open(&options.interface, options.filter.as_deref(), &settings.source.live, stop.clone())?;
+    let started = Instant::now();
+    if options.calls {
+        let mut printer = Printer::new(true);
+        let outcome = process(&mut source, &settings, true, &mut printer, &stop, &mut |_, _| {})?;
+        return conclude(&outcome, &BTreeMap::new(), started.elapsed(), &options.common);
+    }
+    let mut consumer = consumers::Detecting::new(detector(&settings)?);
+    let outcome = process(&mut source, &settings, true, &mut consumer, &stop, &mut |_, _| {})?;
+    conclude_alerts((outcome, started.elapsed()), consumer, &options.common, options.detecting.fail_on_alert)
+}
+
+fn detect(options: Detect) -> Result<ExitCode, Failure> {
+    let mut settings = settings(&options.common)?;
+    apply_detecting(&mut settings, &options.detecting);
+    let mut consumer = consumers::Detecting::new(detector(&settings)?);
+    let started = Instant::now();
+    let mut outcome = Outcome::default();
+    let mut failed = false;
+    for path in &options.inputs {
+        if let Err(reason) = read_calls(path, &mut consumer, &mut outcome.counters, &mut outcome.output) {
+            eprintln!("apitap: {}: {reason}", path.display());
+            failed = true;
+        }
+    }
+    if outcome.output.is_none() {
+        outcome.output = consumer.finish().err();
+    }
+    let code =
+        conclude_alerts((outcome, started.elapsed()), consumer, &options.common, options.detecting.fail_on_alert)?;
+    Ok(if failed { ExitCode::FAILURE } else { code })
+}
+
+/// Feeds the calls of a file to the detector; lines that are no calls are counted, the first is named.
+fn read_calls(
+    path: &Path,
+    consumer: &mut consumers::Detecting,
+    counters: &mut Counters,
+    output: &mut Option<io::Error>,
+) -> Result<(), String> {
+    let mut reader: Box<dyn BufRead> = match path.to_str() {
+        Some("-") => Box::new(BufReader::with_capacity(1 << 20, io::stdin())),
+        _ => Box::new(BufReader::with_capacity(1 << 20, File::open(path).map_err(|error| error.to_string())?)),
+    };
+    let (mut line, mut number, mut first_error) = (Vec::new(), 0u64, None);
+    loop {
+        line.clear();
+        let length = io::Read::take(&mut reader, LINE_LIMIT)
+            .read_until(b'\n', &mut line)
+            .map_err(|error| format!("line {}: {error}", number + 1))?;
+        if length == 0 {
+            break;
+        }
+        number += 1;
+        match serde_json::from_slice::<Call>(&line) {
+            Ok(call) => {
+                if let Err(error) = consumer.call(&call) {
+                    *output = Some(error);
+                    return Ok(());
+                }
+            }
+            Err(_) if line.trim_ascii().is_empty() => {}
+            Err(error) => {
+                counters.count(Counter::CallsUnreadable);
+                first_error.get_or_insert_with(|| format!("line {number}: {error}"));
+            }
+        }
+    }
+    first_error.map_or(Ok(()), Err)
+}
+
+fn rules(options: Rules) -> Result<ExitCode, Failure> {
+    match options.action {
+        RulesAction::Check { rules } => {
+            let errors = crate::rules::check(rules.as_deref());
+            for error in &errors {
+                eprintln!("{error}");
+            }
+            match errors.len() {
+                0 => {
+                    println!("all rules are well");
+                    Ok(ExitCode::SUCCESS)
+                }
+                count => Err(Failure::Failed(format!("{count} error(s) in the rules"))),
+            }
+        }
+        RulesAction::List { rules, json } => {
+            let mut lines = Lines::stdout();
+            for rule in crate::rules::list(rules.as_deref())? {
+                if json {
+                    lines.write(&rule)?;
+                } else {
+                    println!("{:<28} {:<20} {}", rule.name, rule.class, rule.description);
+                }
+            }
+            lines.flush()?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn interfaces(options: Interfaces) -> Result<ExitCode, Failure> {
+    let mut lines = Lines::stdout();
+    for interface in live::interfaces()? {
+        if options.json {
+            lines.write(&interface)?;
+            continue;
+        }
+        let state = [
+            (interface.up, "up"),
+            (interface.running, "running"),
+            (interface.loopback, "loopback"),
+            (interface.wireless, "wireless"),
+        ];
+        let state: Vec<_> = state.iter().filter(|(holds, _)| *holds).map(|&(_, name)| name).collect();
+        let addresses: Vec<_> = interface.addresses.iter().map(ToString::to_string).collect();
+        println!(
+            "{:<16} {:<24} {}{}",
+            interface.name,
+            state.join(","),
+            addresses.join(" "),
+            interface.description.map(|text| format!("  ({text})")).unwrap_or_default()
+        );
+    }
+    lines.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The configuration file with flags and environment over it.
+fn settings(common: &Common) -> Result<Settings, Failure> {
+    let mut settings = match &common.config {
+        Some(path) => Settings::read(path)?,
+        None => Settings::default(),
+    };
+    settings.rules = common.rules.clone().or(settings.rules);
+    settings.state = common.state.clone().or(settings.state);
+    settings.key_file = common.key_file.clone().or(settings.key_file);
+    if let Some(folder) = settings.rules.as_deref().filter(|folder| !folder.is_dir()) {
+        return Err(Failure::Usage(format!("--rules {}: no such folder", folder.display())));
+    }
+    Ok(settings)
+}
+
+fn apply_decoding(settings: &mut Settings, decoding: &Decoding) {
+    settings.packet.verify_checksums |= decoding.verify_checksums;
+    settings.packet.vxlan_ports.extend(&decoding.vxlan_port);
+}
+
+fn apply_detecting(settings: &mut Settings, detecting: &Detecting) {
+    settings.client.trusted_proxies.extend(&detecting.trusted_proxy);
+    if let Some(budget) = detecting.false_alarms_per_day {
+        settings.detect.false_alarms_per_day = budget;
+    }
+}
+
+fn key(settings: &Settings) -> Result<Key, Failure> {
+    if let Some(path) = &settings.key_file {
+        return Key::read(path).map_err(|error| Failure::Failed(format!("--key-file {}: {error}", path.display())));
+    }
+    let folder = settings.state.clone().unwrap_or_else(default_state);
+    Key::of_installation(&folder).map_err(|error| {
+        Failure::Failed(format!("{}: {error}; give a folder with --state or a key with --key-file", folder.display()))
+    })
+}
+
+fn default_state() -> PathBuf {
+    let from = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    match (from("XDG_STATE_HOME"), from("HOME")) {
+        (Some(state), _) => state.join("apitap"),
+        (None, Some(home)) => home.join(".local/state/apitap"),
+        (None, None) => PathBuf::from("/var/lib/apitap"),
+    }
+}
+
+fn inspector(settings: &Settings) -> Result<Arc<Inspector>, Failure> {
+    let rules = crate::inspect::Rules::load(settings.rules.as_deref())?;
+    Ok(Arc::new(Inspector::new(&rules, settings.inspect.clone(), key(settings)?)))
+}
+
+fn detector(settings: &Settings) -> Result<Detector, Failure> {
+    let rules = DetectRules::load(settings.rules.as_deref())?;
+    let proxies = TrustedProxies::new(&settings.client);
+    Ok(Detector::new(settings.detect.clone(), rules, proxies))
+}
+
+/// Reads captures through all stages into a consumer, with a progress bar on a terminal.
+fn read_captures(
+    inputs: &[PathBuf],
+    settings: &Settings,
+    common: &Common,
+    consumer: &mut dyn Consumer,
+) -> Result<(Outcome, Duration), Failure> {
+    let started = Instant::now();
+    let stop = Arc::new(AtomicBool::new(false));
+    stop_on_signals(stop.clone())?;
+    let mut source = source::open(inputs, &settings.source);
+    let bar = (!common.quiet && io::stderr().is_terminal()).then(progress_bar);
+    let mut show = |source: &dyn Source, counters: &Counters| {
+        if let Some(bar) = &bar {
+            if let Some((done, all)) = source.progress() {
+                bar.set_length(all);
+                bar.set_position(done);
+            }
+            bar.set_message(format!("{} packets", counters.value(Counter::Frames)));
+        }
+    };
+    let outcome = process(&mut source, settings, false, consumer, &stop, &mut show)?;
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    Ok((outcome, started.elapsed()))
+}
+
+fn progress_bar() -> ProgressBar {
+    let bar = ProgressBar::new(0);
+    let style = ProgressStyle::with_template("{bar:40} {percent:>3}% {bytes}/{total_bytes} {msg}, {eta} left");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar
+}
+
+fn process(
+    source: &mut dyn Source,
+    settings: &Settings,
+    live: bool,
+    consumer: &mut dyn Consumer,
+    stop: &AtomicBool,
+    progress: &mut dyn FnMut(&dyn Source, &Counters),
+) -> Result<Outcome, Failure> {
+    let stages = pipeline::Settings {
+        packet: settings.packet.clone(),
+        stream: settings.stream.clone(),
+        http: settings.http.clone(),
+        live,
+    };
+    Ok(pipeline::run(source, &stages, inspector(settings)?, consumer, stop, progress))
+}
+
+/// Sets `stop` at the first SIGINT or SIGTERM; a second one ends the process at once.
+fn stop_on_signals(stop: Arc<AtomicBool>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let (mut interrupt, mut terminate) = {
+        use tokio::signal::unix::{SignalKind, signal};
+        let _inside = runtime.enter();
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        runtime.block_on(async {
+            loop {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+                if stop.swap(true, Ordering::Relaxed) {
+                    std::process::exit(1);
+                }
+            }
+        });
+    })?;
+    Ok(())
+}
+
+fn conclude_alerts(
+    (mut outcome, elapsed): (Outcome, Duration),
+    consumer: consumers::Detecting,
+    common: &Common,
+    fail_on_alert: bool,
+) -> Result<ExitCode, Failure> {
+    outcome.counters.merge(consumer.counters());
+    let code = conclude(&outcome, &consumer.kinds, elapsed, common)?;
+    let alerted = !consumer.kinds.is_empty() && fail_on_alert && outcome.errors.is_empty();
+    Ok(if alerted { ExitCode::from(ALERTED) } else { code })
+}
+
+/// Tells the summary and the errors, and decides the exit code.
+fn conclude(
+    outcome: &Outcome,
+    alerts: &BTreeMap<String, u64>,
+    elapsed: Duration,
+    common: &Common,
+) -> Result<ExitCode, Failure> {
+    let summary = Summary::of(outcome, alerts, elapsed);
+    if common.json_summary {
+        eprintln!("{}", summary.json());
+    } else if !common.quiet {
+        eprintln!("{}", summary.text());
+    }
+    for error in &outcome.errors {
+        eprintln!("apitap: {error}");
+    }
+    if let Some(error) = outcome.output.as_ref().filter(|error| is_failure(error)) {
+        return Err(Failure::Failed(format!("standard output: {error}")));
+    }
+    Ok(if outcome.errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,47 @@
+//! The command line: raw arguments → checked settings → run.
+//!
+//! Exit codes: 0 well, 1 failed (also: a part of the input was unreadable), 2 usage, 3 with `--fail-on-alert` when
+//! something was found. A closed pipe on standard output is no error.
+
+mod arguments;
+mod commands;
+mod consumers;
+mod output;
+mod summary;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+pub use arguments::Arguments;
+
+/// Why a command failed, as the operator reads it.
+#[derive(Debug)]
+pub enum Failure {
+    /// The command was given something that cannot be right: exit code 2.
+    Usage(String),
+    /// Something that it needs does not work: exit code 1.
+    Failed(String),
+}
+
+impl<E: std::error::Error> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Failure::Failed(error.to_string())
+    }
+}
+
+/// Parses the process's arguments, runs the command, and says how it went.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse(); // answers --help and usage errors itself, with exit codes 0 and 2
+    match commands::run(arguments) {
+        Ok(code) => code,
+        Err(Failure::Usage(reason)) => {
+            eprintln!("apitap: {reason}");
+            ExitCode::from(2)
+        }
+        Err(Failure::Failed(reason)) => {
+            eprintln!("apitap: {reason}");
+            ExitCode::FAILURE
+        }
+    }
+}

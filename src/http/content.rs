@@ -1,0 +1,262 @@
+//! Content encodings undone as the body streams; nothing is held but the decoders' windows.
+
+use std::io::Write;
+
+use flate2::{Decompress, FlushDecompress, Status};
+
+use crate::inspect::{Inspector, Scan};
+
+/// Bytes that are decoded at a time.
+const PIECE: usize = 32 << 10;
+
+/// Largest window that a zstd frame may ask for, as a power of two (8 MiB, what RFC 8878 asks decoders to support).
+const ZSTD_WINDOW_LOG: u32 = 23;
+
+/// One content coding (RFC 9110, section 8.4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Coding {
+    Gzip,
+    /// zlib, or, against the standard and as many servers do, raw deflate.
+    Deflate,
+    Brotli,
+    Zstd,
+}
+
+/// Decoders that are done, to be used again.
+#[derive(Default)]
+pub(crate) struct Decoders {
+    gzip: Vec<Decompress>,
+    scratch: Vec<Vec<u8>>,
+}
+
+enum Decoder {
+    Gzip(Decompress),
+    Zlib(Decompress),
+    Raw(Decompress),
+    /// Not yet known which of the two.
+    Deflate,
+    Brotli(Box<brotli_decompressor::DecompressorWriter<Vec<u8>>>),
+    Zstd(Box<zstd::stream::raw::Decoder<'static>>),
+    /// Behind its end; what follows is not decoded.
+    Finished,
+}
+
+/// Why decoding stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stopped {
+    /// More output than configured.
+    Limit,
+    /// More output for each byte of input than configured.
+    Ratio,
+    /// The bytes are not of the encoding, or the encoding is not known.
+    Damaged,
+}
+
+/// The body of one message on its way through decoders to inspection.
+pub(crate) struct Content {
+    decoders: Vec<Decoder>,
+    scan: Option<Scan>,
+    encoded: u64,
+    pub(crate) decoded: u64,
+    pub(crate) stopped: Option<Stopped>,
+}
+
+/// The caps of [`Content`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Caps {
+    pub(crate) decoded: u64,
+    pub(crate) ratio: u64,
+    pub(crate) encodings: usize,
+}
+
+impl Content {
+    /// For a body with this `Content-Encoding`, to be looked at by `scan`.
+    pub(crate) fn new(encoding: Option<&[u8]>, scan: Option<Scan>, caps: Caps, pool: &mut Decoders) -> Content {
+        let mut content = Content { decoders: Vec::new(), scan, encoded: 0, decoded: 0, stopped: None };
+        for name in encoding.unwrap_or_default().split(|&byte| byte == b',') {
+            let coding = match name.trim_ascii().to_ascii_lowercase().as_slice() {
+                b"" | b"identity" | b"none" | b"utf-8" => continue,
+                b"gzip" | b"x-gzip" => Coding::Gzip,
+                b"deflate" => Coding::Deflate,
+                b"br" => Coding::Brotli,
+                b"zstd" => Coding::Zstd,
+                _ => {
+                    content.stopped = Some(Stopped::Damaged);
+                    return content;
+                }
+            };
+            if content.decoders.len() >= caps.encodings {
+                content.stopped = Some(Stopped::Limit);
+                return content;
+            }
+            match decoder(coding, pool) {
+                Some(decoder) => content.decoders.insert(0, decoder), // the last one named is undone first
+                None => content.stopped = Some(Stopped::Damaged),
+            }
+        }
+        content
+    }
+
+    /// True when what comes is only counted: neither decoded nor looked at.
+    pub(crate) fn only_counts(&self, inspector: &Inspector) -> bool {
+        self.decoders.is_empty() && !self.scan.as_ref().is_some_and(|scan| inspector.wants_more(scan))
+    }
+
+    /// The next bytes of the body, chunking undone.
+    pub(crate) fn data(&mut self, bytes: &[u8], inspector: &Inspector, caps: Caps, pool: &mut Decoders) {
+        self.encoded += bytes.len() as u64;
+        if self.stopped.is_some() {
+            return;
+        }
+        if self.decoders.is_empty() {
+            self.decoded += bytes.len() as u64;
+            if let Some(scan) = &mut self.scan {
+                inspector.data(scan, bytes);
+            }
+            return;
+        }
+        let Content { decoders, scan, encoded, decoded, stopped } = self;
+        let mut sink = |piece: &[u8]| {
+            *decoded += piece.len() as u64;
+            if let Some(scan) = scan {
+                inspector.data(scan, piece);
+            }
+            if *decoded > caps.decoded {
+                return Err(Stopped::Limit);
+            }
+            if *decoded > 64 << 10 && *decoded / caps.ratio.max(1) > *encoded {
+                return Err(Stopped::Ratio);
+            }
+            Ok(())
+        };
+        if let Err(reason) = push(decoders, bytes, pool, &mut sink) {
+            *stopped = Some(reason);
+            self.recycle(pool);
+        }
+    }
+
+    /// Bytes were lost: an encoded body cannot be decoded beyond.
+    pub(crate) fn gap(&mut self, length: u64, inspector: &Inspector) {
+        self.encoded += length;
+        if self.decoders.is_empty() {
+            self.decoded += length;
+        } else {
+            self.stopped = Some(Stopped::Damaged);
+        }
+        if let Some(scan) = &mut self.scan {
+            inspector.gap(scan);
+        }
+    }
+
+    /// Gives the decoders back and the scan out.
+    pub(crate) fn finish(mut self, pool: &mut Decoders) -> Option<Scan> {
+        self.recycle(pool);
+        self.scan.take()
+    }
+
+    fn recycle(&mut self, pool: &mut Decoders) {
+        for decoder in self.decoders.drain(..) {
+            if let Decoder::Gzip(inflate) = decoder
+                && pool.gzip.len() < 64
+            {
+                pool.gzip.push(inflate);
+            }
+        }
+        self.decoders.push(Decoder::Finished); // so that the rest counts as encoded, not as decoded
+    }
+}
+
+fn decoder(coding: Coding, pool: &mut Decoders) -> Option<Decoder> {
+    Some(match coding {
+        Coding::Gzip => {
+            let mut inflate = pool.gzip.pop().unwrap_or_else(|| Decompress::new_gzip(15));
+            inflate.reset(false); // keeps the gzip wrapper that it was made for
+            Decoder::Gzip(inflate)
+        }
+        Coding::Deflate => Decoder::Deflate,
+        Coding::Brotli => Decoder::Brotli(Box::new(brotli_decompressor::DecompressorWriter::new(Vec::new(), 4096))),
+        Coding::Zstd => {
+            let mut zstd = zstd::stream::raw::Decoder::new().ok()?;
+            zstd.set_parameter(zstd::stream::raw::DParameter::WindowLogMax(ZSTD_WINDOW_LOG)).ok()?;
+            Decoder::Zstd(Box::new(zstd))
+        }
+    })
+}
+
+type Sink<'s> = dyn FnMut(&[u8]) -> Result<(), Stopped> + 's;
+
+/// Sends bytes through the decoders in turn, in pieces of at most [`PIECE`] at each.
+fn push(decoders: &mut [Decoder], bytes: &[u8], pool: &mut Decoders, sink: &mut Sink<'_>) -> Result<(), Stopped> {
+    let Some((first, rest)) = decoders.split_first_mut() else { return sink(bytes) };
+    let mut scratch = pool.scratch.pop().unwrap_or_default();
+    scratch.resize(PIECE, 0);
+    let result = first.decode(bytes, &mut scratch, &mut |piece| push(rest, piece, pool, sink));
+    pool.scratch.push(scratch);
+    result
+}
+
+impl Decoder {
+    fn decode(&mut self, mut bytes: &[u8], scratch: &mut [u8], sink: &mut Sink<'_>) -> Result<(), Stopped> {
+        if let Decoder::Deflate = self
+            && let Some(&first) = bytes.first()
+        {
+            // A zlib header has method 8 in the low bits of its first byte (RFC 1950); raw deflate hardly ever.
+            *self = match first & 0x0f {
+                8 => Decoder::Zlib(Decompress::new(true)),
+                _ => Decoder::Raw(Decompress::new(false)),
+            };
+        }
+        match self {
+            Decoder::Gzip(inflate) | Decoder::Zlib(inflate) | Decoder::Raw(inflate) => loop {
+                let (read, written) = (inflate.total_in(), inflate.total_out());
+                let status = inflate
+                    .decompress(bytes, scratch, FlushDecompress::None)
+                    .map_err(|_| Stopped::Damaged)?;
+                let read = (inflate.total_in() - read) as usize;
+                let written = (inflate.total_out() - written) as usize;
+                bytes = bytes.get(read..).unwrap_or_default();
+                if written > 0 {
+                    sink(&scratch[..written])?;
+                }
+                if status == Status::StreamEnd {
+                    *self = Decoder::Finished;
+                    return Ok(());
+                }
+                if written < scratch.len() && (bytes.is_empty() || read == 0) {
+                    return Ok(());
+                }
+            },
+            Decoder::Brotli(brotli) => {
+                // The writer holds what it decodes; small pieces in bound what that can be.
+                for piece in bytes.chunks(256) {
+                    let result = brotli.write_all(piece);
+                    let output = brotli.get_mut();
+                    if !output.is_empty() {
+                        let done = sink(output);
+                        output.clear();
+                        done?;
+                    }
+                    result.map_err(|_| Stopped::Damaged)?;
+                }
+                Ok(())
+            }
+            Decoder::Zstd(zstd) => {
+                use zstd::stream::raw::{InBuffer, Operation, OutBuffer};
+                let mut input = InBuffer::around(bytes);
+                loop {
+                    let mut output = OutBuffer::around(&mut *scratch);
+                    let hint = zstd.run(&mut input, &mut output).map_err(|_| Stopped::Damaged)?;
+                    let written = output.pos();
+                    if written > 0 {
+                        sink(&scratch[..written])?;
+                    }
+                    if hint == 0 && input.pos() == bytes.len() || (written < scratch.len() && input.pos() == bytes.len())
+                    {
+                        return Ok(());
+                    }
+                }
+            }
+            Decoder::Deflate | Decoder::Finished => Ok(()),
+        }
+    }
+}

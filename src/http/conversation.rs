@@ -1,0 +1,915 @@
+//! Both directions of a connection: which response answers which request, and the calls that come of it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::call::{Anomalies, Anomaly, Call, Version};
+use crate::inspect::{CredentialHeaders, Side};
+use crate::stats::{Counter, Counters};
+use crate::stream::{Direction, FlowInfo, Gap, Interest, Run};
+use crate::time::Timestamp;
+
+use super::Shared;
+use super::content::{Caps, Content, Stopped};
+use super::framing::{Chunks, Framing, Step};
+use super::head::{self, Fields, Reading, RequestHead, ResponseHead};
+use super::intern::printable;
+use super::reader::{Body, Mark, Phase, Reader};
+use super::recognise::{self, Role, Verdict};
+
+/// Most parameter names that are kept of a query.
+const QUERY_NAMES: usize = 64;
+
+/// Unanswered requests that a one-sided flow keeps, for responses that the capture reordered.
+const ONE_SIDED_PENDING: usize = 8;
+
+/// A request and its response, as far as they were seen.
+struct Exchange {
+    call: Box<Call>,
+    request: Mark,
+    response: Mark,
+    has_request: bool,
+    request_done: bool,
+    has_response: bool,
+    response_done: bool,
+    /// Nothing more will come of the side that is missing.
+    given_up: bool,
+    upgrade: bool,
+}
+
+impl Exchange {
+    fn new(call: Box<Call>) -> Exchange {
+        Exchange {
+            call,
+            request: Mark::default(),
+            response: Mark::default(),
+            has_request: false,
+            request_done: false,
+            has_response: false,
+            response_done: false,
+            given_up: false,
+            upgrade: false,
+        }
+    }
+}
+
+/// All that is kept of one connection that speaks HTTP.
+pub(crate) struct Conversation {
+    readers: [Reader; 2],
+    /// The direction of requests, once that is known.
+    requests: Option<Direction>,
+    exchanges: VecDeque<Exchange>,
+    /// Serial of the exchange at the front.
+    first: u64,
+    /// Calls completed.
+    position: u32,
+    community_id: Option<Arc<str>>,
+    /// Oddities of the stream for the next message.
+    anomalies: [Anomalies; 2],
+    upgraded: bool,
+}
+
+/// How much of a run is left and where it stands.
+struct Cursor<'r, 'b> {
+    run: &'r Run<'b>,
+    used: usize,
+}
+
+impl<'b> Cursor<'_, 'b> {
+    fn rest(&self) -> &'b [u8] {
+        &self.run.bytes[self.used..]
+    }
+}
+
+impl Conversation {
+    pub(crate) fn new(flow: &FlowInfo) -> Conversation {
+        let midstream = flow.midstream();
+        Conversation {
+            readers: [Reader::new(midstream), Reader::new(midstream)],
+            requests: None,
+            exchanges: VecDeque::new(),
+            first: 0,
+            position: 0,
+            community_id: None,
+            anomalies: [Anomalies::default(); 2],
+            upgraded: false,
+        }
+    }
+
+    /// Takes bytes in order.
+    pub(crate) fn data(
+        &mut self,
+        flow: &FlowInfo,
+        run: Run<'_>,
+        shared: &mut Shared,
+        counters: &mut Counters,
+    ) -> Interest {
+        let d = run.direction.index();
+        if run.conflicting {
+            self.anomalies[d].insert(Anomaly::ConflictingRetransmission);
+        }
+        if run.urgent {
+            self.anomalies[d].insert(Anomaly::UrgentData);
+        }
+        let mut cursor = Cursor { run: &run, used: 0 };
+        while cursor.used < run.bytes.len() {
+            let before = cursor.used;
+            let was_body = matches!(self.readers[d].phase, Phase::Body(_));
+            match self.readers[d].phase {
+                Phase::Ignored => break,
+                Phase::Lost => self.search(d, &mut cursor, counters),
+                Phase::Head => self.head(flow, d, &mut cursor, shared, counters),
+                Phase::Body(_) => self.body(d, &mut cursor, shared, counters),
+            }
+            let still_body = matches!(self.readers[d].phase, Phase::Body(_));
+            if cursor.used == before && was_body == still_body && !matches!(self.readers[d].phase, Phase::Head) {
+                break; // no progress: never expected, and never to be a loop
+            }
+        }
+        self.readers[d].next = run.offset + run.bytes.len() as u64;
+        self.flush(flow, run.now, shared, counters);
+        let over = self.readers.iter().all(|reader| matches!(reader.phase, Phase::Ignored));
+        if over && self.exchanges.is_empty() { Interest::Unwanted } else { Interest::Wanted }
+    }
+
+    /// Bytes were lost.
+    pub(crate) fn gap(&mut self, flow: &FlowInfo, gap: Gap, shared: &mut Shared, counters: &mut Counters) {
+        let d = gap.direction.index();
+        match &mut self.readers[d].phase {
+            Phase::Ignored | Phase::Lost => self.readers[d].disturbed = true,
+            Phase::Head => {
+                self.abandon_head(flow, d, gap.now, gap.length, shared, counters);
+                self.readers[d].lose();
+            }
+            Phase::Body(body) => {
+                let serial = body.serial;
+                body.doubtful = false;
+                let inside = match &mut body.framing {
+                    Framing::Length(left) => {
+                        let inside = gap.length.min(*left);
+                        *left -= inside;
+                        inside
+                    }
+                    Framing::Chunked(Chunks::Data(left)) if gap.length < *left => {
+                        *left -= gap.length;
+                        gap.length
+                    }
+                    Framing::Chunked(_) => 0,
+                    Framing::UntilClose => gap.length,
+                };
+                body.content.gap(inside, &shared.inspector);
+                let finished = matches!(body.framing, Framing::Length(0));
+                let broken = inside < gap.length;
+                if let Some(message) = self.message(d, serial) {
+                    message.gap_bytes += inside.max(u64::from(broken));
+                    message.wire_bytes += inside;
+                }
+                if finished || broken {
+                    self.finish(d, !finished, shared, counters);
+                }
+                if broken {
+                    self.readers[d].lose();
+                }
+            }
+        }
+        self.readers[d].pass(&gap);
+        self.flush(flow, gap.now, shared, counters);
+    }
+
+    /// A direction is finished.
+    pub(crate) fn close(
+        &mut self,
+        flow: &FlowInfo,
+        direction: Direction,
+        now: Timestamp,
+        shared: &mut Shared,
+        counters: &mut Counters,
+    ) {
+        let d = direction.index();
+        self.close_reader(flow, d, true, now, shared, counters);
+        if self.requests == Some(direction.opposite()) && !self.readers[d].disturbed {
+            // The server has said its last word: whoever still waits, waits in vain.
+            for exchange in self.exchanges.iter_mut().filter(|exchange| !exchange.has_response) {
+                exchange.given_up = exchange.request_done;
+            }
+        }
+        self.flush(flow, now, shared, counters);
+    }
+
+    /// The flow is over.
+    pub(crate) fn end(&mut self, flow: &FlowInfo, now: Timestamp, shared: &mut Shared, counters: &mut Counters) {
+        for d in [0, 1] {
+            self.close_reader(flow, d, false, now, shared, counters);
+        }
+        while let Some(exchange) = self.exchanges.pop_front() {
+            self.first += 1;
+            self.emit(flow, exchange, now, shared, counters);
+        }
+        if self.upgraded {
+            counters.count(Counter::FlowsUpgraded);
+        }
+    }
+
+    fn close_reader(
+        &mut self,
+        flow: &FlowInfo,
+        d: usize,
+        finished: bool,
+        now: Timestamp,
+        shared: &mut Shared,
+        counters: &mut Counters,
+    ) {
+        match &self.readers[d].phase {
+            Phase::Body(body) => {
+                let whole = finished && body.framing == Framing::UntilClose;
+                self.finish(d, !whole, shared, counters);
+            }
+            Phase::Head => self.abandon_head(flow, d, now, 0, shared, counters),
+            Phase::Lost | Phase::Ignored => {}
+        }
+    }
+
+    /// Makes what it can of a head of which the rest will not come: a call, if its first line is whole.
+    fn abandon_head(
+        &mut self,
+        flow: &FlowInfo,
+        d: usize,
+        now: Timestamp,
+        missing: u64,
+        shared: &mut Shared,
+        counters: &mut Counters,
+    ) {
+        let partial = std::mem::take(&mut self.readers[d].partial);
+        if partial.is_empty() {
+            return;
+        }
+        let first_line = memchr::memchr(b'\n', &partial).is_some();
+        if !first_line || !matches!(recognise::judge(&partial, false), Verdict::Head(_)) {
+            counters.add(Counter::BytesSkipped, partial.len() as u64);
+            self.readers[d].lose();
+            return;
+        }
+        let end = memchr::memrchr(b'\n', &partial).map_or(partial.len(), |at| at + 1);
+        let serial = self.take_head(flow, d, &partial[..end], now, shared, counters);
+        if let Some(serial) = serial {
+            if let Some(message) = self.message(d, serial) {
+                message.gap_bytes += missing;
+                message.truncated = true;
+            }
+            if matches!(self.readers[d].phase, Phase::Body(_)) {
+                self.finish(d, true, shared, counters);
+            }
+        }
+    }
+
+    /// Looks for the next head after a loss.
+    fn search(&mut self, d: usize, cursor: &mut Cursor<'_, '_>, counters: &mut Counters) {
+        let bytes = cursor.rest();
+        let role = self.readers[d].role;
+        let fits = |found: Role| role.is_none_or(|role| role == found);
+        let skipped = match recognise::judge(bytes, false) {
+            Verdict::Head(found) if fits(found) => 0,
+            Verdict::Undecided if cursor.used == 0 && bytes.len() >= 8 => 0,
+            _ => match recognise::find_inside(bytes, role) {
+                Some(at) => at,
+                None => {
+                    counters.add(Counter::BytesSkipped, bytes.len() as u64);
+                    cursor.used += bytes.len();
+                    return;
+                }
+            },
+        };
+        counters.add(Counter::BytesSkipped, skipped as u64);
+        cursor.used += skipped;
+        let reader = &mut self.readers[d];
+        reader.phase = Phase::Head;
+        if self.upgraded {
+            self.anomalies[d].insert(Anomaly::HttpAfterUpgrade);
+        }
+    }
+
+    /// Reads a head, or keeps its beginning.
+    fn head(
+        &mut self,
+        flow: &FlowInfo,
+        d: usize,
+        cursor: &mut Cursor<'_, '_>,
+        shared: &mut Shared,
+        counters: &mut Counters,
+    ) {
+        let now = cursor.run.now;
+        if self.readers[d].partial.is_empty() {
+            let trimmed = recognise::skip_line_ends(cursor.rest());
+            cursor.used = cursor.run.bytes.len() - trimmed.len();
+            if trimmed.is_empty() {
+                return;
+            }
+            let in_step = !self.readers[d].disturbed;
+            if !self.is_head(d, trimmed, in_step) {
+                self.no_head(d, cursor, counters);
+                return;
+            }
+            self.readers[d].begin_head(cursor.run, cursor.used);
+            if let Some(end) = head_end(trimmed, 0) {
+                cursor.used += end;
+                self.take_head(flow, d, &trimmed[..end], now, shared, counters);
+                return;
+            }
+        }
+        let limit = shared.settings.head_limit.max(1024);
+        let rest = cursor.rest();
+        let mut partial = std::mem::take(&mut self.readers[d].partial);
+        let known = partial.len();
+        partial.extend_from_slice(&rest[..rest.len().min(limit - known.min(limit))]);
+        match head_end(&partial, known.saturating_sub(3)) {
+            Some(end) => {
+                cursor.used += end - known;
+                self.take_head(flow, d, &partial[..end], now, shared, counters);
+            }
+            None if partial.len() >= limit => {
+                counters.count(Counter::HeadsTooLarge);
+                cursor.used += partial.len() - known;
+                self.anomalies[d].insert(Anomaly::HeadTooLarge);
+                self.readers[d].partial = partial;
+                self.abandon_head(flow, d, now, 0, shared, counters);
+                self.readers[d].lose();
+            }
+            None => {
+                cursor.used += rest.len();
+                let in_step = !self.readers[d].disturbed;
+                if self.is_head(d, &partial, in_step) {
+                    self.readers[d].partial = partial;
+                } else {
+                    counters.add(Counter::BytesSkipped, partial.len() as u64);
+                    self.readers[d].lose();
+                }
+            }
+        }
+    }
+
+    fn is_head(&self, d: usize, bytes: &[u8], in_step: bool) -> bool {
+        match recognise::judge(bytes, in_step) {
+            Verdict::Head(found) => self.readers[d].role.is_none_or(|role| role == found),
+            Verdict::Undecided => true,
+            Verdict::No => false,
+        }
+    }
+
+    /// What comes is no head: the answer to an HTTP/0.9 request, which has none, or something to skip.
+    fn no_head(&mut self, d: usize, cursor: &mut Cursor<'_, '_>, counters: &mut Counters) {
+        let from_server = self.requests.is_some_and(|requests| requests.index() != d);
+        let waiting = self.exchanges.iter().position(|exchange| exchange.has_request && !exchange.has_response);
+        if let Some(at) = waiting.filter(|_| from_server && !self.readers[d].disturbed)
+            && self.exchanges[at].call.version == Version::Http09
+        {
+            let exchange = &mut self.exchanges[at];
+            exchange.has_response = true;
+            exchange.call.response_time = Some(cursor.run.time);
+            let serial = self.first + at as u64;
+            self.readers[d].role = Some(Role::Response);
+            self.readers[d].phase = Phase::Body(Body {
+                framing: Framing::UntilClose,
+                content: Content::new(None, None, NO_CAPS, &mut Default::default()),
+                serial,
+                doubtful: false,
+            });
+            return;
+        }
+        if let Some(exchange) = self.exchanges.back_mut().filter(|_| self.readers[d].heads > 0) {
+            exchange.call.anomalies.insert(Anomaly::TrailingData);
+        }
+        counters.add(Counter::BytesSkipped, cursor.rest().len() as u64);
+        cursor.used = cursor.run.bytes.len();
+        self.readers[d].lose();
+    }
+
+    /// Takes a whole head. Gives the serial of its exchange, none for interim responses and what is no head.
+    fn take_head(
+        &mut self,
+        flow: &FlowInfo,
+        d: usize,
+        bytes: &[u8],
+        now: Timestamp,
+        shared: &mut Shared,
+        counters: &mut Counters,
+    ) -> Option<u64> {
+        let inspector = shared.inspector.clone();
+        let is_api_key = |name: &[u8]| inspector.is_api_key_header(name);
+        let reading = Reading { header_limit: shared.settings.header_limit, is_api_key: &is_api_key };
+        self.readers[d].heads += 1;
+        self.readers[d].phase = Phase::Head;
+        let serial = if bytes.starts_with(b"HTTP/") {
+            match head::response(bytes, &reading) {
+                Some(head) => self.response(flow, d, head, bytes.len(), shared),
+                None => {
+                    self.readers[d].lose();
+                    None
+                }
+            }
+        } else {
+            match head::request(bytes, &reading) {
+                Some(head) => self.request(flow, d, head, bytes.len(), shared, counters),
+                None => {
+                    self.readers[d].lose();
+                    None
+                }
+            }
+        };
+        if let Some(serial) = serial {
+            let anomalies = std::mem::take(&mut self.anomalies[d]);
+            if let Some(exchange) = self.exchange(serial) {
+                exchange.call.anomalies.extend(anomalies);
+            }
+        }
+        self.flush(flow, now, shared, counters);
+        serial
+    }
+
+    fn request(
+        &mut self,
+        flow: &FlowInfo,
+        d: usize,
+        head: RequestHead<'_>,
+        length: usize,
+        shared: &mut Shared,
+        counters: &mut Counters,
+    ) -> Option<u64> {
+        let direction = if d == 0 { Direction::Forward } else { Direction::Backward };
+        self.requests = Some(direction);
+        self.readers[d].role = Some(Role::Request);
+        let mark = self.readers[d].mark;
+        // A response that the server began after it had some of this request, and that found no request then.
+        let waiting = self.exchanges.iter().position(|exchange| {
+            !exchange.has_request
+                && exchange.response.acknowledged.is_some_and(|seen| seen > mark.offset)
+                && mark.acknowledged.is_none_or(|seen| seen <= exchange.response.offset)
+        });
+        let at = match waiting {
+            Some(at) => at,
+            None => {
+                if self.exchanges.len() >= shared.settings.pending_limit.max(1) {
+                    counters.count(Counter::PendingRequestsDropped);
+                    self.exchanges[0].given_up = true;
+                    self.exchanges[0].request_done = true;
+                    self.exchanges[0].response_done |= self.exchanges[0].has_response;
+                    self.flush(flow, self.readers[d].mark.time, shared, counters);
+                }
+                let call = self.new_call(flow, direction);
+                self.exchanges.push_back(Exchange::new(call));
+                self.exchanges.len() - 1
+            }
+        };
+        let serial = self.first + at as u64;
+        let exchange = &mut self.exchanges[at];
+        exchange.has_request = true;
+        exchange.request = mark;
+        exchange.upgrade = head.fields.upgrade;
+        let call = &mut *exchange.call;
+        call.request_time = Some(mark.time);
+        call.version = head.version;
+        call.method = printable(head.method);
+        call.anomalies.extend(head.fields.anomalies);
+        let target = printable(head.target);
+        let (masked, found) = shared.inspector.target(&target);
+        call.sensitive.request = found;
+        let (authority, path, query) = split_target(&masked, head.method == b"CONNECT");
+        call.host = match authority.filter(|authority| !authority.is_empty()) {
+            Some(authority) => Some(shared.texts.text(authority.as_bytes())),
+            None => head.fields.host.map(|host| shared.texts.text(host)),
+        };
+        call.path = path.to_owned();
+        call.query_names = query_names(query);
+        call.credential = shared.inspector.credential(&CredentialHeaders {
+            authorization: head.fields.authorization,
+            cookie: head.fields.cookie,
+            api_key: head.fields.api_key,
+            target: &target,
+        });
+        call.target = masked.into_owned();
+        call.user_agent = head.fields.user_agent.map(|agent| shared.texts.text(agent));
+        call.forwarding = crate::client::forwarding(
+            head.fields.x_forwarded_for.iter().copied(),
+            head.fields.forwarded.iter().copied(),
+            head.fields.x_real_ip,
+        );
+        call.request.head_bytes = length as u64;
+        describe(&mut call.request, &head.fields, shared);
+        let framing = match (head.fields.chunked, head.fields.content_length) {
+            (true, _) => Some(Framing::Chunked(Chunks::default())),
+            (false, Some(length)) if length > 0 => Some(Framing::Length(length)),
+            _ => None,
+        };
+        let no_body = head.version == Version::Http09;
+        match framing.filter(|_| !no_body) {
+            Some(framing) => self.begin_body(d, framing, serial, Side::Request, &head.fields, false, shared),
+            None => self.exchanges[at].request_done = true,
+        }
+        Some(serial)
+    }
+
+    fn response(
+        &mut self,
+        flow: &FlowInfo,
+        d: usize,
+        head: ResponseHead<'_>,
+        length: usize,
+        shared: &mut Shared,
+    ) -> Option<u64> {
+        let direction = if d == 0 { Direction::Forward } else { Direction::Backward };
+        self.requests.get_or_insert(direction.opposite());
+        self.readers[d].role = Some(Role::Response);
+        if head.status.is_some_and(|status| (100..200).contains(&status) && status != 101) {
+            return None;
+        }
+        let at = self.pair(flow, d, direction);
+        let serial = self.first + at as u64;
+        let mark = self.readers[d].mark;
+        let exchange = &mut self.exchanges[at];
+        if exchange.has_request && !exchange.request_done {
+            exchange.call.anomalies.insert(Anomaly::EarlyResponse);
+        }
+        exchange.has_response = true;
+        exchange.response = mark;
+        let (has_request, upgrade) = (exchange.has_request, exchange.upgrade);
+        let call = &mut *exchange.call;
+        call.response_time = Some(mark.time);
+        call.status = head.status;
+        if !has_request {
+            call.version = head.version;
+        }
+        call.anomalies.extend(head.fields.anomalies);
+        call.response.head_bytes = length as u64;
+        describe(&mut call.response, &head.fields, shared);
+
+        let success = head.status.is_some_and(|status| (200..300).contains(&status));
+        let tunnel = call.method == "CONNECT" && success;
+        let switched = head.status == Some(101) && (upgrade || !has_request);
+        let bodyless = call.method == "HEAD" || matches!(head.status, Some(101 | 204 | 304)) || tunnel;
+        let framing = match (head.fields.chunked, head.fields.unframed, head.fields.content_length) {
+            (true, _, _) => Framing::Chunked(Chunks::default()),
+            (_, false, Some(length)) => Framing::Length(length),
+            _ => Framing::UntilClose,
+        };
+        if bodyless || framing == Framing::Length(0) {
+            self.exchanges[at].response_done = true;
+        } else {
+            self.begin_body(d, framing, serial, Side::Response, &head.fields, !has_request, shared);
+        }
+        if tunnel || switched {
+            self.upgraded = true;
+            for reader in &mut self.readers {
+                // Behind CONNECT there may be HTTP in clear; what was upgraded to speaks its own language.
+                reader.phase = if tunnel { Phase::Lost } else { Phase::Ignored };
+                reader.partial = Vec::new();
+            }
+            for exchange in self.exchanges.iter_mut().filter(|exchange| exchange.has_request) {
+                exchange.request_done = true;
+            }
+        }
+        Some(serial)
+    }
+
+    /// The exchange that a response whose head was just read belongs to; a new one where none fits.
+    ///
+    /// In step, responses answer requests in order. After a loss, a request can only be meant if the server had some
+    /// of it, and if its sender had not acknowledged the response before sending it. Of those that are left, a
+    /// request that acknowledges more proves that the ones before were answered. If that leaves one, it is meant.
+    fn pair(&mut self, flow: &FlowInfo, d: usize, direction: Direction) -> usize {
+        let mark = self.readers[d].mark;
+        let disturbed = self.readers.iter().any(|reader| reader.disturbed);
+        let waits = |exchange: &Exchange| exchange.has_request && !exchange.has_response && !exchange.given_up;
+        let front = self.exchanges.iter().position(waits);
+        if !disturbed && let Some(at) = front {
+            return at;
+        }
+        let possible = |exchange: &Exchange| {
+            waits(exchange)
+                && exchange.request.acknowledged.is_none_or(|seen| seen <= mark.offset)
+                && mark.acknowledged.is_none_or(|seen| seen > exchange.request.offset)
+        };
+        let latest = self.exchanges.iter().filter(|exchange| possible(exchange)).map(|e| e.request.acknowledged).max();
+        let meant = |exchange: &&Exchange| possible(exchange) && Some(exchange.request.acknowledged) == latest;
+        let count = self.exchanges.iter().filter(meant).count();
+        if count == 1
+            && let Some(at) = self.exchanges.iter().position(|exchange| meant(&exchange))
+        {
+            // Those before it were answered by what was lost.
+            for exchange in self.exchanges.iter_mut().take(at).filter(|exchange| waits(exchange)) {
+                exchange.given_up = true;
+                exchange.request_done = true;
+            }
+            if self.exchanges.len() == at + 1 {
+                for reader in &mut self.readers {
+                    reader.disturbed = false;
+                }
+            }
+            return at;
+        }
+        let mut call = self.new_call(flow, direction.opposite());
+        if count > 1 {
+            call.anomalies.insert(Anomaly::UncertainPairing);
+        }
+        // Responses come in order, so it stands before the requests that still wait.
+        let at = self.exchanges.iter().position(|exchange| !exchange.has_response).unwrap_or(self.exchanges.len());
+        self.insert(at, Exchange::new(call))
+    }
+
+    /// Inserts an exchange so that no serial in use is shifted: at the end if a body is on its way behind `at`.
+    fn insert(&mut self, at: usize, exchange: Exchange) -> usize {
+        let serial = self.first + at as u64;
+        for reader in &mut self.readers {
+            if let Phase::Body(body) = &mut reader.phase
+                && body.serial >= serial
+            {
+                body.serial += 1;
+            }
+        }
+        self.exchanges.insert(at, exchange);
+        at
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "all of it describes one body")]
+    fn begin_body(
+        &mut self,
+        d: usize,
+        framing: Framing,
+        serial: u64,
+        side: Side,
+        fields: &Fields<'_>,
+        doubtful: bool,
+        shared: &mut Shared,
+    ) {
+        let media = match self.message(d, serial) {
+            Some(message) => message.content_type.clone(),
+            None => None,
+        };
+        let scan = shared.inspector.begin(side, media.as_deref());
+        let content = Content::new(fields.content_encoding, scan, caps(shared), &mut shared.decoders);
+        self.readers[d].phase = Phase::Body(Body { framing, content, serial, doubtful });
+    }
+
+    /// Reads on in a body.
+    fn body(&mut self, d: usize, cursor: &mut Cursor<'_, '_>, shared: &mut Shared, counters: &mut Counters) {
+        let Phase::Body(body) = &mut self.readers[d].phase else { return };
+        let bytes = cursor.rest();
+        let at_start = cursor.used == 0;
+        let serial = body.serial;
+        if at_start || body.doubtful {
+            let status_line = || recognise::judge(bytes, false) == Verdict::Head(Role::Response);
+            let others_wait = || {
+                self.exchanges.iter().any(|exchange| exchange.has_request && !exchange.has_response)
+            };
+            let over = match body.framing {
+                // The request may have been a HEAD that nobody saw.
+                Framing::Length(_) => body.doubtful && status_line(),
+                // A server that does not close where it should, and answers the next request.
+                Framing::UntilClose => at_start && others_wait() && status_line(),
+                Framing::Chunked(_) => false,
+            };
+            body.doubtful = false;
+            if over {
+                self.finish(d, false, shared, counters);
+                return;
+            }
+        }
+        let caps = caps(shared);
+        let Shared { inspector, decoders, .. } = shared;
+        let mut malformed = false;
+        let (used, finished) = match &mut body.framing {
+            Framing::Length(left) => {
+                let now = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
+                *left -= now as u64;
+                let finished = *left == 0;
+                body.content.data(&bytes[..now], inspector, caps, decoders);
+                (now, finished)
+            }
+            Framing::UntilClose => {
+                body.content.data(bytes, inspector, caps, decoders);
+                (bytes.len(), false)
+            }
+            Framing::Chunked(chunks) => {
+                let mut used = 0;
+                while used < bytes.len() && *chunks != Chunks::Done && !malformed {
+                    match chunks.step(&bytes[used..]) {
+                        Step::Framing(length) => used += length,
+                        Step::Data(length) => {
+                            body.content.data(&bytes[used..used + length], inspector, caps, decoders);
+                            used += length;
+                        }
+                        Step::Malformed => malformed = true,
+                    }
+                }
+                (used, *chunks == Chunks::Done)
+            }
+        };
+        cursor.used += used;
+        if let Some(message) = self.message(d, serial) {
+            message.wire_bytes += used as u64;
+        }
+        if malformed {
+            if let Some(exchange) = self.exchange(serial) {
+                exchange.call.anomalies.insert(Anomaly::MalformedChunk);
+            }
+            self.finish(d, true, shared, counters);
+            self.readers[d].lose();
+        } else if finished {
+            self.finish(d, false, shared, counters);
+        }
+    }
+
+    /// The body in this direction is over.
+    fn finish(&mut self, d: usize, truncated: bool, shared: &mut Shared, counters: &mut Counters) {
+        let Phase::Body(body) = std::mem::replace(&mut self.readers[d].phase, Phase::Head) else { return };
+        let response = self.readers[d].role == Some(Role::Response);
+        let (decoded, stopped) = (body.content.decoded, body.content.stopped);
+        let findings = body.content.finish(&mut shared.decoders).map(|scan| shared.inspector.finish(scan));
+        let Some(exchange) = self.exchange(body.serial) else { return };
+        let call = &mut *exchange.call;
+        let message = if response { &mut call.response } else { &mut call.request };
+        message.body_bytes = decoded;
+        message.truncated |= truncated;
+        message.capped |= matches!(stopped, Some(Stopped::Limit | Stopped::Ratio));
+        match stopped {
+            Some(Stopped::Damaged) if message.gap_bytes == 0 && !truncated => {
+                call.anomalies.insert(Anomaly::MalformedEncoding);
+                counters.count(Counter::BodiesUndecodable);
+            }
+            Some(Stopped::Limit) => counters.count(Counter::BodiesTruncated),
+            Some(Stopped::Ratio) => {
+                call.anomalies.insert(Anomaly::ExpansionRatio);
+                counters.count(Counter::BodiesTruncated);
+            }
+            Some(Stopped::Damaged) | None => {}
+        }
+        if let Some(findings) = findings {
+            let message = if response { &mut call.response } else { &mut call.request };
+            if findings.capped {
+                message.capped = true;
+                counters.count(Counter::InspectionTruncated);
+            }
+            let list = if response { &mut call.sensitive.response } else { &mut call.sensitive.request };
+            crate::inspect::merge(list, findings.sensitive);
+        }
+        if response {
+            exchange.response_done = true;
+        } else {
+            exchange.request_done = true;
+        }
+    }
+
+    fn exchange(&mut self, serial: u64) -> Option<&mut Exchange> {
+        self.exchanges.get_mut(usize::try_from(serial.checked_sub(self.first)?).ok()?)
+    }
+
+    /// The message of this direction in an exchange.
+    fn message(&mut self, d: usize, serial: u64) -> Option<&mut crate::call::Message> {
+        let response = self.readers[d].role == Some(Role::Response);
+        let call = &mut self.exchange(serial)?.call;
+        Some(if response { &mut call.response } else { &mut call.request })
+    }
+
+    /// Gives out the calls at the front that are over.
+    fn flush(&mut self, flow: &FlowInfo, now: Timestamp, shared: &mut Shared, counters: &mut Counters) {
+        let client_next = self.requests.map_or(u64::MAX, |direction| self.readers[direction.index()].next);
+        let silent = self.requests.is_some_and(|direction| !flow.seen[direction.opposite().index()]);
+        loop {
+            let many = silent && self.exchanges.len() > ONE_SIDED_PENDING;
+            let over = self.exchanges.front().is_some_and(|exchange| {
+                if exchange.has_request {
+                    exchange.request_done && (exchange.response_done || exchange.given_up || many)
+                } else {
+                    exchange.response_done
+                        && exchange.response.acknowledged.is_none_or(|seen| client_next >= seen || exchange.given_up)
+                }
+            });
+            if !over {
+                return;
+            }
+            let Some(exchange) = self.exchanges.pop_front() else { return };
+            self.first += 1;
+            self.emit(flow, exchange, now, shared, counters);
+        }
+    }
+
+    fn emit(
+        &mut self,
+        flow: &FlowInfo,
+        exchange: Exchange,
+        now: Timestamp,
+        shared: &mut Shared,
+        counters: &mut Counters,
+    ) {
+        let mut call = exchange.call;
+        call.position = self.position;
+        self.position = self.position.saturating_add(1);
+        call.end_time = now;
+        call.latency = call.latency().map(|latency| latency.as_secs_f64());
+        call.completeness.request = exchange.has_request;
+        call.completeness.response = exchange.has_response;
+        call.completeness.one_sided = flow.seen != [true; 2];
+        call.completeness.midstream = flow.midstream();
+        counters.count(Counter::Calls);
+        for (counter, holds) in [
+            (Counter::CallsWithoutRequest, !exchange.has_request),
+            (Counter::CallsWithoutResponse, !exchange.has_response),
+            (Counter::CallsAnomalous, !call.anomalies.is_empty()),
+            (Counter::CallsWithGaps, call.request.gap_bytes + call.response.gap_bytes > 0),
+        ] {
+            if holds {
+                counters.count(counter);
+            }
+        }
+        shared.calls.push(call);
+    }
+
+    fn new_call(&mut self, flow: &FlowInfo, requests: Direction) -> Box<Call> {
+        let (client, server) = flow.ends(requests);
+        let community_id = self.community_id.get_or_insert_with(|| community_id(flow));
+        Box::new(Call {
+            flow: flow.id,
+            community_id: community_id.clone(),
+            client: client.into(),
+            server: server.into(),
+            encapsulation: flow.encapsulation.clone(),
+            ..Call::default()
+        })
+    }
+}
+
+const NO_CAPS: Caps = Caps { decoded: u64::MAX, ratio: u64::MAX, encodings: 0 };
+
+fn caps(shared: &Shared) -> Caps {
+    Caps {
+        decoded: shared.settings.decoded_limit,
+        ratio: shared.settings.decoded_ratio,
+        encodings: shared.settings.encoding_limit,
+    }
+}
+
+/// Where a head ends: at the empty line, or, for a request without a version and headers, at the end of its line.
+fn head_end(bytes: &[u8], from: usize) -> Option<usize> {
+    if let Some(end) = head::find_end(bytes, from) {
+        return Some(end);
+    }
+    let line_end = memchr::memchr(b'\n', bytes)? + 1;
+    let bare = line_end == bytes.len() && !bytes.starts_with(b"HTTP/") && {
+        memchr::memmem::find(bytes, b" HTTP/").is_none() && memchr::memmem::find(bytes, b"\tHTTP/").is_none()
+    };
+    bare.then_some(line_end)
+}
+
+fn community_id(flow: &FlowInfo) -> Arc<str> {
+    const TCP: u8 = 6;
+    let (source, destination) = (flow.source, flow.destination);
+    community_id::calculate_community_id(
+        0,
+        source.ip(),
+        destination.ip(),
+        Some(source.port()),
+        Some(destination.port()),
+        TCP,
+        false,
+    )
+    .map_or_else(|_| Arc::from(""), Arc::from)
+}
+
+/// Content type and encoding of a message.
+fn describe(message: &mut crate::call::Message, fields: &Fields<'_>, shared: &mut Shared) {
+    message.content_type = fields.content_type.map(|value| {
+        let media = value.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
+        shared.texts.lower(media)
+    });
+    message.content_encoding = fields.content_encoding.map(|value| shared.texts.lower(value.trim_ascii()));
+}
+
+/// Authority, path and query of a target (RFC 9112, section 3.2).
+fn split_target(target: &str, connect: bool) -> (Option<&str>, &str, &str) {
+    if connect {
+        return (Some(target), "", "");
+    }
+    let (authority, rest) = match target.split_once("://") {
+        Some((scheme, rest)) if !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
+            let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+            (Some(&rest[..end]), &rest[end..])
+        }
+        _ => (None, target),
+    };
+    let rest = rest.split('#').next().unwrap_or_default();
+    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+    (authority, if path.is_empty() && authority.is_some() { "/" } else { path }, query)
+}
+
+fn query_names(query: &str) -> Vec<String> {
+    if query.is_empty() {
+        return Vec::new();
+    }
+    query
+        .split('&')
+        .filter(|part| !part.is_empty())
+        .take(QUERY_NAMES)
+        .map(|part| {
+            let name = part.split('=').next().unwrap_or_default();
+            percent_encoding::percent_decode_str(name).decode_utf8_lossy().into_owned()
+        })
+        .collect()
+}

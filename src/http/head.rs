@@ -1,0 +1,392 @@
+//! Start lines and the headers that a call needs.
+//!
+//! httparse reads what is well-formed. What it refuses and real servers accept (folding, white space before a colon,
+//! raw bytes in targets, unusual versions, control bytes) a second, tolerant pass over the lines reads, and marks.
+
+use memchr::{memchr, memrchr};
+
+use crate::call::{Anomalies, Anomaly, Version};
+
+/// Headers that httparse is given room for; heads with more take the tolerant pass.
+const QUICK_HEADERS: usize = 64;
+
+/// Most values that are kept of a header that proxies repeat.
+const FORWARDED_LIMIT: usize = 16;
+
+/// What of the headers matters, borrowed from the head.
+#[derive(Debug, Default)]
+pub(crate) struct Fields<'h> {
+    pub(crate) host: Option<&'h [u8]>,
+    pub(crate) content_length: Option<u64>,
+    pub(crate) chunked: bool,
+    /// Transfer codings were named and chunked is not the last of them: the body ends with the connection.
+    pub(crate) unframed: bool,
+    pub(crate) content_type: Option<&'h [u8]>,
+    pub(crate) content_encoding: Option<&'h [u8]>,
+    pub(crate) user_agent: Option<&'h [u8]>,
+    pub(crate) authorization: Option<&'h [u8]>,
+    pub(crate) cookie: Option<&'h [u8]>,
+    pub(crate) api_key: Option<&'h [u8]>,
+    pub(crate) x_forwarded_for: Vec<&'h [u8]>,
+    pub(crate) forwarded: Vec<&'h [u8]>,
+    pub(crate) x_real_ip: Option<&'h [u8]>,
+    pub(crate) upgrade: bool,
+    pub(crate) anomalies: Anomalies,
+    length_seen: bool,
+    hosts: u8,
+}
+
+/// A request's head.
+#[derive(Debug)]
+pub(crate) struct RequestHead<'h> {
+    pub(crate) method: &'h [u8],
+    pub(crate) target: &'h [u8],
+    pub(crate) version: Version,
+    pub(crate) fields: Fields<'h>,
+}
+
+/// A response's head.
+#[derive(Debug)]
+pub(crate) struct ResponseHead<'h> {
+    /// None where the status line has no number.
+    pub(crate) status: Option<u16>,
+    pub(crate) version: Version,
+    pub(crate) fields: Fields<'h>,
+}
+
+/// How to read headers: the limit on their number, and which ones carry an API key.
+pub(crate) struct Reading<'r> {
+    pub(crate) header_limit: usize,
+    pub(crate) is_api_key: &'r dyn Fn(&[u8]) -> bool,
+}
+
+/// Where a head ends: behind the first empty line from `from` on (the beginning of a line or the byte before). Says
+/// too whether a line ended in a bare LF.
+pub(crate) fn find_end(bytes: &[u8], from: usize) -> Option<usize> {
+    let mut at = from;
+    while let Some(found) = memchr(b'\n', bytes.get(at..)?) {
+        at += found + 1;
+        match bytes.get(at..) {
+            Some([b'\r', b'\n', ..]) => return Some(at + 2),
+            Some([b'\n', ..]) => return Some(at + 1),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Reads a request's head. None when its first line is no request line at all.
+pub(crate) fn request<'h>(head: &'h [u8], reading: &Reading<'_>) -> Option<RequestHead<'h>> {
+    let mut headers = [httparse::EMPTY_HEADER; QUICK_HEADERS];
+    let mut quick = httparse::Request::new(&mut headers);
+    if let Ok(httparse::Status::Complete(_)) = quick.parse(head)
+        && let (Some(method), Some(target), Some(minor)) = (quick.method, quick.path, quick.version)
+        && quick.headers.len() <= reading.header_limit
+    {
+        let mut fields = Fields::default();
+        for header in quick.headers.iter() {
+            fields.take(header.name.as_bytes(), header.value, reading);
+        }
+        let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
+        return Some(RequestHead { method: method.as_bytes(), target: target.as_bytes(), version, fields }.checked(head));
+    }
+    request_tolerant(head, reading)
+}
+
+/// Reads a response's head. None when its first line is no status line at all.
+pub(crate) fn response<'h>(head: &'h [u8], reading: &Reading<'_>) -> Option<ResponseHead<'h>> {
+    let mut headers = [httparse::EMPTY_HEADER; QUICK_HEADERS];
+    let mut quick = httparse::Response::new(&mut headers);
+    if let Ok(httparse::Status::Complete(_)) = quick.parse(head)
+        && let (Some(status), Some(minor)) = (quick.code, quick.version)
+        && quick.headers.len() <= reading.header_limit
+    {
+        let mut fields = Fields::default();
+        for header in quick.headers.iter() {
+            fields.take(header.name.as_bytes(), header.value, reading);
+        }
+        let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
+        let mut head_read = ResponseHead { status: Some(status), version, fields };
+        head_read.fields.check(head, version);
+        return Some(head_read);
+    }
+    response_tolerant(head, reading)
+}
+
+impl RequestHead<'_> {
+    fn checked(mut self, head: &[u8]) -> Self {
+        self.fields.check(head, self.version);
+        let fields = &mut self.fields;
+        if fields.hosts > 1 || (fields.hosts == 0 && self.version == Version::Http11) {
+            fields.anomalies.insert(Anomaly::OddHost);
+        }
+        if self.target.iter().any(|&byte| byte <= b' ' || byte >= 0x7f || matches!(byte, b'"' | b'<' | b'>')) {
+            fields.anomalies.insert(Anomaly::UnencodedTarget);
+        }
+        self
+    }
+}
+
+/// The lines of a head, folded lines joined to the one before by the caller; the empty line at the end left out.
+fn lines(head: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = head;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let end = memchr(b'\n', rest).unwrap_or(rest.len() - 1);
+        let (line, behind) = rest.split_at(end + 1);
+        rest = behind;
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        Some(line.strip_suffix(b"\r").unwrap_or(line))
+    })
+}
+
+fn request_tolerant<'h>(head: &'h [u8], reading: &Reading<'_>) -> Option<RequestHead<'h>> {
+    let mut lines = lines(head);
+    let start = lines.next()?;
+    let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let method_end = start.iter().position(blank)?;
+    let (method, rest) = start.split_at(method_end);
+    let behind = rest.trim_ascii();
+    // The version is the last word if it looks like one; all before it is the target, spaces and all.
+    let (target, version) = match memrchr(b' ', behind).or_else(|| memrchr(b'\t', behind)) {
+        Some(at) if behind[at + 1..].starts_with(b"HTTP/") => (behind[..at].trim_ascii(), Some(&behind[at + 1..])),
+        _ if behind.starts_with(b"HTTP/") => (&behind[..0], Some(behind)),
+        _ => (behind, None),
+    };
+    let mut fields = Fields::default();
+    let number = match version {
+        Some(b"HTTP/1.1") => Version::Http11,
+        Some(b"HTTP/1.0") => Version::Http10,
+        Some(other) => {
+            fields.anomalies.insert(Anomaly::OddVersion);
+            if other.starts_with(b"HTTP/0") { Version::Http10 } else { Version::Http11 }
+        }
+        None => Version::Http09,
+    };
+    if rest != [b" ", target, b" ", version.unwrap_or_default()].concat() && version.is_some() {
+        fields.anomalies.insert(Anomaly::OddStartLine);
+    }
+    fields.take_lines(lines, reading);
+    if number == Version::Http09 && fields.hosts > 0 {
+        fields.anomalies.insert(Anomaly::OddVersion);
+    }
+    Some(RequestHead { method, target, version: number, fields }.checked(head))
+}
+
+fn response_tolerant<'h>(head: &'h [u8], reading: &Reading<'_>) -> Option<ResponseHead<'h>> {
+    let mut lines = lines(head);
+    let start = lines.next()?;
+    let mut words = start.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
+    let version = match words.next()? {
+        b"HTTP/1.1" => Version::Http11,
+        b"HTTP/1.0" => Version::Http10,
+        word if word.starts_with(b"HTTP/") => Version::Http11,
+        _ => return None,
+    };
+    let digits = words.next().unwrap_or_default();
+    let status = std::str::from_utf8(digits).ok().and_then(|text| text.parse().ok());
+    let mut fields = Fields::default();
+    if status.is_none() || digits.len() != 3 {
+        fields.anomalies.insert(Anomaly::MalformedStatus);
+    }
+    fields.take_lines(lines, reading);
+    fields.check(head, version);
+    Some(ResponseHead { status, version, fields })
+}
+
+impl<'h> Fields<'h> {
+    /// The tolerant pass over the header lines.
+    fn take_lines(&mut self, lines: impl Iterator<Item = &'h [u8]>, reading: &Reading<'_>) {
+        let mut folded_length: Option<u64> = None; // a Content-Length whose digits stand in a folded line
+        for (count, line) in lines.enumerate() {
+            if count >= reading.header_limit {
+                self.anomalies.insert(Anomaly::TooManyHeaders);
+                return;
+            }
+            if line.is_empty() {
+                continue;
+            }
+            if matches!(line[0], b' ' | b'\t') && count > 0 {
+                self.anomalies.insert(Anomaly::ObsoleteFolding);
+                if self.length_seen && self.content_length.is_none() {
+                    folded_length = folded_length.or(number(line.trim_ascii()));
+                }
+                continue;
+            }
+            let Some(colon) = memchr(b':', line) else {
+                self.anomalies.insert(Anomaly::MalformedHeader);
+                continue;
+            };
+            let name = line[..colon].trim_ascii();
+            if name.len() != colon {
+                self.anomalies.insert(Anomaly::MalformedHeader);
+            }
+            self.take(name, line[colon + 1..].trim_ascii(), reading);
+        }
+        if self.content_length.is_none() {
+            self.content_length = folded_length;
+        }
+    }
+
+    /// Takes one header.
+    fn take(&mut self, name: &'h [u8], value: &'h [u8], reading: &Reading<'_>) {
+        let is = |text: &str| name.eq_ignore_ascii_case(text.as_bytes());
+        match name.len() {
+            4 if is("host") => {
+                self.hosts = self.hosts.saturating_add(1);
+                self.host.get_or_insert(value.trim_ascii());
+            }
+            6 if is("cookie") => {
+                self.cookie.get_or_insert(value);
+            }
+            7 if is("upgrade") => self.upgrade = true,
+            9 if is("x-real-ip") => {
+                self.x_real_ip.get_or_insert(value);
+            }
+            9 if is("forwarded") && self.forwarded.len() < FORWARDED_LIMIT => self.forwarded.push(value),
+            10 if is("user-agent") => {
+                self.user_agent.get_or_insert(value);
+            }
+            12 if is("content-type") => {
+                self.content_type.get_or_insert(value);
+            }
+            13 if is("authorization") => {
+                self.authorization.get_or_insert(value);
+            }
+            14 if is("content-length") => self.take_length(value),
+            15 if is("x-forwarded-for") && self.x_forwarded_for.len() < FORWARDED_LIMIT => {
+                self.x_forwarded_for.push(value);
+            }
+            16 if is("content-encoding") => {
+                self.content_encoding.get_or_insert(value);
+            }
+            17 if is("transfer-encoding") => self.take_coding(value),
+            _ => {
+                if self.api_key.is_none() && (reading.is_api_key)(name) {
+                    self.api_key = Some(value);
+                }
+            }
+        }
+    }
+
+    fn take_length(&mut self, value: &[u8]) {
+        let mut values = value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+        for text in values.by_ref().take(8) {
+            let length = number(text);
+            if length.is_none() || text.len() != value.len() {
+                self.anomalies.insert(Anomaly::InvalidContentLength);
+            }
+            if self.length_seen {
+                let same = length == self.content_length;
+                self.anomalies.insert(match same {
+                    true => Anomaly::RepeatedContentLength,
+                    false => Anomaly::ConflictingContentLength,
+                });
+            } else {
+                self.content_length = length;
+            }
+            self.length_seen = true;
+        }
+    }
+
+    fn take_coding(&mut self, value: &[u8]) {
+        let last = value.rsplit(|&byte| byte == b',').next().unwrap_or_default().trim_ascii();
+        let chunked = last.eq_ignore_ascii_case(b"chunked");
+        if !value.eq_ignore_ascii_case(b"chunked") || self.chunked {
+            self.anomalies.insert(Anomaly::OddTransferEncoding);
+        }
+        // Servers differ on spellings such as "xchunked" or "chunked, identity"; the body tells, see `reader`.
+        self.chunked |= chunked;
+        self.unframed = !self.chunked && !value.trim_ascii().eq_ignore_ascii_case(b"identity");
+    }
+
+    /// What is odd about the head as a whole.
+    fn check(&mut self, head: &[u8], version: Version) {
+        if self.length_seen && (self.chunked || self.unframed) {
+            self.anomalies.insert(Anomaly::LengthAndTransferEncoding);
+        }
+        if self.chunked && version == Version::Http10 {
+            self.anomalies.insert(Anomaly::OddTransferEncoding);
+        }
+        let (mut feeds, mut returns, mut pairs) = (0usize, 0usize, 0usize);
+        for at in memchr::memchr2_iter(b'\n', b'\r', head) {
+            if head[at] == b'\r' {
+                returns += 1;
+            } else {
+                feeds += 1;
+                pairs += usize::from(at > 0 && head[at - 1] == b'\r');
+            }
+        }
+        if feeds > pairs {
+            self.anomalies.insert(Anomaly::BareLineFeed);
+        }
+        if returns > pairs {
+            self.anomalies.insert(Anomaly::BareCarriageReturn);
+        }
+        if memchr(0, head).is_some() {
+            self.anomalies.insert(Anomaly::ControlByte);
+        }
+    }
+}
+
+/// A plain decimal number; a sign, spaces inside or too many digits are none.
+fn number(text: &[u8]) -> Option<u64> {
+    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(head: &str) -> RequestHead<'_> {
+        let reading = Reading { header_limit: 100, is_api_key: &|name| name.eq_ignore_ascii_case(b"x-api-key") };
+        request(head.as_bytes(), &reading).expect("a request line")
+    }
+
+    #[test]
+    fn tolerant_where_servers_are() {
+        let head = read("GET /a b?c HTTP/1.1\r\nHost : h\r\nX-Long: a\r\n b\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n");
+        assert_eq!(head.target, b"/a b?c");
+        assert_eq!(head.fields.host, Some(&b"h"[..]));
+        assert_eq!(head.fields.content_length, Some(3));
+        for anomaly in [
+            Anomaly::UnencodedTarget,
+            Anomaly::MalformedHeader,
+            Anomaly::ObsoleteFolding,
+            Anomaly::ConflictingContentLength,
+        ] {
+            assert!(head.fields.anomalies.contains(anomaly), "{anomaly:?}");
+        }
+    }
+
+    #[test]
+    fn a_plain_head_has_no_anomaly() {
+        let head = read("POST /v1 HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nX-API-Key: k\r\n\r\n");
+        assert!(head.fields.anomalies.is_empty(), "{:?}", head.fields.anomalies);
+        assert!(head.fields.chunked);
+        assert_eq!(head.fields.api_key, Some(&b"k"[..]));
+    }
+
+    #[test]
+    fn versions_and_statuses() {
+        assert_eq!(read("GET /x\r\n\r\n").version, Version::Http09);
+        assert_eq!(read("GET /x HTTP/1.2\r\nHost: a\r\n\r\n").version, Version::Http11);
+        let reading = Reading { header_limit: 100, is_api_key: &|_| false };
+        let head = response(b"HTTP/1.1  404\r\n\r\n", &reading).expect("a status line");
+        assert_eq!(head.status, Some(404));
+        let head = response(b"HTTP/1.1 abc\r\n\r\n", &reading).expect("a status line");
+        assert!(head.status.is_none() && head.fields.anomalies.contains(Anomaly::MalformedStatus));
+    }
+
+    #[test]
+    fn the_end_is_found_in_either_style() {
+        assert_eq!(find_end(b"A\r\n\r\nx", 0), Some(5));
+        assert_eq!(find_end(b"A\n\nx", 0), Some(3));
+        assert_eq!(find_end(b"A\r\nB: c\r\n\r", 0), None);
+    }
+}

@@ -1,0 +1,87 @@
+//! One direction of a conversation: where the reader stands between heads and bodies.
+
+use crate::stream::{Gap, Run};
+use crate::time::Timestamp;
+
+use super::content::Content;
+use super::framing::Framing;
+use super::recognise::Role;
+
+/// Where in its stream a head began.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Mark {
+    /// Offset of its first byte.
+    pub(crate) offset: u64,
+    /// What its sender had received of the other direction by then.
+    pub(crate) acknowledged: Option<u64>,
+    /// When that byte was captured.
+    pub(crate) time: Timestamp,
+}
+
+/// What the reader expects next.
+pub(crate) enum Phase {
+    /// A head; its beginning may be in [`Reader::partial`].
+    Head,
+    /// The body of the message of this exchange.
+    Body(Body),
+    /// Something was lost or is no HTTP: the next head, wherever it is.
+    Lost,
+    /// Another protocol has taken over.
+    Ignored,
+}
+
+/// A body on its way.
+pub(crate) struct Body {
+    pub(crate) framing: Framing,
+    pub(crate) content: Content,
+    /// Serial of the exchange that it belongs to.
+    pub(crate) serial: u64,
+    /// No byte of it was seen yet, and it may not be there: the answer to a request that was not seen (HEAD?).
+    pub(crate) doubtful: bool,
+}
+
+/// One direction.
+pub(crate) struct Reader {
+    pub(crate) role: Option<Role>,
+    pub(crate) phase: Phase,
+    /// The beginning of a head that is not whole yet.
+    pub(crate) partial: Vec<u8>,
+    pub(crate) mark: Mark,
+    /// Offset behind everything read or given up.
+    pub(crate) next: u64,
+    /// A loss or a syntax error since this direction was last in step with the other.
+    pub(crate) disturbed: bool,
+    /// A head was read before: what comes behind it may be trusted to be one.
+    pub(crate) heads: u64,
+}
+
+impl Reader {
+    pub(crate) fn new(midstream: bool) -> Reader {
+        Reader {
+            role: None,
+            phase: Phase::Head,
+            partial: Vec::new(),
+            mark: Mark::default(),
+            next: 0,
+            disturbed: midstream,
+            heads: 0,
+        }
+    }
+
+    /// Notes where a head begins: `consumed` bytes into the run.
+    pub(crate) fn begin_head(&mut self, run: &Run<'_>, consumed: usize) {
+        self.mark =
+            Mark { offset: run.offset + consumed as u64, acknowledged: run.acknowledged, time: run.time };
+    }
+
+    /// Something was lost: the next head has to be looked for.
+    pub(crate) fn lose(&mut self) {
+        self.phase = Phase::Lost;
+        self.partial = Vec::new();
+        self.disturbed = true;
+    }
+
+    pub(crate) fn pass(&mut self, gap: &Gap) {
+        self.next = gap.offset + gap.length;
+    }
+}

@@ -1,0 +1,1 @@
+//! Conversations through the stream stage, over a seeded bad network.
