@@ -3,12 +3,62 @@
 //! A source lends one [`Frame`] at a time: its bytes are borrowed from the memory map or the read buffer, so that a
 //! packet in order travels from the file to the parser without a copy.
 
+mod decompress;
 mod error;
+mod files;
+mod input;
+pub mod live;
+mod map;
+mod merge;
+mod pcap;
+mod pcapng;
+mod reader;
+#[cfg(test)]
+mod tests;
 
 pub use error::SourceError;
+pub use files::{from_bytes, from_reader, open};
+pub use live::{Interface, Live, interfaces};
+pub use merge::Opened;
+
+use serde::Deserialize;
 
 use crate::stats::Counters;
 use crate::time::Timestamp;
+
+/// How captures are read.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Largest block of a capture in bytes; what claims more is a damaged file. A compressed or piped capture takes at
+    /// most twice this for its buffer, and only for blocks that really are as large; a plain file takes none.
+    pub max_block_bytes: usize,
+    /// Most captures open at once, which is how many may overlap in time. Those beyond are left out, each with an error.
+    /// A plain file costs no memory, a gzip one about 400 KiB, a zstd one as much as `zstd_window_log` allows.
+    pub max_open_files: usize,
+    /// Most captures to be read as one, at about 200 bytes each. Those beyond are left out, each with an error; a folder
+    /// with more is left out as a whole.
+    pub max_files: usize,
+    /// Most interfaces in a section of a pcapng capture, at 48 bytes each; what declares more ends with an error.
+    pub max_interfaces: usize,
+    /// Largest window of a zstd capture as a power of two, from 10 to 31; 27, which `zstd --long` uses, takes 128 MiB.
+    pub zstd_window_log: u32,
+    /// How interfaces are listened to.
+    pub live: live::Settings,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            max_block_bytes: (16 << 20) + (64 << 10),
+            max_open_files: 256,
+            max_files: 100_000,
+            max_interfaces: 65_536,
+            zstd_window_log: 27,
+            live: live::Settings::default(),
+        }
+    }
+}
 
 /// The link layer that a frame begins with, as numbered in the `LINKTYPE_` registry of pcap files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -51,12 +101,32 @@ pub trait Source: Send {
     /// The frame that the last [`Advance::Frame`] spoke of; an empty frame before the first.
     fn frame(&self) -> Frame<'_>;
 
-    /// Adds what the source itself counted (drops of the kernel, skipped blocks) to `counters`; called at the end
-    /// and, for live sources, now and then. Counts are totals since the source was opened.
+    /// Writes what the source itself counted (drops of the kernel, skipped blocks) to `counters`; called at the end
+    /// and, for live sources, now and then. Counts are totals since the source was opened and replace those there.
     fn report(&mut self, counters: &mut Counters);
 
     /// Share of the input consumed, in bytes: (read so far, all), when that is known.
     fn progress(&self) -> Option<(u64, u64)> {
         None
     }
+}
+
+/// Where the next frame lies in the window of an input.
+#[derive(Clone, Copy, Debug)]
+struct Record {
+    time: Timestamp,
+    link: LinkType,
+    original_length: u32,
+    /// Where its bytes begin and end.
+    start: usize,
+    end: usize,
+    /// Bytes from the beginning of the window to the next record.
+    length: usize,
+}
+
+/// What is wrong with a capture: a [`SourceError`] without the name.
+#[derive(Clone, Debug)]
+struct Damage {
+    offset: Option<u64>,
+    reason: String,
 }

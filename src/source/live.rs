@@ -1,0 +1,316 @@
+//! Frames from an interface, through libpcap.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+
+use ::pcap::{Active, Capture, Device, IfFlags, Precision};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use serde::{Deserialize, Serialize};
+
+use super::{Advance, Frame, LinkType, Source, SourceError};
+use crate::stats::{Counter, Counters};
+use crate::time::Timestamp;
+
+/// How interfaces are listened to.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Kernel buffer in bytes, up to 2 GiB: what can wait while apitap is busy. Kernel memory, not counted as the
+    /// process's. Packets that find it full are dropped and counted as `kernel_drops`.
+    pub buffer_bytes: u32,
+    /// Bytes of each frame that are captured; longer ones are cut off and counted as `frames_snapped`.
+    pub snap_length: u32,
+    /// Listen also to frames that are not addressed to this machine. Not possible on `any`, where it is ignored.
+    pub promiscuous: bool,
+    /// Hand over each frame as it comes rather than in batches: less delay, more work.
+    pub immediate: bool,
+    /// Longest time in milliseconds that the kernel gathers frames into a batch.
+    pub batch_milliseconds: u16,
+    /// Silence in milliseconds after which a quiet interface tells its time.
+    pub idle_milliseconds: u16,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            buffer_bytes: 64 << 20,
+            snap_length: 262_144,
+            promiscuous: true,
+            immediate: false,
+            batch_milliseconds: 50,
+            idle_milliseconds: 100,
+        }
+    }
+}
+
+/// An interface that can be listened to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Interface {
+    /// What to call it; `any` stands for all.
+    pub name: String,
+    /// What the system says of it.
+    pub description: Option<String>,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+    /// It is up.
+    pub up: bool,
+    /// It is running: there is a carrier.
+    pub running: bool,
+    /// It is the loopback interface.
+    pub loopback: bool,
+    /// It is wireless.
+    pub wireless: bool,
+}
+
+/// The interfaces that can be listened to, in the order of libpcap: the likeliest first.
+///
+/// # Errors
+///
+/// When the system does not list them.
+pub fn interfaces() -> Result<Vec<Interface>, SourceError> {
+    let devices = Device::list().map_err(|error| explain("interfaces", &error))?;
+    let describe = |device: Device| Interface {
+        name: device.name,
+        description: device.desc,
+        addresses: device.addresses.iter().map(|address| address.addr).collect(),
+        up: device.flags.contains(IfFlags::UP),
+        running: device.flags.contains(IfFlags::RUNNING),
+        loopback: device.flags.contains(IfFlags::LOOPBACK),
+        wireless: device.flags.contains(IfFlags::WIRELESS),
+    };
+    Ok(devices.into_iter().map(describe).collect())
+}
+
+/// A running capture on an interface.
+///
+/// libpcap lends a packet only until the next call, which the borrow of `frame` cannot express together with the call
+/// that fetched it; so each frame is copied once, into a buffer that is used again. At a live interface's pace that is
+/// no cost that shows.
+pub struct Live {
+    name: String,
+    capture: Capture<Active>,
+    nanoseconds: bool,
+    link: LinkType,
+    time: Timestamp,
+    original_length: u32,
+    data: Vec<u8>,
+    /// The latest time told while idle.
+    clock: Timestamp,
+    stop: Arc<AtomicBool>,
+    state: State,
+    idle: Duration,
+    /// How long the kernel may keep a frame that it has stamped.
+    held_back: Duration,
+    kernel_drops: Total,
+    interface_drops: Total,
+}
+
+/// Where a capture is in its life.
+#[derive(Clone, Copy)]
+enum State {
+    Running,
+    /// Asked to stop at this time; what was captured before it is still read.
+    Stopping(Timestamp),
+    Ended,
+}
+
+/// A count that libpcap keeps in 32 bits, without the wrapping.
+#[derive(Default)]
+struct Total {
+    last: u32,
+    sum: u64,
+}
+
+impl Total {
+    fn update(&mut self, now: u32) -> u64 {
+        self.sum += u64::from(now.wrapping_sub(self.last));
+        self.last = now;
+        self.sum
+    }
+}
+
+impl Live {
+    /// Starts to listen on `interface`, which may be `any`, to the frames that the BPF `filter` accepts.
+    ///
+    /// Once `stop` is true, the source gives what was captured up to then and ends.
+    ///
+    /// # Errors
+    ///
+    /// When the right to capture, the interface or the filter is missing or wrong; the reason says what to do.
+    pub fn open(
+        interface: &str,
+        filter: Option<&str>,
+        settings: &Settings,
+        stop: Arc<AtomicBool>,
+    ) -> Result<Live, SourceError> {
+        let failure = |error: ::pcap::Error| explain(interface, &error);
+        let clamp = |value: u32| i32::try_from(value).unwrap_or(i32::MAX);
+        let nanoseconds = has_nanoseconds(interface);
+        let capture = Capture::from_device(interface).map_err(failure)?;
+        let mut capture = capture
+            // With warnings taken for errors by the binding, what `any` cannot do must not be asked of it.
+            .promisc(settings.promiscuous && interface != ANY)
+            .immediate_mode(settings.immediate)
+            .timeout(i32::from(settings.batch_milliseconds.max(1)))
+            .buffer_size(clamp(settings.buffer_bytes))
+            .snaplen(clamp(settings.snap_length))
+            .precision(if nanoseconds { Precision::Nano } else { Precision::Micro })
+            .open()
+            .map_err(failure)?;
+        if let Some(filter) = filter {
+            capture.filter(filter, true).map_err(|error| {
+                let reason = format!("the filter {filter:?} is wrong: {}", text_of(&error));
+                SourceError { name: interface.to_owned(), offset: None, reason }
+            })?;
+        }
+        let link = link_type(capture.get_datalink().0);
+        // libpcap's own time-out begins with the first packet and so never ends on a quiet interface: wait by poll.
+        let capture = capture.setnonblock().map_err(failure)?;
+        Ok(Live {
+            name: interface.to_owned(),
+            capture,
+            nanoseconds,
+            link,
+            time: Timestamp::ZERO,
+            original_length: 0,
+            data: Vec::new(),
+            clock: Timestamp::ZERO,
+            stop,
+            state: State::Running,
+            idle: Duration::from_millis(settings.idle_milliseconds.max(1).into()),
+            held_back: Duration::from_millis(settings.batch_milliseconds.max(1).into()) * 2,
+            kernel_drops: Total::default(),
+            interface_drops: Total::default(),
+        })
+    }
+
+    /// Fetches a packet into the buffer; false when there is none now.
+    fn fetch(&mut self) -> Result<bool, ::pcap::Error> {
+        let packet = match self.capture.next_packet() {
+            Ok(packet) => packet,
+            Err(::pcap::Error::TimeoutExpired) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let unit = if self.nanoseconds { 1 } else { 1000 };
+        let seconds = u64::try_from(packet.header.ts.tv_sec).unwrap_or(0);
+        let fraction = u64::try_from(packet.header.ts.tv_usec).unwrap_or(0);
+        self.time = Timestamp::from_parts(seconds, fraction * unit);
+        self.data.clear();
+        self.data.extend_from_slice(packet.data);
+        self.original_length = packet.header.len.max(packet.header.caplen);
+        Ok(true)
+    }
+
+    /// Waits for packets; false when none came in time.
+    fn wait(&self) -> bool {
+        let wait = if matches!(self.state, State::Running) { self.idle } else { self.held_back };
+        let timeout = Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: wait.subsec_nanos().into() };
+        let mut descriptors = [PollFd::new(&self.capture, PollFlags::IN)];
+        // An interrupted or failed wait is no silence: the next read tells what is the matter.
+        poll(&mut descriptors, Some(&timeout)).map_or(true, |ready| ready > 0)
+    }
+
+    fn end(&mut self) -> Advance {
+        self.state = State::Ended;
+        self.data.clear();
+        self.original_length = 0;
+        Advance::End
+    }
+}
+
+impl Source for Live {
+    fn advance(&mut self) -> Result<Advance, SourceError> {
+        loop {
+            match self.state {
+                State::Ended => return Ok(Advance::End),
+                State::Running if self.stop.load(Ordering::Relaxed) => self.state = State::Stopping(now()),
+                _ => {}
+            }
+            match self.fetch() {
+                Ok(true) => match self.state {
+                    State::Stopping(moment) if self.time > moment => return Ok(self.end()),
+                    _ => return Ok(Advance::Frame),
+                },
+                Ok(false) => {}
+                Err(error) => {
+                    self.end();
+                    return Err(explain(&self.name, &error));
+                }
+            }
+            if !self.wait() {
+                if matches!(self.state, State::Stopping(_)) {
+                    return Ok(self.end());
+                }
+                // Of a quiet interface the only clock is the one that stamps its packets, which is the system's: the
+                // one place where apitap looks at it. Packets stamped before this moment may still be gathered into a
+                // batch, so the time that nothing can come before any more lies that much earlier.
+                self.clock = self.clock.max(self.time).max(now() - self.held_back);
+                return Ok(Advance::Idle(self.clock));
+            }
+        }
+    }
+
+    fn frame(&self) -> Frame<'_> {
+        Frame { time: self.time, link: self.link, data: &self.data, original_length: self.original_length }
+    }
+
+    fn report(&mut self, counters: &mut Counters) {
+        // When the interface is gone the last counts stand.
+        if let Ok(counts) = self.capture.stats() {
+            self.kernel_drops.update(counts.dropped);
+            self.interface_drops.update(counts.if_dropped);
+        }
+        counters.set(Counter::KernelDrops, self.kernel_drops.sum);
+        counters.set(Counter::InterfaceDrops, self.interface_drops.sum);
+    }
+}
+
+/// libpcap's name for all interfaces together.
+const ANY: &str = "any";
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_parts(since.as_secs(), since.subsec_nanos().into())
+}
+
+/// True when libpcap stamps in nanoseconds if asked to. The binding does not tell whether it does; on Linux it does
+/// for network interfaces, and may not for its other devices (USB, Bluetooth, netfilter logs).
+fn has_nanoseconds(interface: &str) -> bool {
+    cfg!(target_os = "linux")
+        && (interface == ANY || std::path::Path::new("/sys/class/net").join(interface).join("ifindex").exists())
+}
+
+/// The registered number of a link type. libpcap counts a few otherwise on a running capture than in a file.
+fn link_type(datalink: i32) -> LinkType {
+    match datalink {
+        12 | 14 => LinkType(101), // raw IP
+        other => LinkType(other as u16),
+    }
+}
+
+fn text_of(error: &::pcap::Error) -> String {
+    match error {
+        ::pcap::Error::PcapError(text) => text.trim_end().to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn explain(interface: &str, error: &::pcap::Error) -> SourceError {
+    let text = text_of(error);
+    let lower = text.to_lowercase();
+    let reason = if lower.contains("permission") || lower.contains("not permitted") {
+        format!(
+            "no right to capture ({text}): run as root, or give the program the right once with \
+             `sudo setcap cap_net_raw,cap_net_admin=eip PATH_OF_APITAP`"
+        )
+    } else if lower.contains("no such device") || lower.contains("doesn't exist") {
+        format!("there is no such interface ({text}): `apitap interfaces` lists them")
+    } else if lower.contains("is not up") {
+        format!("the interface is down ({text}): bring it up with `ip link set {interface} up`")
+    } else {
+        text
+    };
+    SourceError { name: interface.to_owned(), offset: None, reason }
+}
