@@ -16,7 +16,7 @@
 //! | [`alert`] | evidence → alert |
 //! | [`sink`] | alert → whoever reads them |
 //!
-//! [`call::Call`] is the seam: before it nothing knows policy, behind it nothing knows packets. `pipeline` wires
+//! [`call::Call`] is the seam: before it nothing knows policy, behind it nothing knows packets. [`pipeline`] wires
 //! the stages to threads and is the only place that knows how many there are. Time is always the traffic's
 //! ([`time`]), and whatever is lost is counted by name ([`stats`]).
 
@@ -30,6 +30,7 @@ pub mod inspect;
 pub mod key;
 pub mod model;
 pub mod packet;
+pub mod pipeline;
 pub mod rules;
 pub mod sink;
 pub mod source;
