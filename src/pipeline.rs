@@ -23,7 +23,7 @@ use crate::packet::{self, Decoder};
 use crate::source::{Advance, Frame, Source, SourceError};
 use crate::stats::{Counter, Counters};
 use crate::stream::{self, Tracker};
-use crate::time::Timestamp;
+use crate::time::{Clock, Timestamp};
 
 /// Frames between two looks at the stop flag and the progress.
 const FRAMES_A_TURN: u32 = 1024;
@@ -86,7 +86,7 @@ pub struct Worker {
     sequencer: Sequencer,
     counters: Counters,
     first: Option<Timestamp>,
-    now: Timestamp,
+    clock: Clock,
 }
 
 impl Worker {
@@ -98,7 +98,7 @@ impl Worker {
             sequencer: Sequencer::default(),
             counters: Counters::new(),
             first: None,
-            now: Timestamp::ZERO,
+            clock: Clock::default(),
         }
     }
 
@@ -110,33 +110,34 @@ impl Worker {
         if frame.original_length as usize > frame.data.len() {
             self.counters.count(Counter::FramesSnapped);
         }
-        if frame.time < self.now {
+        if frame.time < self.clock.now() {
             self.counters.count(Counter::FramesOutOfOrder);
         }
         self.first.get_or_insert(frame.time);
-        self.now = self.now.max(frame.time);
+        let now = self.clock.observe(frame.time);
         if let Some(segment) = self.decoder.decode(frame, &mut self.counters) {
+            self.tracker.tick(now);
             self.tracker.segment(&segment);
         }
     }
 
     /// The traffic's time has come to `now` without a frame.
     pub fn tick(&mut self, now: Timestamp) {
-        self.now = self.now.max(now);
+        let now = self.clock.observe(now);
         self.tracker.tick(now);
     }
 
     /// Appends the calls that are due to `calls`, in order, and says up to when.
     pub fn drain(&mut self, calls: &mut Vec<Box<Call>>) -> Timestamp {
-        self.tracker.tick(self.now);
+        self.tracker.tick(self.clock.now());
         self.sequencer.take(self.tracker.handler().calls());
-        self.sequencer.release(self.now, calls);
-        self.now
+        self.sequencer.release(self.clock.now(), calls);
+        self.clock.now()
     }
 
     /// Ends all flows and appends what they still gave.
     pub fn finish(&mut self, calls: &mut Vec<Box<Call>>) {
-        self.tracker.tick(self.now);
+        self.tracker.tick(self.clock.now());
         self.tracker.finish();
         self.sequencer.take(self.tracker.handler().calls());
         self.sequencer.release(Timestamp::MAX, calls);
@@ -290,11 +291,11 @@ fn read(
         }
     }
     worker.finish(&mut calls);
-    out.send(&mut calls, worker.now, &mut outcome.counters);
+    out.send(&mut calls, worker.clock.now(), &mut outcome.counters);
     outcome.counters.merge(&worker.counters());
     source.report(&mut outcome.counters);
     outcome.unknown_links =
         worker.decoder.unknown_link_types().into_iter().map(|(name, count)| (name.to_string(), count)).collect();
-    outcome.span = worker.first.map(|first| (first, worker.now));
+    outcome.span = worker.first.map(|first| (first, worker.clock.now()));
     outcome
 }

@@ -70,6 +70,45 @@ impl Sub<Duration> for Timestamp {
     }
 }
 
+/// The traffic's clock: the latest time of the packets so far, never going back.
+///
+/// One packet from far in the future (a damaged capture, a corrupt header) must not time everything out: a jump of
+/// more than [`Clock::JUMP`] is believed when the next packet confirms it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Clock {
+    now: Timestamp,
+    claimed: Option<Timestamp>,
+}
+
+impl Clock {
+    /// Largest step that a single packet can make.
+    pub const JUMP: Duration = Duration::from_secs(60);
+
+    /// The time now.
+    pub const fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Takes the time of the next packet and gives the time now.
+    #[inline]
+    pub fn observe(&mut self, time: Timestamp) -> Timestamp {
+        if time <= self.now + Clock::JUMP || self.now == Timestamp::ZERO {
+            self.now = self.now.max(time);
+            self.claimed = None;
+        } else {
+            match self.claimed {
+                Some(claimed) if time + Clock::JUMP >= claimed => {
+                    self.now = time.min(claimed);
+                    self.claimed = None;
+                    return self.observe(time);
+                }
+                _ => self.claimed = Some(time),
+            }
+        }
+        self.now
+    }
+}
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match jiff::Timestamp::from_nanosecond(i128::from(self.0)) {
@@ -123,6 +162,18 @@ mod tests {
         assert_eq!(moment.to_string().parse(), Ok(moment));
         assert_eq!("1772460000.3607".parse(), Ok(moment));
         assert!("yesterday".parse::<Timestamp>().is_err());
+    }
+
+    #[test]
+    fn one_packet_from_the_future_moves_no_clock() {
+        let at = |seconds| Timestamp::from_parts(seconds, 0);
+        let mut clock = Clock::default();
+        assert_eq!(clock.observe(at(100)), at(100));
+        assert_eq!(clock.observe(at(99)), at(100));
+        assert_eq!(clock.observe(at(9_000_000)), at(100));
+        assert_eq!(clock.observe(at(101)), at(101));
+        assert_eq!(clock.observe(at(5_000)), at(101)); // a pause in the traffic,
+        assert_eq!(clock.observe(at(5_001)), at(5_001)); // confirmed
     }
 
     #[test]

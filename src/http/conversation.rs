@@ -67,6 +67,10 @@ pub(crate) struct Conversation {
     /// Oddities of the stream for the next message.
     anomalies: [Anomalies; 2],
     upgraded: bool,
+    /// The client has sent a request before the response to the one before had come.
+    pipelined: bool,
+    /// Something of the requests was lost since the last one that was seen.
+    request_lost: bool,
 }
 
 /// How much of a run is left and where it stands.
@@ -93,6 +97,8 @@ impl Conversation {
             community_id: None,
             anomalies: [Anomalies::default(); 2],
             upgraded: false,
+            pipelined: false,
+            request_lost: midstream,
         }
     }
 
@@ -135,6 +141,7 @@ impl Conversation {
     /// Bytes were lost.
     pub(crate) fn gap(&mut self, flow: &FlowInfo, gap: Gap, shared: &mut Shared, counters: &mut Counters) {
         let d = gap.direction.index();
+        self.request_lost |= self.readers[d].role != Some(Role::Response);
         match &mut self.readers[d].phase {
             Phase::Ignored | Phase::Lost => self.readers[d].disturbed = true,
             Phase::Head => {
@@ -438,6 +445,7 @@ impl Conversation {
         self.requests = Some(direction);
         self.readers[d].role = Some(Role::Request);
         let mark = self.readers[d].mark;
+        self.note_step(d, mark);
         // A response that the server began after it had some of this request, and that found no request then.
         let waiting = self.exchanges.iter().position(|exchange| {
             !exchange.has_request
@@ -589,8 +597,11 @@ impl Conversation {
         };
         let latest = self.exchanges.iter().filter(|exchange| possible(exchange)).map(|e| e.request.acknowledged).max();
         let meant = |exchange: &&Exchange| possible(exchange) && Some(exchange.request.acknowledged) == latest;
+        // Who pipelines may have sent the requests that were lost together with the one that was seen.
+        let hidden = self.pipelined && self.readers[direction.opposite().index()].disturbed;
         let count = self.exchanges.iter().filter(meant).count();
         if count == 1
+            && !hidden
             && let Some(at) = self.exchanges.iter().position(|exchange| meant(&exchange))
         {
             // Those before it were answered by what was lost.
@@ -598,20 +609,32 @@ impl Conversation {
                 exchange.given_up = true;
                 exchange.request_done = true;
             }
-            if self.exchanges.len() == at + 1 {
-                for reader in &mut self.readers {
-                    reader.disturbed = false;
-                }
-            }
             return at;
         }
         let mut call = self.new_call(flow, direction.opposite());
-        if count > 1 {
+        if count > 0 {
             call.anomalies.insert(Anomaly::UncertainPairing);
         }
         // Responses come in order, so it stands before the requests that still wait.
         let at = self.exchanges.iter().position(|exchange| !exchange.has_response).unwrap_or(self.exchanges.len());
         self.insert(at, Exchange::new(call))
+    }
+
+    /// Before a request is taken: learns whether the client pipelines, and finds the two directions in step again when
+    /// the client has had everything that the server said and nothing waits.
+    fn note_step(&mut self, d: usize, mark: Mark) {
+        let lost = std::mem::take(&mut self.request_lost);
+        let waiting = self.exchanges.iter().rev().find(|exchange| exchange.has_request && !exchange.has_response);
+        if !lost && waiting.is_some_and(|exchange| exchange.request.acknowledged == mark.acknowledged) {
+            self.pipelined = true;
+        }
+        let server = &self.readers[1 - d];
+        let in_step = waiting.is_none() && mark.acknowledged == Some(server.next);
+        if in_step && !(lost && self.pipelined) {
+            for reader in &mut self.readers {
+                reader.disturbed = false;
+            }
+        }
     }
 
     /// Inserts an exchange so that no serial in use is shifted: at the end if a body is on its way behind `at`.

@@ -152,7 +152,7 @@ fn request_tolerant<'h>(head: &'h [u8], reading: &Reading<'_>) -> Option<Request
     // The version is the last word if it looks like one; all before it is the target, spaces and all.
     let (target, version) = match memrchr(b' ', behind).or_else(|| memrchr(b'\t', behind)) {
         Some(at) if behind[at + 1..].starts_with(b"HTTP/") => (behind[..at].trim_ascii(), Some(&behind[at + 1..])),
-        _ if behind.starts_with(b"HTTP/") => (&behind[..0], Some(behind)),
+        // `GET HTTP/1.1` asks for the target "HTTP/1.1" without a version, by the letter and for common servers.
         _ => (behind, None),
     };
     let mut fields = Fields::default();

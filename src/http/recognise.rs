@@ -102,7 +102,8 @@ fn judge_request(bytes: &[u8], trusting: bool) -> Verdict {
             let target = line[length..].trim_ascii();
             let path = target.starts_with(b"/") || target.starts_with(b"http://");
             let text = target.iter().all(|byte| *byte >= b' ');
-            if trusting && known && path && text { Verdict::Head(Role::Request) } else { Verdict::No }
+            let glued = [&b"HTTP/1.0"[..], b"HTTP/1.1"].iter().any(|version| target.ends_with(version));
+            if text && (glued || (trusting && known && path)) { Verdict::Head(Role::Request) } else { Verdict::No }
         }
     }
 }

@@ -30,8 +30,8 @@ pub(super) struct Half {
     base: u32,
     /// The beginning is known: from a SYN, from the first segment, or from what the peer acknowledged.
     pub(super) based: bool,
-    /// The beginning is known from the peer's acknowledgment only, and may be moved.
-    pub(super) based_by_peer: bool,
+    /// Its SYN was seen.
+    pub(super) synchronised: bool,
     /// Offset of the next byte to hand on.
     pub(super) next: u64,
     /// Highest offset that the peer acknowledged.
@@ -55,10 +55,10 @@ pub(super) struct Half {
 
 impl Half {
     /// Sets the sequence number of offset 0.
-    pub(super) fn set_base(&mut self, sequence: u32, by_peer: bool) {
+    pub(super) fn set_base(&mut self, sequence: u32, synchronised: bool) {
         self.base = sequence;
         self.based = true;
-        self.based_by_peer = by_peer;
+        self.synchronised = synchronised;
     }
 
     /// The stream offset of a sequence number: the one nearest to `next`, negative before the beginning.

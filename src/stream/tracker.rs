@@ -30,6 +30,9 @@ pub struct Tracker<H: Handler> {
     counters: Counters,
 }
 
+/// How far beyond the data seen an acknowledgment is believed: the largest window (RFC 7323, section 2.3).
+const FAR: i64 = 1 << 30;
+
 /// What of a segment concerns one direction's data.
 struct Data<'a> {
     offset: i64,
@@ -76,11 +79,8 @@ impl<H: Handler> Tracker<H> {
         self.held
     }
 
-    /// Takes one segment. Its time moves the clock, never back.
+    /// Takes one segment. The caller has moved the clock: what the time of a packet is worth is its to judge.
     pub fn segment(&mut self, segment: &Segment<'_>) {
-        if segment.time > self.now {
-            self.tick(segment.time);
-        }
         let layers = segment.encapsulation.digest();
         let acknowledgment = segment.flags.has(Flags::ACK).then_some(segment.acknowledgment);
         let found = self.table.find(segment.source, segment.destination, layers, |flow, direction| {
@@ -184,9 +184,9 @@ impl<H: Handler> Tracker<H> {
             half.layers = segment.encapsulation.digest();
         }
         let [forward, backward] = &mut flow.halves;
-        forward.set_base(segment.sequence.wrapping_add(u32::from(syn)), false);
+        forward.set_base(segment.sequence.wrapping_add(u32::from(syn)), syn);
         if segment.flags.has(Flags::ACK) {
-            backward.set_base(segment.acknowledgment, true);
+            backward.set_base(segment.acknowledgment, false);
         }
         self.counters.count(Counter::Flows);
         if !syn {
@@ -237,33 +237,33 @@ impl<H: Handler> Tracker<H> {
                 return self.reopen(at, if answer { direction.opposite() } else { direction }, isn, segment);
             }
         }
-        if !syn || flow.halves[own].began_with(segment.sequence) {
+        if !syn {
             return Some(at);
         }
         let half = &mut flow.halves[own];
-        if answer {
-            // The other end's sequence numbers: before any of its data they are news, after it they are a stray.
-            let fresh = !half.based || half.based_by_peer;
-            let fits = flow.halves[peer].based && flow.halves[peer].place(segment.acknowledgment) >= 0;
-            let half = &mut flow.halves[own];
-            if fresh && fits && half.next == 0 {
-                half.set_base(segment.sequence.wrapping_add(1), false);
-                flow.info.opened_by.get_or_insert(direction.opposite());
-                return Some(at);
+        // Before its SYN and its data are seen, a half is wherever its SYN says.
+        let fresh = !half.synchronised && half.next == 0 && !half.holds();
+        let known = half.synchronised && half.began_with(segment.sequence);
+        let peer_half = &flow.halves[peer];
+        let answers = peer_half.based && peer_half.place(segment.acknowledgment) >= 0 && peer_half.synchronised;
+        if known || (fresh && (!answer || answers || !peer_half.synchronised)) {
+            flow.halves[own].set_base(segment.sequence.wrapping_add(1), true);
+            let opener = if answer { direction.opposite() } else { direction };
+            flow.info.opened_by.get_or_insert(opener);
+            if flow.stage == Stage::Closing && flow.info.seen == [false; 2] {
+                // Resets and FINs before the handshake was over were not of this connection.
+                for half in &mut flow.halves {
+                    (half.reset, half.finish, half.closed) = (false, None, false);
+                }
+                let check = self.now + self.idle_timeout();
+                self.table.set_stage(at, Stage::Open, check);
             }
-            if flow.stage == Stage::HalfOpen && flow.info.opened_by == Some(direction) {
-                // Both sent a SYN (simultaneous open, or the capture has the answer first).
-                half.set_base(segment.sequence.wrapping_add(1), false);
-                return Some(at);
-            }
-            return None;
-        }
-        if !half.based || (half.based_by_peer && half.next == 0 && !flow.info.seen[own]) {
-            // The capture began with the other end's segments, or both open at once.
-            half.set_base(segment.sequence.wrapping_add(1), false);
-            flow.info.opened_by.get_or_insert(direction);
             return Some(at);
         }
+        if answer {
+            return None; // a stray, or the answer to a SYN that was not seen: data will tell
+        }
+        let half = &mut flow.halves[own];
         if flow.stage == Stage::Open {
             half.restart = Some(segment.sequence);
             return None;
@@ -310,19 +310,25 @@ impl<H: Handler> Tracker<H> {
         if segment.flags.has(Flags::ACK) && !segment.flags.has(Flags::RST) {
             let half = &mut flow.halves[peer];
             if !half.based {
-                half.set_base(segment.acknowledgment, true);
+                half.set_base(segment.acknowledgment, false);
             }
-            let place = half.place(segment.acknowledgment).max(0) as u64;
-            half.acknowledged = half.acknowledged.max(place);
-            acknowledged = Some(place);
+            let place = half.place(segment.acknowledgment);
+            // What lies far beyond what was sent acknowledges another connection.
+            if place <= half.next as i64 + FAR {
+                let place = place.max(0) as u64;
+                half.acknowledged = half.acknowledged.max(place);
+                acknowledged = Some(place);
+            }
         }
         let has_data = !segment.payload.is_empty() || segment.missing > 0;
         let half = &mut flow.halves[own];
-        if !half.based {
-            half.set_base(start, false);
-        } else if half.based_by_peer && has_data && half.next == 0 && !flow.info.seen[own] && half.place(start) < 0 {
+        let unsure = !half.synchronised && !flow.info.seen[own] && half.next == 0;
+        if has_data && (!half.based || (unsure && half.place(start) < 0)) {
             // What the peer had acknowledged was not the beginning.
             half.set_base(start, false);
+        }
+        if !half.based {
+            return;
         }
 
         let offset = half.place(start);
@@ -618,10 +624,9 @@ impl<H: Handler> Tracker<H> {
             let half = &flow.halves[direction.index()];
             // Data that was acknowledged and never seen at all, with nothing behind it.
             let known = half.finish.unwrap_or(half.acknowledged).min(half.acknowledged);
-            if half.based && !half.based_by_peer && !flow.unwanted && flow.info.seen[direction.index()] && known > half.next
-            {
+            if half.based && !flow.unwanted && flow.info.seen[direction.index()] && known > half.next {
                 let gap = Gap { direction, offset: half.next, length: known - half.next, now };
-                if gap.length < 1 << 30 && end != End::Evicted {
+                if end != End::Evicted {
                     report_gap(flow, &mut self.handler, &mut self.counters, gap);
                 }
             }
@@ -653,7 +658,6 @@ fn hand_on<H: Handler>(
     missing: u32,
 ) {
     let half = &mut flow.halves[run.direction.index()];
-    half.based_by_peer = false;
     half.next = run.offset + run.bytes.len() as u64;
     let offset = half.next;
     if !run.bytes.is_empty() && handler.data(&flow.info, &mut flow.state, run, counters) == Interest::Unwanted {
