@@ -170,7 +170,7 @@ fn decoder(coding: Coding, pool: &mut Decoders) -> Option<Decoder> {
     Some(match coding {
         Coding::Gzip => {
             let mut inflate = pool.gzip.pop().unwrap_or_else(|| Decompress::new_gzip(15));
-            inflate.reset(false); // keeps the gzip wrapper that it was made for
+            inflate.reset(true); // keeps the gzip wrapper that it was made for
             Decoder::Gzip(inflate)
         }
         Coding::Deflate => Decoder::Deflate,

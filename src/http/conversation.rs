@@ -319,6 +319,7 @@ impl Conversation {
             self.readers[d].begin_head(cursor.run, cursor.used);
             if let Some(end) = head_end(trimmed, 0) {
                 cursor.used += end;
+                self.readers[d].end_head(cursor.run, cursor.used);
                 self.take_head(flow, d, &trimmed[..end], now, shared, counters);
                 return;
             }
@@ -331,6 +332,7 @@ impl Conversation {
         match head_end(&partial, known.saturating_sub(3)) {
             Some(end) => {
                 cursor.used += end - known;
+                self.readers[d].end_head(cursor.run, cursor.used);
                 self.take_head(flow, d, &partial[..end], now, shared, counters);
             }
             None if partial.len() >= limit => {
@@ -446,10 +448,10 @@ impl Conversation {
         self.readers[d].role = Some(Role::Request);
         let mark = self.readers[d].mark;
         self.note_step(d, mark);
-        // A response that the server began after it had some of this request, and that found no request then.
+        // A response that the server began after it had the head of this request, and that found no request then.
         let waiting = self.exchanges.iter().position(|exchange| {
             !exchange.has_request
-                && exchange.response.acknowledged.is_some_and(|seen| seen > mark.offset)
+                && exchange.response.acknowledged.is_some_and(|seen| seen >= mark.end)
                 && mark.acknowledged.is_none_or(|seen| seen <= exchange.response.offset)
         });
         let at = match waiting {
@@ -579,8 +581,8 @@ impl Conversation {
 
     /// The exchange that a response whose head was just read belongs to; a new one where none fits.
     ///
-    /// In step, responses answer requests in order. After a loss, a request can only be meant if the server had some
-    /// of it, and if its sender had not acknowledged the response before sending it. Of those that are left, a
+    /// In step, responses answer requests in order. After a loss, a request can only be meant if the server had its
+    /// head, and if its sender had not acknowledged the response before sending it. Of those that are left, a
     /// request that acknowledges more proves that the ones before were answered. If that leaves one, it is meant.
     fn pair(&mut self, flow: &FlowInfo, d: usize, direction: Direction) -> usize {
         let mark = self.readers[d].mark;
@@ -593,7 +595,7 @@ impl Conversation {
         let possible = |exchange: &Exchange| {
             waits(exchange)
                 && exchange.request.acknowledged.is_none_or(|seen| seen <= mark.offset)
-                && mark.acknowledged.is_none_or(|seen| seen > exchange.request.offset)
+                && mark.acknowledged.is_none_or(|seen| seen >= exchange.request.end)
         };
         let latest = self.exchanges.iter().filter(|exchange| possible(exchange)).map(|e| e.request.acknowledged).max();
         let meant = |exchange: &&Exchange| possible(exchange) && Some(exchange.request.acknowledged) == latest;

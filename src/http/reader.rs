@@ -7,12 +7,14 @@ use super::content::Content;
 use super::framing::Framing;
 use super::recognise::Role;
 
-/// Where in its stream a head began.
+/// Where in its stream a head stands.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Mark {
     /// Offset of its first byte.
     pub(crate) offset: u64,
-    /// What its sender had received of the other direction by then.
+    /// Offset behind its last byte.
+    pub(crate) end: u64,
+    /// What its sender had received of the other direction when it sent the end of the head.
     pub(crate) acknowledged: Option<u64>,
     /// When that byte was captured.
     pub(crate) time: Timestamp,
@@ -70,8 +72,14 @@ impl Reader {
 
     /// Notes where a head begins: `consumed` bytes into the run.
     pub(crate) fn begin_head(&mut self, run: &Run<'_>, consumed: usize) {
-        self.mark =
-            Mark { offset: run.offset + consumed as u64, acknowledged: run.acknowledged, time: run.time };
+        let offset = run.offset + consumed as u64;
+        self.mark = Mark { offset, end: offset, acknowledged: run.acknowledged, time: run.time };
+    }
+
+    /// Notes where it ends.
+    pub(crate) fn end_head(&mut self, run: &Run<'_>, consumed: usize) {
+        self.mark.end = run.offset + consumed as u64;
+        self.mark.acknowledged = run.acknowledged;
     }
 
     /// Something was lost: the next head has to be looked for.
