@@ -209,9 +209,7 @@ impl Decoder {
         match self {
             Decoder::Gzip(inflate) | Decoder::Zlib(inflate) | Decoder::Raw(inflate) => loop {
                 let (read, written) = (inflate.total_in(), inflate.total_out());
-                let status = inflate
-                    .decompress(bytes, scratch, FlushDecompress::None)
-                    .map_err(|_| Stopped::Damaged)?;
+                let status = inflate.decompress(bytes, scratch, FlushDecompress::None).map_err(|_| Stopped::Damaged)?;
                 let read = (inflate.total_in() - read) as usize;
                 let written = (inflate.total_out() - written) as usize;
                 bytes = bytes.get(read..).unwrap_or_default();
@@ -250,7 +248,8 @@ impl Decoder {
                     if written > 0 {
                         sink(&scratch[..written])?;
                     }
-                    if hint == 0 && input.pos() == bytes.len() || (written < scratch.len() && input.pos() == bytes.len())
+                    if hint == 0 && input.pos() == bytes.len()
+                        || (written < scratch.len() && input.pos() == bytes.len())
                     {
                         return Ok(());
                     }

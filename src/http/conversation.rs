@@ -681,9 +681,7 @@ impl Conversation {
         let serial = body.serial;
         if at_start || body.doubtful {
             let status_line = || recognise::judge(bytes, false) == Verdict::Head(Role::Response);
-            let others_wait = || {
-                self.exchanges.iter().any(|exchange| exchange.has_request && !exchange.has_response)
-            };
+            let others_wait = || self.exchanges.iter().any(|exchange| exchange.has_request && !exchange.has_response);
             let over = match body.framing {
                 // The request may have been a HEAD that nobody saw.
                 Framing::Length(_) => body.doubtful && status_line(),

@@ -88,7 +88,9 @@ pub(crate) fn request<'h>(head: &'h [u8], reading: &Reading<'_>) -> Option<Reque
             fields.take(header.name.as_bytes(), header.value, reading);
         }
         let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
-        return Some(RequestHead { method: method.as_bytes(), target: target.as_bytes(), version, fields }.checked(head));
+        return Some(
+            RequestHead { method: method.as_bytes(), target: target.as_bytes(), version, fields }.checked(head),
+        );
     }
     request_tolerant(head, reading)
 }
@@ -350,7 +352,9 @@ mod tests {
 
     #[test]
     fn tolerant_where_servers_are() {
-        let head = read("GET /a b?c HTTP/1.1\r\nHost : h\r\nX-Long: a\r\n b\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n");
+        let head = read(
+            "GET /a b?c HTTP/1.1\r\nHost : h\r\nX-Long: a\r\n b\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n",
+        );
         assert_eq!(head.target, b"/a b?c");
         assert_eq!(head.fields.host, Some(&b"h"[..]));
         assert_eq!(head.fields.content_length, Some(3));

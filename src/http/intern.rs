@@ -39,11 +39,7 @@ impl Interner {
 
     /// The same in lower case.
     pub(crate) fn lower(&mut self, bytes: &[u8]) -> Arc<str> {
-        if bytes.iter().any(u8::is_ascii_uppercase) {
-            self.text(&bytes.to_ascii_lowercase())
-        } else {
-            self.text(bytes)
-        }
+        if bytes.iter().any(u8::is_ascii_uppercase) { self.text(&bytes.to_ascii_lowercase()) } else { self.text(bytes) }
     }
 }
 

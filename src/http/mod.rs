@@ -149,14 +149,7 @@ impl Handler for Http {
         }
     }
 
-    fn end(
-        &mut self,
-        flow: &FlowInfo,
-        state: Option<Box<State>>,
-        _end: End,
-        now: Timestamp,
-        counters: &mut Counters,
-    ) {
+    fn end(&mut self, flow: &FlowInfo, state: Option<Box<State>>, _end: End, now: Timestamp, counters: &mut Counters) {
         match state {
             Some(mut state) => state.0.end(flow, now, &mut self.shared, counters),
             None if flow.seen != [false; 2] => counters.count(Counter::FlowsNotHttp),

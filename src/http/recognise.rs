@@ -22,8 +22,7 @@ pub(crate) enum Verdict {
 const METHOD_LIMIT: usize = 32;
 
 /// Methods that are believed without a version behind the target, at the beginning of a connection.
-const KNOWN: [&[u8]; 9] =
-    [b"GET", b"POST", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"TRACE", b"CONNECT"];
+const KNOWN: [&[u8]; 9] = [b"GET", b"POST", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"TRACE", b"CONNECT"];
 
 /// A TLS record with a handshake in it.
 pub(crate) fn is_tls(bytes: &[u8]) -> bool {
@@ -116,9 +115,9 @@ fn is_method_byte(byte: u8) -> bool {
 /// responses, anywhere that a whole status line stands.
 pub(crate) fn find_inside(bytes: &[u8], role: Option<Role>) -> Option<usize> {
     let behind_empty_line = || {
-        memmem::find_iter(bytes, b"\n\r\n").map(|at| at + 3).find(|&at| {
-            matches!(judge(&bytes[at..], false), Verdict::Head(found) if role.is_none_or(|role| role == found))
-        })
+        memmem::find_iter(bytes, b"\n\r\n").map(|at| at + 3).find(
+            |&at| matches!(judge(&bytes[at..], false), Verdict::Head(found) if role.is_none_or(|role| role == found)),
+        )
     };
     let status_line = || {
         memmem::find_iter(bytes, b"HTTP/1.").find(|&at| {
@@ -142,12 +141,19 @@ mod tests {
     #[test]
     fn heads_are_told_from_other_protocols() {
         let request = Verdict::Head(Role::Request);
-        for line in ["GET / HTTP/1.1\r\n", "CCM_POST /x HTTP/1.1\r\n", "get /a b c HTTP/1.0\n", "QUERY * HTTP/1.1\r\n"] {
+        for line in ["GET / HTTP/1.1\r\n", "CCM_POST /x HTTP/1.1\r\n", "get /a b c HTTP/1.0\n", "QUERY * HTTP/1.1\r\n"]
+        {
             assert_eq!(judge(line.as_bytes(), false), request, "{line:?}");
         }
         assert_eq!(judge(b"GET /old\r\n", true), request);
         assert_eq!(judge(b"HTTP/1.1 200 OK\r\n", false), Verdict::Head(Role::Response));
-        for line in ["OPTIONS rtsp://x RTSP/1.0\r\n", "INVITE sip:a SIP/2.0\r\n", "EHLO mail\r\n", "\x16\x03\x01 \r\n", "GET /old\r\n"] {
+        for line in [
+            "OPTIONS rtsp://x RTSP/1.0\r\n",
+            "INVITE sip:a SIP/2.0\r\n",
+            "EHLO mail\r\n",
+            "\x16\x03\x01 \r\n",
+            "GET /old\r\n",
+        ] {
             assert_eq!(judge(line.as_bytes(), false), Verdict::No, "{line:?}");
         }
         assert_eq!(judge(b"GE", true), Verdict::Undecided);

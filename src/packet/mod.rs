@@ -212,21 +212,62 @@ pub struct Segment<'a> {
 /// stub
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Settings { pub verify_checksums: bool, pub vxlan_ports: Vec<u16> }
+pub struct Settings {
+    pub verify_checksums: bool,
+    pub vxlan_ports: Vec<u16>,
+}
 /// stub
-pub struct Decoder { enc: Encapsulation }
+pub struct Decoder {
+    enc: Encapsulation,
+}
 impl Decoder {
-    pub fn new(_s: Settings) -> Decoder { Decoder { enc: Encapsulation::default() } }
-    pub fn unknown_link_types(&self) -> Vec<(String,u64)> { Vec::new() }
-    pub fn decode<'a>(&'a mut self, frame: &crate::source::Frame<'a>, c: &mut crate::stats::Counters) -> Option<Segment<'a>> {
+    pub fn new(_s: Settings) -> Decoder {
+        Decoder { enc: Encapsulation::default() }
+    }
+    pub fn unknown_link_types(&self) -> Vec<(String, u64)> {
+        Vec::new()
+    }
+    pub fn decode<'a>(
+        &'a mut self,
+        frame: &crate::source::Frame<'a>,
+        c: &mut crate::stats::Counters,
+    ) -> Option<Segment<'a>> {
         use etherparse::*;
         self.enc.clear();
-        let sliced = match frame.link.0 { 1 => LaxSlicedPacket::from_ethernet(frame.data).ok()?, 113 => LaxSlicedPacket::from_ether_type(EtherType(u16::from_be_bytes([*frame.data.get(14)?, *frame.data.get(15)?])), frame.data.get(16..)?), 0 | 108 => LaxSlicedPacket::from_ip(frame.data.get(4..)?).ok()?, 101 => LaxSlicedPacket::from_ip(frame.data).ok()?, _ => return None };
-        for e in &sliced.link_exts { if let LaxLinkExtSlice::Vlan(v) = e { self.enc.push(Layer::Vlan{ id: v.vlan_identifier().value() }); } }
-        let (s, d): (IpAddr, IpAddr) = match sliced.net.as_ref()? { LaxNetSlice::Ipv4(i) => (i.header().source_addr().into(), i.header().destination_addr().into()), LaxNetSlice::Ipv6(i) => (i.header().source_addr().into(), i.header().destination_addr().into()), _ => return None };
+        let sliced = match frame.link.0 {
+            1 => LaxSlicedPacket::from_ethernet(frame.data).ok()?,
+            113 => LaxSlicedPacket::from_ether_type(
+                EtherType(u16::from_be_bytes([*frame.data.get(14)?, *frame.data.get(15)?])),
+                frame.data.get(16..)?,
+            ),
+            0 | 108 => LaxSlicedPacket::from_ip(frame.data.get(4..)?).ok()?,
+            101 => LaxSlicedPacket::from_ip(frame.data).ok()?,
+            _ => return None,
+        };
+        for e in &sliced.link_exts {
+            if let LaxLinkExtSlice::Vlan(v) = e {
+                self.enc.push(Layer::Vlan { id: v.vlan_identifier().value() });
+            }
+        }
+        let (s, d): (IpAddr, IpAddr) = match sliced.net.as_ref()? {
+            LaxNetSlice::Ipv4(i) => (i.header().source_addr().into(), i.header().destination_addr().into()),
+            LaxNetSlice::Ipv6(i) => (i.header().source_addr().into(), i.header().destination_addr().into()),
+            _ => return None,
+        };
         let Some(TransportSlice::Tcp(t)) = &sliced.transport else { return None };
         c.count(crate::stats::Counter::Segments);
         let h = t.slice();
-        Some(Segment { time: frame.time, source: SocketAddr::new(s, t.source_port()), destination: SocketAddr::new(d, t.destination_port()), encapsulation: &self.enc, sequence: t.sequence_number(), acknowledgment: t.acknowledgment_number(), flags: Flags(h[13]), urgent: t.urgent_pointer(), payload: t.payload(), missing: 0 })
+        Some(Segment {
+            time: frame.time,
+            source: SocketAddr::new(s, t.source_port()),
+            destination: SocketAddr::new(d, t.destination_port()),
+            encapsulation: &self.enc,
+            sequence: t.sequence_number(),
+            acknowledgment: t.acknowledgment_number(),
+            flags: Flags(h[13]),
+            urgent: t.urgent_pointer(),
+            payload: t.payload(),
+            missing: 0,
+        })
     }
 }

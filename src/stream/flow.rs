@@ -119,15 +119,17 @@ impl<S> Flow<S> {
         if self.info.source == source { Direction::Forward } else { Direction::Backward }
     }
 
-    /// True when a segment in other layers belongs to this connection by its numbers: within a window of what is
-    /// expected in its own direction, and acknowledging what the other direction has.
+    /// True when a segment in other layers belongs to this connection by its numbers: it repeats the SYN, or is
+    /// within a window of what is expected in its own direction and acknowledges what the other direction has.
+    /// By chance, one in four million would.
     pub(super) fn fits(&self, direction: Direction, sequence: u32, acknowledgment: Option<u32>) -> bool {
         const WINDOW: i64 = 1 << 20;
         let near = |half: &Half, number: u32| (half.place(number) - half.next as i64).abs() <= WINDOW;
         let own = &self.halves[direction.index()];
         let peer = &self.halves[direction.opposite().index()];
-        let own_fits = if own.based { near(own, sequence) } else { peer.based };
-        let peer_fits = acknowledgment.map_or(own.based, |number| peer.based && near(peer, number));
-        own_fits && peer_fits
+        match acknowledgment {
+            None => own.synchronised && own.began_with(sequence),
+            Some(number) => peer.based && near(peer, number) && (!own.based || near(own, sequence)),
+        }
     }
 }

@@ -97,6 +97,10 @@ impl Hold {
                     missing = missing.saturating_sub(u32::try_from(covered - cut as u64).unwrap_or(u32::MAX));
                     bytes = &bytes[cut..];
                     offset += covered;
+                    if bytes.is_empty() {
+                        return result;
+                    }
+                    continue; // another piece may begin right there
                 }
             }
             if bytes.is_empty() {
@@ -106,7 +110,8 @@ impl Hold {
             let room = self.pieces.range(offset + 1..).next().map_or(u64::MAX, |(&next, _)| next - offset);
             let whole = bytes.len() as u64 <= room;
             let (now, rest) = if whole { (bytes, &bytes[..0]) } else { bytes.split_at(room as usize) };
-            let behind = if whole { missing.min(u32::try_from(room - now.len() as u64).unwrap_or(u32::MAX)) } else { 0 };
+            let behind =
+                if whole { missing.min(u32::try_from(room - now.len() as u64).unwrap_or(u32::MAX)) } else { 0 };
             let piece = like(now.into(), behind);
             result.cost += piece.cost();
             self.cost += piece.cost();

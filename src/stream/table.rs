@@ -81,9 +81,8 @@ impl<S> Table<S> {
         let hash = self.hasher.hash_one(ends);
         let flows = &self.flows;
         let flow_at = |at: u32| flows.get(at as usize).and_then(Option::as_ref).filter(|flow| flow.ends == ends);
-        let exact = |&at: &u32| {
-            flow_at(at).is_some_and(|flow| flow.halves[flow.direction(source).index()].layers == layers)
-        };
+        let exact =
+            |&at: &u32| flow_at(at).is_some_and(|flow| flow.halves[flow.direction(source).index()].layers == layers);
         if let Some(&at) = self.index.find(hash, exact) {
             return Some(at);
         }

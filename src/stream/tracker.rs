@@ -337,14 +337,18 @@ impl<H: Handler> Tracker<H> {
             self.table.set_stage(at, Stage::Open, check);
         }
         if has_data {
-            self.data(at, direction, Data {
-                offset,
-                bytes: segment.payload,
-                missing: segment.missing,
-                acknowledged,
-                time: segment.time,
-                urgent: segment.flags.has(Flags::URG) && segment.urgent > 0,
-            });
+            self.data(
+                at,
+                direction,
+                Data {
+                    offset,
+                    bytes: segment.payload,
+                    missing: segment.missing,
+                    acknowledged,
+                    time: segment.time,
+                    urgent: segment.flags.has(Flags::URG) && segment.urgent > 0,
+                },
+            );
         }
         let length = segment.payload.len() as u64 + u64::from(segment.missing);
         if segment.flags.has(Flags::FIN) {
