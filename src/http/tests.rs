@@ -1,1 +1,357 @@
-//! Conversations through the stream stage, over a seeded bad network.
+//! Conversations through the stream stage: what was said comes out as calls, however it was cut, and what was lost
+//! loses nothing else.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::{Http, Settings};
+use crate::call::{Anomaly, Call, Version};
+use crate::inspect::Inspector;
+use crate::packet::{Encapsulation, Flags, Segment};
+use crate::stream::{self, Tracker};
+use crate::time::Timestamp;
+
+const CLIENT: &str = "10.0.0.1:40000";
+const SERVER: &str = "10.0.0.2:8080";
+
+/// One connection that is spoken step by step.
+struct Talk {
+    tracker: Tracker<Http>,
+    sent: [u32; 2],
+    micros: u64,
+    /// Largest segment.
+    size: usize,
+    calls: Vec<Box<Call>>,
+}
+
+impl Talk {
+    fn new(size: usize) -> Talk {
+        Talk::with(size, Settings::default())
+    }
+
+    fn with(size: usize, settings: Settings) -> Talk {
+        let http = Http::new(settings, Arc::new(Inspector::for_tests()));
+        let mut talk = Talk {
+            tracker: Tracker::new(stream::Settings::default(), http),
+            sent: [1_000, 2_000],
+            micros: 0,
+            size,
+            calls: Vec::new(),
+        };
+        talk.segment(true, Flags::SYN, b"");
+        talk.sent[0] += 1;
+        talk.segment(false, Flags::SYN | Flags::ACK, b"");
+        talk.sent[1] += 1;
+        talk.segment(true, Flags::ACK, b"");
+        talk
+    }
+
+    fn segment(&mut self, from_client: bool, flags: Flags, payload: &[u8]) {
+        let (client, server): (SocketAddr, SocketAddr) = (CLIENT.parse().unwrap(), SERVER.parse().unwrap());
+        let (source, destination) = if from_client { (client, server) } else { (server, client) };
+        self.micros += 10;
+        let time = Timestamp::from_parts(1_000, 0) + Duration::from_micros(self.micros);
+        let own = usize::from(!from_client);
+        self.tracker.tick(time);
+        self.tracker.segment(&Segment {
+            time,
+            source,
+            destination,
+            encapsulation: &Encapsulation::NONE,
+            sequence: self.sent[own],
+            acknowledgment: self.sent[1 - own],
+            flags,
+            urgent: 0,
+            payload,
+            missing: 0,
+        });
+    }
+
+    fn send(&mut self, from_client: bool, bytes: &[u8]) -> &mut Talk {
+        for piece in bytes.chunks(self.size) {
+            self.segment(from_client, Flags::ACK, piece);
+            self.sent[usize::from(!from_client)] += piece.len() as u32;
+        }
+        self.segment(!from_client, Flags::ACK, b"");
+        self
+    }
+
+    fn client(&mut self, text: &str) -> &mut Talk {
+        self.send(true, text.as_bytes())
+    }
+
+    fn server(&mut self, text: &str) -> &mut Talk {
+        self.send(false, text.as_bytes())
+    }
+
+    /// So many bytes are sent and acknowledged, and the capture misses them.
+    fn lose(&mut self, from_client: bool, length: usize) -> &mut Talk {
+        self.sent[usize::from(!from_client)] += length as u32;
+        self.segment(!from_client, Flags::ACK, b"");
+        self.micros += 100_000;
+        self
+    }
+
+    fn pause(&mut self) -> &mut Talk {
+        self.micros += 100_000;
+        self.segment(true, Flags::ACK, b"");
+        self.segment(false, Flags::ACK, b"");
+        self
+    }
+
+    fn close(&mut self, from_client: bool) -> &mut Talk {
+        self.segment(from_client, Flags::ACK | Flags::FIN, b"");
+        self.sent[usize::from(!from_client)] += 1;
+        self
+    }
+
+    fn calls(&mut self) -> Vec<Box<Call>> {
+        self.tracker.finish();
+        self.calls.append(self.tracker.handler().calls());
+        std::mem::take(&mut self.calls)
+    }
+}
+
+/// Method, target and status of calls, as one text each.
+fn lines(calls: &[Box<Call>]) -> Vec<String> {
+    let status = |call: &Call| call.status.map_or("-".to_owned(), |status| status.to_string());
+    calls.iter().map(|call| format!("{} {} {}", call.method, call.target, status(call))).collect()
+}
+
+fn get(target: &str) -> String {
+    format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n")
+}
+
+fn answer(body: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
+fn varied(talk: &mut Talk) -> Vec<Box<Call>> {
+    talk.client("POST /a?x=1&y HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc");
+    talk.server("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n");
+    talk.server("4;ext=1\r\nwiki\r\n5\r\npedia\r\n0\r\nTrailer: yes\r\n\r\n");
+    talk.client("HEAD /b HTTP/1.1\r\nHost: h\r\n\r\n").server("HTTP/1.1 200 OK\r\nContent-Length: 77\r\n\r\n");
+    talk.client("DELETE /c HTTP/1.1\r\nHost: h\r\n\r\n").server("HTTP/1.1 204 No Content\r\n\r\n");
+    talk.client(&(get("/d") + &get("/e"))).server(&(answer("one") + &answer("two!")));
+    talk.client(&get("/f")).server("HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n");
+    talk.client(&get("/g")).server("HTTP/1.1 200 OK\r\n\r\nuntil the end");
+    talk.close(false);
+    talk.calls()
+}
+
+#[test]
+fn all_kinds_of_bodies_in_one_connection() {
+    let calls = varied(&mut Talk::new(1460));
+    let expected =
+        ["POST /a?x=1&y 201", "HEAD /b 200", "DELETE /c 204", "GET /d 200", "GET /e 200", "GET /f 304", "GET /g 200"];
+    assert_eq!(lines(&calls), expected);
+    assert_eq!(calls[0].response.body_bytes, 9);
+    assert_eq!(calls[0].request.body_bytes, 3);
+    assert_eq!(calls[0].query_names, ["x", "y"]);
+    assert_eq!(calls[6].response.body_bytes, 13);
+    assert!(calls.iter().all(|call| call.anomalies.is_empty() && !call.response.truncated), "{calls:#?}");
+    assert!(calls.iter().enumerate().all(|(place, call)| call.position as usize == place));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+    #[test]
+    fn however_it_is_cut(size in 1usize..90) {
+        let strip = |calls: Vec<Box<Call>>| calls.into_iter().map(|mut call| {
+            (call.request_time, call.response_time, call.latency) = (None, None, None);
+            call.end_time = Timestamp::ZERO;
+            call.flow = Default::default();
+            call
+        }).collect::<Vec<_>>();
+        prop_assert_eq!(strip(varied(&mut Talk::new(size))), strip(varied(&mut Talk::new(1460))));
+    }
+
+    #[test]
+    fn any_bytes(parts in prop::collection::vec((any::<bool>(), prop::sample::select(vec![
+        "GET / HTTP/1.1\r\n", "Host: h\r\n", "\r\n", "HTTP/1.1 200 OK\r\n", "Content-Length: 5\r\n", "hello", "0\r\n",
+        "Transfer-Encoding: chunked\r\n", "5\r\nhello\r\n", "HTTP/1.1 101 X\r\n", "Upgrade: x\r\n", "CONNECT a:1 HTTP/1.1\r\n",
+        "Content-Encoding: gzip\r\n", "\x1f\u{8b}\x08", "\n", " ", "HTTP/1.1 100 C\r\n\r\n",
+    ])), 0..60), size in 1usize..40) {
+        let mut talk = Talk::new(size);
+        for (from_client, part) in parts {
+            talk.send(from_client, part.as_bytes());
+        }
+        talk.calls();
+    }
+}
+
+#[test]
+fn a_gap_in_a_body_of_known_length_loses_no_call() {
+    let mut talk = Talk::new(1460);
+    talk.client(&get("/1")).server("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n").lose(false, 900);
+    talk.server(&"x".repeat(100)).client(&get("/2")).server(&answer("ok"));
+    let calls = talk.calls();
+    assert_eq!(lines(&calls), ["GET /1 200", "GET /2 200"]);
+    assert_eq!(calls[0].response.gap_bytes, 900);
+    assert!(!calls[0].response.truncated);
+    assert_eq!(calls[1].response.gap_bytes, 0);
+}
+
+#[test]
+fn a_lost_response_is_nobody_elses() {
+    let mut talk = Talk::new(1460);
+    talk.client(&get("/1")).server(&answer("a"));
+    talk.client(&get("/2")).lose(false, 150);
+    talk.client(&get("/3")).server(&"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_owned()).pause();
+    talk.client(&get("/4")).server(&answer("d")).pause();
+    let calls = talk.calls();
+    assert_eq!(lines(&calls), ["GET /1 200", "GET /2 -", "GET /3 404", "GET /4 200"]);
+    assert!(!calls[1].completeness.response);
+}
+
+#[test]
+fn a_lost_request_takes_no_others_response() {
+    let mut talk = Talk::new(1460);
+    talk.client(&get("/1")).server(&answer("a"));
+    talk.lose(true, get("/2").len()).server("HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n");
+    talk.client(&get("/3")).pause().server(&answer("c")).pause();
+    let calls = talk.calls();
+    let mut seen = lines(&calls);
+    seen.sort();
+    assert_eq!(seen, ["  500", "GET /1 200", "GET /3 200"]);
+}
+
+#[test]
+fn tunnels_and_upgrades_end_http() {
+    let mut talk = Talk::new(1460);
+    talk.client("GET /chat HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n");
+    talk.server("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n");
+    talk.client("GET /not HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_eq!(lines(&talk.calls()), ["GET /chat 101"]);
+
+    let mut talk = Talk::new(1460);
+    talk.client("CONNECT db:443 HTTP/1.1\r\nHost: db:443\r\n\r\n").server("HTTP/1.1 200 Established\r\n\r\n");
+    talk.client("\x16\x03\x01 something else").client(&get("/inside")).server(&answer("plain"));
+    let calls = talk.calls();
+    assert_eq!(lines(&calls), ["CONNECT db:443 200", "GET /inside 200"]);
+    assert!(calls[1].anomalies.contains(Anomaly::HttpAfterUpgrade));
+}
+
+#[test]
+fn old_odd_and_ambiguous() {
+    let mut talk = Talk::new(1460);
+    talk.client("GET /old\r\n").server("<html>hello</html>").close(false);
+    let calls = talk.calls();
+    assert_eq!(lines(&calls), ["GET /old -"]);
+    assert_eq!((calls[0].version, calls[0].response.body_bytes), (Version::Http09, 18));
+
+    let mut talk = Talk::new(1460);
+    talk.client("POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n");
+    talk.server(&answer("")).client("GET /y HTTP/1.1\nHost: h\n\n").server(&answer(""));
+    let calls = talk.calls();
+    assert_eq!(lines(&calls), ["POST /x 200", "GET /y 200"]);
+    assert!(calls[0].anomalies.contains(Anomaly::LengthAndTransferEncoding));
+    assert!(calls[1].anomalies.contains(Anomaly::BareLineFeed));
+}
+
+#[test]
+fn half_of_a_call_is_a_call() {
+    let mut talk = Talk::new(1460);
+    talk.client(&get("/1"));
+    let calls = talk.calls();
+    assert_eq!(lines(&calls), ["GET /1 -"]);
+    assert!(calls[0].completeness.one_sided);
+
+    let mut talk = Talk::new(1460);
+    talk.server(&answer("hello")).close(false);
+    let calls = talk.calls();
+    assert_eq!(lines(&calls), ["  200"]);
+    assert_eq!(calls[0].client.port, 40000);
+
+    let mut talk = Talk::new(1460);
+    talk.client(&get("/1")).server("HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\nonly this");
+    let calls = talk.calls();
+    assert!(calls[0].response.truncated);
+    assert_eq!(calls[0].response.body_bytes, 9);
+}
+
+#[test]
+fn heads_are_bounded() {
+    let mut talk = Talk::with(1460, Settings { head_limit: 8 << 10, ..Settings::default() });
+    let huge = format!("GET /big HTTP/1.1\r\nHost: h\r\nX-Fill: {}\r\n\r\n", "f".repeat(20 << 10));
+    talk.client(&huge).server(&answer("a")).client(&get("/next")).server(&answer("b"));
+    let calls = talk.calls();
+    assert_eq!(lines(&calls), ["GET /big 200", "GET /next 200"]);
+    assert!(calls[0].anomalies.contains(Anomaly::HeadTooLarge));
+}
+
+fn encoded(coding: &str, body: &[u8]) -> Vec<u8> {
+    match coding {
+        "gzip" => {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+            encoder.write_all(body).unwrap();
+            encoder.finish().unwrap()
+        }
+        "deflate" => {
+            let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+            encoder.write_all(body).unwrap();
+            encoder.finish().unwrap()
+        }
+        "raw" => {
+            let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
+            encoder.write_all(body).unwrap();
+            encoder.finish().unwrap()
+        }
+        "zstd" => zstd::stream::encode_all(body, 3).unwrap(),
+        _ => panic!("{coding}"),
+    }
+}
+
+fn talk_encoded(names: &str, wire: &[u8], size: usize) -> Box<Call> {
+    let mut talk = Talk::new(size);
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Encoding: {names}\r\nContent-Length: {}\r\n\r\n", wire.len());
+    talk.client(&get("/z")).server(&head).send(false, wire).client(&get("/after")).server(&answer(""));
+    let mut calls = talk.calls();
+    assert_eq!(lines(&calls), ["GET /z 200", "GET /after 200"]);
+    calls.remove(0)
+}
+
+#[test]
+fn encodings_are_undone() {
+    let body: Vec<u8> = (0..50_000u32).flat_map(|n| (n % 977).to_string().into_bytes()).collect();
+    for size in [37, 1460] {
+        for (names, coding) in [("gzip", "gzip"), ("deflate", "deflate"), ("deflate", "raw"), ("zstd", "zstd")] {
+            let call = talk_encoded(names, &encoded(coding, &body), size);
+            assert_eq!(call.response.body_bytes, body.len() as u64, "{coding}");
+            assert!(call.anomalies.is_empty(), "{coding}: {:?}", call.anomalies);
+        }
+        let stacked = encoded("gzip", &encoded("zstd", &body));
+        assert_eq!(talk_encoded("zstd, gzip", &stacked, size).response.body_bytes, body.len() as u64);
+    }
+    // An uncompressed metablock of eleven bytes (RFC 7932, section 9.2).
+    let brotli = [&[0x0b, 0x05, 0x80][..], b"hello world", &[0x03]].concat();
+    let call = talk_encoded("br", &brotli, 1460);
+    assert_eq!(call.response.body_bytes, 11, "{:?}", call.anomalies);
+}
+
+#[test]
+fn bombs_and_damage_are_marked() {
+    let bomb = encoded("zstd", &vec![0; 300 << 20]);
+    let call = talk_encoded("zstd", &bomb, 1460);
+    assert!(call.response.capped && call.response.body_bytes <= 65 << 20, "{}", call.response.body_bytes);
+    assert!(call.anomalies.contains(Anomaly::ExpansionRatio));
+    let mut damaged = encoded("gzip", b"hello hello hello");
+    damaged[4..].fill(0xff);
+    assert!(talk_encoded("gzip", &damaged, 1460).anomalies.contains(Anomaly::MalformedEncoding));
+    assert!(talk_encoded("rot13", b"uryyb", 1460).anomalies.contains(Anomaly::MalformedEncoding));
+}
+
+#[test]
+fn thousands_of_calls_in_one_connection() {
+    let mut talk = Talk::new(1460);
+    for turn in 0..5_000 {
+        talk.client(&get(&format!("/{turn}"))).server(&answer("x"));
+    }
+    let calls = talk.calls();
+    assert_eq!(calls.len(), 5_000);
+    assert!(calls.iter().all(|call| call.status == Some(200)));
+}
