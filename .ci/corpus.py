@@ -1,0 +1,52 @@
+"""Scores `apitap calls` against the conformance corpus and fails below the bars.
+
+usage: corpus.py CORPUS_DIR APITAP
+
+Runs the corpus's own scorer on a view of it that holds the HTTP/1.x transactions: HTTP/2 and TLS are not decoded yet.
+"""
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+
+RECALL, SPURIOUS_SHARE = 0.99, 0.005
+
+corpus, apitap = (os.path.abspath(path) for path in sys.argv[1:3])
+features = {}
+with open(os.path.join(corpus, "index.tsv"), encoding="utf-8") as index:
+    names = index.readline().rstrip("\n").split("\t")
+    for line in index:
+        row = dict(zip(names, line.rstrip("\n").split("\t")))
+        features[f"{row['source']}/{row['name']}"] = row["features"].split(",")
+
+with tempfile.TemporaryDirectory() as view:
+    for folder in ("zeek", "suricata", "ndpi", "peers"):
+        os.mkdir(os.path.join(view, folder))
+        for name in sorted(os.listdir(os.path.join(corpus, folder))):
+            match = re.match(r"(.*)\.(pcap|pcapng)$", name)
+            if not match:
+                continue
+            base = f"{folder}/{match[1]}"
+            if folder == "peers" and {"http2", "tls"} & set(features.get(base, [])):
+                continue
+            os.symlink(os.path.join(corpus, folder, name), os.path.join(view, folder, name))
+            with open(os.path.join(corpus, base + ".expected.jsonl"), encoding="utf-8") as expected:
+                lines = [line for line in expected if line.strip() and json.loads(line).get("version") != "2"]
+            with open(os.path.join(view, base + ".expected.jsonl"), "w", encoding="utf-8") as out:
+                out.writelines(lines)
+            contested = os.path.join(corpus, base + ".contested.jsonl")
+            if os.path.exists(contested):
+                os.symlink(contested, os.path.join(view, base + ".contested.jsonl"))
+    key = os.path.join(view, "key")
+    with open(key, "wb") as out:
+        out.write(bytes(16))
+    command = [sys.executable, os.path.join(corpus, "score.py"), view,
+               f"{apitap} calls --quiet --key-file {key} {{pcap}}", "--faults", "--detail", "3"]
+    output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+print(output, end="")
+score = re.search(r"corpus: recall \S+ \((\d+)/(\d+)\) spurious (\d+) .*crashes (\d+)", output)
+found, expected, spurious, crashes = map(int, score.groups())
+if found < RECALL * expected or spurious > SPURIOUS_SHARE * expected or crashes:
+    sys.exit(f"below the bar: recall at least {RECALL}, spurious at most {SPURIOUS_SHARE:.1%}, no crash")

@@ -1,0 +1,92 @@
+//! What the integration tests share: the real binary in a temporary folder, and the shared material if it is there.
+
+#![allow(dead_code, reason = "each test crate uses a part of it")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// A folder of its own for one test, removed at the end, with a key in it so that runs agree.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new(name: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("apitap-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).expect("a temporary folder");
+        std::fs::write(path.join("test.key"), [7; 16]).expect("a key file");
+        Folder(path)
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// The binary with these arguments and the folder's key.
+    pub fn apitap(&self, command: &str, arguments: &[&str]) -> Command {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_apitap"));
+        process.arg(command).args(arguments).arg("--key-file").arg(self.path("test.key")).current_dir(&self.0);
+        process
+    }
+
+    /// Runs it to its end.
+    pub fn run(&self, command: &str, arguments: &[&str]) -> Run {
+        Run::of(self.apitap(command, arguments).output().expect("the binary starts"))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// What a run printed and how it ended.
+pub struct Run {
+    pub code: Option<i32>,
+    pub stdout: Vec<u8>,
+    pub stderr: String,
+}
+
+impl Run {
+    pub fn of(output: Output) -> Run {
+        Run {
+            code: output.status.code(),
+            stdout: output.stdout,
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Standard output as JSON values.
+    pub fn lines(&self) -> Vec<serde_json::Value> {
+        self.stdout
+            .split(|&byte| byte == b'\n')
+            .filter(|line| !line.is_empty())
+            .map(|line| serde_json::from_slice(line).expect("a JSON value a line"))
+            .collect()
+    }
+
+    /// The summary of a run with `--json-summary`.
+    pub fn summary(&self) -> serde_json::Value {
+        let line = self.stderr.lines().find(|line| line.starts_with('{')).expect("a summary");
+        serde_json::from_str(line).expect("a JSON summary")
+    }
+}
+
+/// The capture that comes with the program.
+pub fn fixture() -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/three-families.pcap.zst").display().to_string()
+}
+
+/// A file or folder of the shared material; None, with a word why, where it is absent.
+pub fn shared(name: &str) -> Option<PathBuf> {
+    let root = match std::env::var_os("APITAP_SHARED") {
+        Some(root) => PathBuf::from(root),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"),
+    };
+    let path = root.join(name);
+    if path.exists() {
+        return Some(path);
+    }
+    eprintln!("skipped: {} is not there", path.display());
+    None
+}
