@@ -103,6 +103,18 @@ fn damage_behind_many_blocks_loses_none_of_them() {
 }
 
 #[test]
+fn a_bad_zstd_block_header_does_not_lose_the_block_before_it() {
+    let frames = samples(3);
+    let capture = pcap(&frames);
+    let raw_block = (capture.len() as u32) << 3; // not the last
+    let frame_header = [0, 0x58]; // no checksum, no content size, a window of 2 MiB
+    let bytes = [&[0x28, 0xb5, 0x2f, 0xfd][..], &frame_header, &raw_block.to_le_bytes()[..3], &capture, &[0xff; 8]];
+    let (seen, error) = read_badly(&bytes.concat());
+    assert_eq!(seen, frames);
+    assert!(error.reason.contains("zstd data is damaged"), "{error}");
+}
+
+#[test]
 fn trailing_bytes_behind_compressed_data_are_an_error() {
     let frames = samples(5);
     for packed in [gzip(&pcap(&frames)), zstd(&pcap(&frames))] {
@@ -208,8 +220,6 @@ fn interfaces_are_bounded() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
-
     #[test]
     fn mutated_captures_end(
         which in 0_usize..6,

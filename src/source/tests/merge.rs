@@ -248,7 +248,7 @@ fn a_file_is_the_same_mapped_or_read() {
 }
 
 #[test]
-fn a_large_mapped_file_gives_its_pages_back() {
+fn a_mapped_file_reads_the_same_across_pages_given_back() {
     let data = vec![7; 60_000];
     let frames: Vec<_> = (0..1200_i64)
         .map(|number| Sample { nanos: number * 1000, link: 1, data: data.clone(), original_length: 60_000 })
