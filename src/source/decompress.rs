@@ -15,6 +15,9 @@ const ZSTD_SKIPPABLE_MAGIC: [u8; 4] = [0x50, 0x2a, 0x4d, 0x18];
 /// What a zstd decoder wants to see first: the magic and the frame header's descriptor.
 const ZSTD_FIRST_READ: usize = 5;
 
+/// Bytes before each block of a zstd frame (RFC 8878, 3.1.1.2).
+const ZSTD_BLOCK_HEADER: usize = 3;
+
 /// Compressed bytes read at a time.
 const READ_SIZE: usize = 64 << 10;
 
@@ -163,8 +166,9 @@ impl Supply {
                 Ok(Status::StreamEnd) => *in_member = false,
                 Ok(_) if read == 0 && written == 0 => return Err("the gzip data is damaged".into()),
                 Ok(_) => {}
-                Err(error) => {
-                    let failure = format!("the gzip data is damaged: {error}");
+                // What zlib says of it depends on how much it was given at a time, so it is left out.
+                Err(_) => {
+                    let failure = String::from("the gzip data is damaged");
                     if written == 0 {
                         return Err(failure);
                     }
@@ -184,9 +188,10 @@ impl Supply {
             if !more && !*in_frame {
                 return Ok(0);
             }
-            // The decoder loses what it wrote in a call that fails. Fed no more than it wants, it never comes upon
-            // damage in the call that gives the block before it.
-            let until = self.end.min(self.start.saturating_add(*wanted));
+            // The decoder loses what it wrote in a call that fails. It wants a block together with the header of the
+            // next; fed them one after the other, it never comes upon damage in the call that gives a good block.
+            let portion = if *wanted > ZSTD_BLOCK_HEADER { *wanted - ZSTD_BLOCK_HEADER } else { *wanted };
+            let until = self.end.min(self.start.saturating_add(portion));
             let mut input = InBuffer::around(self.buffer.get(self.start..until).unwrap_or_default());
             let mut target = OutBuffer::around(&mut *output);
             let result = decoder.run(&mut input, &mut target);

@@ -21,9 +21,8 @@ use super::{Settings, SourceError};
 ///
 /// What cannot be read is told by [`super::Source::advance`], each failure once, and does not stop the others.
 ///
-/// A regular file that is not compressed is mapped into memory as long as it is when it is opened. What is appended
-/// later is not seen, and truncating it meanwhile ends the process (SIGBUS): pipe a capture that others still change
-/// into standard input.
+/// A regular file that is not compressed is mapped into memory as long as it is when it is opened: what is appended
+/// later is not seen, and truncating it meanwhile ends the process, unless [`Settings::memory_map`] is false.
 pub fn open(paths: &[PathBuf], settings: &Settings) -> Opened {
     let mut listing = Listing::new(settings);
     for path in paths {

@@ -42,7 +42,7 @@ impl Input {
         if metadata.is_dir() {
             return Err("is a directory".into());
         }
-        if metadata.is_file() && metadata.len() > 0 {
+        if settings.memory_map && metadata.is_file() && metadata.len() > 0 {
             let mut head = [0; 4];
             let count = file.read(&mut head).map_err(describe)?;
             if !is_compressed(head.get(..count).unwrap_or_default()) {

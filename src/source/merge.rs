@@ -99,6 +99,11 @@ impl Opened {
         self.finished += bytes;
     }
 
+    /// Captures open now.
+    pub(super) fn open_count(&self) -> usize {
+        self.active.iter().flatten().count()
+    }
+
     /// The capture with the next frame, when it is not known to be the current one.
     #[cold]
     fn choose(&mut self) -> Result<Advance, SourceError> {
@@ -148,7 +153,7 @@ impl Opened {
 
     /// Opens a capture and moves to its first frame; none when it has lost all frames since it was looked at.
     fn open(&self, path: &std::path::Path) -> Result<Option<Box<Reader>>, SourceError> {
-        if self.active.iter().flatten().count() >= self.settings.max_open_files {
+        if self.open_count() >= self.settings.max_open_files {
             let most = self.settings.max_open_files;
             return Err(SourceError {
                 name: path.display().to_string(),

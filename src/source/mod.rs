@@ -43,6 +43,10 @@ pub struct Settings {
     pub max_interfaces: usize,
     /// Largest window of a zstd capture as a power of two, from 10 to 31; 27, which `zstd --long` uses, takes 128 MiB.
     pub zstd_window_log: u32,
+    /// Map plain files into memory rather than read them, which saves a fifth of the time to read them. Whoever
+    /// truncates a mapped file while it is read ends the process (SIGBUS): false for folders that a running capture
+    /// rotates in place.
+    pub memory_map: bool,
     /// How interfaces are listened to.
     pub live: live::Settings,
 }
@@ -55,6 +59,7 @@ impl Default for Settings {
             max_files: 100_000,
             max_interfaces: 65_536,
             zstd_window_log: 27,
+            memory_map: true,
             live: live::Settings::default(),
         }
     }
