@@ -771,7 +771,7 @@ impl Conversation {
                 counters.count(Counter::InspectionTruncated);
             }
             let list = if response { &mut call.sensitive.response } else { &mut call.sensitive.request };
-            crate::inspect::merge(list, findings.sensitive);
+            shared.inspector.merge(list, findings.sensitive);
         }
         if response {
             exchange.response_done = true;

@@ -10,7 +10,8 @@ use proptest::prelude::*;
 
 use super::{Http, Settings};
 use crate::call::{Anomaly, Call, Version};
-use crate::inspect::Inspector;
+use crate::inspect::{Inspector, Rules};
+use crate::key::Key;
 use crate::packet::{Encapsulation, Flags, Segment};
 use crate::stream::{self, Tracker};
 use crate::time::Timestamp;
@@ -34,7 +35,7 @@ impl Talk {
     }
 
     fn with(size: usize, settings: Settings) -> Talk {
-        let http = Http::new(settings, Arc::new(Inspector::for_tests()));
+        let http = Http::new(settings, Arc::new(inspector()));
         let mut talk = Talk {
             tracker: Tracker::new(stream::Settings::default(), http),
             sent: [1_000, 2_000],
@@ -114,6 +115,11 @@ impl Talk {
         self.calls.append(self.tracker.handler().calls());
         std::mem::take(&mut self.calls)
     }
+}
+
+fn inspector() -> Inspector {
+    let rules = Rules::load(None).expect("the compiled-in rules are well");
+    Inspector::new(&rules, Default::default(), Key::from_bytes([7; 16]))
 }
 
 /// Method, target and status of calls, as one text each.

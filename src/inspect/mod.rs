@@ -1,7 +1,44 @@
 //! Looks into messages while http streams them, and leaves a small digest on the call.
 //!
-//! A body is walked once, in pieces as they arrive, and never held: whatever wants to look at bodies does so behind
-//! [`Observer`].
+//! A body is walked once, in pieces as they arrive, and never held: a [`Scan`] keeps its last bytes only, so that
+//! values that straddle two pieces are found. What is sensitive is said in `rules/sensitive.toml`, who calls in
+//! `rules/credentials.toml`. Values leave as keyed fingerprints, never in clear.
+//!
+//! Trade-offs: a rule sees at most a few hundred bytes around a candidate; text in UTF-16, values escaped as `\u0040`
+//! and what lies inside archives, images or base64 is not found; payment cards without separators need a field's name
+//! or words beside them, because one order number in forty passes for a card by chance.
+
+mod context;
+mod credential;
+mod find;
+mod form;
+mod rules;
+mod tally;
+mod target;
+#[cfg(test)]
+mod tests;
+mod validate;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::credential::CredentialHeaders;
+use self::find::{AHEAD, BEFORE, Finder, Window};
+use self::form::FormDecoder;
+use self::rules::Compiled;
+pub use self::rules::{Class, Rules};
+use self::tally::Tally;
+pub use self::validate::Validator;
+use crate::call::{Credential, Sensitive};
+use crate::key::Key;
+use crate::rules::{Listed, RuleError, RuleFile};
+
+/// Unseen candidates gather for so many bytes before they are looked at: tiny pieces cost less so.
+const SLACK: usize = 512;
+/// A gap is as far as this in the positions of a message: no match reaches over it.
+const GAP: u64 = 1 << 32;
 
 /// Which message of a call is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,52 +48,335 @@ pub enum Side {
     /// The response.
     Response,
 }
-use crate::call::*;
-use std::borrow::Cow;
-/// stub
-pub struct Inspector;
-/// stub
-pub struct Scan;
-/// stub
-#[derive(Default)]
+
+/// What inspection may cost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Look into bodies at all. Targets are masked in any case.
+    pub enabled: bool,
+    /// Decoded bytes of one body that are looked at; what lies behind is marked as capped. Costs no memory.
+    pub body_limit: u64,
+    /// Distinct values of one class whose fingerprints are kept for one message, the smallest ones; 8 bytes each. At
+    /// worst a message under way takes 4 KiB for its last bytes and, for each class that is in it, 8 bytes times
+    /// this: with 20 classes and 64 values 14 KiB.
+    pub distinct_limit: usize,
+    /// Candidates of one rule in one body whose pattern may fail before the rule gives up on this body, which is then
+    /// marked as capped. Bounds what a body of nothing but beginnings of secrets can cost.
+    pub candidate_limit: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings { enabled: true, body_limit: 1 << 20, distinct_limit: 64, candidate_limit: 4096 }
+    }
+}
+
+/// What was found in one message.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Findings {
+    /// By class, sorted by name.
     pub sensitive: Vec<Sensitive>,
+    /// A limit was reached: there may be more.
     pub capped: bool,
 }
-/// stub
-pub struct CredentialHeaders<'a> {
-    pub authorization: Option<&'a [u8]>,
-    pub cookie: Option<&'a [u8]>,
-    pub api_key: Option<&'a [u8]>,
-    pub target: &'a str,
+
+/// One message being looked at.
+#[derive(Debug)]
+pub struct Scan {
+    side: Side,
+    form: Option<FormDecoder>,
+    /// Bytes offered so far, before form decoding.
+    seen: u64,
+    /// More was offered than is looked at.
+    cut: bool,
+    /// The last bytes, from `base` on.
+    tail: Vec<u8>,
+    /// Position of the tail's first byte.
+    base: u64,
+    /// Place in the tail up to which candidates have been looked at.
+    next: usize,
+    /// The tail begins right behind a gap.
+    open_left: bool,
+    tally: Tally,
 }
+
+/// Compiled rules, key and settings. One is shared by all workers.
+#[derive(Clone, Debug)]
+pub struct Inspector {
+    compiled: Arc<Compiled>,
+    settings: Settings,
+    key: Key,
+    /// The class of credentials in targets.
+    parameter_class: Option<u16>,
+}
+
 impl Inspector {
-    /// stub
-    pub fn for_tests() -> Self {
-        Inspector
+    /// From rules, settings and the installation's key.
+    pub fn new(rules: &Rules, settings: Settings, key: Key) -> Inspector {
+        let compiled = rules.compiled.clone();
+        let parameter_class = (0u16..)
+            .zip(&compiled.classes)
+            .find(|(_, class)| *class.name == *compiled.credentials.parameter_class)
+            .map(|(number, _)| number);
+        Inspector { compiled, settings, key, parameter_class }
     }
-    pub fn begin(&self, _s: Side, _c: Option<&str>) -> Option<Scan> {
-        None
+
+    /// Adds the findings of one part of a message (its body) to those of another (its target), both sorted by class.
+    pub fn merge(&self, into: &mut Vec<Sensitive>, from: Vec<Sensitive>) {
+        for found in from {
+            match into.binary_search_by(|known| known.class.cmp(&found.class)) {
+                Ok(at) => {
+                    let known = &mut into[at];
+                    known.count = known.count.saturating_add(found.count);
+                    known.values.extend(found.values);
+                    known.values.sort_unstable();
+                    known.values.dedup();
+                    known.values.truncate(self.settings.distinct_limit);
+                }
+                Err(at) => into.insert(at, found),
+            }
+        }
     }
-    pub fn data(&self, _s: &mut Scan, _b: &[u8]) {}
-    pub fn gap(&self, _s: &mut Scan) {}
-    pub fn wants_more(&self, _s: &Scan) -> bool {
-        false
+
+    /// Begins looking at one body. None when inspection is off, or for a media type that holds no text: images, video,
+    /// audio, fonts, archives. An unknown or absent type is looked at.
+    pub fn begin(&self, side: Side, content_type: Option<&str>) -> Option<Scan> {
+        if !self.settings.enabled || content_type.is_some_and(is_opaque) {
+            return None;
+        }
+        let form = content_type.is_some_and(|kind| has_prefix(kind, "application/x-www-form-urlencoded"));
+        Some(Scan {
+            side,
+            form: form.then(FormDecoder::default),
+            seen: 0,
+            cut: false,
+            tail: Vec::new(),
+            base: 0,
+            next: 0,
+            open_left: false,
+            tally: Tally::default(),
+        })
     }
-    pub fn finish(&self, _s: Scan) -> Findings {
-        Findings::default()
+
+    /// The next decoded bytes of the body, in order. Values that straddle two pieces are found.
+    pub fn data(&self, scan: &mut Scan, bytes: &[u8]) {
+        let room = usize::try_from(self.settings.body_limit.saturating_sub(scan.seen)).unwrap_or(usize::MAX);
+        scan.cut |= bytes.len() > room;
+        let bytes = &bytes[..bytes.len().min(room)];
+        scan.seen += bytes.len() as u64;
+        match scan.form.take() {
+            None => self.feed(scan, bytes),
+            Some(mut form) => {
+                form.decode(bytes, |piece| self.feed(scan, piece));
+                scan.form = Some(form);
+            }
+        }
     }
-    pub fn target<'t>(&self, t: &'t str) -> (Cow<'t, str>, Vec<Sensitive>) {
-        (Cow::Borrowed(t), Vec::new())
+
+    /// A hole of known or unknown length: nothing matches across it.
+    pub fn gap(&self, scan: &mut Scan) {
+        if let Some(form) = &mut scan.form {
+            form.clear();
+        }
+        self.flush(scan, true);
+        scan.base += scan.tail.len() as u64 + GAP;
+        scan.tail.clear();
+        scan.next = 0;
+        scan.open_left = true;
     }
-    pub fn credential(&self, _h: &CredentialHeaders<'_>) -> Option<Credential> {
-        None
+
+    /// False once more came than is looked at: nothing need be fed any more.
+    pub fn wants_more(&self, scan: &Scan) -> bool {
+        !scan.cut
     }
-    pub fn is_api_key_header(&self, _n: &[u8]) -> bool {
-        false
+
+    /// The end of the body.
+    pub fn finish(&self, mut scan: Scan) -> Findings {
+        if let Some(mut form) = scan.form.take() {
+            form.finish(|piece| self.feed(&mut scan, piece));
+        }
+        let cut = scan.cut;
+        self.flush(&mut scan, cut);
+        let mut findings = scan.tally.findings(&self.compiled);
+        findings.capped |= cut;
+        findings
+    }
+
+    /// The target as it may be printed, and what was found in it. Recognised secrets and values of credential
+    /// parameters are masked: an eighth of them, at most four bytes, stays, then `***`. Borrowed when nothing is.
+    pub fn target<'t>(&self, target: &'t str) -> (Cow<'t, str>, Vec<Sensitive>) {
+        target::masked(self, target)
+    }
+
+    /// Who calls. In order of preference: `Authorization`, an API key header, a session cookie, a query parameter.
+    pub fn credential(&self, headers: &CredentialHeaders<'_>) -> Option<Credential> {
+        self.compiled.credentials.credential(headers, &self.key)
+    }
+
+    /// True for a header that carries an API key by the rules; without regard to case.
+    #[inline]
+    pub fn is_api_key_header(&self, name: &[u8]) -> bool {
+        self.compiled.credentials.is_api_key_header(name)
+    }
+
+    pub(self) fn compiled(&self) -> &Compiled {
+        &self.compiled
+    }
+
+    pub(self) fn key(&self) -> &Key {
+        &self.key
+    }
+
+    pub(self) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Counts the value of a credential parameter.
+    fn add_parameter(&self, tally: &mut Tally, value: &[u8]) {
+        if let Some(class) = self.parameter_class {
+            tally.add_value(class, value, &self.key, &self.compiled, &self.settings);
+        }
+    }
+
+    fn finder(&self, side: Side) -> Finder<'_> {
+        Finder { compiled: &self.compiled, key: &self.key, settings: &self.settings, side }
+    }
+
+    /// Looks at all candidates behind which enough is known, and keeps what the others need.
+    fn feed(&self, scan: &mut Scan, bytes: &[u8]) {
+        if bytes.len() <= BEFORE + AHEAD {
+            scan.tail.extend_from_slice(bytes);
+            let ready = scan.tail.len().saturating_sub(AHEAD);
+            if ready >= scan.next + SLACK {
+                self.look(scan, ready, false);
+                scan.forget();
+            }
+            return;
+        }
+        // The bytes in which candidates need what came before, together with that; then the rest as it is.
+        let start = scan.base + scan.tail.len() as u64;
+        let head = if scan.tail.is_empty() { 0 } else { BEFORE };
+        let open_left = scan.open_left && scan.tail.is_empty();
+        if head > 0 {
+            scan.tail.extend_from_slice(&bytes[..BEFORE + AHEAD]);
+            let ready = scan.tail.len() - AHEAD;
+            self.look(scan, ready, false);
+        }
+        let ready = bytes.len() - AHEAD;
+        let window = Window { bytes, base: start, open_left, open_right: false };
+        self.finder(scan.side).scan(&mut scan.tally, &window, head, ready);
+        let keep = ready.saturating_sub(BEFORE);
+        scan.tail.clear();
+        scan.tail.extend_from_slice(&bytes[keep..]);
+        scan.base = start + keep as u64;
+        scan.next = ready - keep;
+        scan.open_left = open_left && keep == 0;
+    }
+
+    /// Looks at the candidates of the tail up to `to`.
+    fn look(&self, scan: &mut Scan, to: usize, open_right: bool) {
+        if scan.next < to {
+            let window = Window { bytes: &scan.tail, base: scan.base, open_left: scan.open_left, open_right };
+            self.finder(scan.side).scan(&mut scan.tally, &window, scan.next, to);
+            scan.next = to;
+        }
+    }
+
+    fn flush(&self, scan: &mut Scan, open_right: bool) {
+        let all = scan.tail.len();
+        self.look(scan, all, open_right);
     }
 }
-/// Joins two lists of findings of one message, by class.
-pub fn merge(into: &mut Vec<Sensitive>, from: Vec<Sensitive>) {
-    into.extend(from)
+
+impl Scan {
+    /// Drops what no candidate to come needs.
+    fn forget(&mut self) {
+        let keep = self.next.saturating_sub(BEFORE);
+        if keep > 0 {
+            self.tail.drain(..keep);
+            self.base += keep as u64;
+            self.next -= keep;
+            self.open_left = false;
+        }
+    }
+}
+
+/// The examples in `rules/sensitive.toml` that the rules do not fulfil, and whatever else is wrong with the file.
+pub(crate) fn check(file: &RuleFile) -> Vec<RuleError> {
+    let credentials = RuleFile { path: credential::FILE.into(), text: credential::COMPILED_IN.to_owned() };
+    let rules = match Rules::parse(file, &credentials) {
+        Ok(rules) => rules,
+        Err(errors) => return errors,
+    };
+    let inspector = Inspector::new(&rules, Settings::default(), Key::from_bytes([0; crate::key::KEY_BYTES]));
+    let mut errors = Vec::new();
+    for ((number, rule), (name, matches, rejects)) in (0u16..).zip(&rules.compiled.rules).zip(rules.examples()) {
+        let side = if rule.sides.has(Side::Response) { Side::Response } else { Side::Request };
+        let finds = |text: &str| {
+            let mut tally = Tally::default();
+            tally.spans = Some(Vec::new());
+            let window = Window { bytes: text.as_bytes(), base: 0, open_left: false, open_right: false };
+            inspector.finder(side).scan(&mut tally, &window, 0, text.len());
+            tally.spans.is_some_and(|spans| spans.iter().any(|(found, _)| *found == number))
+        };
+        for (examples, wanted) in [(matches, true), (rejects, false)] {
+            for example in examples.iter().filter(|example| finds(example.get_ref()) != wanted) {
+                let does = if wanted { "does not match" } else { "matches" };
+                let reason = format!("rule {name:?} {does} {:?}", example.get_ref());
+                errors.push(file.error_at(example.span().start, reason));
+            }
+        }
+    }
+    errors
+}
+
+/// What is wrong with `rules/credentials.toml`.
+pub(crate) fn check_credentials(file: &RuleFile) -> Vec<RuleError> {
+    credential::CredentialRules::parse(file).err().into_iter().collect()
+}
+
+/// The files of this stage: name, compiled-in text, check, list.
+pub(crate) const RULE_FILES: [crate::rules::Registered; 2] = [
+    crate::rules::Registered { name: rules::FILE, compiled_in: rules::COMPILED_IN, check, list: rules::list },
+    crate::rules::Registered {
+        name: credential::FILE,
+        compiled_in: credential::COMPILED_IN,
+        check: check_credentials,
+        list: list_credentials,
+    },
+];
+
+fn list_credentials(file: &RuleFile) -> Result<Vec<Listed>, Vec<RuleError>> {
+    credential::list(file)
+}
+
+fn has_prefix(text: &str, prefix: &str) -> bool {
+    text.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+}
+
+/// True for media types that hold no readable text.
+fn is_opaque(content_type: &str) -> bool {
+    const OPAQUE: [&str; 19] = [
+        "image/",
+        "video/",
+        "audio/",
+        "font/",
+        "application/font",
+        "application/x-font",
+        "application/vnd.ms-font",
+        "application/wasm",
+        "application/zip",
+        "application/gzip",
+        "application/x-gzip",
+        "application/x-7z",
+        "application/x-rar",
+        "application/x-bzip",
+        "application/zstd",
+        "application/pdf",
+        "application/vnd.openxmlformats",
+        "application/java-archive",
+        "application/vnd.android",
+    ];
+    !has_prefix(content_type, "image/svg") && OPAQUE.iter().any(|prefix| has_prefix(content_type, prefix))
 }

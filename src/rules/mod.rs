@@ -6,6 +6,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// What is wrong with a rule file.
@@ -79,6 +80,84 @@ impl RuleFile {
     pub fn error_at(&self, offset: usize, reason: impl Into<String>) -> RuleError {
         RuleError { file: self.path.clone(), line: Some(self.line_of(offset)), reason: reason.into() }
     }
+}
+
+/// One entry of a rule file, for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Listed {
+    /// The file.
+    pub file: PathBuf,
+    /// The entry's name in it.
+    pub name: String,
+    /// What it reports.
+    pub class: String,
+    /// What it is for.
+    pub description: String,
+}
+
+/// A file of `rules/` and how a stage reads it. A stage adds its files to [`registered`].
+pub(crate) struct Registered {
+    /// The file's name.
+    pub(crate) name: &'static str,
+    /// Its text in the program.
+    pub(crate) compiled_in: &'static str,
+    /// Everything that is wrong with it, its own examples included.
+    pub(crate) check: fn(&RuleFile) -> Vec<RuleError>,
+    /// What it holds.
+    pub(crate) list: fn(&RuleFile) -> Result<Vec<Listed>, Vec<RuleError>>,
+}
+
+/// Every rule file that some stage reads.
+fn registered() -> impl Iterator<Item = &'static Registered> {
+    crate::inspect::RULE_FILES.iter()
+}
+
+/// Checks every rule file: those of `folder` that are there, and else those compiled in. A file of `folder` that no
+/// stage reads is an error, too: its name may be misspelt. No errors: all is well.
+pub fn check(folder: Option<&Path>) -> Vec<RuleError> {
+    let mut errors = folder.map(unknown_files).unwrap_or_default();
+    for file in registered() {
+        match RuleFile::find(folder, file.name, file.compiled_in) {
+            Ok(text) => errors.extend((file.check)(&text)),
+            Err(error) => errors.push(error),
+        }
+    }
+    errors
+}
+
+/// Every rule, in the order of the files.
+///
+/// # Errors
+///
+/// Files that cannot be read.
+pub fn list(folder: Option<&Path>) -> Result<Vec<Listed>, Vec<RuleError>> {
+    let mut all = Vec::new();
+    for file in registered() {
+        let text = RuleFile::find(folder, file.name, file.compiled_in).map_err(|error| vec![error])?;
+        all.extend((file.list)(&text)?);
+    }
+    Ok(all)
+}
+
+fn unknown_files(folder: &Path) -> Vec<RuleError> {
+    let error = |error: std::io::Error| RuleError { file: folder.to_owned(), line: None, reason: error.to_string() };
+    let entries = match std::fs::read_dir(folder).and_then(Iterator::collect::<Result<Vec<_>, _>>) {
+        Ok(entries) => entries,
+        Err(cause) => return vec![error(cause)],
+    };
+    let mut paths: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).collect();
+    paths.sort();
+    let known: Vec<&str> = registered().map(|file| file.name).collect();
+    paths
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .filter(|path| path.file_name().and_then(|name| name.to_str()).is_none_or(|name| !known.contains(&name)))
+        .map(|file| RuleError {
+            file,
+            line: None,
+            reason: format!("no such rule file; there are {}", known.join(", ")),
+        })
+        .collect()
 }
 
 #[cfg(test)]

@@ -1,0 +1,242 @@
+//! What stands around a value: the name of its field, or the words before it.
+//!
+//! Digits alone prove little; `"order_number"` or `"cvv"` beside them prove much. Names are compared by words, so that
+//! `cardNo`, `card_no` and `Card-No` are one.
+
+use std::ops::Range;
+
+use aho_corasick::AhoCorasick;
+
+/// Bytes before a value in which words count when it has no field name.
+pub(super) const TEXT_REACH: usize = 48;
+/// Bytes before and behind a value in which `nearby` words count.
+pub(super) const NEARBY_REACH: usize = 96;
+/// Longest field name that is read.
+const NAME_LIMIT: usize = 64;
+/// Longest text that is brought to the form in which words are compared: both reaches, the value, and word breaks.
+const NORMAL_LIMIT: usize = 512;
+
+/// A set of words; empty for "no condition".
+#[derive(Debug, Default)]
+pub(super) struct Words(Option<AhoCorasick>);
+
+impl Words {
+    pub(super) fn new(words: &[String]) -> Result<Words, String> {
+        if words.is_empty() {
+            return Ok(Words(None));
+        }
+        let mut patterns = Vec::with_capacity(words.len());
+        for word in words {
+            let mut normal = Normal::default();
+            normal.push(word.as_bytes());
+            let whole = normal.text();
+            let inner = whole.strip_prefix(b"_").unwrap_or(whole);
+            let inner = inner.strip_suffix(b"_").unwrap_or(inner);
+            if inner.is_empty() {
+                return Err(format!("{word:?} has no letter or digit"));
+            }
+            // Short ones occur in the middle of everything ("tel" in "hotel").
+            patterns.push(if inner.len() <= 3 { whole.to_vec() } else { inner.to_vec() });
+        }
+        AhoCorasick::new(patterns).map(|automaton| Words(Some(automaton))).map_err(|error| error.to_string())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// True when one of the words is in `text`.
+    fn is_in(&self, text: &Normal) -> bool {
+        self.0.as_ref().is_some_and(|automaton| automaton.is_match(text.text()))
+    }
+}
+
+/// Lower-case words, each between underscores.
+struct Normal {
+    bytes: [u8; NORMAL_LIMIT],
+    length: usize,
+}
+
+impl Default for Normal {
+    fn default() -> Self {
+        Normal { bytes: [0; NORMAL_LIMIT], length: 0 }
+    }
+}
+
+impl Normal {
+    fn of(text: &[u8]) -> Normal {
+        let mut normal = Normal::default();
+        normal.push(text);
+        normal
+    }
+
+    fn text(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+
+    fn put(&mut self, byte: u8) {
+        if let Some(place) = self.bytes.get_mut(self.length) {
+            *place = byte;
+            self.length += 1;
+        }
+    }
+
+    fn push(&mut self, text: &[u8]) {
+        #[derive(Clone, Copy, PartialEq)]
+        enum Kind {
+            Break,
+            Lower,
+            Upper,
+            Digit,
+        }
+        let kind = |byte: u8| match byte {
+            b'a'..=b'z' => Kind::Lower,
+            b'A'..=b'Z' => Kind::Upper,
+            b'0'..=b'9' => Kind::Digit,
+            _ => Kind::Break,
+        };
+        let mut before = Kind::Break;
+        self.put(b'_');
+        for (place, &byte) in text.iter().enumerate() {
+            let now = kind(byte);
+            // An upper-case letter begins a word behind anything else, and as the last one of several.
+            let begins = match (before, now) {
+                (Kind::Break, _) | (_, Kind::Break) => false,
+                (Kind::Upper, Kind::Upper) => text.get(place + 1).is_some_and(|&next| kind(next) == Kind::Lower),
+                (Kind::Upper, Kind::Lower) => false,
+                (one, other) => one != other,
+            };
+            if begins || (now == Kind::Break && before != Kind::Break) {
+                self.put(b'_');
+            }
+            if now != Kind::Break {
+                self.put(byte.to_ascii_lowercase());
+            }
+            before = now;
+        }
+        if before != Kind::Break {
+            self.put(b'_');
+        }
+    }
+}
+
+/// The conditions of a rule on what is around a value.
+pub(super) struct Conditions<'r> {
+    pub(super) context: &'r Words,
+    pub(super) nearby: &'r Words,
+    pub(super) not_context: &'r Words,
+}
+
+impl Conditions<'_> {
+    /// True when what stands around `value` fits.
+    pub(super) fn hold(&self, bytes: &[u8], value: &Range<usize>) -> bool {
+        let wanted = !self.context.is_empty() || !self.nearby.is_empty();
+        if !wanted && self.not_context.is_empty() {
+            return true;
+        }
+        let name = field_name(bytes, value.start).map(Normal::of);
+        if name.as_ref().is_some_and(|name| self.not_context.is_in(name)) {
+            return false;
+        }
+        if !wanted {
+            return true;
+        }
+        let fits = match &name {
+            Some(name) => self.context.is_in(name),
+            None => {
+                let text = &bytes[value.start.saturating_sub(TEXT_REACH)..value.start];
+                self.context.is_in(&Normal::of(text))
+            }
+        };
+        fits || (!self.nearby.is_empty() && {
+            let before = &bytes[value.start.saturating_sub(NEARBY_REACH)..value.start];
+            let behind = &bytes[value.end..bytes.len().min(value.end + NEARBY_REACH)];
+            self.nearby.is_in(&Normal::of(before)) || self.nearby.is_in(&Normal::of(behind))
+        })
+    }
+}
+
+/// Elements of HTML that say nothing of what is in them.
+const FORMATTING: [&[u8]; 14] =
+    [b"td", b"th", b"b", b"i", b"p", b"span", b"div", b"a", b"li", b"dd", b"strong", b"em", b"code", b"pre"];
+
+/// The name of the field that the value at `start` is in: a JSON or form name, `name: value` or `<name>value`.
+pub(super) fn field_name(bytes: &[u8], start: usize) -> Option<&[u8]> {
+    let before = |at: usize| at.checked_sub(1).and_then(|previous| bytes.get(previous)).copied();
+    let floor = start.saturating_sub(NAME_LIMIT);
+    let skip = |mut at: usize, ignored: &[u8]| {
+        while at > floor && before(at).is_some_and(|byte| ignored.contains(&byte)) {
+            at -= 1;
+        }
+        at
+    };
+    let value = skip(start, b"+(\"'\\ \t[");
+    match before(value)? {
+        b':' | b'=' => {
+            let end = skip(value - 1, b"\"'\\ \t]");
+            let mut begin = end;
+            while begin > floor && before(begin).is_some_and(is_name_byte) {
+                begin -= 1;
+            }
+            (begin < end).then(|| &bytes[begin..end])
+        }
+        b'>' => {
+            let tag = &bytes[floor..value - 1];
+            let open = tag.iter().rposition(|&byte| byte == b'<')?;
+            let name = tag[open + 1..].split(|byte| byte.is_ascii_whitespace()).next()?;
+            let fits = !name.is_empty() && name[0] != b'/' && !FORMATTING.contains(&name);
+            fits.then_some(name)
+        }
+        _ => None,
+    }
+}
+
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'$' | b'@')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn normal(text: &str) -> String {
+        String::from_utf8(Normal::of(text.as_bytes()).text().to_vec()).expect("ASCII")
+    }
+
+    #[test]
+    fn names_are_cut_into_words() {
+        assert_eq!(normal("cardNo"), "_card_no_");
+        assert_eq!(normal("Card-No"), "_card_no_");
+        assert_eq!(normal("SSNNumber"), "_ssn_number_");
+        assert_eq!(normal("cvv2 x"), "_cvv_2_x_");
+        assert_eq!(normal(""), "_");
+        assert!(normal(&"aB".repeat(2000)).len() <= NORMAL_LIMIT);
+    }
+
+    #[test]
+    fn the_field_of_a_value() {
+        let name = |text: &str| {
+            let start = text.find('7').expect("a 7 begins the value");
+            field_name(text.as_bytes(), start).map(|name| String::from_utf8_lossy(name).into_owned())
+        };
+        assert_eq!(name(r#"{"a":1, "cardNo" : "7"}"#).as_deref(), Some("cardNo"));
+        assert_eq!(name(r#"{"a":"{\"pan\":\"7\"}"}"#).as_deref(), Some("pan"));
+        assert_eq!(name("x=1&pan=7").as_deref(), Some("pan"));
+        assert_eq!(name("<a><pan kind='x'>7</pan>").as_deref(), Some("pan"));
+        assert_eq!(name("<b>7").as_deref(), None);
+        assert_eq!(name(r#"{"pans":["7"]}"#).as_deref(), Some("pans"));
+        assert_eq!(name("call 7").as_deref(), None);
+        assert_eq!(name("Phone: +7").as_deref(), Some("Phone"));
+        assert_eq!(name("7").as_deref(), None);
+        assert_eq!(name(": 7").as_deref(), None);
+    }
+
+    #[test]
+    fn short_words_are_whole_words() {
+        let words = Words::new(&["tel".into(), "phone".into()]).expect("words");
+        assert!(words.is_in(&Normal::of(b"homeTel")));
+        assert!(!words.is_in(&Normal::of(b"hotel")));
+        assert!(words.is_in(&Normal::of(b"telephones")));
+        assert!(Words::new(&["_".into()]).is_err());
+    }
+}

@@ -1,0 +1,323 @@
+//! Who calls: the credential of a request, as a keyed fingerprint.
+//!
+//! In order of preference: `Authorization`, an API key header, a session cookie, a query parameter. What is sent on
+//! purpose with each call comes before what a browser adds; a parameter comes last, because `token=` may as well be a
+//! link's that many people follow.
+//!
+//! What is fingerprinted is what stays the same from call to call for one account: of Basic the user name, of Bearer
+//! the token, of Digest, AWS Signature Version 4 and their like the parameter that names the caller, of `Cookie` the
+//! session cookie alone. One token has one fingerprint wherever it is sent. Tokens that rotate are joined later, by
+//! who knows what is in them.
+
+use std::borrow::Cow;
+
+use base64::Engine;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::call::{Credential, CredentialKind};
+use crate::key::Key;
+use crate::rules::{Listed, RuleError, RuleFile};
+
+/// The text of the rules that are compiled in.
+pub(crate) const COMPILED_IN: &str = include_str!("../../rules/credentials.toml");
+/// The file's name.
+pub(crate) const FILE: &str = "credentials.toml";
+
+/// The fingerprint's domain of tokens, keys and sessions.
+const TOKEN: &str = "credential";
+/// The fingerprint's domain of names of accounts.
+const ACCOUNT: &str = "credential.account";
+/// Cookies and parameters beyond this many are not looked at.
+const PAIR_LIMIT: usize = 256;
+
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
+
+/// The parts of a request that may say who is calling, raw.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CredentialHeaders<'a> {
+    /// Value of `Authorization`.
+    pub authorization: Option<&'a [u8]>,
+    /// Value of `Cookie`.
+    pub cookie: Option<&'a [u8]>,
+    /// Value of the first header for which [`super::Inspector::is_api_key_header`] holds.
+    pub api_key: Option<&'a [u8]>,
+    /// The request target.
+    pub target: &'a str,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    api_key_headers: Vec<Spanned<String>>,
+    #[serde(default)]
+    query_parameters: Vec<Spanned<String>>,
+    #[serde(default)]
+    masked_parameters: Vec<Spanned<String>>,
+    parameter_class: String,
+    #[serde(default)]
+    session_cookies: Vec<Spanned<String>>,
+    #[serde(default)]
+    identity_parameters: Vec<Spanned<String>>,
+}
+
+/// `rules/credentials.toml`, compiled.
+#[derive(Debug, Default)]
+pub(super) struct CredentialRules {
+    api_key_headers: Names,
+    query_parameters: Names,
+    masked_parameters: Names,
+    pub(super) parameter_class: String,
+    session_cookies: Vec<Glob>,
+    identity_parameters: Vec<Box<str>>,
+}
+
+/// Names without regard to case, `-` and `_` being the same.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    names: Vec<Box<[u8]>>,
+    /// A bit for each length that occurs.
+    lengths: u64,
+}
+
+impl Names {
+    fn new(names: &[Spanned<String>]) -> Names {
+        let names: Vec<Box<[u8]>> = names.iter().map(|name| fold(name.get_ref()).into_bytes().into()).collect();
+        let lengths = names.iter().fold(0, |lengths, name| lengths | 1 << (name.len() & 63));
+        Names { names, lengths }
+    }
+
+    #[inline]
+    pub(super) fn has(&self, name: &[u8]) -> bool {
+        self.lengths & 1 << (name.len() & 63) != 0 && self.has_exactly(name)
+    }
+
+    fn has_exactly(&self, name: &[u8]) -> bool {
+        let folded = |byte: u8| if byte == b'-' { b'_' } else { byte.to_ascii_lowercase() };
+        self.names.iter().any(|known| {
+            known.len() == name.len() && known.iter().zip(name).all(|(&known, &byte)| known == folded(byte))
+        })
+    }
+}
+
+fn fold(name: &str) -> String {
+    name.to_ascii_lowercase().replace('-', "_")
+}
+
+/// A name, or a part of one with `*` before or behind it.
+#[derive(Debug)]
+struct Glob {
+    text: Box<str>,
+    open_left: bool,
+    open_right: bool,
+}
+
+impl Glob {
+    fn fits(&self, name: &[u8]) -> bool {
+        let Some(cut) = name.len().checked_sub(self.text.len()) else { return false };
+        let same = |part: &[u8]| part.eq_ignore_ascii_case(self.text.as_bytes());
+        match (self.open_left, self.open_right) {
+            (false, false) => cut == 0 && same(name),
+            (true, false) => same(&name[cut..]),
+            (false, true) => same(&name[..self.text.len()]),
+            (true, true) => name.windows(self.text.len()).any(same),
+        }
+    }
+}
+
+impl CredentialRules {
+    pub(super) fn parse(file: &RuleFile) -> Result<CredentialRules, RuleError> {
+        let text: File = file.parse()?;
+        let lists = [
+            &text.api_key_headers,
+            &text.query_parameters,
+            &text.masked_parameters,
+            &text.session_cookies,
+            &text.identity_parameters,
+        ];
+        for name in lists.into_iter().flatten() {
+            if name.get_ref().trim_matches('*').is_empty() {
+                return Err(file.error_at(name.span().start, "a name is empty"));
+            }
+        }
+        if text.parameter_class.is_empty() {
+            return Err(RuleError { file: file.path.clone(), line: None, reason: "parameter_class is empty".into() });
+        }
+        let glob = |name: &Spanned<String>| {
+            let inner = name.get_ref().trim_matches('*');
+            if inner.contains('*') {
+                return Err(file.error_at(name.span().start, "* stands at the beginning or the end only"));
+            }
+            Ok(Glob {
+                text: inner.into(),
+                open_left: name.get_ref().starts_with('*'),
+                open_right: name.get_ref().ends_with('*'),
+            })
+        };
+        Ok(CredentialRules {
+            api_key_headers: Names::new(&text.api_key_headers),
+            query_parameters: Names::new(&text.query_parameters),
+            masked_parameters: Names::new(&text.masked_parameters),
+            parameter_class: text.parameter_class,
+            session_cookies: text.session_cookies.iter().map(glob).collect::<Result<_, _>>()?,
+            identity_parameters: text.identity_parameters.iter().map(|name| name.get_ref().as_str().into()).collect(),
+        })
+    }
+
+    #[inline]
+    pub(super) fn is_api_key_header(&self, name: &[u8]) -> bool {
+        self.api_key_headers.has(name)
+    }
+
+    /// True when the value of a query parameter of that name is never to be printed.
+    #[inline]
+    pub(super) fn is_masked(&self, name: &[u8]) -> bool {
+        self.query_parameters.has(name) || self.masked_parameters.has(name)
+    }
+
+    pub(super) fn credential(&self, headers: &CredentialHeaders<'_>, key: &Key) -> Option<Credential> {
+        let of = |kind, domain, value: &[u8]| Credential { kind, fingerprint: key.fingerprint(domain, value) };
+        if let Some(value) = present(headers.authorization) {
+            return Some(self.authorization(value, key));
+        }
+        if let Some(value) = present(headers.api_key) {
+            return Some(of(CredentialKind::ApiKey, TOKEN, value));
+        }
+        if let Some(value) = headers.cookie.and_then(|cookie| self.session_cookie(cookie)) {
+            return Some(of(CredentialKind::Cookie, TOKEN, value));
+        }
+        let value = query_pairs(headers.target).find_map(|(name, value)| {
+            let named = self.query_parameters.has(&decoded(name));
+            (named && !value.is_empty()).then(|| decoded(value))
+        })?;
+        Some(of(CredentialKind::ApiKey, TOKEN, &value))
+    }
+
+    fn authorization(&self, value: &[u8], key: &Key) -> Credential {
+        let of = |kind, domain, value: &[u8]| Credential { kind, fingerprint: key.fingerprint(domain, value) };
+        let Some(space) = value.iter().position(|&byte| byte == b' ' || byte == b'\t') else {
+            // No scheme at all: some APIs take the bare token.
+            return of(CredentialKind::Other, TOKEN, value);
+        };
+        let (scheme, rest) = (&value[..space], value[space..].trim_ascii());
+        if scheme.eq_ignore_ascii_case(b"bearer") {
+            return of(CredentialKind::Bearer, TOKEN, rest);
+        }
+        if scheme.eq_ignore_ascii_case(b"basic") {
+            return match BASE64.decode(rest) {
+                Ok(pair) => {
+                    of(CredentialKind::Basic, ACCOUNT, pair.split(|&byte| byte == b':').next().unwrap_or(&pair))
+                }
+                Err(_) => of(CredentialKind::Basic, TOKEN, rest),
+            };
+        }
+        for name in &self.identity_parameters {
+            if let Some(found) = parameter(rest, name.as_bytes()) {
+                // The rest of an AWS credential is date, region and service.
+                let account = if name.eq_ignore_ascii_case("credential") {
+                    found.split(|&byte| byte == b'/').next().unwrap_or(found)
+                } else {
+                    found
+                };
+                return of(CredentialKind::Other, ACCOUNT, account);
+            }
+        }
+        of(CredentialKind::Other, TOKEN, rest)
+    }
+
+    /// The value of the cookie that the earliest pattern fits.
+    fn session_cookie<'c>(&self, cookie: &'c [u8]) -> Option<&'c [u8]> {
+        let mut best: Option<(usize, &[u8])> = None;
+        for pair in cookie.split(|&byte| byte == b';').take(PAIR_LIMIT) {
+            let Some(equals) = pair.iter().position(|&byte| byte == b'=') else { continue };
+            let (name, value) = (pair[..equals].trim_ascii(), unquoted(pair[equals + 1..].trim_ascii()));
+            if value.is_empty() {
+                continue;
+            }
+            let candidates = best.map_or(self.session_cookies.len(), |(rank, _)| rank);
+            if let Some(rank) = self.session_cookies.iter().take(candidates).position(|glob| glob.fits(name)) {
+                best = Some((rank, value));
+            }
+        }
+        best.map(|(_, value)| value)
+    }
+}
+
+fn present(value: Option<&[u8]>) -> Option<&[u8]> {
+    value.map(<[u8]>::trim_ascii).filter(|value| !value.is_empty())
+}
+
+fn unquoted(value: &[u8]) -> &[u8] {
+    value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value)
+}
+
+/// The value of `name=` in a list that commas or white space separate, quoted or not; not empty.
+fn parameter<'p>(list: &'p [u8], name: &[u8]) -> Option<&'p [u8]> {
+    let mut rest = list;
+    for _ in 0..PAIR_LIMIT {
+        rest = &rest[rest.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b','))?..];
+        let end = rest.iter().position(|byte| matches!(byte, b'=' | b' ' | b','))?;
+        let (found, tail) = rest.split_at(end);
+        let Some(tail) = tail.strip_prefix(b"=") else {
+            rest = tail;
+            continue;
+        };
+        let (value, behind) = match tail.strip_prefix(b"\"") {
+            Some(quoted) => {
+                let close = quoted.iter().position(|&byte| byte == b'"').unwrap_or(quoted.len());
+                (&quoted[..close], quoted.get(close + 1..).unwrap_or_default())
+            }
+            None => tail.split_at(tail.iter().position(|byte| matches!(byte, b' ' | b',')).unwrap_or(tail.len())),
+        };
+        if found.eq_ignore_ascii_case(name) && !value.is_empty() {
+            return Some(value);
+        }
+        rest = behind;
+    }
+    None
+}
+
+/// Name and value of each query parameter, raw, at most [`PAIR_LIMIT`].
+pub(super) fn query_pairs(target: &str) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let bytes = target.as_bytes();
+    let query = memchr::memchr(b'?', bytes).map_or(&[][..], |mark| &bytes[mark + 1..]);
+    query.split(|&byte| matches!(byte, b'&' | b';' | b'#' | b'?')).take(PAIR_LIMIT).map(|pair| {
+        let equals = pair.iter().position(|&byte| byte == b'=').unwrap_or(pair.len());
+        (&pair[..equals], pair.get(equals + 1..).unwrap_or_default())
+    })
+}
+
+/// Percent-encoding undone; borrowed when there is none.
+pub(super) fn decoded(text: &[u8]) -> Cow<'_, [u8]> {
+    percent_encoding::percent_decode(text).into()
+}
+
+/// What the file holds, for `apitap rules list`.
+pub(crate) fn list(file: &RuleFile) -> Result<Vec<Listed>, Vec<RuleError>> {
+    let rules = CredentialRules::parse(file).map_err(|error| vec![error])?;
+    let entry = |name: &str, count: usize, what: &str| Listed {
+        file: file.path.clone(),
+        name: name.to_owned(),
+        class: "credential".to_owned(),
+        description: format!("{count} {what}"),
+    };
+    Ok(vec![
+        entry("api_key_headers", rules.api_key_headers.names.len(), "headers that carry an API key"),
+        entry("query_parameters", rules.query_parameters.names.len(), "query parameters that say who calls; masked"),
+        entry("masked_parameters", rules.masked_parameters.names.len(), "other query parameters that are masked"),
+        entry("session_cookies", rules.session_cookies.len(), "names of session cookies"),
+        entry(
+            "identity_parameters",
+            rules.identity_parameters.len(),
+            "parameters of Authorization that name the caller",
+        ),
+    ])
+}

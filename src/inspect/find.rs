@@ -1,0 +1,534 @@
+//! The passes over a message's bytes that find candidates, and their confirmation.
+//!
+//! A general regular expression over every byte would cost more than all the rest of apitap. Candidates are found by
+//! what is cheap instead: a run of at least eight bytes of digits and single separators cannot hide between two probes
+//! seven bytes apart; an e-mail address has an `@`; secrets begin with a literal, and all literals are searched for
+//! together with SIMD. Only then a candidate is looked at closely, within a bounded window around it.
+//!
+//! Whether something matches depends only on the message, never on how it was cut into pieces: each candidate belongs
+//! to one place (the first digit of its run, its `@`, the first byte of its literal), is looked at when [`AHEAD`] bytes
+//! behind that place are there or the message is over, and sees at least [`BEFORE`] bytes before it.
+
+use std::ops::Range;
+
+use super::context::Conditions;
+use super::rules::{Compiled, PATTERN_REACH, RUN_LIMIT, Rule};
+use super::tally::Tally;
+use super::validate::{self, Validator};
+use super::{Settings, Side};
+use crate::key::Key;
+
+/// Bytes before a candidate's place that may decide on it: a local part or the head of an identifier, and the words
+/// before that.
+pub(super) const BEFORE: usize = 192;
+/// Bytes behind a candidate's place that may decide on it: a pattern's reach, and the words behind that.
+pub(super) const AHEAD: usize = PATTERN_REACH + 128;
+/// Probes for digits lie so far apart.
+const STRIDE: usize = 7;
+/// A block of a large piece is walked by all passes before the next one, so that it stays in the first cache.
+const BLOCK: usize = 16 * 1024;
+/// Longest identifier with its spaces.
+const IDENTIFIER_LIMIT: usize = 48;
+
+/// A part of a message with what is known of its surroundings.
+pub(super) struct Window<'w> {
+    pub(super) bytes: &'w [u8],
+    /// Where it begins in the message.
+    pub(super) base: u64,
+    /// What was before it is lost: a value that touches the edge is no value.
+    pub(super) open_left: bool,
+    /// What is behind it is lost or not looked at.
+    pub(super) open_right: bool,
+}
+
+impl Window<'_> {
+    fn position(&self, at: usize) -> u64 {
+        self.base + at as u64
+    }
+
+    fn touches_open_edge(&self, range: &Range<usize>) -> bool {
+        (self.open_left && range.start == 0) || (self.open_right && range.end == self.bytes.len())
+    }
+}
+
+const DIGIT: u8 = 1;
+const SEPARATOR: u8 = 4;
+const OTHER: u8 = 16;
+/// Two neighbours in a run sum up to less: at most one of them is a separator.
+const IN_RUN: u8 = 2 * SEPARATOR;
+
+const KINDS: [u8; 256] = {
+    let mut kinds = [OTHER; 256];
+    let mut byte = b'0';
+    while byte <= b'9' {
+        kinds[byte as usize] = DIGIT;
+        byte += 1;
+    }
+    kinds[b' ' as usize] = SEPARATOR;
+    kinds[b'-' as usize] = SEPARATOR;
+    kinds[b'.' as usize] = SEPARATOR;
+    kinds[b'+' as usize] = SEPARATOR;
+    kinds
+};
+
+const WORD: u8 = 1;
+const LOCAL: u8 = 2;
+const DOMAIN: u8 = 4;
+
+const CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        let character = byte as u8;
+        if character.is_ascii_alphanumeric() {
+            classes[byte] = WORD | LOCAL | DOMAIN;
+        }
+        byte += 1;
+    }
+    classes[b'_' as usize] = WORD | LOCAL;
+    classes[b'.' as usize] = LOCAL | DOMAIN;
+    classes[b'-' as usize] = LOCAL | DOMAIN;
+    classes[b'+' as usize] = LOCAL;
+    classes
+};
+
+#[inline]
+fn kind(byte: u8) -> u8 {
+    KINDS[usize::from(byte)]
+}
+
+#[inline]
+fn is(byte: u8, class: u8) -> bool {
+    CLASSES[usize::from(byte)] & class != 0
+}
+
+/// Everything that a pass needs and that does not change.
+pub(super) struct Finder<'f> {
+    pub(super) compiled: &'f Compiled,
+    pub(super) key: &'f Key,
+    pub(super) settings: &'f Settings,
+    pub(super) side: Side,
+}
+
+impl Finder<'_> {
+    /// Looks at every candidate whose place is in `from..to` of the window.
+    pub(super) fn scan(&self, tally: &mut Tally, window: &Window<'_>, from: usize, to: usize) {
+        let mut begin = from;
+        while begin < to {
+            let end = to.min(begin + BLOCK);
+            self.bytes(tally, window, begin, end);
+            self.digits(tally, window, begin, end);
+            self.literals(tally, window, begin, end);
+            begin = end;
+        }
+    }
+
+    fn bytes(&self, tally: &mut Tally, window: &Window<'_>, from: usize, to: usize) {
+        for (byte, rules) in &self.compiled.bytes {
+            for offset in memchr::memchr_iter(*byte, &window.bytes[from..to]) {
+                self.word(tally, window, from + offset, rules);
+            }
+        }
+    }
+
+    /// A byte such as `@` at `at`: the word around it.
+    fn word(&self, tally: &mut Tally, window: &Window<'_>, at: usize, rules: &[u16]) {
+        const LEFT: usize = 64;
+        const RIGHT: usize = 254;
+        let bytes = window.bytes;
+        let left = bytes[..at].iter().rev().take(LEFT + 1).take_while(|&&byte| is(byte, LOCAL)).count();
+        let right = bytes[at + 1..].iter().take(RIGHT + 1).take_while(|&&byte| is(byte, DOMAIN)).count();
+        if left == 0 || left > LEFT || right == 0 || right > RIGHT {
+            return;
+        }
+        let mut range = at - left..at + 1 + right;
+        if window.touches_open_edge(&range) {
+            return;
+        }
+        if range.start > 0 && bytes[range.start - 1] == b'\\' && matches!(bytes[range.start], b'n' | b'r' | b't') {
+            range.start += 1; // the letter of an escaped line end
+        }
+        while range.end > at && matches!(bytes[range.end - 1], b'.' | b'-') {
+            range.end -= 1;
+        }
+        if range.start >= at || range.end <= at + 1 {
+            return;
+        }
+        let mut normal = [0u8; LEFT + RIGHT + 1];
+        let Some(normal) = normal.get_mut(..range.len()) else { return };
+        normal.copy_from_slice(&bytes[range.clone()]);
+        normal.make_ascii_lowercase();
+        for &number in rules {
+            let rule = &self.compiled.rules[usize::from(number)];
+            if !rule.sides.has(self.side) || !self.passes(rule, &bytes[range.clone()], normal, false, false) {
+                continue;
+            }
+            if self.confirm(tally, window, number, rule, range.clone(), normal) {
+                return;
+            }
+        }
+    }
+
+    /// Runs of at least eight bytes of digits and single separators between them.
+    fn digits(&self, tally: &mut Tally, window: &Window<'_>, from: usize, to: usize) {
+        let bytes = window.bytes;
+        let in_run = |at: usize| kind(bytes[at]) + kind(bytes[at + 1]) < IN_RUN;
+        // A run that begins before `to` is hit by a probe before this, and a probe reads the byte behind it.
+        let end = (to + STRIDE).min(bytes.len().saturating_sub(1));
+        let mut at = from;
+        while at < end {
+            while at + 3 * STRIDE < end
+                && !(in_run(at) | in_run(at + STRIDE) | in_run(at + 2 * STRIDE) | in_run(at + 3 * STRIDE))
+            {
+                at += 4 * STRIDE;
+            }
+            if at >= end {
+                break;
+            }
+            if !in_run(at) {
+                at += STRIDE;
+                continue;
+            }
+            let run = run_around(bytes, at);
+            if run.len() > RUN_LIMIT || run.start < from {
+                at = run.end.max(at + 1);
+                continue;
+            }
+            if run.start >= to {
+                break;
+            }
+            at = run.end.max(at + 1);
+            if run.len() > STRIDE && !window.touches_open_edge(&run) {
+                self.run(tally, window, run);
+            }
+        }
+    }
+
+    /// A run of digits: the rules that its number of digits fits, and identifiers that it is part of.
+    fn run(&self, tally: &mut Tally, window: &Window<'_>, run: Range<usize>) {
+        let bytes = window.bytes;
+        if self.identifier(tally, window, &run) {
+            return;
+        }
+        if !is_bounded_left(bytes, run.start) || !is_bounded_right(bytes, run.end) {
+            return;
+        }
+        if self.number(tally, window, run.clone()) {
+            return;
+        }
+        // "2026-01-02 123-45-6789": numbers of other separators next to each other.
+        let is_space = |byte: &u8| matches!(byte, b' ' | b'+');
+        let text = &bytes[run.clone()];
+        if !text.iter().any(is_space) || text.iter().all(|byte| byte.is_ascii_digit() || is_space(byte)) {
+            return;
+        }
+        let mut start = run.start;
+        for piece in text.split(is_space) {
+            if piece.len() > STRIDE {
+                self.number(tally, window, start..start + piece.len());
+            }
+            start += piece.len() + 1;
+        }
+    }
+
+    /// A bounded number at `range`; true when a rule took it.
+    fn number(&self, tally: &mut Tally, window: &Window<'_>, range: Range<usize>) -> bool {
+        let bytes = window.bytes;
+        let text = &bytes[range.clone()];
+        let mut digits = [0u8; RUN_LIMIT];
+        let mut count = 0;
+        for &byte in text {
+            if byte.is_ascii_digit() {
+                // A run has at most RUN_LIMIT bytes.
+                digits[count] = byte;
+                count += 1;
+            }
+        }
+        let digits = &digits[..count];
+        let rules = &self.compiled.by_digits[count];
+        if rules.is_empty() {
+            return false;
+        }
+        let before = |distance: usize| range.start.checked_sub(distance).map(|at| bytes[at]);
+        let plus = before(1) == Some(b'+');
+        for &number in rules {
+            let rule = &self.compiled.rules[usize::from(number)];
+            if !rule.sides.has(self.side) {
+                continue;
+            }
+            if rule.validator == Validator::Phone
+                && let Some(start) = area_code(bytes, range.start)
+            {
+                let mut whole = [0u8; RUN_LIMIT + 3];
+                whole[..3].copy_from_slice(&bytes[start + 1..start + 4]);
+                whole[3..3 + count].copy_from_slice(digits);
+                let whole = &whole[..3 + count];
+                if self.passes(rule, text, whole, false, true)
+                    && self.confirm(tally, window, number, rule, start..range.end, whole)
+                {
+                    return true;
+                }
+            }
+            if self.passes(rule, text, digits, plus, false)
+                && self.confirm(tally, window, number, rule, range.clone(), digits)
+            {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Identifiers of capital letters and digits that the run is part of; true when a rule took it.
+    fn identifier(&self, tally: &mut Tally, window: &Window<'_>, run: &Range<usize>) -> bool {
+        let bytes = window.bytes;
+        let is_part = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
+        let letter_before = match run.start.checked_sub(1).map(|at| bytes[at]) {
+            Some(b' ') => run.start.checked_sub(2).is_some_and(|at| bytes[at].is_ascii_uppercase()),
+            Some(byte) => byte.is_ascii_uppercase(),
+            None => false,
+        };
+        if self.compiled.identifiers.is_empty() || !letter_before {
+            return false;
+        }
+        let floor = run.start.saturating_sub(IDENTIFIER_LIMIT);
+        let mut start = run.start;
+        let mut begins = [0usize; IDENTIFIER_LIMIT + 1];
+        let mut count = 0;
+        while start > floor {
+            let byte = bytes[start - 1];
+            if byte == b' ' && bytes[start] != b' ' {
+                if let Some(begin) = begins.get_mut(count) {
+                    *begin = start;
+                    count += 1;
+                }
+            } else if !is_part(byte) {
+                break;
+            }
+            start -= 1;
+        }
+        if let Some(begin) = begins.get_mut(count) {
+            *begin = start;
+            count += 1;
+        }
+        for &begin in begins[..count].iter().rev() {
+            if !is_part(bytes[begin]) || (window.open_left && begin == 0) || !is_bounded_left(bytes, begin) {
+                continue;
+            }
+            for &number in &self.compiled.identifiers {
+                if self.identifier_at(tally, window, number, begin, run) {
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    fn identifier_at(
+        &self,
+        tally: &mut Tally,
+        window: &Window<'_>,
+        number: u16,
+        begin: usize,
+        run: &Range<usize>,
+    ) -> bool {
+        let rule = &self.compiled.rules[usize::from(number)];
+        if !rule.sides.has(self.side) {
+            return false;
+        }
+        let bytes = window.bytes;
+        let mut normal = [0u8; IDENTIFIER_LIMIT];
+        let wanted = match rule.validator {
+            Validator::Iban => match compact(&bytes[begin..], 4, &mut normal) {
+                Some(_) => validate::iban_length(&normal[..4]),
+                None => None,
+            },
+            _ => Some(bytes[begin..].iter().take_while(|&&b| b.is_ascii_uppercase() || b.is_ascii_digit()).count()),
+        };
+        let Some(wanted) = wanted.filter(|wanted| (rule.bounds[0]..=rule.bounds[1]).contains(wanted)) else {
+            return false;
+        };
+        let Some(used) = compact(&bytes[begin..], wanted, &mut normal) else { return false };
+        let range = begin..begin + used;
+        let normal = &normal[..wanted];
+        range.end > run.start
+            && !window.touches_open_edge(&range)
+            && is_bounded_right(bytes, range.end)
+            && self.passes(rule, &bytes[range.clone()], normal, false, false)
+            && self.confirm(tally, window, number, rule, range, normal)
+    }
+
+    /// The validator on a value, and the pattern on its text.
+    fn passes(&self, rule: &Rule, text: &[u8], normal: &[u8], plus: bool, area: bool) -> bool {
+        let valid = match rule.validator {
+            Validator::None => true,
+            Validator::Luhn => validate::luhn(normal),
+            Validator::PaymentCard => validate::payment_card(normal),
+            Validator::UsSsn => validate::us_ssn(normal),
+            Validator::Iban => validate::iban(normal),
+            Validator::Email => validate::email(normal),
+            Validator::Phone => validate::phone(text, normal, plus, area),
+            Validator::SubscriberNumber => validate::subscriber_number(text, normal),
+            Validator::NoPlaceholder => validate::no_placeholder(normal),
+            Validator::Entropy => validate::entropy(normal),
+        };
+        valid && rule.pattern.as_ref().is_none_or(|pattern| pattern.is_match(text))
+    }
+
+    /// The conditions that need more than the value; counts it when they hold.
+    fn confirm(
+        &self,
+        tally: &mut Tally,
+        window: &Window<'_>,
+        number: u16,
+        rule: &Rule,
+        range: Range<usize>,
+        normal: &[u8],
+    ) -> bool {
+        if tally.is_covered(number, window.position(range.start)) {
+            return true;
+        }
+        let conditions = Conditions { context: &rule.context, nearby: &rule.nearby, not_context: &rule.not_context };
+        if rule.allow.binary_search_by(|allowed| (**allowed).cmp(normal)).is_ok()
+            || !conditions.hold(window.bytes, &range)
+        {
+            return false;
+        }
+        tally.add_value(rule.class, normal, self.key, self.compiled, self.settings);
+        if let Some(spans) = &mut tally.spans {
+            spans.push((number, range.clone()));
+        }
+        tally.cover(number, window.position(range.end) + rule.merge, self.compiled);
+        true
+    }
+
+    fn literals(&self, tally: &mut Tally, window: &Window<'_>, from: usize, to: usize) {
+        let Some(literals) = &self.compiled.literals else { return };
+        let bytes = window.bytes;
+        let end = (to + literals.longest - 1).min(bytes.len());
+        let mut at = from;
+        while at < to
+            && let Some((pattern, start)) = literals.searcher.find(bytes, at, end)
+            && start < to
+        {
+            for &number in &literals.rules[pattern] {
+                self.literal(tally, window, number, start);
+            }
+            // Not behind its end: what is found must not depend on where the search began.
+            at = start + 1;
+        }
+    }
+
+    fn literal(&self, tally: &mut Tally, window: &Window<'_>, number: u16, start: usize) {
+        let bytes = window.bytes;
+        let rule = &self.compiled.rules[usize::from(number)];
+        if !rule.sides.has(self.side)
+            || tally.is_covered(number, window.position(start))
+            || (rule.boundary && is(bytes[start], WORD) && !is_bounded_left(bytes, start))
+            || tally.is_spent(number, self.settings)
+        {
+            return;
+        }
+        let reach = &bytes[start..bytes.len().min(start + PATTERN_REACH)];
+        let Some(pattern) = &rule.pattern else { return };
+        let Some(whole) = pattern.find(reach) else { return tally.fail(number, self.compiled) };
+        let value = if rule.has_value_group {
+            pattern.captures(reach).and_then(|captures| captures.name("value")).map_or(whole.range(), |v| v.range())
+        } else {
+            whole.range()
+        };
+        let range = start + value.start..start + value.end;
+        let text = &bytes[range.clone()];
+        let valid = match rule.validator {
+            Validator::None => true,
+            Validator::NoPlaceholder => validate::no_placeholder(text),
+            Validator::Entropy => validate::entropy(text),
+            Validator::Luhn => validate::luhn(text),
+            // These look at numbers and words, which literals do not find.
+            _ => false,
+        };
+        if !valid || !self.confirm(tally, window, number, rule, range, text) {
+            tally.fail(number, self.compiled);
+        }
+    }
+}
+
+/// The run of digits with single separators between them that one of the bytes at `at` and behind it is part of; at
+/// most some bytes longer than [`RUN_LIMIT`].
+fn run_around(bytes: &[u8], at: usize) -> Range<usize> {
+    let is_digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
+    let is_separator = |at: usize| bytes.get(at).is_some_and(|&byte| kind(byte) == SEPARATOR);
+    let anchor = if is_digit(at) { at } else { at + 1 };
+    let (mut start, mut end) = (anchor, anchor + 1);
+    while anchor - start <= RUN_LIMIT && start > 0 {
+        if is_digit(start - 1) {
+            start -= 1;
+        } else if start > 1 && is_separator(start - 1) && is_digit(start - 2) {
+            start -= 2;
+        } else {
+            break;
+        }
+    }
+    while end - anchor <= RUN_LIMIT {
+        if is_digit(end) {
+            end += 1;
+        } else if is_separator(end) && is_digit(end + 1) {
+            end += 2;
+        } else {
+            break;
+        }
+    }
+    start..end
+}
+
+/// The start of `(ddd) ` or `(ddd)` right before `start`.
+fn area_code(bytes: &[u8], start: usize) -> Option<usize> {
+    let before = bytes.get(..start)?;
+    let before = before.strip_suffix(b" ").unwrap_or(before).strip_suffix(b")")?;
+    let open = before.len().checked_sub(4)?;
+    (before[open] == b'(' && before[open + 1..].iter().all(u8::is_ascii_digit)).then_some(open)
+}
+
+/// Copies `count` bytes to `normal`, single spaces left out; how many bytes they took.
+fn compact(bytes: &[u8], count: usize, normal: &mut [u8; IDENTIFIER_LIMIT]) -> Option<usize> {
+    let mut written = 0;
+    let mut space = false;
+    for (place, &byte) in bytes.iter().enumerate() {
+        if written == count {
+            return Some(place);
+        }
+        if byte == b' ' && !space && written > 0 {
+            space = true;
+        } else if byte.is_ascii_uppercase() || byte.is_ascii_digit() {
+            *normal.get_mut(written)? = byte;
+            written += 1;
+            space = false;
+        } else {
+            return None;
+        }
+    }
+    (written == count).then_some(bytes.len())
+}
+
+/// True when a value may begin at `start`: not in the middle of a word or of a composed identifier.
+fn is_bounded_left(bytes: &[u8], start: usize) -> bool {
+    let before = |distance: usize| start.checked_sub(distance).map(|at| bytes[at]);
+    let Some(previous) = before(1) else { return true };
+    if is(previous, WORD) {
+        // The end of an escape: \n in JSON, %20 in a form.
+        return (matches!(previous, b'n' | b'r' | b't') && before(2) == Some(b'\\'))
+            || (before(3) == Some(b'%')
+                && previous.is_ascii_hexdigit()
+                && before(2).is_some_and(|byte| byte.is_ascii_hexdigit()));
+    }
+    !matches!(previous, b'-' | b'.') || !before(2).is_some_and(|byte| is(byte, WORD))
+}
+
+/// True when a value may end before `end`.
+fn is_bounded_right(bytes: &[u8], end: usize) -> bool {
+    match bytes.get(end) {
+        None => true,
+        Some(b'-' | b'.') => !bytes.get(end + 1).is_some_and(|&byte| is(byte, WORD)),
+        Some(b'*' | b'@') => false,
+        Some(&byte) => !is(byte, WORD),
+    }
+}

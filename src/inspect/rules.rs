@@ -1,0 +1,458 @@
+//! The shape of `rules/sensitive.toml`, and its compiled form.
+//!
+//! Rules are data: how candidates are found, how one is confirmed, and texts that prove both. The file explains its
+//! own keys; this module turns them into tables that the passes in [`super::find`] walk.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use aho_corasick::packed;
+use regex::bytes::Regex;
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::Side;
+use super::context::Words;
+use super::credential::CredentialRules;
+use super::validate::Validator;
+use crate::rules::{Listed, RuleError, RuleFile};
+
+/// Bytes that a literal's pattern reads from where the literal begins.
+pub(super) const PATTERN_REACH: usize = 512;
+/// Bytes of a run of digits and separators beyond which it is no number of interest.
+pub(super) const RUN_LIMIT: usize = 64;
+/// The text of the rules that are compiled in.
+pub(crate) const COMPILED_IN: &str = include_str!("../../rules/sensitive.toml");
+/// The file's name.
+pub(crate) const FILE: &str = "sensitive.toml";
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default, rename = "rule")]
+    rules: Vec<RuleText>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RuleText {
+    name: Spanned<String>,
+    class: Option<String>,
+    description: String,
+    leak: bool,
+    #[serde(default)]
+    sides: Sides,
+    find: Spanned<Find>,
+    pattern: Option<Spanned<String>>,
+    validator: Option<Spanned<String>>,
+    #[serde(default)]
+    context: Vec<String>,
+    #[serde(default)]
+    nearby: Vec<String>,
+    #[serde(default)]
+    not_context: Vec<String>,
+    allow: Option<Spanned<Allow>>,
+    #[serde(default = "yes")]
+    boundary: bool,
+    #[serde(default)]
+    merge: u32,
+    #[serde(default)]
+    matches: Vec<Spanned<String>>,
+    #[serde(default)]
+    rejects: Vec<Spanned<String>>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Which messages a rule looks at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Sides {
+    #[default]
+    Both,
+    Request,
+    Response,
+}
+
+impl Sides {
+    pub(super) fn has(self, side: Side) -> bool {
+        matches!((self, side), (Sides::Both, _) | (Sides::Request, Side::Request) | (Sides::Response, Side::Response))
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum Find {
+    Digits([usize; 2]),
+    Identifier([usize; 2]),
+    Byte(String),
+    Literals(Vec<String>),
+}
+
+/// Well-known values, or the name of an earlier rule whose list is taken.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+enum Allow {
+    SameAs(String),
+    Values(Vec<String>),
+}
+
+/// A class of sensitive values.
+#[derive(Clone, Debug)]
+pub struct Class {
+    /// Its name in calls and alerts.
+    pub name: Arc<str>,
+    /// True when its mere appearance in a response is grave (a private key), false when only amounts tell (e-mail).
+    pub leak: bool,
+}
+
+/// A compiled rule.
+#[derive(Debug)]
+pub(super) struct Rule {
+    pub(super) name: Box<str>,
+    pub(super) class: u16,
+    pub(super) sides: Sides,
+    pub(super) pattern: Option<Regex>,
+    pub(super) has_value_group: bool,
+    pub(super) validator: Validator,
+    pub(super) context: Words,
+    pub(super) nearby: Words,
+    pub(super) not_context: Words,
+    /// Sorted, in normalised form.
+    pub(super) allow: Vec<Box<[u8]>>,
+    pub(super) boundary: bool,
+    pub(super) merge: u64,
+    /// Least and most bytes of an identifier without its spaces.
+    pub(super) bounds: [usize; 2],
+    matches: Vec<Spanned<String>>,
+    rejects: Vec<Spanned<String>>,
+}
+
+/// All rules, sorted by how their candidates are found.
+#[derive(Debug, Default)]
+pub(super) struct Compiled {
+    pub(super) rules: Vec<Rule>,
+    pub(super) classes: Vec<Class>,
+    /// Rules by number of digits in a run.
+    pub(super) by_digits: Vec<Vec<u16>>,
+    /// Rules for identifiers.
+    pub(super) identifiers: Vec<u16>,
+    /// Bytes that begin a search, with their rules.
+    pub(super) bytes: Vec<(u8, Vec<u16>)>,
+    /// Literals, and for each the rules that it is a candidate of.
+    pub(super) literals: Option<Literals>,
+    pub(super) credentials: CredentialRules,
+}
+
+/// All literals of all rules, searched for together.
+#[derive(Debug)]
+pub(super) struct Literals {
+    pub(super) searcher: Searcher,
+    /// By pattern: the rules, those of shorter literals that it begins with included.
+    pub(super) rules: Vec<Vec<u16>>,
+    pub(super) longest: usize,
+}
+
+/// SIMD where it is to be had and the set is small enough, an automaton elsewhere.
+#[derive(Debug)]
+pub(super) enum Searcher {
+    Packed(packed::Searcher),
+    Automaton(aho_corasick::AhoCorasick),
+}
+
+impl Searcher {
+    /// The first literal that begins at `from` or later and ends by `to`: its number and start.
+    #[inline]
+    pub(super) fn find(&self, bytes: &[u8], from: usize, to: usize) -> Option<(usize, usize)> {
+        match self {
+            Searcher::Packed(searcher) => searcher
+                .find_in(bytes, aho_corasick::Span { start: from, end: to })
+                .map(|found| (found.pattern().as_usize(), found.start())),
+            Searcher::Automaton(automaton) => automaton
+                .find(aho_corasick::Input::new(bytes).span(from..to))
+                .map(|found| (found.pattern().as_usize(), found.start())),
+        }
+    }
+}
+
+/// The rules for sensitive values and credentials, compiled. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    pub(super) compiled: Arc<Compiled>,
+}
+
+impl Rules {
+    /// The rules of `folder`, file by file, and those compiled in where it has none.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with the files. Examples are not run: that is [`crate::rules::check`]'s.
+    pub fn load(folder: Option<&Path>) -> Result<Rules, Vec<RuleError>> {
+        let sensitive = RuleFile::find(folder, FILE, COMPILED_IN).map_err(|error| vec![error])?;
+        let credentials = RuleFile::find(folder, super::credential::FILE, super::credential::COMPILED_IN)
+            .map_err(|error| vec![error])?;
+        Rules::parse(&sensitive, &credentials)
+    }
+
+    /// The rules of these two files.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with them, with lines.
+    pub fn parse(sensitive: &RuleFile, credentials: &RuleFile) -> Result<Rules, Vec<RuleError>> {
+        let mut errors = Vec::new();
+        let compiled = compile(sensitive, &mut errors);
+        let credential_rules = CredentialRules::parse(credentials);
+        match (compiled, credential_rules) {
+            (Some(mut compiled), Ok(credential_rules)) if errors.is_empty() => {
+                let class: Arc<str> = credential_rules.parameter_class.as_str().into();
+                if !compiled.classes.iter().any(|known| known.name == class) {
+                    compiled.classes.push(Class { name: class, leak: true });
+                }
+                compiled.credentials = credential_rules;
+                Ok(Rules { compiled: Arc::new(compiled) })
+            }
+            (_, Err(error)) => {
+                errors.push(error);
+                Err(errors)
+            }
+            _ => Err(errors),
+        }
+    }
+
+    /// The classes that can be found, in the order of the file.
+    pub fn classes(&self) -> &[Class] {
+        &self.compiled.classes
+    }
+
+    /// The class of that name.
+    pub fn class(&self, name: &str) -> Option<&Class> {
+        self.compiled.classes.iter().find(|class| &*class.name == name)
+    }
+
+    /// By rule: name, its `matches` and `rejects` with their place in the file.
+    pub(super) fn examples(&self) -> impl Iterator<Item = (&str, &[Spanned<String>], &[Spanned<String>])> {
+        self.compiled.rules.iter().map(|rule| (&*rule.name, &rule.matches[..], &rule.rejects[..]))
+    }
+}
+
+/// What the file holds, for `apitap rules list`.
+pub(crate) fn list(file: &RuleFile) -> Result<Vec<Listed>, Vec<RuleError>> {
+    let text: File = file.parse().map_err(|error| vec![error])?;
+    Ok(text
+        .rules
+        .into_iter()
+        .map(|rule| Listed {
+            file: file.path.clone(),
+            class: rule.class.unwrap_or_else(|| rule.name.get_ref().clone()),
+            name: rule.name.into_inner(),
+            description: rule.description,
+        })
+        .collect())
+}
+
+/// Parses, compiles and checks every rule; None when the file is no TOML of this shape.
+fn compile(file: &RuleFile, errors: &mut Vec<RuleError>) -> Option<Compiled> {
+    let text: File = match file.parse() {
+        Ok(text) => text,
+        Err(error) => {
+            errors.push(error);
+            return None;
+        }
+    };
+    let mut compiled = Compiled { by_digits: vec![Vec::new(); RUN_LIMIT + 1], ..Compiled::default() };
+    let mut literals: BTreeMap<String, Vec<u16>> = BTreeMap::new();
+    if text.rules.len() > usize::from(u16::MAX) {
+        errors.push(RuleError { file: file.path.clone(), line: None, reason: "more than 65,535 rules".into() });
+        return None;
+    }
+    for (number, rule) in (0u16..).zip(text.rules) {
+        if compiled.rules.iter().any(|other| *other.name == **rule.name.get_ref()) {
+            let reason = format!("a second rule is called {:?}; names are unique", rule.name.get_ref());
+            errors.push(file.error_at(rule.name.span().start, reason));
+        }
+        let bounds = match register(file, &rule.find, number, &mut compiled, &mut literals) {
+            Ok(bounds) => bounds,
+            Err(error) => {
+                errors.push(error);
+                [0, 0]
+            }
+        };
+        match compile_rule(file, rule, bounds, &mut compiled) {
+            Ok(rule) => compiled.rules.push(rule),
+            // The numbers of the rules behind it no longer fit, but with an error nothing is used.
+            Err(error) => errors.push(error),
+        }
+    }
+    match build_literals(literals) {
+        Ok(literals) => compiled.literals = literals,
+        Err(reason) => errors.push(RuleError { file: file.path.clone(), line: None, reason }),
+    }
+    Some(compiled)
+}
+
+/// Notes where candidates of the rule come from; the bounds of an identifier.
+fn register(
+    file: &RuleFile,
+    find: &Spanned<Find>,
+    number: u16,
+    compiled: &mut Compiled,
+    literals: &mut BTreeMap<String, Vec<u16>>,
+) -> Result<[usize; 2], RuleError> {
+    let error = |reason: &str| file.error_at(find.span().start, reason);
+    match find.get_ref() {
+        Find::Digits([least, most]) => {
+            if *least < 7 || most < least || *most > 40 {
+                return Err(error("digits are [least, most] with 7 <= least <= most <= 40"));
+            }
+            for rules in compiled.by_digits.iter_mut().take(most + 1).skip(*least) {
+                rules.push(number);
+            }
+        }
+        Find::Identifier([least, most]) => {
+            if *least < 8 || most < least || *most > 40 {
+                return Err(error("an identifier is [least, most] with 8 <= least <= most <= 40"));
+            }
+            compiled.identifiers.push(number);
+            return Ok([*least, *most]);
+        }
+        Find::Byte(text) => {
+            let [byte] = text.as_bytes() else { return Err(error("byte is a text of one ASCII character")) };
+            match compiled.bytes.iter_mut().find(|(known, _)| known == byte) {
+                Some((_, rules)) => rules.push(number),
+                None => compiled.bytes.push((*byte, vec![number])),
+            }
+        }
+        Find::Literals(texts) => {
+            if texts.is_empty() || texts.iter().any(|text| text.len() < 3 || text.len() > 64) {
+                return Err(error("literals are texts of 3 to 64 bytes, at least one"));
+            }
+            for text in texts {
+                let rules = literals.entry(text.clone()).or_default();
+                if rules.last() != Some(&number) {
+                    rules.push(number);
+                }
+            }
+        }
+    }
+    Ok([0, 0])
+}
+
+fn compile_rule(
+    file: &RuleFile,
+    rule: RuleText,
+    bounds: [usize; 2],
+    compiled: &mut Compiled,
+) -> Result<Rule, RuleError> {
+    let literal = matches!(rule.find.get_ref(), Find::Literals(_));
+    let pattern = match &rule.pattern {
+        Some(pattern) => {
+            let tail = if literal { "" } else { r"\z" };
+            // Without Unicode classes: bodies are bytes, and \b, \s and \w are meant in ASCII.
+            let regex = regex::bytes::RegexBuilder::new(&format!(r"\A(?:{}){tail}", pattern.get_ref()))
+                .unicode(false)
+                .size_limit(4 << 20)
+                .build()
+                .map_err(|error| file.error_at(pattern.span().start, format!("pattern: {error}")))?;
+            Some(regex)
+        }
+        None if literal => {
+            return Err(file.error_at(rule.find.span().start, "literals need a pattern that confirms them"));
+        }
+        None => None,
+    };
+    let validator = match &rule.validator {
+        Some(name) => Validator::by_name(name.get_ref()).ok_or_else(|| {
+            let known: Vec<_> = Validator::ALL.iter().map(|known| known.name()).collect();
+            let reason = format!("unknown validator {:?}; there are {}", name.get_ref(), known.join(", "));
+            file.error_at(name.span().start, reason)
+        })?,
+        None => Validator::None,
+    };
+    let mut allow = match &rule.allow {
+        None => Vec::new(),
+        Some(spanned) => match spanned.get_ref() {
+            Allow::Values(values) => values.iter().map(|value| value.as_bytes().into()).collect(),
+            Allow::SameAs(name) => compiled
+                .rules
+                .iter()
+                .find(|other| *other.name == **name)
+                .map(|other| other.allow.clone())
+                .ok_or_else(|| file.error_at(spanned.span().start, format!("no earlier rule is called {name:?}")))?,
+        },
+    };
+    allow.sort_unstable();
+    let words = |words: &[String]| {
+        Words::new(words).map_err(|reason| file.error_at(rule.name.span().start, format!("words: {reason}")))
+    };
+    let (context, nearby, not_context) = (words(&rule.context)?, words(&rule.nearby)?, words(&rule.not_context)?);
+    Ok(Rule {
+        class: class_number(file, &rule, &mut compiled.classes)?,
+        name: rule.name.into_inner().into(),
+        sides: rule.sides,
+        has_value_group: pattern.as_ref().is_some_and(|regex| regex.capture_names().flatten().any(|n| n == "value")),
+        pattern,
+        validator,
+        context,
+        nearby,
+        not_context,
+        allow,
+        boundary: rule.boundary,
+        merge: rule.merge.into(),
+        bounds,
+        matches: rule.matches,
+        rejects: rule.rejects,
+    })
+}
+
+fn class_number(file: &RuleFile, rule: &RuleText, classes: &mut Vec<Class>) -> Result<u16, RuleError> {
+    let name = rule.class.as_ref().unwrap_or(rule.name.get_ref());
+    if let Some((number, class)) = (0u16..).zip(classes.iter()).find(|(_, class)| *class.name == **name) {
+        if class.leak != rule.leak {
+            let reason = format!("leak differs from that of an earlier rule of class {name:?}");
+            return Err(file.error_at(rule.name.span().start, reason));
+        }
+        return Ok(number);
+    }
+    classes.push(Class { name: name.as_str().into(), leak: rule.leak });
+    // There are at most as many classes as rules, whose number was checked.
+    Ok((classes.len() - 1) as u16)
+}
+
+/// A searcher that reports the longest literal at each place; shorter ones that it begins with hand it their rules.
+fn build_literals(literals: BTreeMap<String, Vec<u16>>) -> Result<Option<Literals>, String> {
+    if literals.is_empty() {
+        return Ok(None);
+    }
+    let mut rules = Vec::with_capacity(literals.len());
+    for text in literals.keys() {
+        let mut all: Vec<u16> = literals
+            .iter()
+            .filter(|(shorter, _)| text.starts_with(shorter.as_str()))
+            .flat_map(|(_, rules)| rules.iter().copied())
+            .collect();
+        all.sort_unstable();
+        all.dedup();
+        rules.push(all);
+    }
+    let longest = literals.keys().map(String::len).max().unwrap_or(0);
+    let packed = packed::Config::new()
+        .match_kind(packed::MatchKind::LeftmostLongest)
+        .heuristic_pattern_limits(false)
+        .builder()
+        .extend(literals.keys())
+        .build();
+    let searcher = match packed {
+        Some(searcher) => Searcher::Packed(searcher),
+        None => Searcher::Automaton(
+            aho_corasick::AhoCorasick::builder()
+                .match_kind(aho_corasick::MatchKind::LeftmostLongest)
+                .build(literals.keys())
+                .map_err(|error| format!("literals: {error}"))?,
+        ),
+    };
+    Ok(Some(Literals { searcher, rules, longest }))
+}

@@ -1,0 +1,122 @@
+//! Request targets as they may be printed.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use super::credential::{decoded, query_pairs};
+use super::find::{Finder, Window};
+use super::tally::Tally;
+use super::{Inspector, Side};
+use crate::call::Sensitive;
+
+/// What stands for the rest of a masked value.
+const MASK: &str = "***";
+
+/// The target with everything sensitive masked, and what that was.
+pub(super) fn masked<'t>(inspector: &Inspector, target: &'t str) -> (Cow<'t, str>, Vec<Sensitive>) {
+    let compiled = inspector.compiled();
+    let mut tally = Tally::default();
+    let mut places: Vec<Range<usize>> = Vec::new();
+    for (name, value) in query_pairs(target) {
+        if value.is_empty() || !(compiled.credentials.is_masked(name) || is_masked_encoded(inspector, name)) {
+            continue;
+        }
+        // Both are slices of the target.
+        let start = value.as_ptr() as usize - target.as_ptr() as usize;
+        places.push(start..start + value.len());
+        inspector.add_parameter(&mut tally, &decoded(value));
+    }
+    if let Some(userinfo) = userinfo(target) {
+        inspector.add_parameter(&mut tally, target[userinfo.clone()].as_bytes());
+        places.push(userinfo);
+    }
+
+    tally.spans = Some(Vec::new());
+    let finder = Finder { compiled, key: inspector.key(), settings: inspector.settings(), side: Side::Request };
+    let mut scan = |bytes: &[u8]| {
+        let window = Window { bytes, base: 0, open_left: false, open_right: false };
+        finder.scan(&mut tally, &window, 0, bytes.len());
+    };
+    let encoded = memchr::memchr(b'%', target.as_bytes()).is_some();
+    let offsets = if encoded {
+        let (bytes, offsets) = unescape(target.as_bytes());
+        scan(&bytes);
+        offsets
+    } else {
+        scan(target.as_bytes());
+        Vec::new()
+    };
+    for (_, span) in tally.spans.take().unwrap_or_default() {
+        let raw = |at: usize| if encoded { offsets.get(at).copied().unwrap_or(target.len()) } else { at };
+        places.push(raw(span.start)..raw(span.end));
+    }
+    if places.is_empty() {
+        return (Cow::Borrowed(target), Vec::new());
+    }
+    (Cow::Owned(cover(target, places)), tally.findings(compiled).sensitive)
+}
+
+fn is_masked_encoded(inspector: &Inspector, name: &[u8]) -> bool {
+    name.contains(&b'%') && inspector.compiled().credentials.is_masked(&decoded(name))
+}
+
+/// The `user:password` of an absolute target.
+fn userinfo(target: &str) -> Option<Range<usize>> {
+    if target.starts_with('/') {
+        return None;
+    }
+    let start = target.find("://")? + 3;
+    let end = target[start..].find(['/', '?', '#']).map_or(target.len(), |end| start + end);
+    let at = start + target[start..end].rfind('@')?;
+    target[start..at].contains(':').then_some(start..at)
+}
+
+/// The decoded bytes, and for each one where it is in the raw text.
+fn unescape(text: &[u8]) -> (Vec<u8>, Vec<usize>) {
+    let (mut bytes, mut offsets) = (Vec::with_capacity(text.len()), Vec::with_capacity(text.len()));
+    let hex = |at: usize| text.get(at).and_then(|&byte| char::from(byte).to_digit(16));
+    let mut at = 0;
+    while let Some(&byte) = text.get(at) {
+        offsets.push(at);
+        match (byte, hex(at + 1), hex(at + 2)) {
+            (b'%', Some(high), Some(low)) => {
+                bytes.push((high << 4 | low) as u8);
+                at += 3;
+            }
+            _ => {
+                bytes.push(byte);
+                at += 1;
+            }
+        }
+    }
+    (bytes, offsets)
+}
+
+/// An eighth of each value, at most four bytes, stays to be recognised by who knows it.
+fn cover(target: &str, mut places: Vec<Range<usize>>) -> String {
+    places.sort_by_key(|place| (place.start, place.end));
+    let mut text = String::with_capacity(target.len());
+    let mut done = 0;
+    for place in places {
+        let (start, end) = (place.start.max(done), place.end);
+        if start >= end {
+            continue;
+        }
+        let touches = done == start && done > 0;
+        let mut keep = if touches { start } else { start + (place.len() / 8).min(4) };
+        // Neither half an escape nor half a character.
+        while keep > start
+            && (!target.is_char_boundary(keep) || target.as_bytes()[keep.saturating_sub(2)..keep].contains(&b'%'))
+        {
+            keep -= 1;
+        }
+        text.push_str(&target[done..keep]);
+        text.push_str(MASK);
+        done = end;
+        while !target.is_char_boundary(done) {
+            done += 1;
+        }
+    }
+    text.push_str(&target[done..]);
+    text
+}
