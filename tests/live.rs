@@ -83,12 +83,14 @@ impl Drop for Ended {
 }
 
 fn missing() -> Option<String> {
-    let root = fs::metadata("/proc/self").map(|data| std::os::unix::fs::MetadataExt::uid(&data)) == Ok(0).map_err(|e: std::io::Error| e);
+    let root = fs::metadata("/proc/self").map(|data| std::os::unix::fs::MetadataExt::uid(&data))
+        == Ok(0).map_err(|e: std::io::Error| e);
     if !root {
         return Some("not root".into());
     }
     for tool in ["ip", "nginx", "python3"] {
-        let found = std::env::var("PATH").unwrap_or_default().split(':').any(|folder| Path::new(folder).join(tool).exists());
+        let found =
+            std::env::var("PATH").unwrap_or_default().split(':').any(|folder| Path::new(folder).join(tool).exists());
         if !found {
             return Some(format!("{tool} is not installed"));
         }

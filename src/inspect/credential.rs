@@ -40,6 +40,9 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
+/// Bytes of the shortest value that is taken for a token: fewer could be guessed over the network.
+const SHORTEST_TOKEN: usize = 8;
+
 /// The parts of a request that may say who is calling, raw.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CredentialHeaders<'a> {
@@ -177,10 +180,11 @@ impl CredentialRules {
         self.api_key_headers.has(name)
     }
 
-    /// True when the value of a query parameter of that name is never to be printed.
+    /// True when this value of a query parameter of that name is never to be printed: a secret of any length, or a
+    /// token long enough to be one (`sid=159106` and `key=name` are numbers and names, which guard nothing).
     #[inline]
-    pub(super) fn is_masked(&self, name: &[u8]) -> bool {
-        self.query_parameters.has(name) || self.masked_parameters.has(name)
+    pub(super) fn is_masked(&self, name: &[u8], value: &[u8]) -> bool {
+        self.masked_parameters.has(name) || (value.len() >= SHORTEST_TOKEN && self.query_parameters.has(name))
     }
 
     pub(super) fn credential(&self, headers: &CredentialHeaders<'_>, key: &Key) -> Option<Credential> {

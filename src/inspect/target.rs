@@ -18,7 +18,9 @@ pub(super) fn masked<'t>(inspector: &Inspector, target: &'t str) -> (Cow<'t, str
     let mut tally = Tally::default();
     let mut places: Vec<Range<usize>> = Vec::new();
     for (name, value) in query_pairs(target) {
-        if value.is_empty() || !(compiled.credentials.is_masked(name) || is_masked_encoded(inspector, name)) {
+        if value.is_empty()
+            || !(compiled.credentials.is_masked(name, value) || is_masked_encoded(inspector, name, value))
+        {
             continue;
         }
         // Both are slices of the target.
@@ -56,8 +58,8 @@ pub(super) fn masked<'t>(inspector: &Inspector, target: &'t str) -> (Cow<'t, str
     (Cow::Owned(cover(target, places)), tally.findings(compiled).sensitive)
 }
 
-fn is_masked_encoded(inspector: &Inspector, name: &[u8]) -> bool {
-    name.contains(&b'%') && inspector.compiled().credentials.is_masked(&decoded(name))
+fn is_masked_encoded(inspector: &Inspector, name: &[u8], value: &[u8]) -> bool {
+    name.contains(&b'%') && inspector.compiled().credentials.is_masked(&decoded(name), value)
 }
 
 /// The `user:password` of an absolute target.
