@@ -29,7 +29,7 @@ pub(super) fn login(seen: &Observation<'_>, client: &mut Client, walk: f64, dail
         let account = seen.call.sensitive.request.iter().flat_map(|sensitive| &sensitive.values).next();
         let attempt = account.map_or(seen.call.request.body_bytes, |value| value.0);
         if !logins.attempts.insert(seen.key.pair(seen.endpoint.0, attempt)) {
-            weight = if account.is_some() { 0.05 } else { 0.4 };
+            weight = if account.is_some() || logins.attempts.count() < 6 { 0.05 } else { 0.4 };
         }
         if logins.attempts.count() < 3 {
             weight = weight.min(0.05);
@@ -79,7 +79,8 @@ pub(super) fn credential(
     }
     let agent = seen.key.hash(&[seen.call.user_agent.as_deref().unwrap_or_default().as_bytes()]);
     let Some(holder) = holders.get_mut(&credential.fingerprint) else {
-        let holder = Holder { client: seen.client, agent, last: seen.time, calls: 1, strange: 0 };
+        let program = seen.rules.is_program(seen.call.user_agent.as_deref().unwrap_or_default());
+        let holder = Holder { client: seen.client, agent, program, last: seen.time, calls: 1, strange: 0 };
         holders.insert(credential.fingerprint, holder, |holder| holder.last);
         return;
     };
@@ -88,10 +89,12 @@ pub(super) fn credential(
         holder.calls = holder.calls.saturating_add(1);
         return;
     }
-    if holder.agent == agent || holder.calls < 3 {
+    // A person's browser and application may share a token; a program beside them does not fit.
+    if holder.program || holder.calls < 3 || holder.agent == agent {
         return;
     }
-    if seen.time.since(holder.last).as_secs() < TOGETHER {
+    let program = seen.rules.is_program(seen.call.user_agent.as_deref().unwrap_or_default());
+    if program && seen.time.since(holder.last).as_secs() < TOGETHER {
         holder.strange = holder.strange.saturating_add(1);
         client.sight(Family::Auth, Sighting::of(seen.call));
         if holder.strange >= STRANGE_CALLS {

@@ -30,28 +30,32 @@ pub(super) fn observe(
     client.last_target = seen.target_hash;
     let repeats = client.repeats.add(Window::TenMinutes, seen.time, repeats);
     let suspect = client.suspect();
+    let people = client.people.count();
     let mut best: Option<Finding> = None;
     let windows = client.rates.iter_mut().zip(&mut client.rate_extremes).zip(&mut population.rates);
-    for (((ring, extreme), moments), (&window, &limit)) in
-        windows.zip(RATE_WINDOWS.iter().zip(&population.rate_limits))
+    let fixed = RATE_WINDOWS.iter().zip(&population.rate_limits).zip(&seen.rules.prior.calls_floor);
+    for (((ring, extreme), moments), ((&window, &limit), &floor)) in windows.zip(fixed)
     {
         let count = ring.add(window, seen.time, 1);
         let least = FIRST_STEP * moments.mean();
         if let Some((old, new)) = extreme.note(window, seen.time, count as f64, least, suspect) {
-            teach(moments, old, new);
+            teach(moments, old / people as f64, new / people as f64);
         }
-        if count <= limit {
+        if count <= limit.max(floor as u64) * people {
             continue;
         }
-        let crowd = tail::count(count, moments.mean(), moments.variance());
+        let each = count / people;
+        let crowd = tail::count(each, moments.mean(), moments.variance());
         let expected = extreme.settled().max(moments.mean());
-        let own = tail::count(count, expected, expected + expected * expected / OWN_SHAPE);
+        let usual = expected * people as f64;
+        let spread = usual + usual * usual / OWN_SHAPE;
+        let own = tail::count(count, usual, spread);
         let nats = crowd.min(own);
         if nats > best.map_or(threshold, |finding| finding.nats) {
             let repeating = window == Window::TenMinutes && repeats * 10 > count * 9;
             let technique = if repeating { Technique::Loop } else { Technique::Volumetric };
             let finding = Finding::new(technique, nats, threshold, "calls");
-            best = Some(finding.compared(count as f64, expected).within(window.seconds()));
+            best = Some(finding.compared(count as f64, usual).within(window.seconds()));
         }
     }
     if let Some(finding) = best {
@@ -87,7 +91,7 @@ pub(super) fn renew(population: &mut Population, threshold: f64) {
     }
 }
 
-/// Callers of one endpoint that call nothing else, together three times what the endpoint is used to: a crowd that
+/// New callers that keep to one or two endpoints, at three times the rate that the endpoint is used to: a crowd that
 /// came for this only. A flash sale brings people who look around.
 pub(super) fn crowd(
     seen: &Observation<'_>,
@@ -99,8 +103,8 @@ pub(super) fn crowd(
     let count = endpoint.rate.add(Window::TenMinutes, seen.time, 1);
     let usual = endpoint.rate_extreme.settled();
     endpoint.rate_extreme.note(Window::TenMinutes, seen.time, count as f64, 30.0, endpoint.alerted != 0);
-    // Its third call tells that a client keeps to this endpoint.
-    if client.calls != 3 || client.only != Some(seen.endpoint) {
+    // The sixth call tells that a client came for these one or two endpoints.
+    if client.calls != 6 || client.roams || seen.time.since(client.first).as_secs() > 600 {
         return;
     }
     let single = endpoint.single.add(Window::TenMinutes, seen.time, 1);

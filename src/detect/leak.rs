@@ -16,8 +16,11 @@ const CLASSES: usize = 16;
 /// Deviation of the logarithm of a client's own highest volumes from day to day.
 const OWN_DEVIATION: f64 = 0.6;
 
-/// A response below this is never called oversized.
+/// One response below this is never called oversized.
 const OVERSIZED_FLOOR: u64 = 65_536;
+
+/// Eight responses to one client below this are never called oversized.
+const OVERSIZED_MANY: u64 = 4_096;
 
 /// Takes one call, for what its client took.
 pub(super) fn client(
@@ -147,6 +150,9 @@ pub(super) fn endpoint(
         classes(seen, endpoint, weight, threshold, findings);
         endpoint.answers += weight;
     }
+    if seen.status == Some(401) && !seen.authenticated && touches == 0 {
+        endpoint.refused += 1;
+    }
     if seen.good() {
         open(seen, endpoint, weight, threshold, findings);
         oversized(seen, client, endpoint, threshold, findings);
@@ -199,12 +205,16 @@ fn classes(seen: &Observation<'_>, endpoint: &mut Endpoint, weight: f64, thresho
 
 /// Good answers without credentials where there always were some.
 fn open(seen: &Observation<'_>, endpoint: &mut Endpoint, weight: f64, threshold: f64, findings: &mut Vec<Finding>) {
+    // Many calls of one client are one decision of the endpoint's.
+    let weight = weight.powi(3);
     let honest = (endpoint.anonymous + 0.5) / (endpoint.anonymous + endpoint.authenticated + 1.0);
     if honest < 0.25 {
         endpoint.open.advance(!seen.authenticated, weight, honest, 0.5);
     }
     if endpoint.open.nats() > 0.0 {
-        if !seen.authenticated && endpoint.open.nats() >= threshold && seen.bytes() > 0 {
+        // An endpoint may well be open to all; it is a leak when it refused others, or gives sensitive data.
+        let matters = endpoint.refused > 0 || !seen.call.sensitive.response.is_empty();
+        if !seen.authenticated && endpoint.open.nats() >= threshold && matters {
             let finding = Finding::new(Technique::Unauthenticated, endpoint.open.nats(), threshold, "answers without credentials");
             let expected = honest * endpoint.open.trials();
             findings.push(finding.compared(endpoint.open.failures(), expected).of_endpoint());
@@ -233,10 +243,12 @@ fn oversized(
     let size = (bytes as f64).ln_1p();
     let deviation = endpoint.sizes.variance().sqrt().max(0.5);
     let nats = tail::normal(size, endpoint.sizes.mean(), deviation);
-    let large = bytes >= OVERSIZED_FLOOR && endpoint.sizes.count() >= 20.0 && nats >= threshold;
+    let large = bytes >= OVERSIZED_MANY && endpoint.sizes.count() >= 20.0 && nats >= threshold;
     if large {
         endpoint.oversized.insert(seen.client_hash);
-        if endpoint.oversized.count() == 1 {
+        endpoint.oversized_answers += 1;
+        let enough = bytes >= OVERSIZED_FLOOR || endpoint.oversized_answers >= 8;
+        if endpoint.oversized.count() == 1 && enough {
             client.sight(Family::Leak, Sighting::of(seen.call));
             let finding = Finding::new(Technique::Oversized, nats, threshold, "bytes of one response");
             findings.push(finding.compared(bytes as f64, endpoint.sizes.mean().exp_m1()));

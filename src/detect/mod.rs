@@ -41,7 +41,7 @@ use crate::time::Timestamp;
 
 use finding::Finding;
 use observation::Observation;
-pub use rules::{COMPILED_IN, ClassRule, DetectRules, FILE, LoginRules, Prior, ProbeRules, SecretRules};
+pub use rules::{AgentRules, COMPILED_IN, ClassRule, DetectRules, FILE, LoginRules, Prior, ProbeRules, SecretRules};
 pub use settings::Settings;
 pub use state::State;
 use state::{Client, Endpoint};
@@ -183,10 +183,12 @@ fn observe(seen: &Observation<'_>, state: &mut State, counters: &mut Counters, f
     client.last = seen.time;
     client.damaged += u64::from(!seen.whole);
     client.machine |= seen.good() && seen.api_key();
-    client.only = match client.calls {
-        1 => Some(seen.endpoint),
-        _ => client.only.filter(|&only| only == seen.endpoint),
-    };
+    client.narrow(seen.endpoint);
+    if seen.good() {
+        if let Some(credential) = seen.call.credential {
+            client.people.note(seen.time, seen.key.pair(credential.fingerprint.0, 0));
+        }
+    }
 
     // Only good answers teach that an endpoint is there, and only to who is not under suspicion.
     if seen.good() && !client.suspect() {

@@ -58,7 +58,7 @@ impl<'a> Observation<'a> {
             target_hash: key.hash(&[place.host.as_bytes(), method.as_bytes(), call.target.as_bytes()]),
             status: if certain { call.status } else { None },
             whole,
-            authenticated: call.credential.is_some(),
+            authenticated: call.credential.is_some() || call.query_names.iter().any(|name| rules.is_secret(name)),
             login: rules.is_login(&call.method, &call.path),
         }
     }

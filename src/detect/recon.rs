@@ -195,7 +195,7 @@ fn objects(
     findings: &mut Vec<Finding>,
 ) {
     // What everybody may read without credentials is public: crawlers may have all of it.
-    if !seen.authenticated && endpoint.anonymous > endpoint.authenticated {
+    if !seen.authenticated || endpoint.anonymous > 0.1 * endpoint.authenticated {
         return;
     }
     let prior = &seen.rules.prior;
@@ -223,9 +223,12 @@ fn objects(
     }
     let count = track.objects.count();
     let walk = track.denials.nats();
-    let (nats, expected) = crowd(track.objects.count(), machine, &endpoint.objects, prior);
+    let peers = track.taught.map_or(endpoint.objects, |taught| endpoint.objects.without(taught));
+    let (nats, expected) = crowd(count, machine, &peers, prior);
     if !suspect && count <= 64 {
-        let value = (count as f64).ln_1p();
+        // A client's place reaches two deviations above the others' at most.
+        let most = if peers.count() > 0.0 { peers.mean() + 2.0 * peers.variance().sqrt().max(0.5) } else { f64::MAX };
+        let value = (count as f64).ln_1p().min(most);
         match track.taught.replace(value) {
             Some(old) => endpoint.objects.replace(old, value),
             None => endpoint.objects.enter(value),

@@ -20,6 +20,8 @@ pub struct DetectRules {
     pub probes: ProbeRules,
     /// What is a secret in a URL.
     pub secrets: SecretRules,
+    /// What is no person.
+    pub agents: AgentRules,
     /// What the classes of sensitive values weigh.
     #[serde(default)]
     pub class: Vec<ClassRule>,
@@ -54,6 +56,14 @@ pub struct SecretRules {
     pub parameters: Vec<String>,
 }
 
+/// What is no person.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgentRules {
+    /// Parts of a user agent, lower case.
+    pub programs: Vec<String>,
+}
+
 /// What a class of sensitive values weighs.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -81,6 +91,7 @@ pub struct Prior {
     pub objects_machine: f64,
     pub calls: [f64; 4],
     pub calls_machine: [f64; 4],
+    pub calls_floor: [f64; 4],
     pub bytes: [f64; 3],
     pub bytes_machine: [f64; 3],
     pub values: f64,
@@ -128,9 +139,10 @@ impl DetectRules {
                 return Err((name, "a share from 0.001 to 0.5 is expected"));
             }
         }
-        let lists: [(&'static str, &[f64]); 12] = [
+        let lists: [(&'static str, &[f64]); 13] = [
             ("calls", &prior.calls),
             ("calls_machine", &prior.calls_machine),
+            ("calls_floor", &prior.calls_floor),
             ("bytes", &prior.bytes),
             ("bytes_machine", &prior.bytes_machine),
             ("values", &[prior.values]),
@@ -150,7 +162,7 @@ impl DetectRules {
         if !self.class.iter().all(|class| class.weight.is_finite() && class.weight >= 0.0) {
             return Err(("weight", "a class weighs 0 or more"));
         }
-        let words = [&self.login.segments, &self.login.except, &self.probes.contains, &self.secrets.parameters];
+        let words = [&self.agents.programs, &self.login.segments, &self.login.except, &self.probes.contains, &self.secrets.parameters];
         if words.iter().any(|list| list.iter().any(|word| word.is_empty() || word.chars().any(char::is_uppercase))) {
             return Err(("segments", "words are lower case and not empty, here and in contains and parameters"));
         }
@@ -177,6 +189,12 @@ impl DetectRules {
     /// Whether a query parameter holds a secret.
     pub fn is_secret(&self, name: &str) -> bool {
         self.secrets.parameters.iter().any(|word| word.eq_ignore_ascii_case(name))
+    }
+
+    /// Whether a user agent is that of a program. Not for the hot path.
+    pub fn is_program(&self, agent: &str) -> bool {
+        let agent = agent.to_ascii_lowercase();
+        self.agents.programs.iter().any(|part| agent.contains(part))
     }
 
     /// The rule of a class; a class that is not named weighs 1 and is not grave.

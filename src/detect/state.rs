@@ -101,11 +101,26 @@ pub(super) struct Client {
     pub(super) logins: Logins,
     pub(super) incidents: Vec<Incident>,
     pub(super) sightings: Vec<Sightings>,
-    /// The only endpoint called so far, if there is only one.
-    pub(super) only: Option<EndpointId>,
+    /// The first two endpoints that were called, and whether there were more.
+    pub(super) first_two: [Option<EndpointId>; 2],
+    pub(super) roams: bool,
+    pub(super) people: People,
 }
 
 impl Client {
+    /// Notes which endpoint is called, as long as there are only two.
+    pub(super) fn narrow(&mut self, endpoint: EndpointId) {
+        if self.roams {
+            return;
+        }
+        for held in &mut self.first_two {
+            if *held.get_or_insert(endpoint) == endpoint {
+                return;
+            }
+        }
+        self.roams = true;
+    }
+
     /// Whether its behaviour may not teach: an alert named it, or it is half way to one.
     pub(super) fn suspect(&self) -> bool {
         !self.incidents.is_empty() || self.recon.nats() > 5.0 || self.logins.walk.nats() > 6.0
@@ -139,6 +154,33 @@ impl Client {
     /// The evidence of a family.
     pub(super) fn evidence(&self, family: Family) -> Option<&Sightings> {
         self.sightings.iter().find(|held| held.family == family as u8)
+    }
+}
+
+/// Credentials that were accepted from one address in the last ten to twenty minutes: how many people an office behind
+/// it has.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct People {
+    epoch: i64,
+    current: Distinct,
+    previous: u64,
+}
+
+impl People {
+    /// Notes an accepted credential.
+    pub(super) fn note(&mut self, time: Timestamp, credential: u64) {
+        let epoch = time.nanos() / 600_000_000_000;
+        if epoch != self.epoch {
+            self.previous = if epoch == self.epoch + 1 { self.current.count() } else { 0 };
+            self.current = Distinct::default();
+            self.epoch = epoch;
+        }
+        self.current.insert(credential);
+    }
+
+    /// How many there are, at least one.
+    pub(super) fn count(&self) -> u64 {
+        self.current.count().max(self.previous).max(1)
     }
 }
 
@@ -242,6 +284,8 @@ pub(super) struct Endpoint {
     /// Good answers with and without credentials, weighted by client.
     pub(super) authenticated: f64,
     pub(super) anonymous: f64,
+    /// Callers without credentials that were refused.
+    pub(super) refused: u64,
     pub(super) open: Walk,
     pub(super) classes: Vec<Exposure>,
     pub(super) parameters: Vec<Parameter>,
@@ -254,6 +298,7 @@ pub(super) struct Endpoint {
     /// Response sizes: logarithms, weighted by client.
     pub(super) sizes: Moments,
     pub(super) oversized: Distinct,
+    pub(super) oversized_answers: u32,
     /// Clients that send secrets in its URLs.
     pub(super) secrets: Distinct,
     pub(super) rate: Ring,
@@ -326,6 +371,8 @@ impl Missed {
 pub(super) struct Holder {
     pub(super) client: IpAddr,
     pub(super) agent: u64,
+    /// It is a program.
+    pub(super) program: bool,
     pub(super) last: Timestamp,
     pub(super) calls: u32,
     /// Calls by somebody with another address and another user agent, while the first went on.

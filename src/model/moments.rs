@@ -30,6 +30,11 @@ impl Moments {
         self.squares += new * new - old * old;
     }
 
+    /// The population without a client that holds `value`.
+    pub fn without(&self, value: f64) -> Moments {
+        Moments { count: self.count - 1.0, sum: self.sum - value, squares: self.squares - value * value }
+    }
+
     /// Adds another population.
     pub fn merge(&mut self, other: &Moments) {
         self.count += other.count;
