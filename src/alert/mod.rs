@@ -1,1 +1,245 @@
-//! From evidence to alerts.
+//! From evidence to alerts: who, what, how sure, against what, and what to look at.
+//!
+//! An alert is one JSON object a line in the stable form [`SCHEMA`]: fields are added, never renamed or given another
+//! meaning without a new schema. Nothing in it is drawn or taken from a clock, so that a replay prints the same
+//! bytes; no credential and no sensitive value is in it in clear.
+
+mod technique;
+
+use std::hash::Hasher;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+pub use technique::{Family, Technique};
+
+use crate::call::{Call, Fingerprint, FlowId};
+use crate::time::Timestamp;
+
+/// The version of the JSON form.
+pub const SCHEMA: &str = "apitap.alert.v1";
+
+/// Calls that an alert shows at most.
+pub const EVIDENCE_LIMIT: usize = 5;
+
+/// Bytes of a target that an alert shows at most.
+pub const TARGET_LIMIT: usize = 256;
+
+/// How bad it is if it is true.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Posture: worth putting right.
+    Low,
+    /// Somebody tries.
+    Medium,
+    /// Somebody succeeds, or a service suffers.
+    High,
+    /// Data of the worst classes is out.
+    Critical,
+}
+
+/// How much the alert rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Confidence {
+    /// The population is hardly known yet (cold start), or much of this client's traffic was lost to the sensor.
+    Low,
+    /// The evidence passed the threshold that the budget of false alarms sets.
+    Medium,
+    /// The evidence passed it by far (half as much again, in nats).
+    High,
+}
+
+/// Whom or what an alert is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// A client.
+    Client,
+    /// An endpoint; no client is accused.
+    Endpoint,
+    /// A group of clients that act as one.
+    Campaign,
+}
+
+/// Who is accused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Suspect {
+    /// The client's address: on the wire, or behind trusted proxies.
+    pub ip: IpAddr,
+    /// Keyed fingerprint of the credential, when all evidence had the same one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub credential: Option<Fingerprint>,
+}
+
+/// One call that an alert rests on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sighting {
+    /// When the call ended.
+    pub time: Timestamp,
+    /// Request method.
+    pub method: Arc<str>,
+    /// Host as sent.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub host: Option<Arc<str>>,
+    /// Target, secrets masked, at most [`TARGET_LIMIT`] bytes of it.
+    pub target: Arc<str>,
+    /// Status of the response, when it was seen.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub status: Option<u16>,
+    /// The flow that carried it.
+    pub flow: FlowId,
+    /// Its place among the calls of the flow.
+    pub position: u32,
+    /// Finds the flow in Zeek and Suricata.
+    pub community_id: Arc<str>,
+    /// The credential that came with it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub credential: Option<Fingerprint>,
+}
+
+impl Sighting {
+    /// What an alert shows of `call`.
+    pub fn of(call: &Call) -> Sighting {
+        let mut end = call.target.len().min(TARGET_LIMIT);
+        while !call.target.is_char_boundary(end) {
+            end -= 1;
+        }
+        Sighting {
+            time: call.end_time,
+            method: call.method.as_str().into(),
+            host: call.host.clone(),
+            target: call.target.get(..end).unwrap_or_default().into(),
+            status: call.status,
+            flow: call.flow,
+            position: call.position,
+            community_id: call.community_id.clone(),
+            credential: call.credential.map(|credential| credential.fingerprint),
+        }
+    }
+}
+
+/// One line for the analyst.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Alert {
+    /// When the evidence was enough, in the traffic's time.
+    pub ts: Timestamp,
+    /// 16 hexadecimal digits derived from what the alert is about and its first evidence: the same in every replay.
+    pub id: String,
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// Family and technique.
+    pub kind: Technique,
+    /// How bad it is if it is true.
+    pub severity: Severity,
+    /// How much it rests on.
+    pub confidence: Confidence,
+    /// Whom or what it is about.
+    pub scope: Scope,
+    /// Who is accused; absent when it is about an endpoint.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub client: Option<Suspect>,
+    /// The members of a campaign that have evidence of their own.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub clients: Vec<Suspect>,
+    /// Method and path template, where it is about one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub endpoint: Option<String>,
+    /// Host of the endpoint.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub host: Option<String>,
+    /// What happened, as a plain sentence.
+    pub summary: String,
+    /// What was measured, in a few words: the unit of `observed` and `expected`.
+    pub feature: String,
+    /// The window of `observed` in seconds; absent for evidence that adds up whatever the pace.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub window: Option<u64>,
+    /// What was measured.
+    pub observed: f64,
+    /// What would have been ordinary.
+    pub expected: f64,
+    /// Evidence in decades: 6 is a chance of one in a million if nothing were wrong.
+    pub evidence_decades: f64,
+    /// Time of the first call of the evidence.
+    pub first: Timestamp,
+    /// Time of the last call of the evidence.
+    pub last: Timestamp,
+    /// Up to [`EVIDENCE_LIMIT`] calls to look at, in order.
+    pub evidence: Vec<Sighting>,
+}
+
+impl Alert {
+    /// An id out of what an alert is about (`subject`), its technique and the first call of its evidence.
+    ///
+    /// SipHash-1-3 without a key: it names, it hides nothing.
+    pub fn derive_id(kind: Technique, subject: &str, first: Timestamp, flow: FlowId, position: u32) -> String {
+        let mut hasher = siphasher::sip::SipHasher13::new();
+        for part in [SCHEMA, kind.name(), subject] {
+            hasher.write(part.as_bytes());
+            hasher.write_u8(0);
+        }
+        hasher.write_i64(first.nanos());
+        hasher.write_u64(flow.0);
+        hasher.write_u32(position);
+        format!("{:016x}", hasher.finish())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_form_is_stable() {
+        let call = Call { method: "GET".into(), target: "é".repeat(200), status: Some(404), ..Call::default() };
+        let sighting = Sighting::of(&call);
+        assert_eq!(sighting.target.len(), TARGET_LIMIT);
+        let alert = Alert {
+            ts: Timestamp::from_parts(1_772_460_000, 5),
+            id: Alert::derive_id(Technique::PathEnumeration, "192.0.2.1", Timestamp::ZERO, FlowId(3), 0),
+            schema: SCHEMA.into(),
+            kind: Technique::PathEnumeration,
+            severity: Severity::Medium,
+            confidence: Confidence::High,
+            scope: Scope::Client,
+            client: Some(Suspect { ip: IpAddr::from([192, 0, 2, 1]), credential: None }),
+            clients: Vec::new(),
+            endpoint: None,
+            host: None,
+            summary: "s".into(),
+            feature: "distinct misses".into(),
+            window: None,
+            observed: 7.0,
+            expected: 0.5,
+            evidence_decades: 5.5,
+            first: Timestamp::ZERO,
+            last: Timestamp::ZERO,
+            evidence: vec![sighting],
+        };
+        let text = serde_json::to_string(&alert).expect("plain data");
+        for part in [
+            r#""ts":"2026-03-02T14:00:00.000000005Z""#,
+            r#""schema":"apitap.alert.v1""#,
+            r#""kind":"recon.path_enumeration""#,
+            r#""severity":"medium""#,
+            r#""scope":"client""#,
+            r#""client":{"ip":"192.0.2.1"}"#,
+        ] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+        assert_eq!(serde_json::from_str::<Alert>(&text).expect("what was written reads back"), alert);
+    }
+
+    #[test]
+    fn ids_tell_alerts_apart() {
+        let id = |kind, subject: &str, flow| Alert::derive_id(kind, subject, Timestamp::ZERO, FlowId(flow), 0);
+        let one = id(Technique::PathEnumeration, "192.0.2.1", 1);
+        assert_eq!(one, id(Technique::PathEnumeration, "192.0.2.1", 1));
+        assert_ne!(one, id(Technique::MethodProbing, "192.0.2.1", 1));
+        assert_ne!(one, id(Technique::PathEnumeration, "192.0.2.2", 1));
+        assert_ne!(one, id(Technique::PathEnumeration, "192.0.2.1", 2));
+    }
+}

@@ -1,1 +1,113 @@
-//! What is called: the endpoint of a call.
+//! What is called: host, method and the path with its parameters taken out.
+//!
+//! The template is a pure function of the path for now: a segment that looks like an identifier becomes `{id}`.
+//! Whoever learns templates from the traffic replaces [`template`] and keeps [`EndpointId`], which is all that the
+//! detectors know an endpoint by.
+
+mod template;
+
+use std::hash::Hasher;
+
+use serde::{Deserialize, Serialize};
+use siphasher::sip::SipHasher13;
+
+pub use template::{MAX_SEGMENTS, template};
+
+/// Names an endpoint: a keyed hash of host, method and template.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct EndpointId(pub u64);
+
+/// Host and template of a call, without its method; the buffers are used again for the next call.
+#[derive(Clone, Debug, Default)]
+pub struct Place {
+    /// Lower case, without the port; empty when the request had none.
+    pub host: String,
+    /// The path with its parameters taken out.
+    pub template: String,
+    /// True when the template has a parameter.
+    pub parameterised: bool,
+}
+
+impl Place {
+    /// Sets it to that of a call.
+    pub fn set(&mut self, host: Option<&str>, path: &str) {
+        self.host.clear();
+        normalise_host(host.unwrap_or_default(), &mut self.host);
+        self.template.clear();
+        self.parameterised = template(path, &mut self.template);
+    }
+
+    /// The hash of host and template.
+    pub fn hash(&self, key: &HashKey) -> u64 {
+        key.hash(&[self.host.as_bytes(), self.template.as_bytes()])
+    }
+}
+
+/// The key of the hashes that the tables after the call are built on: who calls must not be able to choose them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HashKey([u8; 16]);
+
+impl HashKey {
+    /// From 16 bytes.
+    pub fn new(bytes: [u8; 16]) -> Self {
+        HashKey(bytes)
+    }
+
+    /// The keyed hash of some byte strings, their borders included (SipHash-1-3).
+    #[inline]
+    pub fn hash(&self, parts: &[&[u8]]) -> u64 {
+        let mut hasher = SipHasher13::new_with_key(&self.0);
+        for part in parts {
+            hasher.write(part);
+            hasher.write_u8(0xff);
+        }
+        hasher.finish()
+    }
+
+    /// The keyed hash of two hashes.
+    #[inline]
+    pub fn pair(&self, one: u64, two: u64) -> u64 {
+        let mut hasher = SipHasher13::new_with_key(&self.0);
+        hasher.write_u64(one);
+        hasher.write_u64(two);
+        hasher.finish()
+    }
+}
+
+/// Appends `host` in lower case, without port, trailing dot and user information.
+fn normalise_host(host: &str, out: &mut String) {
+    let host = host.rsplit_once('@').map_or(host, |(_, host)| host).trim();
+    let port = match host.rfind(']') {
+        Some(bracket) => host.get(bracket..).and_then(|rest| rest.find(':')).map(|colon| bracket + colon),
+        None => host.find(':'),
+    };
+    let name = port.and_then(|colon| host.get(..colon)).unwrap_or(host).trim_end_matches('.');
+    out.extend(name.chars().take(255).map(|letter| letter.to_ascii_lowercase()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_normalised() {
+        for (host, expected) in [
+            ("Shop.Example:8080", "shop.example"),
+            ("shop.example.", "shop.example"),
+            ("[2001:DB8::1]:443", "[2001:db8::1]"),
+            ("user@shop.example", "shop.example"),
+            ("", ""),
+        ] {
+            let mut out = String::new();
+            normalise_host(host, &mut out);
+            assert_eq!(out, expected);
+        }
+    }
+
+    #[test]
+    fn borders_count_in_hashes() {
+        let key = HashKey::default();
+        assert_ne!(key.hash(&[b"ab", b"c"]), key.hash(&[b"a", b"bc"]));
+        assert_ne!(key.pair(1, 2), key.pair(2, 1));
+    }
+}

@@ -1,1 +1,121 @@
 //! Alerts to whoever reads them.
+
+use std::io::{self, Write};
+
+use crate::alert::Alert;
+
+/// Where alerts go.
+pub trait Sink: Send {
+    /// Hands over one alert.
+    ///
+    /// # Errors
+    ///
+    /// What kept it from being written. [`is_closed`] tells the one that is no failure: the reader has gone, the run
+    /// should end as it would at the end of the input, and exit well.
+    fn write(&mut self, alert: &Alert) -> io::Result<()>;
+
+    /// Sees to it that all alerts handed over so far are out of this process.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sink::write`].
+    fn flush(&mut self) -> io::Result<()>;
+}
+
+/// True when the reader has closed its end (`apitap replay … | head -1`), which ends a run and is no error.
+pub fn is_closed(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe
+}
+
+/// One JSON object a line. Each line reaches the writer in one piece.
+#[derive(Debug)]
+pub struct JsonLines<W> {
+    writer: W,
+    line: Vec<u8>,
+}
+
+impl<W: Write + Send> JsonLines<W> {
+    /// Writes to `writer`.
+    pub fn new(writer: W) -> Self {
+        JsonLines { writer, line: Vec::new() }
+    }
+
+    /// The writer, for whoever wants to look at what was written.
+    pub fn into_inner(self) -> W {
+        self.writer
+    }
+}
+
+impl<W: Write + Send> Sink for JsonLines<W> {
+    fn write(&mut self, alert: &Alert) -> io::Result<()> {
+        self.line.clear();
+        serde_json::to_writer(&mut self.line, alert)?;
+        self.line.push(b'\n');
+        self.writer.write_all(&self.line)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alert::{Confidence, SCHEMA, Scope, Severity, Technique};
+    use crate::time::Timestamp;
+
+    fn alert() -> Alert {
+        Alert {
+            ts: Timestamp::ZERO,
+            id: "0".into(),
+            schema: SCHEMA.into(),
+            kind: Technique::Loop,
+            severity: Severity::Low,
+            confidence: Confidence::Low,
+            scope: Scope::Client,
+            client: None,
+            clients: Vec::new(),
+            endpoint: None,
+            host: None,
+            summary: "line\nbreaks are escaped".into(),
+            feature: String::new(),
+            window: None,
+            observed: 0.0,
+            expected: 0.0,
+            evidence_decades: 0.0,
+            first: Timestamp::ZERO,
+            last: Timestamp::ZERO,
+            evidence: Vec::new(),
+        }
+    }
+
+    struct Closed;
+    impl Write for Closed {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn one_alert_one_line() -> io::Result<()> {
+        let mut sink = JsonLines::new(Vec::new());
+        sink.write(&alert())?;
+        sink.write(&alert())?;
+        sink.flush()?;
+        let text = sink.into_inner();
+        assert_eq!(text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).count(), 2);
+        assert_eq!(text.last(), Some(&b'\n'));
+        Ok(())
+    }
+
+    #[test]
+    fn a_closed_pipe_is_told_apart() {
+        let error = JsonLines::new(Closed).write(&alert()).expect_err("nobody reads");
+        assert!(is_closed(&error));
+        assert!(!is_closed(&io::Error::other("disk full")));
+    }
+}

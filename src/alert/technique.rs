@@ -1,0 +1,120 @@
+//! What an alert can be about.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::Severity;
+
+/// The four families.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// Somebody maps the APIs.
+    Recon,
+    /// Somebody wears them down.
+    Flood,
+    /// Data goes where it should not.
+    Leak,
+    /// Who calls is not who should.
+    Auth,
+}
+
+macro_rules! techniques {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal, $family:ident, $severity:ident;)+) => {
+        /// A technique of a family; `family.technique` in JSON.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Technique { $($(#[doc = $doc])+ $variant,)+ }
+
+        impl Technique {
+            /// All of them.
+            pub const ALL: &'static [Technique] = &[$(Technique::$variant),+];
+
+            /// Its name: `family.technique`.
+            pub const fn name(self) -> &'static str {
+                match self { $(Technique::$variant => $name),+ }
+            }
+
+            /// Its family.
+            pub const fn family(self) -> Family {
+                match self { $(Technique::$variant => Family::$family),+ }
+            }
+
+            /// How bad it is unless something makes it worse.
+            pub const fn severity(self) -> Severity {
+                match self { $(Technique::$variant => Severity::$severity),+ }
+            }
+
+            /// What it is, as one sentence for the operator.
+            pub const fn help(self) -> &'static str {
+                match self { $(Technique::$variant => concat!($($doc),+)),+ }
+            }
+        }
+    };
+}
+
+techniques! {
+    /// A client asks for many paths that do not exist.
+    PathEnumeration = "recon.path_enumeration", Recon, Medium;
+    /// A client asks for many objects that it may not have, or far more than others do.
+    ObjectEnumeration = "recon.object_enumeration", Recon, High;
+    /// A client tries methods that the paths do not have.
+    MethodProbing = "recon.method_probing", Recon, Medium;
+    /// A client tries query parameters that the endpoints do not have.
+    ParameterDiscovery = "recon.parameter_discovery", Recon, Medium;
+    /// A client looks for descriptions of the API, configuration and secrets.
+    SchemaProbing = "recon.schema_probing", Recon, Medium;
+    /// Many new clients ask for paths that do not exist, a few each.
+    Campaign = "recon.campaign", Recon, High;
+    /// A client calls far more often than its population and its own past.
+    Volumetric = "flood.volumetric", Flood, High;
+    /// A client repeats one call without end.
+    Loop = "flood.loop", Flood, Medium;
+    /// Many clients that do nothing else call one endpoint.
+    Distributed = "flood.distributed", Flood, High;
+    /// A client floods a login with failing attempts.
+    Login = "flood.login", Flood, High;
+    /// A client takes far more data, or far more sensitive values, than its population and its own past.
+    BulkRead = "leak.bulk_read", Leak, High;
+    /// An endpoint returns a class of sensitive data that it never returned before.
+    NewExposure = "leak.new_exposure", Leak, High;
+    /// A response is far larger than this endpoint's responses are.
+    Oversized = "leak.oversized", Leak, Medium;
+    /// A client sends secrets in URLs, where logs and proxies keep them.
+    SecretInUrl = "leak.secret_in_url", Leak, Medium;
+    /// An endpoint that always had credentials answers without.
+    Unauthenticated = "leak.unauthenticated", Leak, High;
+    /// A client fails to log in with one set of credentials after another.
+    CredentialStuffing = "auth.credential_stuffing", Auth, High;
+    /// A credential is used by a second client that does not fit the first.
+    TokenReuse = "auth.token_reuse", Auth, High;
+    /// A client sends a password in clear with each call.
+    Cleartext = "auth.cleartext", Auth, Low;
+}
+
+impl Serialize for Technique {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for Technique {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        Technique::ALL
+            .iter()
+            .copied()
+            .find(|technique| technique.name() == name)
+            .ok_or_else(|| serde::de::Error::custom(format_args!("{name:?} is no kind of alert")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_begin_with_the_family() {
+        for technique in Technique::ALL {
+            let family = format!("{:?}.", technique.family()).to_lowercase();
+            assert!(technique.name().starts_with(&family), "{}", technique.name());
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! Leak: who takes far more than others and than itself, and which endpoint gives what it never gave.
+//!
+//! By client: bytes and distinct sensitive values in windows, their logarithms against a normal distribution fitted
+//! to the population (a place a client) and against the client's own past. By endpoint: a sequential test for each
+//! class of sensitive data, and one for answers without credentials, against the share that was ordinary before.
+
+use super::finding::Finding;
+use super::observation::{Observation, repeated};
+use super::state::{Client, Endpoint, Exposure, Population, VOLUME_WINDOWS};
+use crate::alert::{EVIDENCE_LIMIT, Family, Sighting, Technique};
+use crate::model::{Distinct, Moments, Walk, Window, tail};
+
+/// Classes that are followed at an endpoint.
+const CLASSES: usize = 16;
+
+/// Deviation of the logarithm of a client's own highest volumes from day to day.
+const OWN_DEVIATION: f64 = 0.6;
+
+/// One response below this is never called oversized.
+const OVERSIZED_FLOOR: u64 = 65_536;
+
+/// Eight responses to one client below this are never called oversized.
+const OVERSIZED_MANY: u64 = 4_096;
+
+/// Takes one call, for what its client took.
+pub(super) fn client(
+    seen: &Observation<'_>,
+    client: &mut Client,
+    population: &mut Population,
+    threshold: f64,
+    findings: &mut Vec<Finding>,
+) {
+    let mut best = volumes(seen, client, population, threshold);
+    if let Some(finding) = values(seen, client, population, threshold) {
+        if best.is_none_or(|other| finding.nats > other.nats) {
+            best = Some(finding);
+        }
+    }
+    if let Some(finding) = best {
+        client.sight(Family::Leak, Sighting::of(seen.call));
+        findings.push(finding);
+    }
+}
+
+/// Bytes of good answers to calls with credentials: what anybody may have is no leak.
+fn volumes(seen: &Observation<'_>, client: &mut Client, population: &mut Population, threshold: f64) -> Option<Finding> {
+    if !seen.good() || !seen.authenticated {
+        return None;
+    }
+    let (bytes, suspect) = (seen.bytes(), client.suspect());
+    let mut best: Option<Finding> = None;
+    let windows = client.volumes.iter_mut().zip(&mut client.volume_extremes).zip(&mut population.volumes);
+    for (((ring, extreme), moments), (&window, &limit)) in
+        windows.zip(VOLUME_WINDOWS.iter().zip(&population.volume_limits))
+    {
+        let sum = ring.add(window, seen.time, bytes);
+        let least = 4.0 * moments.mean().exp_m1();
+        if let Some((old, new)) = extreme.note(window, seen.time, sum as f64, least, suspect) {
+            teach(moments, old, new);
+        }
+        if sum <= limit {
+            continue;
+        }
+        let (nats, expected) = compare(sum as f64, moments, extreme.settled());
+        if nats > best.map_or(threshold, |finding| finding.nats) {
+            let finding = Finding::new(Technique::BulkRead, nats, threshold, "bytes taken");
+            best = Some(finding.compared(sum as f64, expected).within(window.seconds()));
+        }
+    }
+    best
+}
+
+/// Distinct sensitive values in the answers of a day, weighted by class.
+fn values(seen: &Observation<'_>, client: &mut Client, population: &mut Population, threshold: f64) -> Option<Finding> {
+    if seen.call.sensitive.response.is_empty() || seen.status.is_none() {
+        return None;
+    }
+    let suspect = client.suspect();
+    let held = &mut client.values;
+    let day = Window::Day.bucket(seen.time) / crate::model::BUCKETS as i64;
+    if held.day != day {
+        held.day = day;
+        held.seen = Distinct::default();
+        held.weight = 0.0;
+    }
+    for sensitive in &seen.call.sensitive.response {
+        let (weight, _) = seen.rules.class(&sensitive.class);
+        for value in &sensitive.values {
+            let before = held.seen.count();
+            if held.seen.insert(seen.key.pair(value.0, 0)) {
+                // Beyond the exact set the estimate moves in steps that are right on average.
+                held.weight += weight * held.seen.count().saturating_sub(before) as f64;
+            }
+        }
+    }
+    let moments = &mut population.values;
+    let least = 4.0 * moments.mean().exp_m1();
+    if let Some((old, new)) = held.extreme.note(Window::Hour, seen.time, held.weight, least, suspect) {
+        teach(moments, old, new);
+    }
+    let (nats, expected) = compare(held.weight, moments, held.extreme.settled());
+    (nats > threshold).then(|| {
+        let finding = Finding::new(Technique::BulkRead, nats, threshold, "distinct sensitive values");
+        finding.compared(held.weight, expected).within(Window::Day.seconds())
+    })
+}
+
+/// How improbable a volume is for the population and for the client itself, whichever is the lesser, and what would
+/// have been ordinary.
+fn compare(volume: f64, moments: &Moments, settled: f64) -> (f64, f64) {
+    let value = volume.ln_1p();
+    let crowd = tail::normal(value, moments.mean(), moments.variance().sqrt().max(0.5));
+    let own = tail::normal(value, settled.ln_1p().max(moments.mean()), OWN_DEVIATION);
+    (crowd.min(own), settled.max(moments.mean().exp_m1()))
+}
+
+/// A client's place goes from `old` (0: it has none) to `new`, cut off at three deviations.
+fn teach(moments: &mut Moments, old: f64, new: f64) {
+    let most = moments.mean() + 3.0 * moments.variance().sqrt().max(0.5);
+    let place = |volume: f64| volume.ln_1p().min(most);
+    if old > 0.0 {
+        moments.replace(place(old), place(new));
+    } else {
+        moments.enter(place(new));
+    }
+}
+
+/// Renews the volumes below which the tests need not be made.
+pub(super) fn renew(population: &mut Population) {
+    for (moments, limit) in population.volumes.iter().zip(&mut population.volume_limits) {
+        // Three deviations are 6.6 nats, less than any budget asks.
+        *limit = (moments.mean() + 3.0 * moments.variance().sqrt().max(0.5)).exp().min(1e18) as u64;
+    }
+}
+
+/// Takes one call, for what its endpoint gave. `touches` is how often the client had touched it.
+pub(super) fn endpoint(
+    seen: &Observation<'_>,
+    client: &mut Client,
+    endpoint: &mut Endpoint,
+    touches: u16,
+    threshold: f64,
+    findings: &mut Vec<Finding>,
+) {
+    if seen.status.is_none() {
+        return;
+    }
+    let weight = repeated(touches);
+    if seen.whole {
+        classes(seen, endpoint, weight, threshold, findings);
+        endpoint.answers += weight;
+    }
+    if seen.status == Some(401) && !seen.authenticated && touches == 0 {
+        endpoint.refused += 1;
+    }
+    if seen.good() {
+        open(seen, endpoint, weight, threshold, findings);
+        oversized(seen, client, endpoint, threshold, findings);
+    }
+    secrets(seen, client, endpoint, findings);
+}
+
+/// Classes of sensitive data that the endpoint did not return before.
+fn classes(seen: &Observation<'_>, endpoint: &mut Endpoint, weight: f64, threshold: f64, findings: &mut Vec<Finding>) {
+    for sensitive in &seen.call.sensitive.response {
+        let known = endpoint.classes.iter().any(|exposure| *exposure.class == *sensitive.class);
+        if !known && endpoint.classes.len() < CLASSES {
+            endpoint.classes.push(Exposure {
+                class: Box::from(&*sensitive.class),
+                answers: endpoint.answers,
+                held: 0.0,
+                walk: Walk::default(),
+                seen: false,
+                alerted: false,
+                sightings: Vec::new(),
+            });
+        }
+    }
+    for (place, exposure) in endpoint.classes.iter_mut().enumerate() {
+        let held = seen.call.sensitive.response.iter().any(|sensitive| *sensitive.class == *exposure.class);
+        let honest = (exposure.held + 0.5) / (exposure.answers + 1.0);
+        if honest < 0.25 {
+            exposure.walk.advance(held, weight, honest, 0.5);
+        }
+        if exposure.walk.nats() <= 0.0 {
+            // No suspicion: this is what the endpoint does. What came in between belongs to it as well.
+            let walked = std::mem::take(&mut exposure.walk);
+            exposure.answers += walked.trials().max(weight);
+            exposure.held += if walked.trials() > 0.0 { walked.failures() } else if held { weight } else { 0.0 };
+            exposure.sightings.clear();
+            continue;
+        }
+        if held && exposure.sightings.len() < EVIDENCE_LIMIT {
+            exposure.sightings.push(Sighting::of(seen.call));
+        }
+        if held && !exposure.alerted && exposure.walk.nats() >= threshold {
+            let (_, grave) = seen.rules.class(&exposure.class);
+            let finding = Finding::new(Technique::NewExposure, exposure.walk.nats(), threshold, "answers with this class of data");
+            let expected = honest * exposure.walk.trials();
+            let finding = finding.compared(exposure.walk.failures(), expected).of_endpoint();
+            findings.push(Finding { grave, class: Some(place), ..finding });
+        }
+    }
+}
+
+/// Good answers without credentials where there always were some.
+fn open(seen: &Observation<'_>, endpoint: &mut Endpoint, weight: f64, threshold: f64, findings: &mut Vec<Finding>) {
+    // Many calls of one client are one decision of the endpoint's.
+    let weight = weight.powi(3);
+    let honest = (endpoint.anonymous + 0.5) / (endpoint.anonymous + endpoint.authenticated + 1.0);
+    if honest < 0.25 {
+        endpoint.open.advance(!seen.authenticated, weight, honest, 0.5);
+    }
+    if endpoint.open.nats() > 0.0 {
+        // An endpoint may well be open to all; it is a leak when it refused others, or gives sensitive data.
+        let matters = endpoint.refused > 0 || !seen.call.sensitive.response.is_empty();
+        if !seen.authenticated && endpoint.open.nats() >= threshold && matters {
+            let finding = Finding::new(Technique::Unauthenticated, endpoint.open.nats(), threshold, "answers without credentials");
+            let expected = honest * endpoint.open.trials();
+            findings.push(finding.compared(endpoint.open.failures(), expected).of_endpoint());
+        }
+        return;
+    }
+    let walked = std::mem::take(&mut endpoint.open);
+    let anonymous = match walked.trials() > 0.0 {
+        true => walked.failures(),
+        false => f64::from(u8::from(!seen.authenticated)) * weight,
+    };
+    endpoint.anonymous += anonymous;
+    endpoint.authenticated += walked.trials().max(weight) - anonymous;
+}
+
+/// A response that is far larger than the endpoint's are. When a second client gets such a one, the endpoint has changed,
+/// and nobody is accused.
+fn oversized(
+    seen: &Observation<'_>,
+    client: &mut Client,
+    endpoint: &mut Endpoint,
+    threshold: f64,
+    findings: &mut Vec<Finding>,
+) {
+    let bytes = seen.bytes();
+    let size = (bytes as f64).ln_1p();
+    let deviation = endpoint.sizes.variance().sqrt().max(0.5);
+    let nats = tail::normal(size, endpoint.sizes.mean(), deviation);
+    let large = bytes >= OVERSIZED_MANY && endpoint.sizes.count() >= 20.0 && nats >= threshold;
+    if large {
+        endpoint.oversized.insert(seen.client_hash);
+        endpoint.oversized_answers += 1;
+        let enough = bytes >= OVERSIZED_FLOOR || endpoint.oversized_answers >= 8;
+        if endpoint.oversized.count() == 1 && enough {
+            client.sight(Family::Leak, Sighting::of(seen.call));
+            let finding = Finding::new(Technique::Oversized, nats, threshold, "bytes of one response");
+            findings.push(finding.compared(bytes as f64, endpoint.sizes.mean().exp_m1()));
+        }
+    }
+    endpoint.sizes.enter(size.min(endpoint.sizes.mean() + if endpoint.sizes.count() < 20.0 { 50.0 } else { 4.0 * deviation }));
+}
+
+/// Secrets among the query parameters. Where several clients send them it is how the endpoint was built, and the
+/// endpoint is meant.
+fn secrets(seen: &Observation<'_>, client: &mut Client, endpoint: &mut Endpoint, findings: &mut Vec<Finding>) {
+    if !seen.good() || !seen.call.query_names.iter().any(|name| seen.rules.is_secret(name)) {
+        return;
+    }
+    endpoint.secrets.insert(seen.client_hash);
+    client.sight(Family::Leak, Sighting::of(seen.call));
+    let users = endpoint.secrets.count();
+    // Not a matter of chance: the finding is the fact itself.
+    let finding = Finding::new(Technique::SecretInUrl, 20.0, 10.0, "clients that send secrets in URLs here");
+    let finding = finding.compared(users as f64, 0.0);
+    if users < 3 {
+        findings.push(finding);
+    } else if users >= 3 {
+        findings.push(finding.of_endpoint());
+    }
+}

@@ -1,0 +1,85 @@
+//! A call as the detectors see it: the few things that all of them ask, worked out once.
+
+use std::net::IpAddr;
+
+use super::rules::DetectRules;
+use crate::call::{Anomaly, Call, CredentialKind};
+use crate::endpoint::{EndpointId, HashKey, Place};
+use crate::time::Timestamp;
+
+/// A call, who made it and what it called.
+pub(super) struct Observation<'a> {
+    pub(super) call: &'a Call,
+    pub(super) rules: &'a DetectRules,
+    pub(super) key: HashKey,
+    pub(super) time: Timestamp,
+    pub(super) client: IpAddr,
+    pub(super) client_hash: u64,
+    pub(super) place: &'a Place,
+    /// Host and template, without the method.
+    pub(super) place_hash: u64,
+    pub(super) endpoint: EndpointId,
+    pub(super) target_hash: u64,
+    /// The status, where the answer is certain to be that of this request; none otherwise. A missing answer
+    /// is never a failure.
+    pub(super) status: Option<u16>,
+    /// Nothing of the call was lost.
+    pub(super) whole: bool,
+    pub(super) authenticated: bool,
+    pub(super) login: bool,
+}
+
+impl<'a> Observation<'a> {
+    pub(super) fn new(call: &'a Call, rules: &'a DetectRules, key: HashKey, client: IpAddr, place: &'a Place) -> Self {
+        let whole = call.request.gap_bytes == 0
+            && call.response.gap_bytes == 0
+            && !call.response.truncated
+            && !call.completeness.one_sided;
+        let certain = call.completeness.request
+            && call.completeness.response
+            && !call.anomalies.contains(Anomaly::UncertainPairing);
+        let place_hash = place.hash(&key);
+        // A HEAD asks for what a GET would get.
+        let method = if call.method == "HEAD" { "GET" } else { call.method.as_str() };
+        let octets = match client {
+            IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+            IpAddr::V6(address) => address.octets(),
+        };
+        Observation {
+            call,
+            rules,
+            key,
+            time: call.end_time,
+            client,
+            client_hash: key.hash(&[&octets]),
+            place,
+            place_hash,
+            endpoint: EndpointId(key.hash(&[&place_hash.to_le_bytes(), method.as_bytes()])),
+            target_hash: key.hash(&[place.host.as_bytes(), method.as_bytes(), call.target.as_bytes()]),
+            status: if certain { call.status } else { None },
+            whole,
+            authenticated: call.credential.is_some() || call.query_names.iter().any(|name| rules.is_secret(name)),
+            login: rules.is_login(&call.method, &call.path),
+        }
+    }
+
+    /// The answer was good: what was asked for exists and was given.
+    pub(super) fn good(&self) -> bool {
+        matches!(self.status, Some(200..=299 | 304)) && !matches!(self.call.method.as_str(), "OPTIONS" | "TRACE" | "CONNECT")
+    }
+
+    /// The call came with an API key.
+    pub(super) fn api_key(&self) -> bool {
+        self.call.credential.is_some_and(|credential| credential.kind == CredentialKind::ApiKey)
+    }
+
+    /// Bytes of the answer's body on the wire.
+    pub(super) fn bytes(&self) -> u64 {
+        self.call.response.wire_bytes.max(self.call.response.body_bytes)
+    }
+}
+
+/// What the j-th touch of the same thing counts, from 0: j^-0.35, so that a favourite page hides nothing.
+pub(super) fn repeated(before: u16) -> f64 {
+    (f64::from(before) + 1.0).powf(-0.35)
+}

@@ -1,0 +1,274 @@
+//! Recon: who asks for what the API does not have, or for objects that are not theirs.
+//!
+//! First contacts are the trials of a sequential test ([`crate::model::Walk`]): a hit when the thing is there, a miss when it is not.
+//! Time does not appear, so one probe an hour adds up as one a second does. A path that was asked for before is no new
+//! trial: a stale link is one miss however often it is followed. A path that unrelated clients miss as well is a
+//! broken deploy and counts less by each of them.
+
+use super::finding::Finding;
+use super::observation::{Observation, repeated};
+use super::state::{Client, Endpoint, Missed, Parameter};
+use crate::alert::{Family, Sighting, Technique};
+use crate::model::{Moments, Table, tail};
+use crate::time::Timestamp;
+
+/// Query parameters that are remembered of an endpoint.
+const PARAMETERS: usize = 32;
+
+/// Query parameters of a call that are looked at.
+const PARAMETERS_A_CALL: usize = 8;
+
+/// What recon shares over all clients.
+pub(super) struct Shared<'a> {
+    pub(super) misses: &'a mut Table<u64, Missed>,
+    /// Paths that have answered well to some method.
+    pub(super) places: &'a mut Table<u64, Timestamp>,
+    /// First contacts so far, weighted.
+    pub(super) trials: &'a mut f64,
+    /// Evidence that the budget asks of a walk.
+    pub(super) threshold: f64,
+    /// Evidence that the budget asks of a test that is made once a client and day.
+    pub(super) daily: f64,
+}
+
+/// Takes one call. `touches` is how often the client had touched the endpoint.
+pub(super) fn observe(
+    seen: &Observation<'_>,
+    client: &mut Client,
+    endpoint: Option<&mut Endpoint>,
+    touches: u16,
+    shared: &mut Shared<'_>,
+    findings: &mut Vec<Finding>,
+) {
+    let Some(status) = seen.status else { return };
+    match endpoint {
+        Some(endpoint) => {
+            if seen.good() {
+                step(seen, client, false, repeated(touches), shared);
+            }
+            if matches!(status, 200..=299 | 400 | 422) {
+                parameters(seen, client, endpoint, shared, findings);
+            }
+            if seen.place.parameterised {
+                objects(seen, client, endpoint, status, shared, findings);
+            }
+        }
+        None => missing(seen, client, status, shared, findings),
+    }
+}
+
+/// A call to something that has never answered well.
+fn missing(
+    seen: &Observation<'_>,
+    client: &mut Client,
+    status: u16,
+    shared: &mut Shared<'_>,
+    findings: &mut Vec<Finding>,
+) {
+    let method_exists = shared.places.get(&seen.place_hash).is_some();
+    let kind = match status {
+        404 | 410 if method_exists => return,
+        404 | 410 => 1.0,
+        405 | 501 => 1.0,
+        // It may well be there for others, and nobody has been seen to succeed yet.
+        403 => 0.5,
+        401 if !seen.login => 0.25,
+        _ => return,
+    };
+    let exact = seen.key.pair(seen.endpoint.0, seen.key.hash(&[seen.call.path.as_bytes()]));
+    if client.touched.touch(exact) > 0 {
+        return;
+    }
+    let again = client.touched.touch(seen.endpoint.0) > 0;
+    let teaches = !client.suspect();
+    let others = match shared.misses.get_mut(&seen.endpoint.0) {
+        Some(missed) => missed.note(seen.client_hash, teaches),
+        None => {
+            let mut missed = Missed::default();
+            missed.note(seen.client_hash, teaches);
+            shared.misses.insert(seen.endpoint.0, missed, |missed| missed.count);
+            0
+        }
+    };
+    let company = 1.0 / (1.0 + others.saturating_sub(1) as f64);
+    let weight = kind * company * if again { 0.25 } else { 1.0 };
+    if seen.rules.is_probe(&seen.call.target) {
+        client.misses.probes += weight;
+    } else if status == 405 || method_exists {
+        client.misses.methods += weight;
+    } else {
+        client.misses.paths += weight;
+    }
+    if !again && u64::from(client.misses.opening) + 1 == client.calls {
+        client.misses.opening = client.misses.opening.saturating_add(1);
+    }
+    client.sight(Family::Recon, Sighting::of(seen.call));
+    step(seen, client, true, weight, shared);
+    report(client, shared, findings);
+}
+
+fn step(seen: &Observation<'_>, client: &mut Client, failed: bool, weight: f64, shared: &mut Shared<'_>) {
+    *shared.trials += weight;
+    client.recon.step(failed, weight, seen.rules.prior.miss_ceiling);
+}
+
+fn report(client: &Client, shared: &Shared<'_>, findings: &mut Vec<Finding>) {
+    if client.recon.nats() < shared.threshold {
+        return;
+    }
+    let misses = &client.misses;
+    let (mut technique, mut most) = (Technique::PathEnumeration, misses.paths);
+    for (other, count) in [
+        (Technique::MethodProbing, misses.methods),
+        (Technique::ParameterDiscovery, misses.parameters),
+        (Technique::SchemaProbing, misses.probes),
+    ] {
+        if count > most {
+            (technique, most) = (other, count);
+        }
+    }
+    let expected = client.recon.trials() * 0.06 / 2.06;
+    let finding = Finding::new(technique, client.recon.nats(), shared.threshold, "first contacts that missed");
+    findings.push(finding.compared(client.recon.failures(), expected));
+}
+
+/// Names of query parameters: new ones that nobody else uses are misses where the endpoint is well known.
+fn parameters(
+    seen: &Observation<'_>,
+    client: &mut Client,
+    endpoint: &mut Endpoint,
+    shared: &mut Shared<'_>,
+    findings: &mut Vec<Finding>,
+) {
+    let known = endpoint.successes >= 30 && endpoint.clients.count() >= 5;
+    for name in seen.call.query_names.iter().take(PARAMETERS_A_CALL) {
+        let name = seen.key.hash(&[name.as_bytes()]);
+        match endpoint.parameters.iter_mut().find(|parameter| parameter.name == name) {
+            Some(parameter) if parameter.confirmed => continue,
+            Some(parameter) if parameter.first != seen.client_hash => {
+                if seen.good() && !client.suspect() {
+                    parameter.confirmed = true;
+                }
+                continue;
+            }
+            Some(_) => {}
+            None if seen.good() && !client.suspect() => {
+                let parameter = Parameter { name, first: seen.client_hash, confirmed: false };
+                learn(endpoint, parameter);
+            }
+            None => {}
+        }
+        if !known || client.touched.touch(seen.key.pair(seen.endpoint.0, name)) > 0 {
+            continue;
+        }
+        client.misses.parameters += 1.0;
+        client.sight(Family::Recon, Sighting::of(seen.call));
+        step(seen, client, true, 1.0, shared);
+        report(client, shared, findings);
+    }
+}
+
+/// Remembers a parameter; when there is no room, in place of an unconfirmed one.
+fn learn(endpoint: &mut Endpoint, parameter: Parameter) {
+    if endpoint.parameters.len() < PARAMETERS {
+        endpoint.parameters.push(parameter);
+        return;
+    }
+    for _ in 0..PARAMETERS {
+        endpoint.next_parameter = (endpoint.next_parameter + 1) % PARAMETERS as u8;
+        if let Some(held) = endpoint.parameters.get_mut(usize::from(endpoint.next_parameter)) {
+            if !held.confirmed {
+                *held = parameter;
+                return;
+            }
+        }
+    }
+}
+
+/// Objects of a template: how many a client asks for, how many it is denied, and whether it counts upwards.
+fn objects(
+    seen: &Observation<'_>,
+    client: &mut Client,
+    endpoint: &mut Endpoint,
+    status: u16,
+    shared: &Shared<'_>,
+    findings: &mut Vec<Finding>,
+) {
+    // What everybody may read without credentials is public: crawlers may have all of it.
+    if !seen.authenticated || endpoint.anonymous > 0.1 * endpoint.authenticated {
+        return;
+    }
+    let prior = &seen.rules.prior;
+    let (machine, suspect) = (client.machine, client.suspect());
+    let object = seen.key.hash(&[seen.call.path.as_bytes()]);
+    let Some(track) = client.track(seen.endpoint) else { return };
+    if !track.objects.insert(object) {
+        return;
+    }
+    let denied = status == 403 || (status == 401 && seen.authenticated);
+    let honest = (endpoint.denied + 30.0 * prior.denial) / (endpoint.asked + 30.0);
+    let honest = honest.clamp(prior.denial, prior.denial_ceiling);
+    if denied || seen.good() {
+        let weight = if denied { 1.0 } else { (track.objects.count() as f64).powf(-0.35) };
+        track.denials.advance(denied, weight, honest, (5.0 * honest).clamp(0.2, 0.9));
+        track.denied += u32::from(denied);
+        if !suspect {
+            endpoint.asked += weight;
+            endpoint.denied += f64::from(u8::from(denied)) * weight;
+        }
+    }
+    if let Some(number) = last_number(&seen.call.path) {
+        track.steps += u32::from(number.abs_diff(track.last) <= 2);
+        track.last = number;
+    }
+    let count = track.objects.count();
+    let walk = track.denials.nats();
+    let peers = track.taught.map_or(endpoint.objects, |taught| endpoint.objects.without(taught));
+    let (nats, expected) = crowd(count, machine, &peers, prior);
+    if !suspect && count <= 64 {
+        // A client's place reaches two deviations above the others' at most.
+        let most = if peers.count() > 0.0 { peers.mean() + 2.0 * peers.variance().sqrt().max(0.5) } else { f64::MAX };
+        let value = (count as f64).ln_1p().min(most);
+        match track.taught.replace(value) {
+            Some(old) => endpoint.objects.replace(old, value),
+            None => endpoint.objects.enter(value),
+        }
+    }
+    // Three steps in four between neighbours are a list that is walked, and make a suspicion of a crowd certain
+    // enough; without them a crowd alone must be as improbable as the budget asks.
+    let order = if count >= 20 && u64::from(track.steps) * 4 > count * 3 { 3.0 } else { 0.0 };
+    let total = walk + if nats > 3.0 { nats + order } else { 0.0 };
+    let denials = f64::from(track.denied);
+    let threshold = if walk > nats { shared.threshold } else { shared.daily };
+    if denied || total >= threshold {
+        client.sight(Family::Recon, Sighting::of(seen.call));
+    }
+    if total >= threshold {
+        let finding = if walk > nats {
+            let finding = Finding::new(Technique::ObjectEnumeration, total, threshold, "distinct objects denied");
+            finding.compared(denials, count as f64 * honest)
+        } else {
+            let finding = Finding::new(Technique::ObjectEnumeration, total, threshold, "distinct objects of one template");
+            finding.compared(count as f64, expected)
+        };
+        findings.push(finding);
+    }
+}
+
+/// How improbable it is among a template's clients to ask for so many objects, and how many are ordinary.
+fn crowd(count: u64, machine: bool, peers: &Moments, prior: &super::rules::Prior) -> (f64, f64) {
+    let usual = if machine { prior.objects_machine } else { prior.objects };
+    let mut all = Moments::prior(4.0, usual.ln_1p(), 1.0);
+    all.merge(peers);
+    let deviation = all.variance().sqrt().max(0.8);
+    let mean = if machine { all.mean().max(usual.ln_1p()) } else { all.mean() };
+    (tail::normal((count as f64).ln_1p(), mean, deviation), mean.exp_m1())
+}
+
+/// The last number in a path, when its last parameter is one.
+fn last_number(path: &str) -> Option<u64> {
+    path.rsplit('/').find_map(|segment| {
+        let digits = segment.trim_start_matches(|letter: char| !letter.is_ascii_digit());
+        digits.parse().ok()
+    })
+}

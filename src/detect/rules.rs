@@ -1,0 +1,231 @@
+//! The shape of `rules/detect.toml`.
+
+use serde::Deserialize;
+
+use crate::rules::{RuleError, RuleFile};
+
+/// The file's name in `rules/`.
+pub const FILE: &str = "detect.toml";
+
+/// The text that is compiled in.
+pub const COMPILED_IN: &str = include_str!("../../rules/detect.toml");
+
+/// Words that give a purpose away, and priors.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DetectRules {
+    /// What is a login.
+    pub login: LoginRules,
+    /// What looks for descriptions, configuration and secrets.
+    pub probes: ProbeRules,
+    /// What is a secret in a URL.
+    pub secrets: SecretRules,
+    /// What is no person.
+    pub agents: AgentRules,
+    /// What the classes of sensitive values weigh.
+    #[serde(default)]
+    pub class: Vec<ClassRule>,
+    /// What is believed before any traffic.
+    pub prior: Prior,
+}
+
+/// What is a login.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoginRules {
+    /// Segments of a path, lower case, each of which makes it a login.
+    pub segments: Vec<String>,
+    /// Last segments, lower case, that make it none.
+    #[serde(default)]
+    pub except: Vec<String>,
+}
+
+/// What looks for descriptions, configuration and secrets.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProbeRules {
+    /// Parts of a target, lower case.
+    pub contains: Vec<String>,
+}
+
+/// What is a secret in a URL.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecretRules {
+    /// Names of query parameters, lower case.
+    pub parameters: Vec<String>,
+}
+
+/// What is no person.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgentRules {
+    /// Parts of a user agent, lower case.
+    pub programs: Vec<String>,
+}
+
+/// What a class of sensitive values weighs.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClassRule {
+    /// The class, as the inspection names it.
+    pub name: String,
+    /// One distinct value of it, in e-mail addresses.
+    pub weight: f64,
+    /// Whether its exposure by an endpoint is critical.
+    #[serde(default)]
+    pub grave: bool,
+}
+
+/// What is believed before any traffic. The file says what each number means.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "each is explained where its value stands, in rules/detect.toml")]
+pub struct Prior {
+    pub weight: f64,
+    pub miss_ceiling: f64,
+    pub denial: f64,
+    pub denial_ceiling: f64,
+    pub login_ceiling: f64,
+    pub objects: f64,
+    pub objects_machine: f64,
+    pub calls: [f64; 4],
+    pub calls_machine: [f64; 4],
+    pub calls_floor: [f64; 4],
+    pub bytes: [f64; 3],
+    pub bytes_machine: [f64; 3],
+    pub values: f64,
+    pub values_machine: f64,
+    pub volume_deviation: f64,
+    pub probing_newcomers: f64,
+    pub trials: f64,
+}
+
+impl Default for DetectRules {
+    /// Those that are compiled in.
+    fn default() -> Self {
+        let file = RuleFile { path: FILE.into(), text: COMPILED_IN.to_owned() };
+        // A test in this module loads the same constant text, so this cannot fail in a build that passed its tests.
+        #[allow(clippy::expect_used, reason = "constant input, tested")]
+        DetectRules::load(&file).expect("the rules that are compiled in are well-formed")
+    }
+}
+
+impl DetectRules {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    ///
+    /// What does not fit this shape, and numbers outside their range.
+    pub fn load(file: &RuleFile) -> Result<DetectRules, RuleError> {
+        let rules: DetectRules = file.parse()?;
+        rules.check().map_err(|(name, reason)| {
+            // The line of the key, as well as it can be told from the text.
+            let line = file.text.lines().position(|line| line.split('=').next().is_some_and(|key| key.trim() == name));
+            RuleError { file: file.path.clone(), line: line.map(|line| line + 1), reason: format!("{name}: {reason}") }
+        })?;
+        Ok(rules)
+    }
+
+    fn check(&self) -> Result<(), (&'static str, &'static str)> {
+        let prior = &self.prior;
+        for (name, share) in [
+            ("miss_ceiling", prior.miss_ceiling),
+            ("denial", prior.denial),
+            ("denial_ceiling", prior.denial_ceiling),
+            ("login_ceiling", prior.login_ceiling),
+        ] {
+            if !(0.001..=0.5).contains(&share) {
+                return Err((name, "a share from 0.001 to 0.5 is expected"));
+            }
+        }
+        let lists: [(&'static str, &[f64]); 13] = [
+            ("calls", &prior.calls),
+            ("calls_machine", &prior.calls_machine),
+            ("calls_floor", &prior.calls_floor),
+            ("bytes", &prior.bytes),
+            ("bytes_machine", &prior.bytes_machine),
+            ("values", &[prior.values]),
+            ("values_machine", &[prior.values_machine]),
+            ("objects", &[prior.objects]),
+            ("objects_machine", &[prior.objects_machine]),
+            ("weight", &[prior.weight]),
+            ("volume_deviation", &[prior.volume_deviation]),
+            ("probing_newcomers", &[prior.probing_newcomers]),
+            ("trials", &[prior.trials]),
+        ];
+        for (name, numbers) in lists {
+            if !numbers.iter().all(|number| number.is_finite() && *number > 0.0) {
+                return Err((name, "a number above 0 is expected"));
+            }
+        }
+        if !self.class.iter().all(|class| class.weight.is_finite() && class.weight >= 0.0) {
+            return Err(("weight", "a class weighs 0 or more"));
+        }
+        let words = [&self.agents.programs, &self.login.segments, &self.login.except, &self.probes.contains, &self.secrets.parameters];
+        if words.iter().any(|list| list.iter().any(|word| word.is_empty() || word.chars().any(char::is_uppercase))) {
+            return Err(("segments", "words are lower case and not empty, here and in contains and parameters"));
+        }
+        Ok(())
+    }
+
+    /// Whether a call with this method and path is an attempt to log in.
+    pub fn is_login(&self, method: &str, path: &str) -> bool {
+        if !matches!(method, "POST" | "PUT") {
+            return false;
+        }
+        let has = |list: &[String], segment: &str| list.iter().any(|word| word.eq_ignore_ascii_case(segment));
+        let mut segments = path.split('/').filter(|segment| !segment.is_empty());
+        let last = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+        segments.any(|segment| has(&self.login.segments, segment)) && !has(&self.login.except, last)
+    }
+
+    /// Whether a target looks for descriptions, configuration or secrets. Not for the hot path.
+    pub fn is_probe(&self, target: &str) -> bool {
+        let target = target.to_ascii_lowercase();
+        self.probes.contains.iter().any(|part| target.contains(part))
+    }
+
+    /// Whether a query parameter holds a secret.
+    pub fn is_secret(&self, name: &str) -> bool {
+        self.secrets.parameters.iter().any(|word| word.eq_ignore_ascii_case(name))
+    }
+
+    /// Whether a user agent is that of a program. Not for the hot path.
+    pub fn is_program(&self, agent: &str) -> bool {
+        let agent = agent.to_ascii_lowercase();
+        self.agents.programs.iter().any(|part| agent.contains(part))
+    }
+
+    /// The rule of a class; a class that is not named weighs 1 and is not grave.
+    pub fn class(&self, name: &str) -> (f64, bool) {
+        self.class.iter().find(|class| class.name == name).map_or((1.0, false), |class| (class.weight, class.grave))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: String) -> RuleFile {
+        RuleFile { path: FILE.into(), text }
+    }
+
+    #[test]
+    fn those_compiled_in_load() {
+        let rules = DetectRules::default();
+        assert!(rules.is_login("POST", "/v1/Login") && rules.is_login("POST", "/oauth/token"));
+        assert!(!rules.is_login("GET", "/v1/login") && !rules.is_login("POST", "/v1/token/refresh"));
+        assert!(rules.is_probe("/v3/API-docs?x") && !rules.is_probe("/v1/orders"));
+        assert_eq!(rules.class("payment_card"), (10.0, true));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_line() {
+        let error = DetectRules::load(&file(COMPILED_IN.replace("miss_ceiling = 0.12", "miss_ceiling = 12")));
+        let error = error.expect_err("a share above one");
+        assert!(error.line.is_some() && error.reason.contains("miss_ceiling"), "{error}");
+        let error = DetectRules::load(&file(COMPILED_IN.replace("[login]", "[logon]"))).expect_err("an unknown table");
+        assert!(error.line.is_some(), "{error}");
+    }
+}

@@ -1,0 +1,463 @@
+//! All that the detector remembers: one value that serialises, so that it can be checkpointed and restored.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::finding::Finding;
+use super::rules::Prior;
+use super::settings::Settings;
+use crate::alert::{EVIDENCE_LIMIT, Family, Sighting, Technique};
+use crate::call::Fingerprint;
+use crate::endpoint::{EndpointId, HashKey};
+use crate::model::{Distinct, Extreme, Moments, Ring, Table, Touched, Walk, Window};
+use crate::time::Timestamp;
+
+/// Windows in which calls are counted.
+pub(super) const RATE_WINDOWS: [Window; 4] = [Window::TenSeconds, Window::Minute, Window::TenMinutes, Window::Hour];
+
+/// Windows in which bytes are counted.
+pub(super) const VOLUME_WINDOWS: [Window; 3] = [Window::TenMinutes, Window::Hour, Window::Day];
+
+/// Templates of which a client's objects are followed at a time.
+const TRACKS: usize = 4;
+
+/// What the detector remembers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct State {
+    pub(super) key: HashKey,
+    pub(super) now: Timestamp,
+    pub(super) begin: Option<Timestamp>,
+    pub(super) calls: u64,
+    pub(super) trials: f64,
+    /// Evidence that the budget asks of a test that is made once a client and day, and of a sequential one.
+    pub(super) daily: f64,
+    pub(super) walk: f64,
+    pub(super) clients: Table<IpAddr, Client>,
+    pub(super) endpoints: Table<EndpointId, Endpoint>,
+    pub(super) places: Table<u64, Timestamp>,
+    pub(super) misses: Table<u64, Missed>,
+    pub(super) credentials: Table<Fingerprint, Holder>,
+    pub(super) people: Population,
+    pub(super) machines: Population,
+    pub(super) newcomers: Newcomers,
+    pub(super) basic: Distinct,
+}
+
+impl State {
+    pub(super) fn new(settings: &Settings, prior: &Prior, key: HashKey) -> State {
+        State {
+            key,
+            now: Timestamp::ZERO,
+            begin: None,
+            calls: 0,
+            trials: 0.0,
+            daily: f64::MAX,
+            walk: f64::MAX,
+            clients: Table::new(settings.clients),
+            endpoints: Table::new(settings.endpoints),
+            places: Table::new(settings.endpoints),
+            misses: Table::new(settings.misses),
+            credentials: Table::new(settings.credentials),
+            people: Population::new(prior, &prior.calls, &prior.bytes, prior.values),
+            machines: Population::new(prior, &prior.calls_machine, &prior.bytes_machine, prior.values_machine),
+            newcomers: Newcomers::default(),
+            basic: Distinct::default(),
+        }
+    }
+
+    /// Fits the tables to the limits; gives how many clients and endpoints had to leave.
+    pub(super) fn limit(&mut self, settings: &Settings) -> (usize, usize) {
+        self.places.limit(settings.endpoints);
+        self.misses.limit(settings.misses);
+        self.credentials.limit(settings.credentials);
+        (self.clients.limit(settings.clients), self.endpoints.limit(settings.endpoints))
+    }
+}
+
+/// What one client did.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Client {
+    pub(super) first: Timestamp,
+    pub(super) last: Timestamp,
+    pub(super) calls: u64,
+    /// Calls of which something was lost.
+    pub(super) damaged: u64,
+    /// An API key was accepted: it is counted among machines.
+    pub(super) machine: bool,
+    pub(super) credential: Option<Fingerprint>,
+    pub(super) rates: [Ring; RATE_WINDOWS.len()],
+    pub(super) rate_extremes: [Extreme; RATE_WINDOWS.len()],
+    pub(super) last_target: u64,
+    pub(super) repeats: Ring,
+    pub(super) volumes: [Ring; VOLUME_WINDOWS.len()],
+    pub(super) volume_extremes: [Extreme; VOLUME_WINDOWS.len()],
+    pub(super) values: Values,
+    pub(super) touched: Touched,
+    pub(super) recon: Walk,
+    pub(super) misses: Misses,
+    pub(super) tracks: Vec<Track>,
+    pub(super) logins: Logins,
+    pub(super) incidents: Vec<Incident>,
+    pub(super) sightings: Vec<Sightings>,
+    /// The first two endpoints that were called, and whether there were more.
+    pub(super) first_two: [Option<EndpointId>; 2],
+    pub(super) roams: bool,
+    pub(super) people: People,
+}
+
+impl Client {
+    /// Notes which endpoint is called, as long as there are only two.
+    pub(super) fn narrow(&mut self, endpoint: EndpointId) {
+        if self.roams {
+            return;
+        }
+        for held in &mut self.first_two {
+            if *held.get_or_insert(endpoint) == endpoint {
+                return;
+            }
+        }
+        self.roams = true;
+    }
+
+    /// Whether its behaviour may not teach: an alert named it, or it is half way to one.
+    pub(super) fn suspect(&self) -> bool {
+        !self.incidents.is_empty() || self.recon.nats() > 5.0 || self.logins.walk.nats() > 6.0
+    }
+
+    /// What it is worth to remember it: evidence first, then the latest use.
+    pub(super) fn worth(&self) -> (u32, Timestamp) {
+        let tracks = self.tracks.iter().map(|track| track.denials.nats()).fold(0.0, f64::max);
+        let nats = self.recon.nats().max(self.logins.walk.nats()).max(tracks);
+        (nats as u32 + 20 * u32::from(!self.incidents.is_empty()), self.last)
+    }
+
+    /// Remembers a call as evidence of a family.
+    pub(super) fn sight(&mut self, family: Family, sighting: Sighting) {
+        let place = match self.sightings.iter().position(|held| held.family == family as u8) {
+            Some(place) => place,
+            None => {
+                self.sightings.push(Sightings { family: family as u8, first: Some(sighting.time), calls: Vec::new() });
+                self.sightings.len() - 1
+            }
+        };
+        if let Some(held) = self.sightings.get_mut(place) {
+            // The first two say how it began, the others are the latest.
+            if held.calls.len() >= EVIDENCE_LIMIT {
+                held.calls.remove(2);
+            }
+            held.calls.push(sighting);
+        }
+    }
+
+    /// The evidence of a family.
+    pub(super) fn evidence(&self, family: Family) -> Option<&Sightings> {
+        self.sightings.iter().find(|held| held.family == family as u8)
+    }
+}
+
+/// Credentials that were accepted from one address in the last ten to twenty minutes: how many people an office behind
+/// it has.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct People {
+    epoch: i64,
+    current: Distinct,
+    previous: u64,
+}
+
+impl People {
+    /// Notes an accepted credential.
+    pub(super) fn note(&mut self, time: Timestamp, credential: u64) {
+        let epoch = time.nanos() / 600_000_000_000;
+        if epoch != self.epoch {
+            self.previous = if epoch == self.epoch + 1 { self.current.count() } else { 0 };
+            self.current = Distinct::default();
+            self.epoch = epoch;
+        }
+        self.current.insert(credential);
+    }
+
+    /// How many there are, at least one.
+    pub(super) fn count(&self) -> u64 {
+        self.current.count().max(self.previous).max(1)
+    }
+}
+
+/// Calls that are evidence of a family.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Sightings {
+    pub(super) family: u8,
+    pub(super) first: Option<Timestamp>,
+    pub(super) calls: Vec<Sighting>,
+}
+
+/// What was alerted of a client, and how much had been observed then.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Incident {
+    pub(super) technique: Technique,
+    pub(super) observed: f64,
+    pub(super) time: Timestamp,
+}
+
+/// Misses by technique, to name what prevails.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Misses {
+    pub(super) paths: f64,
+    pub(super) methods: f64,
+    pub(super) parameters: f64,
+    pub(super) probes: f64,
+    /// The first calls were misses, and how many.
+    pub(super) opening: u8,
+}
+
+/// Distinct sensitive values, by day.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Values {
+    pub(super) day: i64,
+    pub(super) seen: Distinct,
+    /// Values so far, by the weights of their classes.
+    pub(super) weight: f64,
+    pub(super) extreme: Extreme,
+}
+
+/// The objects of one template that a client asked for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Track {
+    pub(super) endpoint: EndpointId,
+    pub(super) objects: Distinct,
+    pub(super) denials: Walk,
+    pub(super) denied: u32,
+    /// The last numeric identifier, and how many steps between neighbours there were.
+    pub(super) last: u64,
+    pub(super) steps: u32,
+    /// What the client has contributed to the endpoint's population.
+    pub(super) taught: Option<f64>,
+}
+
+impl Client {
+    /// The track of a template; the shortest one makes room when there are too many.
+    pub(super) fn track(&mut self, endpoint: EndpointId) -> Option<&mut Track> {
+        if let Some(place) = self.tracks.iter().position(|track| track.endpoint == endpoint) {
+            return self.tracks.get_mut(place);
+        }
+        if self.tracks.len() >= TRACKS {
+            let worth = |track: &Track| (track.denials.nats() * 1000.0) as u64 + track.objects.count();
+            let place = (0..self.tracks.len()).min_by_key(|&place| self.tracks.get(place).map_or(0, worth))?;
+            self.tracks.swap_remove(place);
+        }
+        self.tracks.push(Track {
+            endpoint,
+            objects: Distinct::default(),
+            denials: Walk::default(),
+            denied: 0,
+            last: 0,
+            steps: 0,
+            taught: None,
+        });
+        self.tracks.last_mut()
+    }
+}
+
+/// Attempts to log in.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Logins {
+    pub(super) walk: Walk,
+    pub(super) failures: u64,
+    pub(super) recent: Ring,
+    /// Distinct attempts, as far as they can be told apart.
+    pub(super) attempts: Distinct,
+}
+
+/// What is known of an endpoint that has answered well.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Endpoint {
+    pub(super) host: Box<str>,
+    pub(super) method: Box<str>,
+    pub(super) template: Box<str>,
+    pub(super) parameterised: bool,
+    pub(super) first: Timestamp,
+    pub(super) successes: u64,
+    pub(super) clients: Distinct,
+    /// Answers that were inspected, weighted by client.
+    pub(super) answers: f64,
+    /// Good answers with and without credentials, weighted by client.
+    pub(super) authenticated: f64,
+    pub(super) anonymous: f64,
+    /// Callers without credentials that were refused.
+    pub(super) refused: u64,
+    pub(super) open: Walk,
+    pub(super) classes: Vec<Exposure>,
+    pub(super) parameters: Vec<Parameter>,
+    pub(super) next_parameter: u8,
+    /// Objects asked for by a client: logarithms.
+    pub(super) objects: Moments,
+    /// Objects asked for and denied.
+    pub(super) asked: f64,
+    pub(super) denied: f64,
+    /// Response sizes: logarithms, weighted by client.
+    pub(super) sizes: Moments,
+    pub(super) oversized: Distinct,
+    pub(super) oversized_answers: u32,
+    /// Clients that send secrets in its URLs.
+    pub(super) secrets: Distinct,
+    pub(super) rate: Ring,
+    pub(super) rate_extreme: Extreme,
+    /// Callers of the last ten minutes that call nothing else.
+    pub(super) single: Ring,
+    pub(super) alerted: u32,
+}
+
+impl Endpoint {
+    /// Whether an alert of this finding is due: the first of its technique, or of its class of data; it is then
+    /// remembered.
+    pub(super) fn due(&mut self, finding: &Finding) -> bool {
+        if let Some(exposure) = finding.class.and_then(|place| self.classes.get_mut(place)) {
+            return !std::mem::replace(&mut exposure.alerted, true);
+        }
+        let bit = 1u32 << (finding.technique as u32 % 32);
+        let due = self.alerted & bit == 0;
+        self.alerted |= bit;
+        due
+    }
+}
+
+/// One class of sensitive data at an endpoint.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Exposure {
+    pub(super) class: Box<str>,
+    /// Weighted answers, and those of them that had it, before the present suspicion.
+    pub(super) answers: f64,
+    pub(super) held: f64,
+    pub(super) walk: Walk,
+    pub(super) seen: bool,
+    pub(super) alerted: bool,
+    pub(super) sightings: Vec<Sighting>,
+}
+
+/// A query parameter of an endpoint.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct Parameter {
+    pub(super) name: u64,
+    pub(super) first: u64,
+    /// A second client used it.
+    pub(super) confirmed: bool,
+}
+
+/// Who missed a path: up to eight clients by their hashes.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Missed {
+    pub(super) clients: [u32; 8],
+    pub(super) count: u8,
+}
+
+impl Missed {
+    /// Notes a client and gives how many others there are.
+    pub(super) fn note(&mut self, client: u64, teaches: bool) -> usize {
+        let hash = (client as u32).max(1);
+        let known = self.clients.iter().take(usize::from(self.count)).filter(|&&held| held != hash).count();
+        if teaches && !self.clients.contains(&hash) {
+            if let Some(slot) = self.clients.get_mut(usize::from(self.count)) {
+                *slot = hash;
+                self.count += 1;
+            }
+        }
+        known
+    }
+}
+
+/// Who used a credential.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct Holder {
+    pub(super) client: IpAddr,
+    pub(super) agent: u64,
+    /// It is a program.
+    pub(super) program: bool,
+    pub(super) last: Timestamp,
+    pub(super) calls: u32,
+    /// Calls by somebody with another address and another user agent, while the first went on.
+    pub(super) strange: u32,
+}
+
+/// New clients that begin with nothing but misses.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Newcomers {
+    members: VecDeque<(Timestamp, IpAddr, Sighting)>,
+    /// One came since the last look.
+    fresh: bool,
+    alerted: f64,
+    time: Timestamp,
+}
+
+impl Newcomers {
+    /// Most that are held, the latest.
+    const LIMIT: usize = 256;
+
+    /// Seconds for which they are held.
+    const SECONDS: u64 = 3_600;
+
+    /// One more.
+    pub(super) fn enter(&mut self, time: Timestamp, client: IpAddr, call: Sighting) {
+        if self.members.len() >= Self::LIMIT {
+            self.members.pop_front();
+        }
+        self.members.push_back((time, client, call));
+        self.fresh = true;
+    }
+
+    /// How many there are within the hour, when one came since this was last asked.
+    pub(super) fn fresh(&mut self, now: Timestamp) -> Option<usize> {
+        if !std::mem::take(&mut self.fresh) {
+            return None;
+        }
+        while self.members.front().is_some_and(|(time, _, _)| now.since(*time).as_secs() >= Self::SECONDS) {
+            self.members.pop_front();
+        }
+        Some(self.members.len())
+    }
+
+    /// Whether an alert of `count` is due: the first of a day, or of ten times as many; it is then remembered.
+    pub(super) fn due(&mut self, count: f64, now: Timestamp) -> bool {
+        let due = self.alerted == 0.0 || count >= 10.0 * self.alerted || now.since(self.time).as_secs() >= 86_400;
+        if due {
+            self.alerted = count;
+        }
+        self.time = now;
+        due
+    }
+
+    /// Who they are, in the order in which they came.
+    pub(super) fn members(&self) -> &VecDeque<(Timestamp, IpAddr, Sighting)> {
+        &self.members
+    }
+}
+
+/// What clients of a sort do at most in a day.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Population {
+    pub(super) rates: [Moments; RATE_WINDOWS.len()],
+    pub(super) volumes: [Moments; VOLUME_WINDOWS.len()],
+    pub(super) values: Moments,
+    /// Counts below which no test can be passed: a short cut that is renewed now and then.
+    pub(super) rate_limits: [u64; RATE_WINDOWS.len()],
+    pub(super) volume_limits: [u64; VOLUME_WINDOWS.len()],
+}
+
+impl Population {
+    fn new(prior: &Prior, calls: &[f64; 4], bytes: &[f64; 3], values: f64) -> Population {
+        // Rates as if exponential: nine in ten are below mean × ln 10.
+        let rates = calls.map(|quantile| {
+            let mean = quantile / std::f64::consts::LN_10;
+            Moments::prior(prior.weight, mean, mean + mean * mean)
+        });
+        let deviation = prior.volume_deviation;
+        let volume = |median: f64| Moments::prior(prior.weight, median.ln_1p(), deviation * deviation);
+        Population {
+            rates,
+            volumes: bytes.map(volume),
+            values: volume(values),
+            rate_limits: [0; RATE_WINDOWS.len()],
+            volume_limits: [0; VOLUME_WINDOWS.len()],
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! A bounded map that evicts what is worth least.
+
+use std::hash::Hash;
+
+use hashbrown::HashMap;
+use serde::ser::SerializeStruct;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Entries that are compared when one has to go.
+const CANDIDATES: usize = 16;
+
+/// A map of at most a given number of entries. When it is full, a hand walks on by sixteen entries and the one of least worth
+/// goes: an approximation of the least worth of all that costs the same whatever the size, and depends on nothing
+/// but the order of insertions. Serialises as the list of its entries.
+#[derive(Clone, Debug)]
+pub struct Table<K, V> {
+    entries: Vec<(K, V)>,
+    index: HashMap<K, u32, ahash::RandomState>,
+    capacity: usize,
+    hand: usize,
+}
+
+impl<K: Copy + Eq + Hash, V> Table<K, V> {
+    /// An empty table of at most `capacity` entries, 1 to 2³².
+    pub fn new(capacity: usize) -> Self {
+        Table { entries: Vec::new(), index: HashMap::default(), capacity: capacity.clamp(1, u32::MAX as usize), hand: 0 }
+    }
+
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// True when there are none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The entry of `key`.
+    pub fn get(&self, key: &K) -> Option<&V> {
+        let &place = self.index.get(key)?;
+        self.entries.get(place as usize).map(|(_, value)| value)
+    }
+
+    /// The entry of `key`.
+    #[inline]
+    pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+        let &place = self.index.get(key)?;
+        self.entries.get_mut(place as usize).map(|(_, value)| value)
+    }
+
+    /// Puts `value` under `key`, replacing what is there. When the table is full, the candidate of least `worth`
+    /// leaves and is given back.
+    pub fn insert<W: PartialOrd>(&mut self, key: K, value: V, worth: impl Fn(&V) -> W) -> Option<(K, V)> {
+        if let Some(held) = self.get_mut(&key) {
+            *held = value;
+            return None;
+        }
+        if self.entries.len() < self.capacity {
+            self.index.insert(key, self.entries.len() as u32);
+            self.entries.push((key, value));
+            return None;
+        }
+        let place = self.least(worth);
+        self.index.insert(key, place as u32);
+        // `least` gives a place in the table, which is full and so not empty.
+        let evicted = std::mem::replace(self.entries.get_mut(place)?, (key, value));
+        self.index.remove(&evicted.0);
+        Some(evicted)
+    }
+
+    /// The entries, in the order of their places.
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.entries.iter().map(|(key, value)| (key, value))
+    }
+
+    /// Sets the limit; what lies beyond it leaves. Gives how many left.
+    pub fn limit(&mut self, capacity: usize) -> usize {
+        self.capacity = capacity.clamp(1, u32::MAX as usize);
+        let excess = self.entries.len().saturating_sub(self.capacity);
+        for (key, _) in self.entries.drain(self.entries.len() - excess..) {
+            self.index.remove(&key);
+        }
+        excess
+    }
+
+    fn least<W: PartialOrd>(&mut self, worth: impl Fn(&V) -> W) -> usize {
+        let size = self.entries.len();
+        let mut least: Option<(usize, W)> = None;
+        for step in 0..CANDIDATES.min(size) {
+            let place = (self.hand + step) % size;
+            let worth = worth(&self.entries[place].1);
+            if least.as_ref().is_none_or(|(_, lowest)| worth < *lowest) {
+                least = Some((place, worth));
+            }
+        }
+        self.hand = (self.hand + CANDIDATES) % size;
+        least.map_or(0, |(place, _)| place)
+    }
+}
+
+impl<K: Serialize, V: Serialize> Serialize for Table<K, V> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut state = serializer.serialize_struct("Table", 3)?;
+        state.serialize_field("capacity", &self.capacity)?;
+        state.serialize_field("hand", &self.hand)?;
+        state.serialize_field("entries", &self.entries)?;
+        state.end()
+    }
+}
+
+impl<'de, K: Deserialize<'de> + Copy + Eq + Hash, V: Deserialize<'de>> Deserialize<'de> for Table<K, V> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Stored<K, V> {
+            capacity: usize,
+            hand: usize,
+            entries: Vec<(K, V)>,
+        }
+        let stored = Stored::deserialize(deserializer)?;
+        let mut table = Table::new(stored.capacity);
+        table.hand = stored.hand;
+        table.index = stored.entries.iter().zip(0..).map(|(&(key, _), place)| (key, place)).collect();
+        if table.index.len() != stored.entries.len() || stored.entries.len() > table.capacity {
+            return Err(serde::de::Error::custom("a table with a key that is there twice, or with too many entries"));
+        }
+        table.entries = stored.entries;
+        Ok(table)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn spraying_never_evicts_what_is_worth_most() {
+        let mut table = Table::new(100);
+        table.insert(0u64, 1_000u64, |&worth| worth);
+        for key in 1..10_000 {
+            table.insert(key, key % 7, |&worth| worth);
+        }
+        assert_eq!((table.len(), table.get(&0)), (100, Some(&1_000)));
+    }
+
+    proptest! {
+        #[test]
+        fn index_and_entries_agree_and_survive_json(keys in prop::collection::vec(0u64..60, 0..200)) {
+            let mut table = Table::new(20);
+            for (time, &key) in keys.iter().enumerate() {
+                table.insert(key, time, |&worth| worth);
+                prop_assert!(table.len() <= 20);
+                prop_assert_eq!(table.get(&key), Some(&time));
+            }
+            let text = serde_json::to_string(&table).expect("plain data");
+            let back: Table<u64, usize> = serde_json::from_str(&text).expect("what was written reads back");
+            for (key, value) in table.iter() {
+                prop_assert_eq!(back.get(key), Some(value));
+            }
+            prop_assert_eq!(serde_json::to_string(&back).expect("plain data"), text);
+        }
+    }
+}

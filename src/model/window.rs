@@ -1,0 +1,160 @@
+//! Sliding windows on the traffic's time, as rings of buckets that are rolled when they are touched.
+
+use serde::{Deserialize, Serialize};
+
+use crate::time::Timestamp;
+
+/// Buckets in a ring. A sum covers the bucket that is being filled and the five before it, so between five sixths of
+/// the window and the whole of it: never more than was asked, at a sixth of the window's precision.
+pub const BUCKETS: usize = 6;
+
+/// The length of a sliding window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Window {
+    /// Ten seconds.
+    TenSeconds,
+    /// One minute.
+    Minute,
+    /// Ten minutes.
+    TenMinutes,
+    /// One hour.
+    Hour,
+    /// One day.
+    Day,
+}
+
+impl Window {
+    /// All of them, the shortest first.
+    pub const ALL: [Window; 5] = [Window::TenSeconds, Window::Minute, Window::TenMinutes, Window::Hour, Window::Day];
+
+    /// Its length in seconds.
+    pub const fn seconds(self) -> u64 {
+        match self {
+            Window::TenSeconds => 10,
+            Window::Minute => 60,
+            Window::TenMinutes => 600,
+            Window::Hour => 3_600,
+            Window::Day => 86_400,
+        }
+    }
+
+    /// The number of the bucket that `time` falls into, counted from the epoch.
+    #[inline]
+    pub const fn bucket(self, time: Timestamp) -> i64 {
+        time.nanos() / (self.seconds() as i64 * 1_000_000_000 / BUCKETS as i64)
+    }
+}
+
+/// A sum over a sliding window. The window's length is the owner's to know and to give again with each use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ring {
+    newest: i64,
+    buckets: [u64; BUCKETS],
+}
+
+impl Ring {
+    /// Adds `amount` at `time` and gives the sum over the window that ends there. What is older than the window
+    /// that was already reached is left out.
+    #[inline]
+    pub fn add(&mut self, window: Window, time: Timestamp, amount: u64) -> u64 {
+        let bucket = window.bucket(time);
+        self.roll(bucket);
+        if self.newest - bucket < BUCKETS as i64 {
+            let slot = &mut self.buckets[slot(bucket)];
+            *slot = slot.saturating_add(amount);
+        }
+        self.total()
+    }
+
+    /// The sum over the window that ends at `time`.
+    #[inline]
+    pub fn sum(&mut self, window: Window, time: Timestamp) -> u64 {
+        self.roll(window.bucket(time));
+        self.total()
+    }
+
+    /// Adds what `other`, a ring of the same window, has counted.
+    pub fn merge(&mut self, other: &Ring) {
+        self.roll(other.newest);
+        for back in 0..BUCKETS as i64 {
+            let bucket = other.newest - back;
+            if self.newest - bucket < BUCKETS as i64 {
+                let slot = slot(bucket);
+                self.buckets[slot] = self.buckets[slot].saturating_add(other.buckets[slot]);
+            }
+        }
+    }
+
+    /// Empties the buckets that lie between the newest and `bucket`; nothing when `bucket` is not newer.
+    #[inline]
+    fn roll(&mut self, bucket: i64) {
+        if bucket <= self.newest {
+            return;
+        }
+        if bucket - self.newest >= BUCKETS as i64 {
+            self.buckets = [0; BUCKETS];
+        } else {
+            for passed in self.newest + 1..=bucket {
+                self.buckets[slot(passed)] = 0;
+            }
+        }
+        self.newest = bucket;
+    }
+
+    #[inline]
+    fn total(&self) -> u64 {
+        self.buckets.iter().fold(0, |sum, &count| u64::saturating_add(sum, count))
+    }
+}
+
+/// Where a bucket lies in the ring: always below [`BUCKETS`], as the remainder of a division that is never negative.
+#[inline]
+const fn slot(bucket: i64) -> usize {
+    bucket.rem_euclid(BUCKETS as i64) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn events() -> impl Strategy<Value = Vec<(u32, u8)>> {
+        prop::collection::vec((0u32..400, any::<u8>()), 0..60)
+    }
+
+    fn at(second: u32) -> Timestamp {
+        Timestamp::from_parts(u64::from(second), 0)
+    }
+
+    proptest! {
+        #[test]
+        fn a_sum_covers_the_window_to_a_bucket(mut events in events()) {
+            events.sort_by_key(|&(second, _)| second);
+            let mut ring = Ring::default();
+            for (position, &(second, amount)) in events.iter().enumerate() {
+                let sum = ring.add(Window::Minute, at(second), u64::from(amount));
+                let within = |length: u32| -> u64 {
+                    events[..=position].iter().filter(|&&(other, _)| other + length > second).map(|&(_, a)| u64::from(a)).sum()
+                };
+                prop_assert!(within(50) <= sum && sum <= within(60), "{} {} {}", within(50), sum, within(60));
+            }
+        }
+
+        #[test]
+        fn merging_is_counting_together(mut events in events(), split in any::<u64>()) {
+            events.sort_by_key(|&(second, _)| second);
+            let (mut whole, mut parts) = (Ring::default(), [Ring::default(); 2]);
+            for (position, &(second, amount)) in events.iter().enumerate() {
+                whole.add(Window::Minute, at(second), u64::from(amount));
+                parts[(split >> (position % 64)) as usize & 1].add(Window::Minute, at(second), u64::from(amount));
+            }
+            let [mut one, mut two] = parts;
+            let kept = one;
+            one.merge(&two);
+            two.merge(&kept);
+            prop_assert_eq!(one, whole);
+            prop_assert_eq!(two, whole);
+        }
+    }
+}
