@@ -22,6 +22,7 @@
 
 pub mod alert;
 pub mod call;
+pub mod cli;
 pub mod client;
 pub mod detect;
 pub mod endpoint;
@@ -32,6 +33,7 @@ pub mod model;
 pub mod packet;
 pub mod pipeline;
 pub mod rules;
+pub mod settings;
 pub mod sink;
 pub mod source;
 pub mod stats;

@@ -14,11 +14,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::call::Call;
 use crate::client::TrustedProxies;
-use crate::detect::{DetectRules, Detector};
+use crate::detect::{self, DetectRules, Detector};
 use crate::inspect::Inspector;
 use crate::key::Key;
 use crate::pipeline::{self, Consumer, Outcome};
+use crate::rules::{RuleError, RuleFile};
 use crate::settings::Settings;
+use crate::sink::{Sink, is_closed};
 use crate::source::{self, Source, live};
 use crate::stats::{Counter, Counters};
 
@@ -26,7 +28,6 @@ use super::Failure;
 use super::arguments::{Arguments, Calls, Command, Common, Decoding, Detect, Detecting, Interfaces, Replay, Rules};
 use super::arguments::{RulesAction, Watch};
 use super::consumers::{self, Printer};
-use super::output::{Lines, is_failure};
 use super::summary::Summary;
 
 /// Code for alerts with `--fail-on-alert`.
@@ -40,7 +41,7 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Replay(options) => replay(options),
         Command::Calls(options) => calls(options),
         Command::Watch(options) => watch(options),
-        Command::Detect(options) => detect(options),
+        Command::Detect(options) => detect_calls(options),
         Command::Rules(options) => rules(options),
         Command::Interfaces(options) => interfaces(options),
         Command::Completions { shell } => {
@@ -95,7 +96,7 @@ fn watch(options: Watch) -> Result<ExitCode, Failure> {
     conclude_alerts((outcome, started.elapsed()), consumer, &options.common, options.detecting.fail_on_alert)
 }
 
-fn detect(options: Detect) -> Result<ExitCode, Failure> {
+fn detect_calls(options: Detect) -> Result<ExitCode, Failure> {
     let mut settings = settings(&options.common)?;
     apply_detecting(&mut settings, &options.detecting);
     let mut consumer = consumers::Detecting::new(detector(&settings)?);
@@ -170,10 +171,10 @@ fn rules(options: Rules) -> Result<ExitCode, Failure> {
             }
         }
         RulesAction::List { rules, json } => {
-            let mut lines = Lines::stdout();
-            for rule in crate::rules::list(rules.as_deref())? {
+            let mut lines = consumers::standard_output();
+            for rule in crate::rules::list(rules.as_deref()).map_err(wrong_rules)? {
                 if json {
-                    lines.write(&rule)?;
+                    lines.line(&rule)?;
                 } else {
                     println!("{:<28} {:<20} {}", rule.name, rule.class, rule.description);
                 }
@@ -185,10 +186,10 @@ fn rules(options: Rules) -> Result<ExitCode, Failure> {
 }
 
 fn interfaces(options: Interfaces) -> Result<ExitCode, Failure> {
-    let mut lines = Lines::stdout();
+    let mut lines = consumers::standard_output();
     for interface in live::interfaces()? {
         if options.json {
-            lines.write(&interface)?;
+            lines.line(&interface)?;
             continue;
         }
         let state = [
@@ -258,14 +259,20 @@ fn default_state() -> PathBuf {
 }
 
 fn inspector(settings: &Settings) -> Result<Arc<Inspector>, Failure> {
-    let rules = crate::inspect::Rules::load(settings.rules.as_deref())?;
+    let rules = crate::inspect::Rules::load(settings.rules.as_deref()).map_err(wrong_rules)?;
     Ok(Arc::new(Inspector::new(&rules, settings.inspect.clone(), key(settings)?)))
 }
 
 fn detector(settings: &Settings) -> Result<Detector, Failure> {
-    let rules = DetectRules::load(settings.rules.as_deref())?;
+    let file = RuleFile::find(settings.rules.as_deref(), detect::FILE, detect::COMPILED_IN)?;
+    let rules = DetectRules::load(&file)?;
     let proxies = TrustedProxies::new(&settings.client);
-    Ok(Detector::new(settings.detect.clone(), rules, proxies))
+    Ok(Detector::new(settings.detect.clone(), rules, move |call| proxies.resolve(call)))
+}
+
+fn wrong_rules(errors: Vec<RuleError>) -> Failure {
+    let lines: Vec<_> = errors.iter().map(ToString::to_string).collect();
+    Failure::Failed(lines.join("\n"))
 }
 
 /// Reads captures through all stages into a consumer, with a progress bar on a terminal.
@@ -372,7 +379,7 @@ fn conclude(
     for error in &outcome.errors {
         eprintln!("apitap: {error}");
     }
-    if let Some(error) = outcome.output.as_ref().filter(|error| is_failure(error)) {
+    if let Some(error) = outcome.output.as_ref().filter(|error| !is_closed(error)) {
         return Err(Failure::Failed(format!("standard output: {error}")));
     }
     Ok(if outcome.errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

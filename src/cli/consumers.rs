@@ -1,33 +1,38 @@
 //! What takes the calls: a printer, or the detector with its alerts.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, BufWriter, Stdout};
 
 use crate::alert::Alert;
 use crate::call::Call;
 use crate::detect::Detector;
 use crate::pipeline::Consumer;
+use crate::sink::{JsonLines, Sink};
 use crate::time::Timestamp;
 
-use super::output::Lines;
+
+/// JSON lines on standard output.
+pub(super) fn standard_output() -> JsonLines<BufWriter<Stdout>> {
+    JsonLines::new(BufWriter::with_capacity(256 << 10, io::stdout()))
+}
 
 /// Prints the calls.
 pub(super) struct Printer {
-    lines: Lines,
+    lines: JsonLines<BufWriter<Stdout>>,
     live: bool,
 }
 
 impl Printer {
     /// `live`: show each call as soon as it is there.
     pub(super) fn new(live: bool) -> Printer {
-        Printer { lines: Lines::stdout(), live }
+        Printer { lines: standard_output(), live }
     }
 }
 
 impl Consumer for Printer {
     fn calls(&mut self, calls: &mut Vec<Box<Call>>, _watermark: Timestamp) -> io::Result<()> {
         for call in calls.iter() {
-            self.lines.write(call)?;
+            self.lines.line(&**call)?;
         }
         if self.live { self.lines.flush() } else { Ok(()) }
     }
@@ -40,7 +45,7 @@ impl Consumer for Printer {
 /// Detects, and prints the alerts.
 pub(super) struct Detecting {
     detector: Detector,
-    lines: Lines,
+    lines: JsonLines<BufWriter<Stdout>>,
     alerts: Vec<Alert>,
     /// Alerts printed by kind.
     pub(super) kinds: BTreeMap<String, u64>,
@@ -48,7 +53,7 @@ pub(super) struct Detecting {
 
 impl Detecting {
     pub(super) fn new(detector: Detector) -> Detecting {
-        Detecting { detector, lines: Lines::stdout(), alerts: Vec::new(), kinds: BTreeMap::new() }
+        Detecting { detector, lines: standard_output(), alerts: Vec::new(), kinds: BTreeMap::new() }
     }
 
     pub(super) fn counters(&self) -> &crate::stats::Counters {
@@ -63,7 +68,7 @@ impl Detecting {
 
     fn print(&mut self) -> io::Result<()> {
         for alert in self.alerts.drain(..) {
-            *self.kinds.entry(alert.kind.to_string()).or_default() += 1;
+            *self.kinds.entry(alert.kind.name().to_owned()).or_default() += 1;
             self.lines.write(&alert)?;
         }
         // An alert is rare and somebody waits for it.

@@ -6,7 +6,6 @@
 mod arguments;
 mod commands;
 mod consumers;
-mod output;
 mod summary;
 
 use std::process::ExitCode;

@@ -41,6 +41,7 @@ use crate::time::Timestamp;
 
 use finding::Finding;
 use observation::Observation;
+pub(crate) use rules::RULE_FILES;
 pub use rules::{AgentRules, COMPILED_IN, ClassRule, DetectRules, FILE, LoginRules, Prior, ProbeRules, SecretRules};
 pub use settings::Settings;
 pub use state::State;

@@ -2,7 +2,8 @@
 
 use serde::Deserialize;
 
-use crate::rules::{RuleError, RuleFile};
+use crate::alert::Technique;
+use crate::rules::{Listed, Registered, RuleError, RuleFile};
 
 /// The file's name in `rules/`.
 pub const FILE: &str = "detect.toml";
@@ -110,6 +111,23 @@ impl Default for DetectRules {
         DetectRules::load(&file).expect("the rules that are compiled in are well-formed")
     }
 }
+
+/// The file, for [`crate::rules`].
+pub(crate) static RULE_FILES: [Registered; 1] = [Registered {
+    name: FILE,
+    compiled_in: COMPILED_IN,
+    check: |file| DetectRules::load(file).err().into_iter().collect(),
+    list: |file| {
+        DetectRules::load(file).map_err(|error| vec![error])?;
+        let technique = |technique: &Technique| Listed {
+            file: file.path.clone(),
+            name: technique.name().to_owned(),
+            class: "technique".to_owned(),
+            description: technique.help().trim().to_owned(),
+        };
+        Ok(Technique::ALL.iter().map(technique).collect())
+    },
+}];
 
 impl DetectRules {
     /// Reads and checks a file.

@@ -109,7 +109,7 @@ pub(crate) struct Registered {
 
 /// Every rule file that some stage reads.
 fn registered() -> impl Iterator<Item = &'static Registered> {
-    crate::inspect::RULE_FILES.iter()
+    crate::inspect::RULE_FILES.iter().chain(&crate::detect::RULE_FILES)
 }
 
 /// Checks every rule file: those of `folder` that are there, and else those compiled in. A file of `folder` that no

@@ -40,6 +40,18 @@ impl<W: Write + Send> JsonLines<W> {
         JsonLines { writer, line: Vec::new() }
     }
 
+    /// Writes any value as one line.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sink::write`].
+    pub fn line(&mut self, value: &impl serde::Serialize) -> io::Result<()> {
+        self.line.clear();
+        serde_json::to_writer(&mut self.line, value)?;
+        self.line.push(b'\n');
+        self.writer.write_all(&self.line)
+    }
+
     /// The writer, for whoever wants to look at what was written.
     pub fn into_inner(self) -> W {
         self.writer
@@ -48,10 +60,7 @@ impl<W: Write + Send> JsonLines<W> {
 
 impl<W: Write + Send> Sink for JsonLines<W> {
     fn write(&mut self, alert: &Alert) -> io::Result<()> {
-        self.line.clear();
-        serde_json::to_writer(&mut self.line, alert)?;
-        self.line.push(b'\n');
-        self.writer.write_all(&self.line)
+        self.line(alert)
     }
 
     fn flush(&mut self) -> io::Result<()> {
