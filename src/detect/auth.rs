@@ -29,10 +29,10 @@ pub(super) fn login(seen: &Observation<'_>, client: &mut Client, walk: f64, dail
         let account = seen.call.sensitive.request.iter().flat_map(|sensitive| &sensitive.values).next();
         let attempt = account.map_or(seen.call.request.body_bytes, |value| value.0);
         if !logins.attempts.insert(seen.key.pair(seen.endpoint.0, attempt)) {
-            weight = if account.is_some() || logins.attempts.count() < 6 { 0.05 } else { 0.4 };
+            weight = if account.is_some() || logins.attempts.count() < 6 { 0.0 } else { 0.4 };
         }
         if logins.attempts.count() < 3 {
-            weight = weight.min(0.05);
+            weight = 0.0;
         }
         logins.failures += 1;
         recent = logins.recent.add(Window::TenMinutes, seen.time, 1);

@@ -139,7 +139,7 @@ pub(super) fn endpoint(
     client: &mut Client,
     endpoint: &mut Endpoint,
     touches: u16,
-    threshold: f64,
+    [walk, daily]: [f64; 2],
     findings: &mut Vec<Finding>,
 ) {
     if seen.status.is_none() {
@@ -147,15 +147,15 @@ pub(super) fn endpoint(
     }
     let weight = repeated(touches);
     if seen.whole {
-        classes(seen, endpoint, weight, threshold, findings);
+        classes(seen, endpoint, weight, walk, findings);
         endpoint.answers += weight;
     }
     if seen.status == Some(401) && !seen.authenticated && touches == 0 {
         endpoint.refused += 1;
     }
     if seen.good() {
-        open(seen, endpoint, weight, threshold, findings);
-        oversized(seen, client, endpoint, threshold, findings);
+        open(seen, endpoint, weight, walk, findings);
+        oversized(seen, client, endpoint, touches, daily, findings);
     }
     secrets(seen, client, endpoint, findings);
 }
@@ -236,25 +236,34 @@ fn oversized(
     seen: &Observation<'_>,
     client: &mut Client,
     endpoint: &mut Endpoint,
+    touches: u16,
     threshold: f64,
     findings: &mut Vec<Finding>,
 ) {
     let bytes = seen.bytes();
     let size = (bytes as f64).ln_1p();
-    let deviation = endpoint.sizes.variance().sqrt().max(0.5);
+    let known = endpoint.sizes.count();
+    // Few responses say little of how much they vary.
+    let deviation = endpoint.sizes.variance().sqrt().max(0.5) + 1.0 / (1.0 + known).sqrt();
     let nats = tail::normal(size, endpoint.sizes.mean(), deviation);
-    let large = bytes >= OVERSIZED_MANY && endpoint.sizes.count() >= 20.0 && nats >= threshold;
-    if large {
+    if known >= 4.0 && nats >= threshold {
         endpoint.oversized.insert(seen.client_hash);
         endpoint.oversized_answers += 1;
-        let enough = bytes >= OVERSIZED_FLOOR || endpoint.oversized_answers >= 8;
+        let enough = bytes >= OVERSIZED_FLOOR || (bytes >= OVERSIZED_MANY && endpoint.oversized_answers >= 8);
         if endpoint.oversized.count() == 1 && enough {
             client.sight(Family::Leak, Sighting::of(seen.call));
             let finding = Finding::new(Technique::Oversized, nats, threshold, "bytes of one response");
             findings.push(finding.compared(bytes as f64, endpoint.sizes.mean().exp_m1()));
         }
+        // Such sizes become ordinary only when several clients get them.
+        if endpoint.oversized.count() < 3 {
+            return;
+        }
     }
-    endpoint.sizes.enter(size.min(endpoint.sizes.mean() + if endpoint.sizes.count() < 20.0 { 50.0 } else { 4.0 * deviation }));
+    // A few responses a client teach.
+    if touches < 16 {
+        endpoint.sizes.enter(size);
+    }
 }
 
 /// Secrets among the query parameters. Where several clients send them it is how the endpoint was built, and the

@@ -215,7 +215,7 @@ fn observe(seen: &Observation<'_>, state: &mut State, counters: &mut Counters, f
             endpoint.successes += 1;
             endpoint.clients.insert(seen.client_hash);
         }
-        leak::endpoint(seen, client, endpoint, touches, state.walk, findings);
+        leak::endpoint(seen, client, endpoint, touches, [state.walk, state.daily], findings);
         flood::crowd(seen, client, endpoint, state.walk, findings);
     }
 
@@ -229,6 +229,7 @@ fn observe(seen: &Observation<'_>, state: &mut State, counters: &mut Counters, f
     let mut shared = recon::Shared {
         misses: &mut state.misses,
         places: &mut state.places,
+        parameters: &mut state.parameters,
         trials: &mut state.trials,
         threshold: state.walk,
         daily: state.daily,

@@ -89,6 +89,7 @@ pub struct Prior {
     pub login_ceiling: f64,
     pub objects: f64,
     pub objects_machine: f64,
+    pub objects_floor: [f64; 2],
     pub calls: [f64; 4],
     pub calls_machine: [f64; 4],
     pub calls_floor: [f64; 4],
@@ -139,7 +140,8 @@ impl DetectRules {
                 return Err((name, "a share from 0.001 to 0.5 is expected"));
             }
         }
-        let lists: [(&'static str, &[f64]); 13] = [
+        let lists: [(&'static str, &[f64]); 14] = [
+            ("objects_floor", &prior.objects_floor),
             ("calls", &prior.calls),
             ("calls_machine", &prior.calls_machine),
             ("calls_floor", &prior.calls_floor),

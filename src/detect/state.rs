@@ -37,6 +37,7 @@ pub struct State {
     pub(super) clients: Table<IpAddr, Client>,
     pub(super) endpoints: Table<EndpointId, Endpoint>,
     pub(super) places: Table<u64, Timestamp>,
+    pub(super) parameters: Table<u64, Timestamp>,
     pub(super) misses: Table<u64, Missed>,
     pub(super) credentials: Table<Fingerprint, Holder>,
     pub(super) people: Population,
@@ -58,6 +59,7 @@ impl State {
             clients: Table::new(settings.clients),
             endpoints: Table::new(settings.endpoints),
             places: Table::new(settings.endpoints),
+            parameters: Table::new(settings.endpoints),
             misses: Table::new(settings.misses),
             credentials: Table::new(settings.credentials),
             people: Population::new(prior, &prior.calls, &prior.bytes, prior.values),
@@ -70,6 +72,7 @@ impl State {
     /// Fits the tables to the limits; gives how many clients and endpoints had to leave.
     pub(super) fn limit(&mut self, settings: &Settings) -> (usize, usize) {
         self.places.limit(settings.endpoints);
+        self.parameters.limit(settings.endpoints);
         self.misses.limit(settings.misses);
         self.credentials.limit(settings.credentials);
         (self.clients.limit(settings.clients), self.endpoints.limit(settings.endpoints))
