@@ -26,12 +26,13 @@ const OVERSIZED_MANY: u64 = 4_096;
 pub(super) fn client(
     seen: &Observation<'_>,
     client: &mut Client,
+    endpoint: Option<&Endpoint>,
     population: &mut Population,
     threshold: f64,
     findings: &mut Vec<Finding>,
 ) {
     let mut best = volumes(seen, client, population, threshold);
-    if let Some(finding) = values(seen, client, population, threshold) {
+    if let Some(finding) = values(seen, client, endpoint, population, threshold) {
         if best.is_none_or(|other| finding.nats > other.nats) {
             best = Some(finding);
         }
@@ -43,7 +44,12 @@ pub(super) fn client(
 }
 
 /// Bytes of good answers to calls with credentials: what anybody may have is no leak.
-fn volumes(seen: &Observation<'_>, client: &mut Client, population: &mut Population, threshold: f64) -> Option<Finding> {
+fn volumes(
+    seen: &Observation<'_>,
+    client: &mut Client,
+    population: &mut Population,
+    threshold: f64,
+) -> Option<Finding> {
     if !seen.good() || !seen.authenticated {
         return None;
     }
@@ -71,7 +77,13 @@ fn volumes(seen: &Observation<'_>, client: &mut Client, population: &mut Populat
 }
 
 /// Distinct sensitive values in the answers of a day, weighted by class.
-fn values(seen: &Observation<'_>, client: &mut Client, population: &mut Population, threshold: f64) -> Option<Finding> {
+fn values(
+    seen: &Observation<'_>,
+    client: &mut Client,
+    endpoint: Option<&Endpoint>,
+    population: &mut Population,
+    threshold: f64,
+) -> Option<Finding> {
     if seen.call.sensitive.response.is_empty() || seen.status.is_none() {
         return None;
     }
@@ -84,6 +96,10 @@ fn values(seen: &Observation<'_>, client: &mut Client, population: &mut Populati
         held.weight = 0.0;
     }
     for sensitive in &seen.call.sensitive.response {
+        // What the endpoint has begun to give to everybody is the endpoint's leak, not the reader's.
+        if endpoint.is_some_and(|endpoint| endpoint.begins_to_give(&sensitive.class)) {
+            continue;
+        }
         let (weight, _) = seen.rules.class(&sensitive.class);
         for value in &sensitive.values {
             let before = held.seen.count();
@@ -186,7 +202,13 @@ fn classes(seen: &Observation<'_>, endpoint: &mut Endpoint, weight: f64, thresho
             // No suspicion: this is what the endpoint does. What came in between belongs to it as well.
             let walked = std::mem::take(&mut exposure.walk);
             exposure.answers += walked.trials().max(weight);
-            exposure.held += if walked.trials() > 0.0 { walked.failures() } else if held { weight } else { 0.0 };
+            exposure.held += if walked.trials() > 0.0 {
+                walked.failures()
+            } else if held {
+                weight
+            } else {
+                0.0
+            };
             exposure.sightings.clear();
             continue;
         }
@@ -195,7 +217,12 @@ fn classes(seen: &Observation<'_>, endpoint: &mut Endpoint, weight: f64, thresho
         }
         if held && !exposure.alerted && exposure.walk.nats() >= threshold {
             let (_, grave) = seen.rules.class(&exposure.class);
-            let finding = Finding::new(Technique::NewExposure, exposure.walk.nats(), threshold, "answers with this class of data");
+            let finding = Finding::new(
+                Technique::NewExposure,
+                exposure.walk.nats(),
+                threshold,
+                "answers with this class of data",
+            );
             let expected = honest * exposure.walk.trials();
             let finding = finding.compared(exposure.walk.failures(), expected).of_endpoint();
             findings.push(Finding { grave, class: Some(place), ..finding });
@@ -215,7 +242,12 @@ fn open(seen: &Observation<'_>, endpoint: &mut Endpoint, weight: f64, threshold:
         // An endpoint may well be open to all; it is a leak when it refused others, or gives sensitive data.
         let matters = endpoint.refused > 0 || !seen.call.sensitive.response.is_empty();
         if !seen.authenticated && endpoint.open.nats() >= threshold && matters {
-            let finding = Finding::new(Technique::Unauthenticated, endpoint.open.nats(), threshold, "answers without credentials");
+            let finding = Finding::new(
+                Technique::Unauthenticated,
+                endpoint.open.nats(),
+                threshold,
+                "answers without credentials",
+            );
             let expected = honest * endpoint.open.trials();
             findings.push(finding.compared(endpoint.open.failures(), expected).of_endpoint());
         }

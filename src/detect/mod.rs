@@ -74,13 +74,20 @@ pub struct Detector {
 
 impl std::fmt::Debug for Detector {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Detector").field("settings", &self.settings).field("counters", &self.counters).finish_non_exhaustive()
+        f.debug_struct("Detector")
+            .field("settings", &self.settings)
+            .field("counters", &self.counters)
+            .finish_non_exhaustive()
     }
 }
 
 impl Detector {
     /// A detector that has seen nothing. `resolver` tells who made a call; `|call| call.client.ip` trusts no proxy.
-    pub fn new(settings: Settings, rules: DetectRules, resolver: impl Fn(&Call) -> IpAddr + Send + 'static) -> Detector {
+    pub fn new(
+        settings: Settings,
+        rules: DetectRules,
+        resolver: impl Fn(&Call) -> IpAddr + Send + 'static,
+    ) -> Detector {
         let state = State::new(&settings, &rules.prior, HashKey::default());
         Detector {
             settings,
@@ -221,7 +228,7 @@ fn observe(seen: &Observation<'_>, state: &mut State, counters: &mut Counters, f
 
     let population = if client.machine { &mut state.machines } else { &mut state.people };
     flood::observe(seen, client, population, state.daily, findings);
-    leak::client(seen, client, population, state.daily, findings);
+    leak::client(seen, client, endpoint.as_deref(), population, state.daily, findings);
     if seen.login {
         auth::login(seen, client, state.walk, state.daily, findings);
     }

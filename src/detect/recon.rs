@@ -166,7 +166,10 @@ fn parameters(
             }
             None => {}
         }
-        if !known || shared.parameters.get(&name).is_some() || client.touched.touch(seen.key.pair(seen.endpoint.0, name)) > 0 {
+        if !known
+            || shared.parameters.get(&name).is_some()
+            || client.touched.touch(seen.key.pair(seen.endpoint.0, name)) > 0
+        {
             continue;
         }
         client.misses.parameters += 1.0;
@@ -261,7 +264,8 @@ fn objects(
             let finding = Finding::new(Technique::ObjectEnumeration, total, threshold, "distinct objects denied");
             finding.compared(denials, count as f64 * honest)
         } else {
-            let finding = Finding::new(Technique::ObjectEnumeration, total, threshold, "distinct objects of one template");
+            let finding =
+                Finding::new(Technique::ObjectEnumeration, total, threshold, "distinct objects of one template");
             finding.compared(count as f64, expected)
         };
         findings.push(finding);

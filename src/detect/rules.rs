@@ -164,7 +164,13 @@ impl DetectRules {
         if !self.class.iter().all(|class| class.weight.is_finite() && class.weight >= 0.0) {
             return Err(("weight", "a class weighs 0 or more"));
         }
-        let words = [&self.agents.programs, &self.login.segments, &self.login.except, &self.probes.contains, &self.secrets.parameters];
+        let words = [
+            &self.agents.programs,
+            &self.login.segments,
+            &self.login.except,
+            &self.probes.contains,
+            &self.secrets.parameters,
+        ];
         if words.iter().any(|list| list.iter().any(|word| word.is_empty() || word.chars().any(char::is_uppercase))) {
             return Err(("segments", "words are lower case and not empty, here and in contains and parameters"));
         }

@@ -25,6 +25,12 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { false_alarms_per_day: 1.0, clients: 100_000, endpoints: 20_000, misses: 65_536, credentials: 100_000 }
+        Settings {
+            false_alarms_per_day: 1.0,
+            clients: 100_000,
+            endpoints: 20_000,
+            misses: 65_536,
+            credentials: 100_000,
+        }
     }
 }

@@ -312,6 +312,13 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
+    /// Whether it is suspected, or known, to return a class of data that it did not return before.
+    pub(super) fn begins_to_give(&self, class: &str) -> bool {
+        self.classes
+            .iter()
+            .any(|exposure| *exposure.class == *class && (exposure.alerted || exposure.walk.nats() > 2.0))
+    }
+
     /// Whether an alert of this finding is due: the first of its technique, or of its class of data; it is then
     /// remembered.
     pub(super) fn due(&mut self, finding: &Finding) -> bool {

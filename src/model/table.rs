@@ -23,7 +23,12 @@ pub struct Table<K, V> {
 impl<K: Copy + Eq + Hash, V> Table<K, V> {
     /// An empty table of at most `capacity` entries, 1 to 2³².
     pub fn new(capacity: usize) -> Self {
-        Table { entries: Vec::new(), index: HashMap::default(), capacity: capacity.clamp(1, u32::MAX as usize), hand: 0 }
+        Table {
+            entries: Vec::new(),
+            index: HashMap::default(),
+            capacity: capacity.clamp(1, u32::MAX as usize),
+            hand: 0,
+        }
     }
 
     /// How many entries there are.
