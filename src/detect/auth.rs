@@ -84,10 +84,10 @@ pub(super) fn credential(
     if matches!(credential.kind, CredentialKind::Basic | CredentialKind::ApiKey) {
         return;
     }
-    let agent = seen.key.hash(&[seen.call.user_agent.as_deref().unwrap_or_default().as_bytes()]);
+    let agent = || seen.key.hash(&[seen.call.user_agent.as_deref().unwrap_or_default().as_bytes()]);
     let Some(holder) = holders.get_mut(&credential.fingerprint) else {
         let program = seen.rules.is_program(seen.call.user_agent.as_deref().unwrap_or_default());
-        let holder = Holder { client: seen.client, agent, program, last: seen.time, calls: 1, strange: 0 };
+        let holder = Holder { client: seen.client, agent: agent(), program, last: seen.time, calls: 1, strange: 0 };
         holders.insert(credential.fingerprint, holder, |holder| holder.last);
         return;
     };
@@ -97,7 +97,7 @@ pub(super) fn credential(
         return;
     }
     // A person's browser and application may share a token; a program beside them does not fit.
-    if holder.program || holder.calls < 3 || holder.agent == agent {
+    if holder.program || holder.calls < 3 || holder.agent == agent() {
         return;
     }
     let program = seen.rules.is_program(seen.call.user_agent.as_deref().unwrap_or_default());

@@ -32,10 +32,10 @@ pub(super) fn client(
     findings: &mut Vec<Finding>,
 ) {
     let mut best = volumes(seen, client, population, threshold);
-    if let Some(finding) = values(seen, client, endpoint, population, threshold) {
-        if best.is_none_or(|other| finding.nats > other.nats) {
-            best = Some(finding);
-        }
+    if let Some(finding) = values(seen, client, endpoint, population, threshold)
+        && best.is_none_or(|other| finding.nats > other.nats)
+    {
+        best = Some(finding);
     }
     if let Some(finding) = best {
         client.sight(Family::Leak, Sighting::of(seen.call));

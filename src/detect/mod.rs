@@ -117,7 +117,7 @@ impl Detector {
         self.counters.count(Counter::CallsDetected);
         self.state.now = self.state.now.max(call.end_time);
         self.state.begin.get_or_insert(call.end_time);
-        if self.state.calls % RENEWAL == 0 {
+        if self.state.calls.is_multiple_of(RENEWAL) {
             self.renew();
         }
         self.state.calls += 1;
@@ -191,27 +191,25 @@ fn observe(seen: &Observation<'_>, state: &mut State, counters: &mut Counters, f
     client.damaged += u64::from(!seen.whole);
     client.machine |= seen.good() && seen.api_key();
     client.narrow(seen.endpoint);
-    if seen.good() {
-        if let Some(credential) = seen.call.credential {
-            client.people.note(seen.time, seen.key.pair(credential.fingerprint.0, 0));
-        }
+    if seen.good()
+        && let Some(credential) = seen.call.credential
+    {
+        client.people.note(seen.time, seen.key.pair(credential.fingerprint.0, 0));
     }
 
     // Only good answers teach that an endpoint is there, and only to who is not under suspicion.
-    if seen.good() && !client.suspect() {
+    if seen.good() && !client.suspect() && state.endpoints.get(&seen.endpoint).is_none() {
         state.places.insert(seen.place_hash, seen.time, |time| *time);
-        if state.endpoints.get(&seen.endpoint).is_none() {
-            let endpoint = Endpoint {
-                host: seen.place.host.as_str().into(),
-                method: if seen.call.method == "HEAD" { "GET".into() } else { seen.call.method.as_str().into() },
-                template: seen.place.template.as_str().into(),
-                parameterised: seen.place.parameterised,
-                first: seen.time,
-                ..Endpoint::default()
-            };
-            if state.endpoints.insert(seen.endpoint, endpoint, |endpoint| endpoint.successes).is_some() {
-                counters.count(Counter::EndpointsEvicted);
-            }
+        let endpoint = Endpoint {
+            host: seen.place.host.as_str().into(),
+            method: if seen.call.method == "HEAD" { "GET".into() } else { seen.call.method.as_str().into() },
+            template: seen.place.template.as_str().into(),
+            parameterised: seen.place.parameterised,
+            first: seen.time,
+            ..Endpoint::default()
+        };
+        if state.endpoints.insert(seen.endpoint, endpoint, |endpoint| endpoint.successes).is_some() {
+            counters.count(Counter::EndpointsEvicted);
         }
     }
     let mut endpoint = state.endpoints.get_mut(&seen.endpoint);

@@ -187,11 +187,11 @@ fn learn(endpoint: &mut Endpoint, parameter: Parameter) {
     }
     for _ in 0..PARAMETERS {
         endpoint.next_parameter = (endpoint.next_parameter + 1) % PARAMETERS as u8;
-        if let Some(held) = endpoint.parameters.get_mut(usize::from(endpoint.next_parameter)) {
-            if !held.confirmed {
-                *held = parameter;
-                return;
-            }
+        if let Some(held) = endpoint.parameters.get_mut(usize::from(endpoint.next_parameter))
+            && !held.confirmed
+        {
+            *held = parameter;
+            return;
         }
     }
 }

@@ -366,11 +366,12 @@ impl Missed {
     pub(super) fn note(&mut self, client: u64, teaches: bool) -> usize {
         let hash = (client as u32).max(1);
         let known = self.clients.iter().take(usize::from(self.count)).filter(|&&held| held != hash).count();
-        if teaches && !self.clients.contains(&hash) {
-            if let Some(slot) = self.clients.get_mut(usize::from(self.count)) {
-                *slot = hash;
-                self.count += 1;
-            }
+        if teaches
+            && !self.clients.contains(&hash)
+            && let Some(slot) = self.clients.get_mut(usize::from(self.count))
+        {
+            *slot = hash;
+            self.count += 1;
         }
         known
     }

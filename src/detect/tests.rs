@@ -53,7 +53,7 @@ impl Bench {
         let (path, query) = get.path.split_once('?').unwrap_or((get.path, ""));
         let values = (0..get.values)
             .map(|value| {
-                Fingerprint((u64::from(get.client) << 40) | (get.fresh * u64::from(self.position) << 16) | value)
+                Fingerprint((u64::from(get.client) << 40) | ((get.fresh * u64::from(self.position)) << 16) | value)
             })
             .collect();
         let call = Call {

@@ -94,6 +94,7 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
         let mut least: Option<(usize, W)> = None;
         for step in 0..CANDIDATES.min(size) {
             let place = (self.hand + step) % size;
+            // A remainder by the length lies within.
             let worth = worth(&self.entries[place].1);
             if least.as_ref().is_none_or(|(_, lowest)| worth < *lowest) {
                 least = Some((place, worth));
@@ -125,7 +126,7 @@ impl<'de, K: Deserialize<'de> + Copy + Eq + Hash, V: Deserialize<'de>> Deseriali
         }
         let stored = Stored::deserialize(deserializer)?;
         let mut table = Table::new(stored.capacity);
-        table.hand = stored.hand;
+        table.hand = stored.hand % stored.entries.len().max(1);
         table.index = stored.entries.iter().zip(0..).map(|(&(key, _), place)| (key, place)).collect();
         if table.index.len() != stored.entries.len() || stored.entries.len() > table.capacity {
             return Err(serde::de::Error::custom("a table with a key that is there twice, or with too many entries"));
