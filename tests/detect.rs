@@ -63,9 +63,10 @@ fn call(line: Line, position: u32) -> Call {
 
 fn calls(path: &Path) -> impl Iterator<Item = Call> + use<> {
     let file = std::fs::File::open(path).expect("a call list");
-    BufReader::new(flate2::read::GzDecoder::new(file)).lines().zip(0..).map(|(line, position)| {
-        call(serde_json::from_str(&line.expect("a readable line")).expect("a call"), position)
-    })
+    BufReader::new(flate2::read::GzDecoder::new(file))
+        .lines()
+        .zip(0..)
+        .map(|(line, position)| call(serde_json::from_str(&line.expect("a readable line")).expect("a call"), position))
 }
 
 fn detector() -> Detector {

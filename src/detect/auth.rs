@@ -10,6 +10,9 @@ use crate::model::{Distinct, Table, Window, tail};
 /// Seconds within which two users of a credential are there at the same time.
 const TOGETHER: u64 = 600;
 
+/// Failed logins in ten minutes below which there is no flood: a daemon with an old password tries as often.
+const FLOOD_FLOOR: u64 = 100;
+
 /// Calls of a stranger with a credential before it is called stolen.
 const STRANGE_CALLS: u32 = 5;
 
@@ -29,17 +32,17 @@ pub(super) fn login(seen: &Observation<'_>, client: &mut Client, walk: f64, dail
         let account = seen.call.sensitive.request.iter().flat_map(|sensitive| &sensitive.values).next();
         let attempt = account.map_or(seen.call.request.body_bytes, |value| value.0);
         if !logins.attempts.insert(seen.key.pair(seen.endpoint.0, attempt)) {
-            weight = if account.is_some() || logins.attempts.count() < 6 { 0.05 } else { 0.4 };
+            weight = if account.is_some() || logins.attempts.count() < 6 { 0.0 } else { 0.4 };
         }
         if logins.attempts.count() < 3 {
-            weight = weight.min(0.05);
+            weight = 0.0;
         }
         logins.failures += 1;
         recent = logins.recent.add(Window::TenMinutes, seen.time, 1);
     }
     let ceiling = seen.rules.prior.login_ceiling;
     let nats = logins.walk.advance(failed, weight, ceiling, (2.5 * ceiling).min(0.95));
-    let (attempts, failures) = (logins.attempts.count(), logins.failures);
+    let failures = logins.failures;
     if !failed {
         return;
     }
@@ -50,7 +53,8 @@ pub(super) fn login(seen: &Observation<'_>, client: &mut Client, walk: f64, dail
     }
     // A person fails a few times, an office of people now and then at once: 5, with a standard deviation of 6.
     let flood = tail::count(recent, 5.0, 36.0);
-    if flood >= daily && recent >= 30 && attempts >= 1 {
+    if flood >= daily && recent >= FLOOD_FLOOR {
+        client.sight(Family::Flood, Sighting::of(seen.call));
         let finding = Finding::new(Technique::Login, flood, daily, "failed logins");
         findings.push(finding.compared(recent as f64, 5.0).within(600));
     }
@@ -71,16 +75,19 @@ pub(super) fn credential(
     if credential.kind == CredentialKind::Basic {
         basic.insert(seen.client_hash);
         client.sight(Family::Auth, Sighting::of(seen.call));
-        findings.push(Finding::new(Technique::Cleartext, 20.0, 10.0, "clients that send passwords in clear").compared(basic.count() as f64, 0.0));
+        findings.push(
+            Finding::new(Technique::Cleartext, 20.0, 10.0, "clients that send passwords in clear")
+                .compared(basic.count() as f64, 0.0),
+        );
     }
     // Keys of programs are shared by design: by the machines of a cluster.
     if matches!(credential.kind, CredentialKind::Basic | CredentialKind::ApiKey) {
         return;
     }
-    let agent = seen.key.hash(&[seen.call.user_agent.as_deref().unwrap_or_default().as_bytes()]);
+    let agent = || seen.key.hash(&[seen.call.user_agent.as_deref().unwrap_or_default().as_bytes()]);
     let Some(holder) = holders.get_mut(&credential.fingerprint) else {
         let program = seen.rules.is_program(seen.call.user_agent.as_deref().unwrap_or_default());
-        let holder = Holder { client: seen.client, agent, program, last: seen.time, calls: 1, strange: 0 };
+        let holder = Holder { client: seen.client, agent: agent(), program, last: seen.time, calls: 1, strange: 0 };
         holders.insert(credential.fingerprint, holder, |holder| holder.last);
         return;
     };
@@ -90,7 +97,7 @@ pub(super) fn credential(
         return;
     }
     // A person's browser and application may share a token; a program beside them does not fit.
-    if holder.program || holder.calls < 3 || holder.agent == agent {
+    if holder.program || holder.calls < 3 || holder.agent == agent() {
         return;
     }
     let program = seen.rules.is_program(seen.call.user_agent.as_deref().unwrap_or_default());

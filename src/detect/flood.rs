@@ -34,8 +34,7 @@ pub(super) fn observe(
     let mut best: Option<Finding> = None;
     let windows = client.rates.iter_mut().zip(&mut client.rate_extremes).zip(&mut population.rates);
     let fixed = RATE_WINDOWS.iter().zip(&population.rate_limits).zip(&seen.rules.prior.calls_floor);
-    for (((ring, extreme), moments), ((&window, &limit), &floor)) in windows.zip(fixed)
-    {
+    for (((ring, extreme), moments), ((&window, &limit), &floor)) in windows.zip(fixed) {
         let count = ring.add(window, seen.time, 1);
         let least = FIRST_STEP * moments.mean();
         if let Some((old, new)) = extreme.note(window, seen.time, count as f64, least, suspect) {

@@ -20,7 +20,9 @@ const FORGOTTEN: u64 = 86_400;
 /// Misses are one story however they are named: their techniques share one incident.
 pub(super) fn due(client: &mut Client, finding: &Finding, now: Timestamp, counters: &mut Counters) -> bool {
     let story = |technique: Technique| match technique {
-        Technique::MethodProbing | Technique::ParameterDiscovery | Technique::SchemaProbing => Technique::PathEnumeration,
+        Technique::MethodProbing | Technique::ParameterDiscovery | Technique::SchemaProbing => {
+            Technique::PathEnumeration
+        }
         Technique::Loop => Technique::Volumetric,
         other => other,
     };
@@ -81,7 +83,13 @@ pub(super) fn of_endpoint(endpoint: &Endpoint, finding: &Finding, call: Sighting
 }
 
 /// The alert of a campaign.
-pub(super) fn of_campaign(members: Vec<Suspect>, calls: Vec<Sighting>, finding: &Finding, now: Timestamp, cold: bool) -> Alert {
+pub(super) fn of_campaign(
+    members: Vec<Suspect>,
+    calls: Vec<Sighting>,
+    finding: &Finding,
+    now: Timestamp,
+    cold: bool,
+) -> Alert {
     let mut alert = base(finding, "campaign", calls, None, now, cold);
     alert.scope = Scope::Campaign;
     alert.summary = format!(
@@ -148,7 +156,11 @@ fn common(calls: &[Sighting]) -> Option<Fingerprint> {
 fn names_endpoint(technique: Technique) -> bool {
     matches!(
         technique,
-        Technique::ObjectEnumeration | Technique::Oversized | Technique::SecretInUrl | Technique::CredentialStuffing | Technique::Login
+        Technique::ObjectEnumeration
+            | Technique::Oversized
+            | Technique::SecretInUrl
+            | Technique::CredentialStuffing
+            | Technique::Login
     )
 }
 
@@ -188,12 +200,18 @@ fn sentence(finding: &Finding, client: &str, endpoint: Option<&str>, class: Opti
             "{client} asked for {observed:.0} different objects of {endpoint}, where other clients ask for about {expected:.0}."
         ),
         Technique::Campaign => String::new(),
-        Technique::Volumetric => format!("{client} made {observed:.0} calls {window}; at most about {expected:.0} would be ordinary."),
-        Technique::Loop => format!("{client} repeats one and the same call: {observed:.0} calls {window}; at most about {expected:.0} would be ordinary."),
+        Technique::Volumetric => {
+            format!("{client} made {observed:.0} calls {window}; at most about {expected:.0} would be ordinary.")
+        }
+        Technique::Loop => format!(
+            "{client} repeats one and the same call: {observed:.0} calls {window}; at most about {expected:.0} would be ordinary."
+        ),
         Technique::Distributed => format!(
             "{observed:.0} clients that call nothing else came to {endpoint} {window}, and it is called at least three times as often as ever."
         ),
-        Technique::Login => format!("{client} failed to log in {observed:.0} times {window}; about {expected:.0} would be ordinary."),
+        Technique::Login => {
+            format!("{client} failed to log in {observed:.0} times {window}; about {expected:.0} would be ordinary.")
+        }
         Technique::BulkRead => format!(
             "{client} took {observed:.0} {} {window}; about {expected:.0} would be ordinary.",
             finding.feature.trim_end_matches(" taken")
@@ -204,15 +222,23 @@ fn sentence(finding: &Finding, client: &str, endpoint: Option<&str>, class: Opti
         Technique::Oversized => format!(
             "{client} got a response of {observed:.0} bytes from {endpoint}, whose responses have about {expected:.0}."
         ),
-        Technique::SecretInUrl if finding.endpoint => format!("{observed:.0} clients send secrets in the URL of {endpoint}, where logs and proxies keep them."),
-        Technique::SecretInUrl => format!("{client} sends a secret in the URL of {endpoint}, where logs and proxies keep it."),
-        Technique::Unauthenticated => format!("{endpoint} answers without credentials, though all calls to it had credentials before."),
+        Technique::SecretInUrl if finding.endpoint => {
+            format!("{observed:.0} clients send secrets in the URL of {endpoint}, where logs and proxies keep them.")
+        }
+        Technique::SecretInUrl => {
+            format!("{client} sends a secret in the URL of {endpoint}, where logs and proxies keep it.")
+        }
+        Technique::Unauthenticated => {
+            format!("{endpoint} answers without credentials, though all calls to it had credentials before.")
+        }
         Technique::CredentialStuffing => format!(
             "{client} failed to log in {observed:.0} times with attempts that differ: it tries one set of credentials after another."
         ),
         Technique::TokenReuse => format!(
             "{client} made {observed:.0} calls with a credential that another client, with another user agent, is using at the same time."
         ),
-        Technique::Cleartext => format!("{client} sends a password in clear with its calls (Basic authentication without TLS)."),
+        Technique::Cleartext => {
+            format!("{client} sends a password in clear with its calls (Basic authentication without TLS).")
+        }
     }
 }

@@ -26,15 +26,16 @@ const OVERSIZED_MANY: u64 = 4_096;
 pub(super) fn client(
     seen: &Observation<'_>,
     client: &mut Client,
+    endpoint: Option<&Endpoint>,
     population: &mut Population,
     threshold: f64,
     findings: &mut Vec<Finding>,
 ) {
     let mut best = volumes(seen, client, population, threshold);
-    if let Some(finding) = values(seen, client, population, threshold) {
-        if best.is_none_or(|other| finding.nats > other.nats) {
-            best = Some(finding);
-        }
+    if let Some(finding) = values(seen, client, endpoint, population, threshold)
+        && best.is_none_or(|other| finding.nats > other.nats)
+    {
+        best = Some(finding);
     }
     if let Some(finding) = best {
         client.sight(Family::Leak, Sighting::of(seen.call));
@@ -43,7 +44,12 @@ pub(super) fn client(
 }
 
 /// Bytes of good answers to calls with credentials: what anybody may have is no leak.
-fn volumes(seen: &Observation<'_>, client: &mut Client, population: &mut Population, threshold: f64) -> Option<Finding> {
+fn volumes(
+    seen: &Observation<'_>,
+    client: &mut Client,
+    population: &mut Population,
+    threshold: f64,
+) -> Option<Finding> {
     if !seen.good() || !seen.authenticated {
         return None;
     }
@@ -71,7 +77,13 @@ fn volumes(seen: &Observation<'_>, client: &mut Client, population: &mut Populat
 }
 
 /// Distinct sensitive values in the answers of a day, weighted by class.
-fn values(seen: &Observation<'_>, client: &mut Client, population: &mut Population, threshold: f64) -> Option<Finding> {
+fn values(
+    seen: &Observation<'_>,
+    client: &mut Client,
+    endpoint: Option<&Endpoint>,
+    population: &mut Population,
+    threshold: f64,
+) -> Option<Finding> {
     if seen.call.sensitive.response.is_empty() || seen.status.is_none() {
         return None;
     }
@@ -84,6 +96,10 @@ fn values(seen: &Observation<'_>, client: &mut Client, population: &mut Populati
         held.weight = 0.0;
     }
     for sensitive in &seen.call.sensitive.response {
+        // What the endpoint has begun to give to everybody is the endpoint's leak, not the reader's.
+        if endpoint.is_some_and(|endpoint| endpoint.begins_to_give(&sensitive.class)) {
+            continue;
+        }
         let (weight, _) = seen.rules.class(&sensitive.class);
         for value in &sensitive.values {
             let before = held.seen.count();
@@ -139,7 +155,7 @@ pub(super) fn endpoint(
     client: &mut Client,
     endpoint: &mut Endpoint,
     touches: u16,
-    threshold: f64,
+    [walk, daily]: [f64; 2],
     findings: &mut Vec<Finding>,
 ) {
     if seen.status.is_none() {
@@ -147,15 +163,15 @@ pub(super) fn endpoint(
     }
     let weight = repeated(touches);
     if seen.whole {
-        classes(seen, endpoint, weight, threshold, findings);
+        classes(seen, endpoint, weight, walk, findings);
         endpoint.answers += weight;
     }
     if seen.status == Some(401) && !seen.authenticated && touches == 0 {
         endpoint.refused += 1;
     }
     if seen.good() {
-        open(seen, endpoint, weight, threshold, findings);
-        oversized(seen, client, endpoint, threshold, findings);
+        open(seen, endpoint, weight, walk, findings);
+        oversized(seen, client, endpoint, touches, daily, findings);
     }
     secrets(seen, client, endpoint, findings);
 }
@@ -186,7 +202,13 @@ fn classes(seen: &Observation<'_>, endpoint: &mut Endpoint, weight: f64, thresho
             // No suspicion: this is what the endpoint does. What came in between belongs to it as well.
             let walked = std::mem::take(&mut exposure.walk);
             exposure.answers += walked.trials().max(weight);
-            exposure.held += if walked.trials() > 0.0 { walked.failures() } else if held { weight } else { 0.0 };
+            exposure.held += if walked.trials() > 0.0 {
+                walked.failures()
+            } else if held {
+                weight
+            } else {
+                0.0
+            };
             exposure.sightings.clear();
             continue;
         }
@@ -195,7 +217,12 @@ fn classes(seen: &Observation<'_>, endpoint: &mut Endpoint, weight: f64, thresho
         }
         if held && !exposure.alerted && exposure.walk.nats() >= threshold {
             let (_, grave) = seen.rules.class(&exposure.class);
-            let finding = Finding::new(Technique::NewExposure, exposure.walk.nats(), threshold, "answers with this class of data");
+            let finding = Finding::new(
+                Technique::NewExposure,
+                exposure.walk.nats(),
+                threshold,
+                "answers with this class of data",
+            );
             let expected = honest * exposure.walk.trials();
             let finding = finding.compared(exposure.walk.failures(), expected).of_endpoint();
             findings.push(Finding { grave, class: Some(place), ..finding });
@@ -215,7 +242,12 @@ fn open(seen: &Observation<'_>, endpoint: &mut Endpoint, weight: f64, threshold:
         // An endpoint may well be open to all; it is a leak when it refused others, or gives sensitive data.
         let matters = endpoint.refused > 0 || !seen.call.sensitive.response.is_empty();
         if !seen.authenticated && endpoint.open.nats() >= threshold && matters {
-            let finding = Finding::new(Technique::Unauthenticated, endpoint.open.nats(), threshold, "answers without credentials");
+            let finding = Finding::new(
+                Technique::Unauthenticated,
+                endpoint.open.nats(),
+                threshold,
+                "answers without credentials",
+            );
             let expected = honest * endpoint.open.trials();
             findings.push(finding.compared(endpoint.open.failures(), expected).of_endpoint());
         }
@@ -236,25 +268,34 @@ fn oversized(
     seen: &Observation<'_>,
     client: &mut Client,
     endpoint: &mut Endpoint,
+    touches: u16,
     threshold: f64,
     findings: &mut Vec<Finding>,
 ) {
     let bytes = seen.bytes();
     let size = (bytes as f64).ln_1p();
-    let deviation = endpoint.sizes.variance().sqrt().max(0.5);
+    let known = endpoint.sizes.count();
+    // Few responses say little of how much they vary.
+    let deviation = endpoint.sizes.variance().sqrt().max(0.5) + 1.0 / (1.0 + known).sqrt();
     let nats = tail::normal(size, endpoint.sizes.mean(), deviation);
-    let large = bytes >= OVERSIZED_MANY && endpoint.sizes.count() >= 20.0 && nats >= threshold;
-    if large {
+    if known >= 4.0 && nats >= threshold {
         endpoint.oversized.insert(seen.client_hash);
         endpoint.oversized_answers += 1;
-        let enough = bytes >= OVERSIZED_FLOOR || endpoint.oversized_answers >= 8;
+        let enough = bytes >= OVERSIZED_FLOOR || (bytes >= OVERSIZED_MANY && endpoint.oversized_answers >= 8);
         if endpoint.oversized.count() == 1 && enough {
             client.sight(Family::Leak, Sighting::of(seen.call));
             let finding = Finding::new(Technique::Oversized, nats, threshold, "bytes of one response");
             findings.push(finding.compared(bytes as f64, endpoint.sizes.mean().exp_m1()));
         }
+        // Such sizes become ordinary only when several clients get them.
+        if endpoint.oversized.count() < 3 {
+            return;
+        }
     }
-    endpoint.sizes.enter(size.min(endpoint.sizes.mean() + if endpoint.sizes.count() < 20.0 { 50.0 } else { 4.0 * deviation }));
+    // A few responses a client teach.
+    if touches < 16 {
+        endpoint.sizes.enter(size);
+    }
 }
 
 /// Secrets among the query parameters. Where several clients send them it is how the endpoint was built, and the

@@ -75,13 +75,20 @@ pub struct Detector {
 
 impl std::fmt::Debug for Detector {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Detector").field("settings", &self.settings).field("counters", &self.counters).finish_non_exhaustive()
+        f.debug_struct("Detector")
+            .field("settings", &self.settings)
+            .field("counters", &self.counters)
+            .finish_non_exhaustive()
     }
 }
 
 impl Detector {
     /// A detector that has seen nothing. `resolver` tells who made a call; `|call| call.client.ip` trusts no proxy.
-    pub fn new(settings: Settings, rules: DetectRules, resolver: impl Fn(&Call) -> IpAddr + Send + 'static) -> Detector {
+    pub fn new(
+        settings: Settings,
+        rules: DetectRules,
+        resolver: impl Fn(&Call) -> IpAddr + Send + 'static,
+    ) -> Detector {
         let state = State::new(&settings, &rules.prior, HashKey::default());
         Detector {
             settings,
@@ -111,7 +118,7 @@ impl Detector {
         self.counters.count(Counter::CallsDetected);
         self.state.now = self.state.now.max(call.end_time);
         self.state.begin.get_or_insert(call.end_time);
-        if self.state.calls % RENEWAL == 0 {
+        if self.state.calls.is_multiple_of(RENEWAL) {
             self.renew();
         }
         self.state.calls += 1;
@@ -185,27 +192,25 @@ fn observe(seen: &Observation<'_>, state: &mut State, counters: &mut Counters, f
     client.damaged += u64::from(!seen.whole);
     client.machine |= seen.good() && seen.api_key();
     client.narrow(seen.endpoint);
-    if seen.good() {
-        if let Some(credential) = seen.call.credential {
-            client.people.note(seen.time, seen.key.pair(credential.fingerprint.0, 0));
-        }
+    if seen.good()
+        && let Some(credential) = seen.call.credential
+    {
+        client.people.note(seen.time, seen.key.pair(credential.fingerprint.0, 0));
     }
 
     // Only good answers teach that an endpoint is there, and only to who is not under suspicion.
-    if seen.good() && !client.suspect() {
+    if seen.good() && !client.suspect() && state.endpoints.get(&seen.endpoint).is_none() {
         state.places.insert(seen.place_hash, seen.time, |time| *time);
-        if state.endpoints.get(&seen.endpoint).is_none() {
-            let endpoint = Endpoint {
-                host: seen.place.host.as_str().into(),
-                method: if seen.call.method == "HEAD" { "GET".into() } else { seen.call.method.as_str().into() },
-                template: seen.place.template.as_str().into(),
-                parameterised: seen.place.parameterised,
-                first: seen.time,
-                ..Endpoint::default()
-            };
-            if state.endpoints.insert(seen.endpoint, endpoint, |endpoint| endpoint.successes).is_some() {
-                counters.count(Counter::EndpointsEvicted);
-            }
+        let endpoint = Endpoint {
+            host: seen.place.host.as_str().into(),
+            method: if seen.call.method == "HEAD" { "GET".into() } else { seen.call.method.as_str().into() },
+            template: seen.place.template.as_str().into(),
+            parameterised: seen.place.parameterised,
+            first: seen.time,
+            ..Endpoint::default()
+        };
+        if state.endpoints.insert(seen.endpoint, endpoint, |endpoint| endpoint.successes).is_some() {
+            counters.count(Counter::EndpointsEvicted);
         }
     }
     let mut endpoint = state.endpoints.get_mut(&seen.endpoint);
@@ -216,13 +221,13 @@ fn observe(seen: &Observation<'_>, state: &mut State, counters: &mut Counters, f
             endpoint.successes += 1;
             endpoint.clients.insert(seen.client_hash);
         }
-        leak::endpoint(seen, client, endpoint, touches, state.walk, findings);
+        leak::endpoint(seen, client, endpoint, touches, [state.walk, state.daily], findings);
         flood::crowd(seen, client, endpoint, state.walk, findings);
     }
 
     let population = if client.machine { &mut state.machines } else { &mut state.people };
     flood::observe(seen, client, population, state.daily, findings);
-    leak::client(seen, client, population, state.daily, findings);
+    leak::client(seen, client, endpoint.as_deref(), population, state.daily, findings);
     if seen.login {
         auth::login(seen, client, state.walk, state.daily, findings);
     }
@@ -230,6 +235,7 @@ fn observe(seen: &Observation<'_>, state: &mut State, counters: &mut Counters, f
     let mut shared = recon::Shared {
         misses: &mut state.misses,
         places: &mut state.places,
+        parameters: &mut state.parameters,
         trials: &mut state.trials,
         threshold: state.walk,
         daily: state.daily,

@@ -65,7 +65,8 @@ impl<'a> Observation<'a> {
 
     /// The answer was good: what was asked for exists and was given.
     pub(super) fn good(&self) -> bool {
-        matches!(self.status, Some(200..=299 | 304)) && !matches!(self.call.method.as_str(), "OPTIONS" | "TRACE" | "CONNECT")
+        matches!(self.status, Some(200..=299 | 304))
+            && !matches!(self.call.method.as_str(), "OPTIONS" | "TRACE" | "CONNECT")
     }
 
     /// The call came with an API key.

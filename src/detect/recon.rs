@@ -23,6 +23,8 @@ pub(super) struct Shared<'a> {
     pub(super) misses: &'a mut Table<u64, Missed>,
     /// Paths that have answered well to some method.
     pub(super) places: &'a mut Table<u64, Timestamp>,
+    /// Query parameters that several clients use somewhere.
+    pub(super) parameters: &'a mut Table<u64, Timestamp>,
     /// First contacts so far, weighted.
     pub(super) trials: &'a mut f64,
     /// Evidence that the budget asks of a walk.
@@ -144,7 +146,13 @@ fn parameters(
     for name in seen.call.query_names.iter().take(PARAMETERS_A_CALL) {
         let name = seen.key.hash(&[name.as_bytes()]);
         match endpoint.parameters.iter_mut().find(|parameter| parameter.name == name) {
-            Some(parameter) if parameter.confirmed => continue,
+            Some(parameter) if parameter.confirmed => {
+                // What is usual at one endpoint is no discovery at another.
+                if shared.parameters.get(&name).is_none() {
+                    shared.parameters.insert(name, seen.time, |time| *time);
+                }
+                continue;
+            }
             Some(parameter) if parameter.first != seen.client_hash => {
                 if seen.good() && !client.suspect() {
                     parameter.confirmed = true;
@@ -158,7 +166,10 @@ fn parameters(
             }
             None => {}
         }
-        if !known || client.touched.touch(seen.key.pair(seen.endpoint.0, name)) > 0 {
+        if !known
+            || shared.parameters.get(&name).is_some()
+            || client.touched.touch(seen.key.pair(seen.endpoint.0, name)) > 0
+        {
             continue;
         }
         client.misses.parameters += 1.0;
@@ -176,11 +187,11 @@ fn learn(endpoint: &mut Endpoint, parameter: Parameter) {
     }
     for _ in 0..PARAMETERS {
         endpoint.next_parameter = (endpoint.next_parameter + 1) % PARAMETERS as u8;
-        if let Some(held) = endpoint.parameters.get_mut(usize::from(endpoint.next_parameter)) {
-            if !held.confirmed {
-                *held = parameter;
-                return;
-            }
+        if let Some(held) = endpoint.parameters.get_mut(usize::from(endpoint.next_parameter))
+            && !held.confirmed
+        {
+            *held = parameter;
+            return;
         }
     }
 }
@@ -199,7 +210,7 @@ fn objects(
         return;
     }
     let prior = &seen.rules.prior;
-    let (machine, suspect) = (client.machine, client.suspect());
+    let (machine, suspect, people) = (client.machine, client.suspect(), client.people.count());
     let object = seen.key.hash(&[seen.call.path.as_bytes()]);
     let Some(track) = client.track(seen.endpoint) else { return };
     if !track.objects.insert(object) {
@@ -224,11 +235,13 @@ fn objects(
     let count = track.objects.count();
     let walk = track.denials.nats();
     let peers = track.taught.map_or(endpoint.objects, |taught| endpoint.objects.without(taught));
-    let (nats, expected) = crowd(count, machine, &peers, prior);
+    // An office behind one address is that many people.
+    let each = count / people;
+    let (nats, expected) = crowd(each, machine, &peers, prior);
     if !suspect && count <= 64 {
         // A client's place reaches two deviations above the others' at most.
         let most = if peers.count() > 0.0 { peers.mean() + 2.0 * peers.variance().sqrt().max(0.5) } else { f64::MAX };
-        let value = (count as f64).ln_1p().min(most);
+        let value = (each as f64).ln_1p().min(most);
         match track.taught.replace(value) {
             Some(old) => endpoint.objects.replace(old, value),
             None => endpoint.objects.enter(value),
@@ -236,8 +249,11 @@ fn objects(
     }
     // Three steps in four between neighbours are a list that is walked, and make a suspicion of a crowd certain
     // enough; without them a crowd alone must be as improbable as the budget asks.
-    let order = if count >= 20 && u64::from(track.steps) * 4 > count * 3 { 3.0 } else { 0.0 };
-    let total = walk + if nats > 3.0 { nats + order } else { 0.0 };
+    let ordered = u64::from(track.steps) * 4 > count * 3;
+    let order = if ordered { 3.0 } else { 0.0 };
+    let [in_order, in_none] = prior.objects_floor;
+    let crowded = each as f64 >= if ordered { in_order } else { in_none };
+    let total = walk + if crowded && nats > 3.0 { nats + order } else { 0.0 };
     let denials = f64::from(track.denied);
     let threshold = if walk > nats { shared.threshold } else { shared.daily };
     if denied || total >= threshold {
@@ -248,7 +264,8 @@ fn objects(
             let finding = Finding::new(Technique::ObjectEnumeration, total, threshold, "distinct objects denied");
             finding.compared(denials, count as f64 * honest)
         } else {
-            let finding = Finding::new(Technique::ObjectEnumeration, total, threshold, "distinct objects of one template");
+            let finding =
+                Finding::new(Technique::ObjectEnumeration, total, threshold, "distinct objects of one template");
             finding.compared(count as f64, expected)
         };
         findings.push(finding);

@@ -90,6 +90,7 @@ pub struct Prior {
     pub login_ceiling: f64,
     pub objects: f64,
     pub objects_machine: f64,
+    pub objects_floor: [f64; 2],
     pub calls: [f64; 4],
     pub calls_machine: [f64; 4],
     pub calls_floor: [f64; 4],
@@ -157,7 +158,8 @@ impl DetectRules {
                 return Err((name, "a share from 0.001 to 0.5 is expected"));
             }
         }
-        let lists: [(&'static str, &[f64]); 13] = [
+        let lists: [(&'static str, &[f64]); 14] = [
+            ("objects_floor", &prior.objects_floor),
             ("calls", &prior.calls),
             ("calls_machine", &prior.calls_machine),
             ("calls_floor", &prior.calls_floor),
@@ -180,7 +182,13 @@ impl DetectRules {
         if !self.class.iter().all(|class| class.weight.is_finite() && class.weight >= 0.0) {
             return Err(("weight", "a class weighs 0 or more"));
         }
-        let words = [&self.agents.programs, &self.login.segments, &self.login.except, &self.probes.contains, &self.secrets.parameters];
+        let words = [
+            &self.agents.programs,
+            &self.login.segments,
+            &self.login.except,
+            &self.probes.contains,
+            &self.secrets.parameters,
+        ];
         if words.iter().any(|list| list.iter().any(|word| word.is_empty() || word.chars().any(char::is_uppercase))) {
             return Err(("segments", "words are lower case and not empty, here and in contains and parameters"));
         }

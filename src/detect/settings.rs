@@ -4,17 +4,19 @@ use serde::Deserialize;
 
 /// Budget and limits of the detector.
 ///
-/// Worst-case memory is `clients` × 16 KiB + `endpoints` × 4 KiB + `misses` × 128 bytes + `credentials` × 128 bytes: with the
-/// defaults 1.9 GiB when 100,000 clients are all as interesting as can be, and about 0.3 GiB when they are quiet.
+/// Worst-case memory is `clients` × 20 KiB + `endpoints` × 48 KiB + `misses` × 128 bytes + `credentials` × 128 bytes: with the
+/// defaults 2.9 GiB when all clients and endpoints are as suspicious as can be, and about 0.3 GiB when they are quiet.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// How many false alarms a day the operator will read. It is divided among all tests and clients.
     pub false_alarms_per_day: f64,
-    /// Clients that are remembered; 2 KiB each when quiet, at most 16 KiB. Beyond, the least suspicious of sixteen leaves and is
+    /// Clients that are remembered; 2 KiB each when quiet, at most 20 KiB with evidence of all
+    /// families (calls with the longest targets). Beyond, the least suspicious of sixteen leaves and is
     /// counted (`clients_evicted`).
     pub clients: usize,
-    /// Endpoints that are remembered; 1 KiB each, at most 4 KiB. Beyond, one of the least called leaves and is counted
+    /// Endpoints that are remembered; 2 KiB each, at most 48 KiB while sixteen new classes of data
+    /// are suspected. Beyond, one of the least called leaves and is counted
     /// (`endpoints_evicted`).
     pub endpoints: usize,
     /// Missed paths whose callers are remembered; 128 bytes each. Beyond, the one that was missed by the fewest leaves.
@@ -25,6 +27,12 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { false_alarms_per_day: 1.0, clients: 100_000, endpoints: 20_000, misses: 65_536, credentials: 100_000 }
+        Settings {
+            false_alarms_per_day: 1.0,
+            clients: 100_000,
+            endpoints: 20_000,
+            misses: 65_536,
+            credentials: 100_000,
+        }
     }
 }

@@ -37,6 +37,7 @@ pub struct State {
     pub(super) clients: Table<IpAddr, Client>,
     pub(super) endpoints: Table<EndpointId, Endpoint>,
     pub(super) places: Table<u64, Timestamp>,
+    pub(super) parameters: Table<u64, Timestamp>,
     pub(super) misses: Table<u64, Missed>,
     pub(super) credentials: Table<Fingerprint, Holder>,
     pub(super) people: Population,
@@ -58,6 +59,7 @@ impl State {
             clients: Table::new(settings.clients),
             endpoints: Table::new(settings.endpoints),
             places: Table::new(settings.endpoints),
+            parameters: Table::new(settings.endpoints),
             misses: Table::new(settings.misses),
             credentials: Table::new(settings.credentials),
             people: Population::new(prior, &prior.calls, &prior.bytes, prior.values),
@@ -70,6 +72,7 @@ impl State {
     /// Fits the tables to the limits; gives how many clients and endpoints had to leave.
     pub(super) fn limit(&mut self, settings: &Settings) -> (usize, usize) {
         self.places.limit(settings.endpoints);
+        self.parameters.limit(settings.endpoints);
         self.misses.limit(settings.misses);
         self.credentials.limit(settings.credentials);
         (self.clients.limit(settings.clients), self.endpoints.limit(settings.endpoints))
@@ -309,6 +312,13 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
+    /// Whether it is suspected, or known, to return a class of data that it did not return before.
+    pub(super) fn begins_to_give(&self, class: &str) -> bool {
+        self.classes
+            .iter()
+            .any(|exposure| *exposure.class == *class && (exposure.alerted || exposure.walk.nats() > 2.0))
+    }
+
     /// Whether an alert of this finding is due: the first of its technique, or of its class of data; it is then
     /// remembered.
     pub(super) fn due(&mut self, finding: &Finding) -> bool {
@@ -356,11 +366,12 @@ impl Missed {
     pub(super) fn note(&mut self, client: u64, teaches: bool) -> usize {
         let hash = (client as u32).max(1);
         let known = self.clients.iter().take(usize::from(self.count)).filter(|&&held| held != hash).count();
-        if teaches && !self.clients.contains(&hash) {
-            if let Some(slot) = self.clients.get_mut(usize::from(self.count)) {
-                *slot = hash;
-                self.count += 1;
-            }
+        if teaches
+            && !self.clients.contains(&hash)
+            && let Some(slot) = self.clients.get_mut(usize::from(self.count))
+        {
+            *slot = hash;
+            self.count += 1;
         }
         known
     }

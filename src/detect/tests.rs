@@ -1,0 +1,415 @@
+//! Each detector on traffic made for it, and on the honest traffic that looks most like it.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use super::*;
+use crate::alert::{Scope, Severity};
+use crate::call::{Completeness, Credential, CredentialKind, Fingerprint, FlowId, Message, Peer, Sensitive};
+
+/// A detector, its clock and what it said.
+struct Bench {
+    detector: Detector,
+    now: Timestamp,
+    position: u32,
+    alerts: Vec<Alert>,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        Bench::with(Settings::default())
+    }
+
+    fn with(settings: Settings) -> Bench {
+        Bench {
+            detector: Detector::new(settings, DetectRules::default(), |call| call.client.ip),
+            now: Timestamp::from_parts(1_772_460_000, 0),
+            position: 0,
+            alerts: Vec::new(),
+        }
+    }
+
+    /// A service with a past: 40 people who read and log in, half an hour.
+    fn lived_in() -> Bench {
+        let mut bench = Bench::new();
+        for round in 0..12 {
+            for person in 0..40 {
+                for path in ["/v1/me", "/v1/products", "/v1/orders/17"] {
+                    bench.call(Get { token: Some(u64::from(person)), ..get(person, path) });
+                }
+                bench.call(get(person, if round % 2 == 0 { "/v1/public" } else { "/v1/stores" }));
+                bench.wait(3);
+            }
+        }
+        assert!(bench.alerts.is_empty(), "{:?}", bench.kinds());
+        bench
+    }
+
+    fn wait(&mut self, seconds: u64) {
+        self.now = self.now + Duration::from_secs(seconds);
+    }
+
+    fn call(&mut self, get: Get<'_>) -> &mut Bench {
+        let (path, query) = get.path.split_once('?').unwrap_or((get.path, ""));
+        let values = (0..get.values)
+            .map(|value| {
+                Fingerprint((u64::from(get.client) << 40) | ((get.fresh * u64::from(self.position)) << 16) | value)
+            })
+            .collect();
+        let call = Call {
+            flow: FlowId(1),
+            position: self.position,
+            end_time: self.now,
+            client: Peer { ip: address(get.client), port: 1 },
+            method: get.method.into(),
+            host: Some("api.example".into()),
+            target: get.path.into(),
+            path: path.into(),
+            query_names: query
+                .split('&')
+                .filter_map(|pair| pair.split('=').next())
+                .filter(|name| !name.is_empty())
+                .map(Into::into)
+                .collect(),
+            status: get.status,
+            request: Message { body_bytes: get.sent, ..Message::default() },
+            response: Message { wire_bytes: get.bytes, gap_bytes: get.gap, ..Message::default() },
+            credential: get.token.map(|token| Credential { kind: get.kind, fingerprint: Fingerprint(token) }),
+            user_agent: Some(get.agent.into()),
+            sensitive: crate::call::Digest {
+                response: get
+                    .class
+                    .iter()
+                    .map(|&class| Sensitive {
+                        class: class.into(),
+                        count: get.values as u32,
+                        values: Vec::clone(&values),
+                    })
+                    .collect(),
+                ..Default::default()
+            },
+            completeness: Completeness { request: true, response: get.status.is_some(), ..Completeness::default() },
+            ..Call::default()
+        };
+        self.position += 1;
+        self.detector.call(&call, &mut self.alerts);
+        self
+    }
+
+    fn kinds(&self) -> Vec<(&'static str, Option<IpAddr>)> {
+        self.alerts.iter().map(|alert| (alert.kind.name(), alert.client.map(|client| client.ip))).collect()
+    }
+
+    /// The one alert of a kind.
+    fn only(&self, kind: Technique) -> &Alert {
+        let found: Vec<&Alert> = self.alerts.iter().filter(|alert| alert.kind == kind).collect();
+        assert_eq!(found.len(), 1, "{:?}", self.kinds());
+        found[0]
+    }
+
+    fn recon(&self, client: u32) -> f64 {
+        self.detector.state.clients.get(&address(client)).map_or(0.0, |client| client.recon.nats())
+    }
+}
+
+/// What is different from a plain good GET without credentials.
+#[derive(Clone, Copy)]
+struct Get<'a> {
+    client: u32,
+    path: &'a str,
+    method: &'a str,
+    status: Option<u16>,
+    token: Option<u64>,
+    kind: CredentialKind,
+    agent: &'a str,
+    sent: u64,
+    bytes: u64,
+    gap: u64,
+    class: Option<&'a str>,
+    values: u64,
+    /// 1 when each answer has other values, 0 when this client always gets the same.
+    fresh: u64,
+}
+
+fn get(client: u32, path: &str) -> Get<'_> {
+    Get {
+        client,
+        path,
+        method: "GET",
+        status: Some(200),
+        token: None,
+        kind: CredentialKind::Bearer,
+        agent: "Mozilla/5.0",
+        sent: 0,
+        bytes: 400,
+        gap: 0,
+        class: None,
+        values: 1,
+        fresh: 0,
+    }
+}
+
+fn miss(client: u32, path: &str) -> Get<'_> {
+    Get { status: Some(404), ..get(client, path) }
+}
+
+fn address(client: u32) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::from(0xc612_0000 + client))
+}
+
+/// Words that look like no identifier: four letters that spell the number.
+fn word(number: u32) -> String {
+    (0..4).map(|place| char::from(b'a' + (number / 16u32.pow(place) % 16) as u8)).collect()
+}
+
+#[test]
+fn one_probe_an_hour_is_found_in_few_calls() {
+    let mut bench = Bench::lived_in();
+    let found = (1..30).find(|&number| {
+        bench.call(miss(900, &format!("/admin/{}", word(number))));
+        bench.wait(3_600);
+        !bench.alerts.is_empty()
+    });
+    assert!(found.is_some_and(|calls| calls <= 10), "{found:?}");
+    let alert = bench.only(Technique::PathEnumeration);
+    assert_eq!(alert.client.map(|client| client.ip), Some(address(900)));
+    assert_eq!((alert.evidence.len(), alert.window), (5, None));
+    assert!(alert.first < alert.last && alert.last <= alert.ts);
+}
+
+#[test]
+fn a_stale_bookmark_is_one_miss() {
+    let mut bench = Bench::lived_in();
+    bench.call(miss(900, "/old/page"));
+    let once = bench.recon(900);
+    for _ in 0..1_000 {
+        bench.wait(60);
+        bench.call(miss(900, "/old/page"));
+    }
+    assert!(once > 0.0 && bench.recon(900) <= once && bench.alerts.is_empty());
+}
+
+#[test]
+fn a_missing_response_never_counts() {
+    let mut bench = Bench::lived_in();
+    for number in 0..500 {
+        let path = format!("/admin/{}", word(number));
+        bench.call(Get { status: None, ..get(900, &path) });
+        bench.call(Get { status: None, method: "POST", sent: u64::from(number), ..get(901, "/v1/login") });
+        bench.wait(20);
+    }
+    assert_eq!(bench.recon(900), 0.0);
+    assert!(bench.alerts.is_empty(), "{:?}", bench.kinds());
+}
+
+#[test]
+fn a_broken_deploy_accuses_nobody() {
+    let mut bench = Bench::lived_in();
+    for number in 0..8 {
+        for person in 0..40 {
+            bench.call(miss((person + 11 * number) % 40, &format!("/assets/{}", word(number))));
+            bench.wait(1);
+        }
+    }
+    assert!(bench.alerts.is_empty(), "{:?}", bench.kinds());
+}
+
+#[test]
+fn methods_and_parameters_are_probed() {
+    let mut bench = Bench::lived_in();
+    for (number, path) in (0..).zip(["/v1/me", "/v1/products", "/v1/orders/17", "/v1/public", "/v1/stores"]) {
+        for method in ["PUT", "PATCH", "DELETE"] {
+            bench.call(Get { method, status: Some(405), ..get(900, path) });
+        }
+        let path = format!("/v1/products?{}=1&{}=1&{}=1", word(number), word(number + 100), word(number + 200));
+        bench.call(Get { token: Some(901), ..get(901, &path) });
+    }
+    bench.only(Technique::MethodProbing);
+    bench.only(Technique::ParameterDiscovery);
+}
+
+#[test]
+fn denied_objects_are_object_enumeration() {
+    let mut bench = Bench::lived_in();
+    for number in 0..30 {
+        let path = format!("/v1/orders/{}", 100 + 7 * number);
+        bench.call(Get { status: Some(if number % 3 == 0 { 200 } else { 403 }), token: Some(900), ..get(900, &path) });
+        bench.wait(30);
+    }
+    let alert = bench.only(Technique::ObjectEnumeration);
+    assert_eq!(alert.endpoint.as_deref(), Some("GET /v1/orders/{id}"));
+    assert_eq!(alert.client.and_then(|client| client.credential), Some(Fingerprint(900)));
+}
+
+#[test]
+fn newcomers_that_only_miss_are_a_campaign() {
+    let mut bench = Bench::lived_in();
+    for member in 0..30 {
+        for number in 0..4 {
+            bench.call(miss(1_000 + member, &format!("/{}/{}", word(member), word(number))));
+        }
+        bench.wait(30);
+    }
+    let alert = bench.only(Technique::Campaign);
+    assert_eq!((alert.scope, alert.client), (Scope::Campaign, None));
+    assert!(alert.clients.len() >= 5 && alert.clients.iter().all(|member| member.ip >= address(1_000)));
+}
+
+#[test]
+fn a_flood_is_found_and_an_office_is_not() {
+    let mut bench = Bench::lived_in();
+    // 80 people of an office, two calls a minute each.
+    for round in 0..15 {
+        for person in 0..80 {
+            bench.call(Get { token: Some(5_000 + person), ..get(800, "/v1/products") });
+        }
+        bench.wait(20 + round % 2);
+    }
+    assert!(bench.alerts.is_empty(), "{:?}", bench.kinds());
+    for number in 0..300 {
+        bench.call(Get { token: Some(900), ..get(900, &format!("/v1/products?q={}", word(number))) });
+        if number % 20 == 0 {
+            bench.wait(1);
+        }
+    }
+    let alert = bench.only(Technique::Volumetric);
+    assert_eq!(alert.client.map(|client| client.ip), Some(address(900)));
+    assert!(alert.observed > 3.0 * alert.expected && alert.window.is_some());
+    assert!(bench.detector.counters().value(Counter::AlertsSuppressed) > 0, "one story is one alert");
+}
+
+#[test]
+fn bulk_reading_of_sensitive_values() {
+    let mut bench = Bench::lived_in();
+    for _ in 0..200 {
+        bench.call(Get { token: Some(3), class: Some("email"), values: 1, ..get(3, "/v1/me") });
+        bench.call(Get { token: Some(900), class: Some("email"), values: 50, fresh: 1, ..get(900, "/v1/customers") });
+        bench.wait(60);
+    }
+    let found: Vec<_> = bench.alerts.iter().filter(|alert| alert.kind == Technique::BulkRead).collect();
+    assert!(found.iter().any(|alert| alert.feature == "distinct sensitive values"), "{:?}", bench.kinds());
+    assert!(found.iter().all(|alert| alert.client.map(|client| client.ip) == Some(address(900))));
+}
+
+#[test]
+fn a_new_class_of_data_at_an_endpoint() {
+    let mut bench = Bench::lived_in();
+    for person in 0..6 {
+        bench.call(Get { token: Some(7), class: Some("private_key"), gap: 10, ..get(person, "/v1/products") });
+    }
+    assert!(bench.alerts.is_empty(), "what was seen through a gap is no evidence");
+    for person in 0..20 {
+        bench.call(Get { token: Some(u64::from(person)), class: Some("private_key"), ..get(person, "/v1/products") });
+    }
+    let alert = bench.only(Technique::NewExposure);
+    assert_eq!((alert.scope, alert.client, alert.severity), (Scope::Endpoint, None, Severity::Critical));
+    assert_eq!(alert.endpoint.as_deref(), Some("GET /v1/products"));
+    assert!(!alert.evidence.is_empty() && alert.summary.contains("private_key"));
+}
+
+#[test]
+fn an_endpoint_that_had_it_from_the_start_is_not_new() {
+    let mut bench = Bench::new();
+    for round in 0..50 {
+        for person in 0..10 {
+            bench.call(Get { class: Some("private_key"), ..get(person, "/developers") });
+            // One answer in ten looks like a card: an order number.
+            let class = (round % 10 == 0).then_some("payment_card");
+            bench.call(Get { token: Some(1), class, ..get(person, "/v1/orders") });
+        }
+        bench.wait(60);
+    }
+    assert!(bench.alerts.is_empty(), "{:?}", bench.kinds());
+}
+
+#[test]
+fn an_endpoint_that_loses_its_lock() {
+    let mut bench = Bench::lived_in();
+    for person in 0..5 {
+        bench.call(Get { status: Some(401), ..get(700 + person, "/v1/me") });
+    }
+    assert!(bench.alerts.is_empty());
+    for person in 0..10 {
+        bench.call(get(700 + person, "/v1/me"));
+    }
+    assert_eq!(bench.only(Technique::Unauthenticated).endpoint.as_deref(), Some("GET /v1/me"));
+}
+
+#[test]
+fn a_response_far_larger_than_others() {
+    let mut bench = Bench::lived_in();
+    bench.call(Get { token: Some(5), bytes: 900_000, ..get(5, "/v1/products") });
+    assert_eq!(bench.only(Technique::Oversized).client.map(|client| client.ip), Some(address(5)));
+}
+
+#[test]
+fn stuffing_is_told_from_a_forgotten_daemon() {
+    let mut bench = Bench::lived_in();
+    for number in 0..400 {
+        let login = Get { method: "POST", status: Some(401), ..get(900, "/v1/login") };
+        bench.call(Get { sent: 60, ..login });
+        bench.call(Get { client: 901, sent: 50 + number % 40, ..login });
+        bench.wait(300);
+    }
+    let expected = ("auth.credential_stuffing", Some(address(901)));
+    assert!(bench.kinds().contains(&expected), "{:?}", bench.kinds());
+    assert!(bench.kinds().iter().all(|&kind| kind == expected), "{:?}", bench.kinds());
+}
+
+#[test]
+fn a_stolen_token_a_basic_password_and_a_secret_in_a_url() {
+    let mut bench = Bench::lived_in();
+    for _ in 0..10 {
+        bench.call(Get { token: Some(77), ..get(3, "/v1/me") });
+        // The same person's telephone.
+        bench.call(Get { token: Some(77), agent: "ShopApp/7.2 (iOS 18.1)", ..get(600, "/v1/me") });
+        bench.wait(10);
+    }
+    assert!(bench.alerts.is_empty(), "{:?}", bench.kinds());
+    for _ in 0..10 {
+        bench.call(Get { token: Some(77), ..get(3, "/v1/me") });
+        bench.call(Get { token: Some(77), agent: "curl/8.0", ..get(900, "/v1/me") });
+        bench.wait(10);
+    }
+    assert_eq!(bench.only(Technique::TokenReuse).client.map(|client| client.ip), Some(address(900)));
+    bench.call(Get { token: Some(901), kind: CredentialKind::Basic, ..get(901, "/v1/me") });
+    bench.only(Technique::Cleartext);
+    bench.call(get(902, "/v1/products?api_key=x"));
+    bench.only(Technique::SecretInUrl);
+}
+
+#[test]
+fn sprayed_addresses_do_not_push_out_a_slow_attacker() {
+    let mut bench =
+        Bench::with(Settings { clients: 64, endpoints: 32, misses: 32, credentials: 16, ..Settings::default() });
+    for number in 0..3 {
+        bench.call(miss(900, &format!("/admin/{}", word(number))));
+    }
+    let before = bench.recon(900);
+    for client in 10_000..20_000 {
+        bench.call(Get { token: Some(u64::from(client)), ..get(client, &format!("/{}", word(client))) });
+    }
+    assert!(before > 0.0 && bench.recon(900) == before);
+    let state = &bench.detector.state;
+    assert_eq!((state.clients.len(), state.endpoints.len(), state.credentials.len()), (64, 32, 16));
+    assert!(bench.detector.counters().value(Counter::ClientsEvicted) > 9_000);
+    assert!(bench.detector.counters().value(Counter::EndpointsEvicted) > 9_000);
+}
+
+#[test]
+fn a_scan_teaches_no_endpoint() {
+    let mut bench = Bench::lived_in();
+    let before = bench.detector.state.endpoints.len();
+    for number in 0..5_000 {
+        bench.call(miss(900, &format!("/{}", word(number))));
+    }
+    assert_eq!(bench.detector.state.endpoints.len(), before);
+}
+
+#[test]
+fn a_call_without_a_request_is_taken_and_says_nothing() {
+    let mut bench = Bench::new();
+    bench.detector.call(&Call { status: Some(404), ..Call::default() }, &mut bench.alerts);
+    bench.detector.finish(&mut bench.alerts);
+    assert_eq!((bench.alerts.len(), bench.detector.counters().value(Counter::CallsDetected)), (0, 1));
+}

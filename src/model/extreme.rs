@@ -18,7 +18,14 @@ impl Extreme {
     /// Notes `value` at `time`. When an epoch (four windows) has ended, its highest value settles: the settled values
     /// before and after are given, if they differ. `least` is what may settle at once; above it a step is at most a
     /// doubling. A `suspect` settles nothing.
-    pub fn note(&mut self, window: Window, time: Timestamp, value: f64, least: f64, suspect: bool) -> Option<(f64, f64)> {
+    pub fn note(
+        &mut self,
+        window: Window,
+        time: Timestamp,
+        value: f64,
+        least: f64,
+        suspect: bool,
+    ) -> Option<(f64, f64)> {
         let epoch = time.nanos() / (window.seconds() as i64 * 4_000_000_000);
         let mut change = None;
         if epoch > self.epoch {

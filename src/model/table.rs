@@ -23,7 +23,12 @@ pub struct Table<K, V> {
 impl<K: Copy + Eq + Hash, V> Table<K, V> {
     /// An empty table of at most `capacity` entries, 1 to 2³².
     pub fn new(capacity: usize) -> Self {
-        Table { entries: Vec::new(), index: HashMap::default(), capacity: capacity.clamp(1, u32::MAX as usize), hand: 0 }
+        Table {
+            entries: Vec::new(),
+            index: HashMap::default(),
+            capacity: capacity.clamp(1, u32::MAX as usize),
+            hand: 0,
+        }
     }
 
     /// How many entries there are.
@@ -89,6 +94,7 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
         let mut least: Option<(usize, W)> = None;
         for step in 0..CANDIDATES.min(size) {
             let place = (self.hand + step) % size;
+            // A remainder by the length lies within.
             let worth = worth(&self.entries[place].1);
             if least.as_ref().is_none_or(|(_, lowest)| worth < *lowest) {
                 least = Some((place, worth));
@@ -120,7 +126,7 @@ impl<'de, K: Deserialize<'de> + Copy + Eq + Hash, V: Deserialize<'de>> Deseriali
         }
         let stored = Stored::deserialize(deserializer)?;
         let mut table = Table::new(stored.capacity);
-        table.hand = stored.hand;
+        table.hand = stored.hand % stored.entries.len().max(1);
         table.index = stored.entries.iter().zip(0..).map(|(&(key, _), place)| (key, place)).collect();
         if table.index.len() != stored.entries.len() || stored.entries.len() > table.capacity {
             return Err(serde::de::Error::custom("a table with a key that is there twice, or with too many entries"));

@@ -25,6 +25,7 @@ impl Touched {
             let mut best = None;
             for probe in 0..PROBES.min(size) {
                 let place = (key as usize).wrapping_add(probe) % size;
+                // Here and below: a remainder by the length lies within, and there is no probe of an empty table.
                 let (held, count) = self.slots[place];
                 if held == key && count > 0 {
                     self.slots[place].1 = count.saturating_add(1);
