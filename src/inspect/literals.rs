@@ -15,6 +15,15 @@ pub(super) const LONGEST: usize = 64;
 pub(super) const SHORTEST: usize = 3;
 const TABLE_BITS: u32 = 15;
 
+/// Bytes that are looked at together.
+const CHUNK: usize = 18;
+
+/// Eight bytes from a constant offset, which the compiler turns into one load.
+#[inline]
+fn eight(chunk: &[u8; CHUNK + 2], from: usize) -> u64 {
+    chunk[from..].first_chunk::<8>().map_or(0, |eight| u64::from_le_bytes(*eight))
+}
+
 /// A run of three bytes in a literal.
 #[derive(Clone, Debug)]
 struct Gram {
@@ -22,6 +31,11 @@ struct Gram {
     /// Where it is in the literal.
     offset: u8,
     literal: u16,
+    /// The fourth byte of its window, and how far before the end of the gram and one more it is: 0 right behind the
+    /// gram, 4 right before it.
+    beside_byte: u8,
+    beside: u8,
+    slot: usize,
 }
 
 /// The literals, ready to be found.
@@ -30,21 +44,38 @@ pub(super) struct Literals {
     texts: Vec<Box<[u8]>>,
     /// By literal, the rules that it is a candidate of.
     pub(super) rules: Vec<Vec<u16>>,
-    /// By hash: 1 where a gram is.
+    /// By hash: the tag where a gram is, else 0.
     table: Box<[u8; 1 << TABLE_BITS]>,
-    /// Sorted by their bytes.
+    /// By hash: the first gram.
+    starts: Box<[u32; 1 << TABLE_BITS]>,
+    /// Sorted by their hash.
     grams: Vec<Gram>,
 }
 
+/// A table of constant size, so that no look-up needs a check of its bounds.
+fn fixed<T: Copy + Default>(entries: Vec<T>) -> Box<[T; 1 << TABLE_BITS]> {
+    entries.into_boxed_slice().try_into().unwrap_or_else(|_| Box::new([T::default(); 1 << TABLE_BITS]))
+}
+
+/// The hash of three bytes, given with any fourth one on top: the multiplier shifts that one out.
 #[inline]
-fn hash(three: u32) -> usize {
-    (three.wrapping_mul(0x9e37_79b1) >> (32 - TABLE_BITS)) as usize
+fn hash(four: u32) -> u32 {
+    four.wrapping_mul(0x3779_b100)
 }
 
 #[inline]
-fn three(bytes: &[u8; 4]) -> u32 {
-    u32::from_le_bytes(*bytes) & 0x00ff_ffff
+fn slot(hash: u32) -> usize {
+    (hash >> (32 - TABLE_BITS)) as usize
 }
+
+/// Other bits of the hash, for a second look; neither 0 nor [`SEVERAL`].
+#[inline]
+fn tag(hash: u32) -> u8 {
+    ((hash >> 9) as u8) & 0x7f | 1
+}
+
+/// The tag of a slot that grams of different tags share.
+const SEVERAL: u8 = 0x80;
 
 impl Literals {
     /// From each literal and its rules; at most 65,535 literals of [`SHORTEST`] to [`LONGEST`] bytes.
@@ -52,32 +83,46 @@ impl Literals {
         let (mut texts, mut rules, mut grams) = (Vec::new(), Vec::new(), Vec::new());
         for (literal, (text, its_rules)) in (0u16..=u16::MAX).zip(literals) {
             let text = text.into_bytes();
-            let mut add = |bytes: [u8; 3], offset: usize| {
-                let [one, two, three] = bytes;
-                let bytes = u32::from_le_bytes([one, two, three, 0]);
-                grams.push(Gram { bytes, offset: offset as u8, literal });
+            let mut add = |window: [u8; 4], second: bool, offset: usize| {
+                let [one, two, three, four] = window;
+                let gram = if second { [two, three, four, 0] } else { [one, two, three, 0] };
+                let bytes = u32::from_le_bytes(gram);
+                grams.push(Gram {
+                    bytes,
+                    offset: (offset + usize::from(second)) as u8,
+                    literal,
+                    beside_byte: if second { one } else { four },
+                    beside: if second { 4 } else { 0 },
+                    slot: slot(hash(bytes)),
+                });
             };
             if let [one, two, three] = *text {
-                add([one, two, three], 0);
-                (b' '..=b'~').for_each(|next| add([two, three, next], 1));
-            } else if let Some((offset, window)) = text
-                .windows(4)
-                .enumerate()
-                .min_by_key(|(_, window)| window.iter().map(|&byte| frequency(byte)).sum::<u32>())
-                && let [one, two, three, four] = *window
-            {
-                add([one, two, three], offset);
-                add([two, three, four], offset + 1);
+                for next in b' '..=b'~' {
+                    add([one, two, three, next], false, 0);
+                    add([one, two, three, next], true, 0);
+                }
+            } else {
+                let rarity = |window: &[u8]| window.iter().map(|&byte| frequency(byte)).sum::<u32>();
+                let rarest = text.windows(4).enumerate().min_by_key(|(_, window)| rarity(window));
+                if let Some((offset, &[one, two, three, four])) = rarest {
+                    add([one, two, three, four], false, offset);
+                    add([one, two, three, four], true, offset);
+                }
             }
             texts.push(text.into());
             rules.push(its_rules);
         }
-        grams.sort_by_key(|gram| (gram.bytes, gram.literal, gram.offset));
-        let mut table = Box::new([0; 1 << TABLE_BITS]);
-        for gram in &grams {
-            table[hash(gram.bytes)] = 1;
+        grams.sort_by_key(|gram: &Gram| (gram.slot, gram.bytes, gram.literal, gram.offset));
+        let (mut table, mut starts) = (vec![0; 1 << TABLE_BITS], vec![0; 1 << TABLE_BITS]);
+        for (place, gram) in grams.iter().enumerate() {
+            let tag = tag(hash(gram.bytes));
+            let entry = &mut table[gram.slot];
+            if *entry == 0 {
+                starts[gram.slot] = place as u32;
+            }
+            *entry = if *entry == 0 || *entry == tag { tag } else { SEVERAL };
         }
-        Literals { texts, rules, table, grams }
+        Literals { texts, rules, table: fixed(table), starts: fixed(starts), grams }
     }
 
     /// Calls `found` with number and start of each literal that is given away by a place in `from..to` of `bytes`,
@@ -86,27 +131,37 @@ impl Literals {
     #[inline]
     pub(super) fn find(&self, bytes: &[u8], base: u64, from: usize, to: usize, mut found: impl FnMut(usize, usize)) {
         let mut at = from + ((base + from as u64) & 1) as usize;
-        let known = |four: &[u8; 4]| self.table[hash(three(four))];
-        // Eight places at a time; a chunk of 16 bytes is read with two bytes of the next one.
-        while at + 20 <= bytes.len() && at + 16 <= to {
-            let Some(chunk) = bytes[at..].first_chunk::<20>() else { break };
-            let mut any = 0;
-            for place in 0..8 {
-                let start = 2 * place;
-                any |= known(&[chunk[start], chunk[start + 1], chunk[start + 2], chunk[start + 3]]);
-            }
-            if any != 0 {
-                for place in 0..8 {
-                    let start = 2 * place;
-                    if known(&[chunk[start], chunk[start + 1], chunk[start + 2], chunk[start + 3]]) != 0 {
-                        self.compare(bytes, at + start, &mut found);
+        let entry = |four: u32| {
+            let hash = hash(four);
+            (self.table[slot(hash)], tag(hash))
+        };
+        // Three loads of eight bytes hold the three bytes of nine places.
+        while at + CHUNK + 2 <= bytes.len() && at + CHUNK <= to {
+            let Some(chunk) = bytes[at..].first_chunk::<{ CHUNK + 2 }>() else { break };
+            let (one, two, three) = (eight(chunk, 0), eight(chunk, 6), eight(chunk, 12));
+            let fours = [
+                one as u32,
+                (one >> 16) as u32,
+                (one >> 32) as u32,
+                two as u32,
+                (two >> 16) as u32,
+                (two >> 32) as u32,
+                three as u32,
+                (three >> 16) as u32,
+                (three >> 32) as u32,
+            ];
+            if fours.iter().fold(0, |any, &four| any | entry(four).0) != 0 {
+                for (place, &four) in fours.iter().enumerate() {
+                    let (found_tag, tag) = entry(four);
+                    if found_tag == tag || found_tag == SEVERAL {
+                        self.compare(bytes, at + 2 * place, &mut found);
                     }
                 }
             }
-            at += 16;
+            at += CHUNK;
         }
         while at < to && at + 3 <= bytes.len() {
-            if known(&[bytes[at], bytes[at + 1], bytes[at + 2], 0]) != 0 {
+            if entry(u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], 0])).0 != 0 {
                 self.compare(bytes, at, &mut found);
             }
             at += 2;
@@ -118,8 +173,14 @@ impl Literals {
     fn compare(&self, bytes: &[u8], at: usize, found: &mut impl FnMut(usize, usize)) {
         let Some(&[one, two, three]) = bytes.get(at..at + 3).and_then(|gram| gram.first_chunk::<3>()) else { return };
         let gram = u32::from_le_bytes([one, two, three, 0]);
-        let first = self.grams.partition_point(|known| known.bytes < gram);
-        for known in self.grams[first..].iter().take_while(|known| known.bytes == gram) {
+        let slot = slot(hash(gram));
+        let first = self.starts[slot] as usize;
+        for known in self.grams[first..].iter().take_while(|known| known.slot == slot) {
+            // The byte before or behind the gram tells most apart without a look at the whole literal.
+            let beside = (at + 3).checked_sub(usize::from(known.beside)).and_then(|place| bytes.get(place));
+            if known.bytes != gram || beside != Some(&known.beside_byte) {
+                continue;
+            }
             let literal = usize::from(known.literal);
             if let Some(start) = at.checked_sub(usize::from(known.offset))
                 && bytes[start..].starts_with(&self.texts[literal])
