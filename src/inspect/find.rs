@@ -3,10 +3,10 @@
 //! A general regular expression over every byte would cost more than all the rest of apitap. Candidates are found by
 //! what is cheap instead: a run of at least eight bytes of digits and single separators cannot hide between two probes
 //! seven bytes apart; an e-mail address has an `@`; secrets begin with a literal, and all literals are searched for
-//! together with SIMD. Only then a candidate is looked at closely, within a bounded window around it.
+//! together ([`super::literals`]). Only then a candidate is looked at closely, within a bounded window around it.
 //!
 //! Whether something matches depends only on the message, never on how it was cut into pieces: each candidate belongs
-//! to one place (the first digit of its run, its `@`, the first byte of its literal), is looked at when [`AHEAD`] bytes
+//! to one place (the first digit of its run, its `@`, a byte of its literal), is looked at when [`AHEAD`] bytes
 //! behind that place are there or the message is over, and sees at least [`BEFORE`] bytes before it.
 
 use std::ops::Range;
@@ -388,9 +388,17 @@ impl Finder<'_> {
             return true;
         }
         let conditions = Conditions { context: &rule.context, nearby: &rule.nearby, not_context: &rule.not_context };
-        if rule.allow.binary_search_by(|allowed| (**allowed).cmp(normal)).is_ok()
-            || !conditions.hold(window.bytes, &range)
-        {
+        if rule.allow.binary_search_by(|allowed| (**allowed).cmp(normal)).is_ok() {
+            return false;
+        }
+        // Reading all that is near is dear.
+        if !rule.nearby.is_empty() && tally.is_spent(number, self.settings) {
+            return false;
+        }
+        if !conditions.hold(window.bytes, &range) {
+            if !rule.nearby.is_empty() {
+                tally.fail(number, self.compiled);
+            }
             return false;
         }
         tally.add_value(rule.class, normal, self.key, self.compiled, self.settings);
@@ -403,19 +411,11 @@ impl Finder<'_> {
 
     fn literals(&self, tally: &mut Tally, window: &Window<'_>, from: usize, to: usize) {
         let Some(literals) = &self.compiled.literals else { return };
-        let bytes = window.bytes;
-        let end = (to + literals.longest - 1).min(bytes.len());
-        let mut at = from;
-        while at < to
-            && let Some((pattern, start)) = literals.searcher.find(bytes, at, end)
-            && start < to
-        {
-            for &number in &literals.rules[pattern] {
+        literals.find(window.bytes, window.base, from, to, |literal, start| {
+            for &number in &literals.rules[literal] {
                 self.literal(tally, window, number, start);
             }
-            // Not behind its end: what is found must not depend on where the search began.
-            at = start + 1;
-        }
+        });
     }
 
     fn literal(&self, tally: &mut Tally, window: &Window<'_>, number: u16, start: usize) {

@@ -12,6 +12,7 @@ mod context;
 mod credential;
 mod find;
 mod form;
+mod literals;
 mod rules;
 mod tally;
 mod target;

@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use aho_corasick::packed;
 use regex::bytes::Regex;
 use serde::Deserialize;
 use toml::Spanned;
@@ -15,6 +14,7 @@ use toml::Spanned;
 use super::Side;
 use super::context::Words;
 use super::credential::CredentialRules;
+use super::literals::{self, Literals};
 use super::validate::Validator;
 use crate::rules::{Listed, RuleError, RuleFile};
 
@@ -147,37 +147,6 @@ pub(super) struct Compiled {
     pub(super) credentials: CredentialRules,
 }
 
-/// All literals of all rules, searched for together.
-#[derive(Debug)]
-pub(super) struct Literals {
-    pub(super) searcher: Searcher,
-    /// By pattern: the rules, those of shorter literals that it begins with included.
-    pub(super) rules: Vec<Vec<u16>>,
-    pub(super) longest: usize,
-}
-
-/// SIMD where it is to be had and the set is small enough, an automaton elsewhere.
-#[derive(Debug)]
-pub(super) enum Searcher {
-    Packed(packed::Searcher),
-    Automaton(aho_corasick::AhoCorasick),
-}
-
-impl Searcher {
-    /// The first literal that begins at `from` or later and ends by `to`: its number and start.
-    #[inline]
-    pub(super) fn find(&self, bytes: &[u8], from: usize, to: usize) -> Option<(usize, usize)> {
-        match self {
-            Searcher::Packed(searcher) => searcher
-                .find_in(bytes, aho_corasick::Span { start: from, end: to })
-                .map(|found| (found.pattern().as_usize(), found.start())),
-            Searcher::Automaton(automaton) => automaton
-                .find(aho_corasick::Input::new(bytes).span(from..to))
-                .map(|found| (found.pattern().as_usize(), found.start())),
-        }
-    }
-}
-
 /// The rules for sensitive values and credentials, compiled. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Rules {
@@ -287,10 +256,11 @@ fn compile(file: &RuleFile, errors: &mut Vec<RuleError>) -> Option<Compiled> {
             Err(error) => errors.push(error),
         }
     }
-    match build_literals(literals) {
-        Ok(literals) => compiled.literals = literals,
-        Err(reason) => errors.push(RuleError { file: file.path.clone(), line: None, reason }),
+    if literals.len() > usize::from(u16::MAX) {
+        errors.push(RuleError { file: file.path.clone(), line: None, reason: "more than 65,535 literals".into() });
+        return None;
     }
+    compiled.literals = (!literals.is_empty()).then(|| Literals::new(literals));
     Some(compiled)
 }
 
@@ -300,7 +270,7 @@ fn register(
     find: &Spanned<Find>,
     number: u16,
     compiled: &mut Compiled,
-    literals: &mut BTreeMap<String, Vec<u16>>,
+    by_literal: &mut BTreeMap<String, Vec<u16>>,
 ) -> Result<[usize; 2], RuleError> {
     let error = |reason: &str| file.error_at(find.span().start, reason);
     match find.get_ref() {
@@ -327,11 +297,13 @@ fn register(
             }
         }
         Find::Literals(texts) => {
-            if texts.is_empty() || texts.iter().any(|text| text.len() < 3 || text.len() > 64) {
+            if texts.is_empty()
+                || texts.iter().any(|text| !(literals::SHORTEST..=literals::LONGEST).contains(&text.len()))
+            {
                 return Err(error("literals are texts of 3 to 64 bytes, at least one"));
             }
             for text in texts {
-                let rules = literals.entry(text.clone()).or_default();
+                let rules = by_literal.entry(text.clone()).or_default();
                 if rules.last() != Some(&number) {
                     rules.push(number);
                 }
@@ -420,39 +392,4 @@ fn class_number(file: &RuleFile, rule: &RuleText, classes: &mut Vec<Class>) -> R
     classes.push(Class { name: name.as_str().into(), leak: rule.leak });
     // There are at most as many classes as rules, whose number was checked.
     Ok((classes.len() - 1) as u16)
-}
-
-/// A searcher that reports the longest literal at each place; shorter ones that it begins with hand it their rules.
-fn build_literals(literals: BTreeMap<String, Vec<u16>>) -> Result<Option<Literals>, String> {
-    if literals.is_empty() {
-        return Ok(None);
-    }
-    let mut rules = Vec::with_capacity(literals.len());
-    for text in literals.keys() {
-        let mut all: Vec<u16> = literals
-            .iter()
-            .filter(|(shorter, _)| text.starts_with(shorter.as_str()))
-            .flat_map(|(_, rules)| rules.iter().copied())
-            .collect();
-        all.sort_unstable();
-        all.dedup();
-        rules.push(all);
-    }
-    let longest = literals.keys().map(String::len).max().unwrap_or(0);
-    let packed = packed::Config::new()
-        .match_kind(packed::MatchKind::LeftmostLongest)
-        .heuristic_pattern_limits(false)
-        .builder()
-        .extend(literals.keys())
-        .build();
-    let searcher = match packed {
-        Some(searcher) => Searcher::Packed(searcher),
-        None => Searcher::Automaton(
-            aho_corasick::AhoCorasick::builder()
-                .match_kind(aho_corasick::MatchKind::LeftmostLongest)
-                .build(literals.keys())
-                .map_err(|error| format!("literals: {error}"))?,
-        ),
-    };
-    Ok(Some(Literals { searcher, rules, longest }))
 }

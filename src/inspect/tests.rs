@@ -33,7 +33,7 @@ fn found(text: &str) -> Vec<(String, u32)> {
 
 const RICH: &str = concat!(
     r#"{"items":[{"email":"ana.bo@mail3.example","phone":"+1-202-555-0123","x":"8f14e45fceea167a5a36dedd4bea2543"},"#,
-    r#"{"pan":"4539 1488 0343 6467","cvv":"123","iban":"DE40 5001 0517 5407 3249 31","taxId":"523-45-9012"},"#,
+    r#"{"pan":"4539 1488 0343 6467","cvv":"123","iban":"DE44 5001 0517 5407 3249 31","taxId":"523-45-9012"},"#,
     r#"{"iban":"GB94BARC10201530093459","card_number":4539148803436467,"order_number":"4539148803436467"},"#,
     r#"{"key":"-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj\nMzEf\n"},"#,
     r#"{"AWS_KEY":"AKIAQ3EGRM5KJ2P4XWLB","aws_secret_access_key":"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","#,
@@ -340,25 +340,15 @@ fn targets_are_masked() {
     }
     assert_eq!(
         masked("/p?api_key=sk_live_0123456789abcdef0123456789abcdef01234567&page=2"),
-        pair("/p?api_***&page=2", "payment_key url_credential").clone_with("/p?api_key=sk_l***&page=2")
+        pair("/p?api_key=sk_l***&page=2", "payment_key url_credential")
     );
     assert_eq!(masked("/p?API-KEY=short&x=1"), pair("/p?API-KEY=***&x=1", "url_credential"));
     assert_eq!(masked("/users/ana.bo@mail3.example/x"), pair("/users/an***/x", "email"));
     assert_eq!(masked("/u?mail=ana.bo%40mail3.example"), pair("/u?mail=an***", "email"));
-    assert_eq!(masked("/u?pan=4539%201488%200343%206467&a"), pair("/u?pan=45***&a", "payment_card"));
-    assert_eq!(masked("http://ana:s3cret@h.example/x"), pair("http://a***@h.example/x", "url_credential"));
+    assert_eq!(masked("/u?pan=4539%201488%200343%206467&a"), pair("/u?pan=453***&a", "payment_card"));
+    assert_eq!(masked("http://ana:s3cret@cache/x"), pair("http://a***@cache/x", "url_credential"));
     assert_eq!(masked("/?password=%C3%A9%C3%A9%C3%A9é&b"), pair("/?password=***&b", "url_credential"));
     assert_eq!(masked("/?token=a&token=b"), pair("/?token=***&token=***", "url_credential"));
-}
-
-trait CloneWith {
-    fn clone_with(self, text: &str) -> Self;
-}
-
-impl CloneWith for (String, String) {
-    fn clone_with(self, text: &str) -> Self {
-        (text.to_owned(), self.1)
-    }
 }
 
 #[test]
@@ -409,7 +399,7 @@ fn hostile() -> impl Strategy<Value = Vec<u8>> {
         4 => "[0-9 .+-]{1,90}".prop_map(String::into_bytes),
         2 => "[A-Z0-9 ]{1,60}".prop_map(String::into_bytes),
         2 => "[a-z0-9.@_-]{1,80}".prop_map(String::into_bytes),
-        2 => prop::sample::select(vec!["AKIA", "-----BEGIN PRIVATE KEY-----\n", "eyJhbGci", "$2b$12$", "\"pan\":\"", "phone=", ".java:3)", "postgres://a:bcd@e", "api_key=\"", "DE40500105175407324931", "4539 1488 0343 6467", "a@b.io"])
+        2 => prop::sample::select(vec!["AKIA", "-----BEGIN PRIVATE KEY-----\n", "eyJhbGci", "$2b$12$", "\"pan\":\"", "phone=", ".java:3)", "postgres://a:bcd@e", "api_key=\"", "DE44500105175407324931", "4539 1488 0343 6467", "a@b.io"])
             .prop_map(|text| text.as_bytes().to_vec()),
         1 => (0..RICH.len()).prop_map(|start| RICH.as_bytes()[start..].to_vec()),
     ];
