@@ -118,7 +118,7 @@ impl Duplicates {
         hasher.write_u64(u64::from(place.id) << 32 | u64::from(place.offset) << 1 | u64::from(place.more));
         hasher.write_u64(encapsulation);
         hasher.write_usize(payload.len());
-        write_edges(&mut hasher, payload);
+        hasher.write(payload);
         let bucket = mix(u64::from(place.id), u64::from(place.offset));
         self.packets.find_or_put(bucket, hasher.finish(), encapsulation, time.nanos(), self.window).is_some()
     }
@@ -144,11 +144,8 @@ impl Duplicates {
 
     /// Bucket and tag of a conversation, the same for both of its directions, in an encapsulation.
     fn conversation(&self, tcp: &Tcp<'_>, encapsulation: u64) -> (u64, u64) {
-        let (low, high) = if tcp.source <= tcp.destination {
-            (tcp.source, tcp.destination)
-        } else {
-            (tcp.destination, tcp.source)
-        };
+        let (low, high) =
+            if tcp.source <= tcp.destination { (tcp.source, tcp.destination) } else { (tcp.destination, tcp.source) };
         let mut hasher = self.key.build_hasher();
         let mut place = encapsulation;
         for end in [low, high] {

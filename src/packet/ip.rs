@@ -153,8 +153,7 @@ pub(super) fn extensions(packet: &mut Packet<'_>) -> Result<(), Counter> {
 /// Takes off a header of the common form: next header, length in units of eight bytes.
 fn raw_extension<'d>(packet: &mut Packet<'d>) -> Result<&'d [u8], Counter> {
     let header = Ipv6RawExtHeaderSlice::from_slice(packet.payload.captured).map_err(|_| Counter::MalformedPackets)?;
-    let (start, _) =
-        packet.payload.captured.split_at_checked(header.slice().len()).ok_or(Counter::MalformedPackets)?;
+    let (start, _) = packet.payload.captured.split_at_checked(header.slice().len()).ok_or(Counter::MalformedPackets)?;
     packet.number = header.next_header().0;
     packet.payload = packet.payload.skip(start.len())?;
     Ok(start)

@@ -141,20 +141,21 @@ fn cisco_hdlc(bytes: Bytes<'_>) -> Result<(Content, Bytes<'_>), Counter> {
 /// Linux cooked capture: packet type, hardware type, address, protocol.
 fn cooked(bytes: Bytes<'_>) -> Result<(Content, Bytes<'_>), Counter> {
     let (header, rest) = bytes.header::<16>()?;
-    Ok((cooked_protocol([header[14], header[15]]), rest))
+    Ok((cooked_protocol([header[14], header[15]])?, rest))
 }
 
 /// Linux cooked capture, version 2: the protocol comes first.
 fn cooked_2(bytes: Bytes<'_>) -> Result<(Content, Bytes<'_>), Counter> {
     let (header, rest) = bytes.header::<20>()?;
-    Ok((cooked_protocol([header[0], header[1]]), rest))
+    Ok((cooked_protocol([header[0], header[1]])?, rest))
 }
 
-fn cooked_protocol(protocol: [u8; 2]) -> Content {
+fn cooked_protocol(protocol: [u8; 2]) -> Result<Content, Counter> {
     match u16::from_be_bytes(protocol) {
-        // 802.2 LLC; the kernel's own number for it.
-        0x0004 => Content::Llc,
-        protocol => Content::EtherType(protocol),
+        // 802.2 LLC; below the EtherTypes are the kernel's own numbers, not lengths.
+        0x0004 => Ok(Content::Llc),
+        0..=0x05ff => Err(Counter::NotIp),
+        protocol => Ok(Content::EtherType(protocol)),
     }
 }
 
@@ -313,7 +314,8 @@ mod tests {
 
     #[test]
     fn ppp_in_its_spellings() {
-        for start in [&[0xff, 0x03, 0x00, 0x21, 0x45][..], &[0x00, 0x21, 0x45], &[0x21, 0x45], &[0xff, 0x03, 0x21, 0x45]]
+        for start in
+            [&[0xff, 0x03, 0x00, 0x21, 0x45][..], &[0x00, 0x21, 0x45], &[0x21, 0x45], &[0xff, 0x03, 0x21, 0x45]]
         {
             let (content, rest) = ppp(Bytes::whole(start)).expect("PPP");
             assert_eq!((content, rest.captured), (Content::Ipv4, &[0x45][..]));

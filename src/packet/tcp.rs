@@ -57,7 +57,11 @@ fn cut_in_the_options<'d>(packet: &Packet<'d>) -> Result<Tcp<'d>, Counter> {
         return Err(Counter::MalformedPackets);
     }
     let word = |high: usize| {
-        bytes.captured.get(high..).and_then(|bytes| bytes.first_chunk::<4>()).map_or(0, |word| u32::from_be_bytes(*word))
+        bytes
+            .captured
+            .get(high..)
+            .and_then(|bytes| bytes.first_chunk::<4>())
+            .map_or(0, |word| u32::from_be_bytes(*word))
     };
     Ok(Tcp {
         source: SocketAddr::new(packet.source, u16::from_be_bytes([header[0], header[1]])),

@@ -127,6 +127,8 @@ pub(super) fn gre(outer: [IpAddr; 2], bytes: Bytes<'_>) -> Opened<'_> {
             _ => inside(Content::Ipv4, rest.skip(4)?),
         },
         ether_type::PPP => inside(Content::Ppp, rest),
+        // Keep-alives have protocol 0; lengths, as in Ethernet, there are none.
+        0..=0x05ff => Err(Counter::NotTcp),
         protocol => inside(Content::EtherType(protocol), rest),
     }
 }
@@ -167,7 +169,11 @@ fn vxlan(outer: [IpAddr; 2], bytes: Bytes<'_>) -> Opened<'_> {
     if header[0] & 0x08 == 0 {
         return Err(Counter::NotTcp);
     }
-    Ok(Inside { layer: Layer::Vxlan { outer, vni: u24(header[4], header[5], header[6]) }, content: Content::Ethernet, bytes })
+    Ok(Inside {
+        layer: Layer::Vxlan { outer, vni: u24(header[4], header[5], header[6]) },
+        content: Content::Ethernet,
+        bytes,
+    })
 }
 
 /// VXLAN with the generic protocol extension (draft-ietf-nvo3-vxlan-gpe): the P flag announces a next protocol.
@@ -190,12 +196,13 @@ fn vxlan_gpe(outer: [IpAddr; 2], bytes: Bytes<'_>) -> Opened<'_> {
 fn geneve(outer: [IpAddr; 2], bytes: Bytes<'_>) -> Opened<'_> {
     let (header, rest) = bytes.header::<8>()?;
     let (version, options) = (header[0] >> 6, usize::from(header[0] & 0x3f) * 4);
-    if version != 0 {
+    let protocol = u16::from_be_bytes([header[2], header[3]]);
+    if version != 0 || protocol < 0x0600 {
         return Err(Counter::NotTcp);
     }
     Ok(Inside {
         layer: Layer::Geneve { outer, vni: u24(header[4], header[5], header[6]) },
-        content: Content::EtherType(u16::from_be_bytes([header[2], header[3]])),
+        content: Content::EtherType(protocol),
         bytes: rest.skip(options)?,
     })
 }

@@ -179,11 +179,11 @@ impl<'w> Walk<'w> {
             )
         };
         match bytes.version() {
-            // An address may begin with a 4 or a 6 too.
-            Some(4) if ip::version_4(bytes, false).is_ok() && !looks_like_ethernet(0) => {
-                Ok(Step::Next(Content::Ipv4, bytes))
+            // A MAC address may begin with a 4 or a 6, and an IP address look like a type in its place.
+            Some(4) if ip::version_4(bytes, looks_like_ethernet(0)).is_ok() => Ok(Step::Next(Content::Ipv4, bytes)),
+            Some(6) if bytes.u16_at(4).is_some_and(|length| usize::from(length) + 40 == bytes.wire_length()) => {
+                Ok(Step::Next(Content::Ipv6, bytes))
             }
-            Some(6) if ip::version_6(bytes).is_ok() && !looks_like_ethernet(0) => Ok(Step::Next(Content::Ipv6, bytes)),
             Some(0) if looks_like_ethernet(4) => Ok(Step::Next(Content::Ethernet, bytes.skip(4)?)),
             _ if looks_like_ethernet(0) => Ok(Step::Next(Content::Ethernet, bytes)),
             _ => Ok(Step::Next(Content::Ip, bytes)),
