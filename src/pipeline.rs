@@ -137,6 +137,7 @@ impl Worker {
 
     /// Ends all flows and appends what they still gave.
     pub fn finish(&mut self, calls: &mut Vec<Box<Call>>) {
+        self.decoder.finish(&mut self.counters);
         self.tracker.tick(self.clock.now());
         self.tracker.finish();
         self.sequencer.take(self.tracker.handler().calls());
@@ -294,8 +295,12 @@ fn read(
     out.send(&mut calls, worker.clock.now(), &mut outcome.counters);
     outcome.counters.merge(&worker.counters());
     source.report(&mut outcome.counters);
-    outcome.unknown_links =
-        worker.decoder.unknown_link_types().into_iter().map(|(name, count)| (name.to_string(), count)).collect();
+    outcome.unknown_links = worker
+        .decoder
+        .unknown_link_types()
+        .into_iter()
+        .map(|unknown| (unknown.name.into_owned(), unknown.frames))
+        .collect();
     outcome.span = worker.first.map(|first| (first, worker.clock.now()));
     outcome
 }

@@ -50,6 +50,8 @@ counters! {
     Segments = "segments",
     /// Packets that were seen before and not parsed again.
     DuplicatePackets = "duplicate_packets",
+    /// Conversations seen in two encapsulations that were forgotten to be one because the table was full.
+    EncapsulationLinksEvicted = "encapsulation_links_evicted",
     /// Frames of a link type that is not understood.
     UnknownLinkType = "unknown_link_type",
     /// Frames whose network protocol is neither IP nor a known tunnel (ARP and the like).

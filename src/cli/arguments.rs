@@ -95,8 +95,10 @@ pub struct Detecting {
 
 /// `apitap replay`.
 #[derive(Debug, Args)]
-#[command(after_help = "Several files are merged by packet time; a directory stands for the files in it; - is standard \
-input. pcap and pcapng, either of them gzip or zstd compressed, are recognised by content.")]
+#[command(
+    after_help = "Several files are merged by packet time; a directory stands for the files in it; - is standard \
+input. pcap and pcapng, either of them gzip or zstd compressed, are recognised by content."
+)]
 pub struct Replay {
     /// Captures: files, directories, or - for standard input.
     #[arg(required = true, value_name = "FILE|DIR|-")]

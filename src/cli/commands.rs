@@ -267,7 +267,8 @@ fn detector(settings: &Settings) -> Result<Detector, Failure> {
     let file = RuleFile::find(settings.rules.as_deref(), detect::FILE, detect::COMPILED_IN)?;
     let rules = DetectRules::load(&file)?;
     let proxies = TrustedProxies::new(&settings.client);
-    Ok(Detector::new(settings.detect.clone(), rules, move |call| proxies.resolve(call)))
+    let detector = Detector::new(settings.detect.clone(), rules, move |call| proxies.resolve(call));
+    Ok(detector.keyed(&key(settings)?))
 }
 
 fn wrong_rules(errors: Vec<RuleError>) -> Failure {

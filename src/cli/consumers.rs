@@ -10,7 +10,6 @@ use crate::pipeline::Consumer;
 use crate::sink::{JsonLines, Sink};
 use crate::time::Timestamp;
 
-
 /// JSON lines on standard output.
 pub(super) fn standard_output() -> JsonLines<BufWriter<Stdout>> {
     JsonLines::new(BufWriter::with_capacity(256 << 10, io::stdout()))

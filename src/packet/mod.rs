@@ -1,273 +1,250 @@
 //! From frames to TCP segments: link layers, tags, tunnels, IP and its fragments.
+//!
+//! [`Decoder`] takes one frame at a time and peels it: link layer ([`link_name`] lists those known), VLAN tags, MPLS
+//! labels, PPPoE, then IP, and whatever tunnel is inside that, until a TCP header is found or something else is. What
+//! it was is counted; exactly one of the stage's counters tells the fate of a frame that gives no segment. A segment of
+//! an unfragmented packet is borrowed from the frame.
+//!
+//! Snap length: the headers must have been captured, the payload need not; [`Segment::missing`] tells how much of it
+//! was on the wire behind what is there.
 
-use std::net::{IpAddr, SocketAddr};
+mod bytes;
+mod checksum;
+mod duplicate;
+mod fragment;
+mod ip;
+mod layer;
+mod link;
+mod segment;
+mod tcp;
+mod tunnel;
+mod walk;
 
-use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 
-use crate::time::Timestamp;
+use serde::Deserialize;
 
-/// One layer around the innermost IP packet, from the outside in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Layer {
-    /// IEEE 802.1Q or 802.1ad tag.
-    Vlan {
-        /// VLAN identifier, 0 to 4095.
-        id: u16,
-    },
-    /// One MPLS label.
-    Mpls {
-        /// Label value, 20 bits.
-        label: u32,
-    },
-    /// PPP over Ethernet.
-    Pppoe {
-        /// Session identifier.
-        session: u16,
-    },
-    /// Generic Routing Encapsulation (RFC 2784, RFC 2890).
-    Gre {
-        /// Outer addresses, source and destination.
-        outer: [IpAddr; 2],
-        /// Key, when the header has one.
-        key: Option<u32>,
-    },
-    /// Encapsulated Remote SPAN, types I to III.
-    Erspan {
-        /// Outer addresses, source and destination.
-        outer: [IpAddr; 2],
-        /// Session identifier; type I has none.
-        session: Option<u16>,
-    },
-    /// VXLAN (RFC 7348).
-    Vxlan {
-        /// Outer addresses, source and destination.
-        outer: [IpAddr; 2],
-        /// Network identifier, 24 bits.
-        vni: u32,
-    },
-    /// GENEVE (RFC 8926).
-    Geneve {
-        /// Outer addresses, source and destination.
-        outer: [IpAddr; 2],
-        /// Network identifier, 24 bits.
-        vni: u32,
-    },
-    /// GPRS tunnelling protocol, user plane (3GPP TS 29.281).
-    Gtp {
-        /// Outer addresses, source and destination.
-        outer: [IpAddr; 2],
-        /// Tunnel endpoint identifier.
-        teid: u32,
-    },
-    /// IP in IP (RFC 2003, RFC 2473, RFC 4213).
-    Ip {
-        /// Outer addresses, source and destination.
-        outer: [IpAddr; 2],
-    },
-}
+use crate::source::{Frame, LinkType};
+use crate::stats::{Counter, Counters};
+use bytes::Bytes;
+use duplicate::{Duplicates, Verdict};
+use fragment::{Fragments, Whole};
+use tcp::Tcp;
+use walk::{Found, Walk};
 
-/// Most layers that are kept of one packet; the tunnel depth that can be configured is bounded by it.
-pub const MAX_LAYERS: usize = 12;
+pub use layer::{Encapsulation, Layer, MAX_LAYERS};
+pub use link::link_name;
+pub use segment::{Flags, Segment};
 
-/// The layers around the innermost IP packet, from the outside in.
-///
-/// It is part of a flow's key: the same addresses and ports on two VLANs are two connections. Equality and
-/// [`Encapsulation::digest`] disregard the direction (outer addresses swapped), so that both directions agree.
-#[derive(Clone, Debug, Default)]
-pub struct Encapsulation {
-    layers: [Option<Layer>; MAX_LAYERS],
-    length: u8,
-    digest: u64,
-}
-
-impl Encapsulation {
-    /// No layer at all.
-    pub const NONE: Encapsulation = Encapsulation { layers: [None; MAX_LAYERS], length: 0, digest: 0 };
-
-    /// Forgets all layers.
-    #[inline]
-    pub fn clear(&mut self) {
-        self.length = 0;
-        self.digest = 0;
-    }
-
-    /// Adds the next layer inwards; false, and nothing added, when [`MAX_LAYERS`] are there.
-    pub fn push(&mut self, layer: Layer) -> bool {
-        let Some(slot) = self.layers.get_mut(usize::from(self.length)) else { return false };
-        *slot = Some(layer);
-        self.length += 1;
-        self.digest = layer_digest(self.digest, &layer);
-        true
-    }
-
-    /// The layers, outermost first.
-    pub fn layers(&self) -> impl Iterator<Item = &Layer> {
-        self.layers[..usize::from(self.length)].iter().flatten()
-    }
-
-    /// How many layers there are.
-    pub fn len(&self) -> usize {
-        usize::from(self.length)
-    }
-
-    /// True when the packet came as it is.
-    pub fn is_empty(&self) -> bool {
-        self.length == 0
-    }
-
-    /// The same for both directions of a conversation in the same layers; 0 for none. Unkeyed: never the only
-    /// thing between an attacker and a hash table.
-    #[inline]
-    pub fn digest(&self) -> u64 {
-        self.digest
-    }
-}
-
-/// Mixes one layer into a digest, with the outer addresses in ascending order. GTP tunnel identifiers are left out,
-/// since each direction has its own.
-fn layer_digest(so_far: u64, layer: &Layer) -> u64 {
-    use std::hash::{Hash, Hasher};
-    let mut hasher = siphasher::sip::SipHasher13::new();
-    so_far.hash(&mut hasher);
-    std::mem::discriminant(layer).hash(&mut hasher);
-    let mut pair = |outer: &[IpAddr; 2]| outer.iter().min().zip(outer.iter().max()).hash(&mut hasher);
-    match layer {
-        Layer::Gre { outer, .. }
-        | Layer::Erspan { outer, .. }
-        | Layer::Vxlan { outer, .. }
-        | Layer::Geneve { outer, .. }
-        | Layer::Gtp { outer, .. }
-        | Layer::Ip { outer } => pair(outer),
-        Layer::Vlan { .. } | Layer::Mpls { .. } | Layer::Pppoe { .. } => {}
-    }
-    match *layer {
-        Layer::Vlan { id } => id.hash(&mut hasher),
-        Layer::Mpls { .. } | Layer::Gtp { .. } | Layer::Ip { .. } => {}
-        Layer::Pppoe { session } => session.hash(&mut hasher),
-        Layer::Gre { key, .. } => key.hash(&mut hasher),
-        Layer::Erspan { session, .. } => session.hash(&mut hasher),
-        Layer::Vxlan { vni, .. } | Layer::Geneve { vni, .. } => vni.hash(&mut hasher),
-    }
-    hasher.finish() | 1
-}
-
-/// The TCP flags that matter here, as on the wire (RFC 9293, section 3.1).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Flags(pub u8);
-
-impl Flags {
-    /// No more data from the sender.
-    pub const FIN: Flags = Flags(0x01);
-    /// Synchronise sequence numbers.
-    pub const SYN: Flags = Flags(0x02);
-    /// Reset the connection.
-    pub const RST: Flags = Flags(0x04);
-    /// Push.
-    pub const PSH: Flags = Flags(0x08);
-    /// The acknowledgment number is significant.
-    pub const ACK: Flags = Flags(0x10);
-    /// The urgent pointer is significant.
-    pub const URG: Flags = Flags(0x20);
-
-    /// True when all of `other` are set.
-    #[inline]
-    pub const fn has(self, other: Flags) -> bool {
-        self.0 & other.0 == other.0
-    }
-}
-
-impl std::ops::BitOr for Flags {
-    type Output = Flags;
-    fn bitor(self, other: Flags) -> Flags {
-        Flags(self.0 | other.0)
-    }
-}
-
-/// One TCP segment, as captured.
-#[derive(Clone, Copy, Debug)]
-pub struct Segment<'a> {
-    /// When it was captured.
-    pub time: Timestamp,
-    /// Who sent it, by the innermost IP header.
-    pub source: SocketAddr,
-    /// Whom it is for.
-    pub destination: SocketAddr,
-    /// What was around the innermost IP header.
-    pub encapsulation: &'a Encapsulation,
-    /// Sequence number of the first payload byte (of the SYN itself when that is set).
-    pub sequence: u32,
-    /// Acknowledgment number; meaningful with [`Flags::ACK`].
-    pub acknowledgment: u32,
-    /// Control bits.
-    pub flags: Flags,
-    /// Urgent pointer; meaningful with [`Flags::URG`].
-    pub urgent: u16,
-    /// The payload as far as it was captured.
-    pub payload: &'a [u8],
-    /// Payload bytes that were on the wire behind `payload` and were not captured (snap length).
-    pub missing: u32,
-}
-
-/// stub
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
+/// How frames are decoded.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    pub verify_checksums: bool,
+    /// Most layers (tags, labels, tunnels) around the innermost IP packet, at most [`MAX_LAYERS`]; packets in more
+    /// count as [`Counter::TunnelTooDeep`]. Costs no memory.
+    pub depth: usize,
+    /// UDP destination ports that carry VXLAN, besides 4789 and 8472.
     pub vxlan_ports: Vec<u16>,
+    /// Drop packets whose IPv4 or TCP checksum is wrong. Off by default: on a machine that captures its own traffic,
+    /// the network card fills checksums in after the capture.
+    pub verify_checksums: bool,
+    /// Two equal packets at most this many milliseconds apart are one that was mirrored twice; 0 parses all.
+    pub duplicate_window_ms: u64,
+    /// Packets remembered to recognise duplicates, 32 bytes each; at 1 Mpps and 10 ms, 10,000 are within the window.
+    /// One that is forgotten too early costs a retransmission in reassembly, no more.
+    pub duplicate_packets: usize,
+    /// Conversations remembered as seen in two encapsulations, 32 bytes each, from the first one on. A forgotten one
+    /// counts as [`Counter::EncapsulationLinksEvicted`].
+    pub duplicate_links: usize,
+    /// Bytes of unfinished fragmented packets, bookkeeping included: the worst case of their memory. Beyond it the
+    /// packet that began first is dropped ([`Counter::FragmentsDropped`]).
+    pub fragment_bytes: usize,
+    /// Most unfinished fragmented packets at a time; eviction as with `fragment_bytes`, which bounds their memory too.
+    pub fragment_packets: usize,
+    /// Most pieces of one packet, at least 2; further ones are dropped. 65,535 bytes over a link of 576 take 119.
+    pub fragment_pieces: usize,
+    /// Seconds of packet time after which an unfinished packet is given up ([`Counter::FragmentsTimedOut`]). 30 as in
+    /// Linux; RFC 8200 says 60 at most.
+    pub fragment_timeout_seconds: u64,
 }
-/// stub
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            depth: 8,
+            vxlan_ports: Vec::new(),
+            verify_checksums: false,
+            duplicate_window_ms: 10,
+            duplicate_packets: 1 << 15,
+            duplicate_links: 1 << 16,
+            fragment_bytes: 8 << 20,
+            fragment_packets: 4096,
+            fragment_pieces: 256,
+            fragment_timeout_seconds: 30,
+        }
+    }
+}
+
+/// Frames of a link type that is not understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownLinkType {
+    /// Its number.
+    pub link: LinkType,
+    /// Its name in the registry, or its number.
+    pub name: Cow<'static, str>,
+    /// How many there were.
+    pub frames: u64,
+}
+
+/// Turns frames into TCP segments.
+///
+/// Memory: `duplicate_packets` and `duplicate_links` of 32 bytes each (1 MiB and 2 MiB by default), `fragment_bytes`
+/// (8 MiB), one reassembled packet (64 KiB), and a count for each unknown link type (65,536 at most).
 pub struct Decoder {
-    enc: Encapsulation,
+    settings: Settings,
+    encapsulation: Encapsulation,
+    fragments: Fragments,
+    duplicates: Duplicates,
+    /// The payload of the last packet put together: its segment is lent from here.
+    whole: Vec<u8>,
+    unknown: BTreeMap<LinkType, u64>,
 }
+
+impl std::fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Decoder").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
 impl Decoder {
-    pub fn new(_s: Settings) -> Decoder {
-        Decoder { enc: Encapsulation::default() }
+    /// A decoder that has seen nothing yet.
+    pub fn new(settings: Settings) -> Decoder {
+        Decoder {
+            fragments: Fragments::new(&settings),
+            duplicates: Duplicates::new(&settings),
+            encapsulation: Encapsulation::NONE,
+            whole: Vec::new(),
+            unknown: BTreeMap::new(),
+            settings,
+        }
     }
-    pub fn unknown_link_types(&self) -> Vec<(String, u64)> {
-        Vec::new()
-    }
-    pub fn decode<'a>(
-        &'a mut self,
-        frame: &crate::source::Frame<'a>,
-        c: &mut crate::stats::Counters,
-    ) -> Option<Segment<'a>> {
-        use etherparse::*;
-        self.enc.clear();
-        let sliced = match frame.link.0 {
-            1 => LaxSlicedPacket::from_ethernet(frame.data).ok()?,
-            113 => LaxSlicedPacket::from_ether_type(
-                EtherType(u16::from_be_bytes([*frame.data.get(14)?, *frame.data.get(15)?])),
-                frame.data.get(16..)?,
-            ),
-            0 | 108 => LaxSlicedPacket::from_ip(frame.data.get(4..)?).ok()?,
-            101 => LaxSlicedPacket::from_ip(frame.data).ok()?,
-            _ => return None,
+
+    /// The TCP segment in a frame, or the one that it completes as the last of several fragments. None when it carries
+    /// no (complete) TCP segment: `counters` has the reason.
+    #[inline]
+    pub fn decode<'a>(&'a mut self, frame: &Frame<'a>, counters: &mut Counters) -> Option<Segment<'a>> {
+        let missing = (frame.original_length as usize).saturating_sub(frame.data.len());
+        let bytes = Bytes { captured: frame.data, missing };
+        self.encapsulation.clear();
+        let found = match link::open(frame.link, bytes) {
+            Ok((content, bytes)) => self.walk(frame, counters).run(content, bytes),
+            Err(reason) => Err(reason),
         };
-        for e in &sliced.link_exts {
-            if let LaxLinkExtSlice::Vlan(v) = e {
-                self.enc.push(Layer::Vlan { id: v.vlan_identifier().value() });
+        match found {
+            Ok(Found::Tcp(tcp)) => {
+                self.admit(frame, &tcp, counters)?;
+                Some(segment(frame, &self.encapsulation, &tcp, tcp.payload.captured))
+            }
+            Ok(Found::Whole(whole)) => self.decode_whole(frame, whole, counters),
+            Err(reason) => {
+                if reason == Counter::UnknownLinkType {
+                    *self.unknown.entry(frame.link).or_default() += 1;
+                }
+                counters.count(reason);
+                None
             }
         }
-        let (s, d): (IpAddr, IpAddr) = match sliced.net.as_ref()? {
-            LaxNetSlice::Ipv4(i) => (i.header().source_addr().into(), i.header().destination_addr().into()),
-            LaxNetSlice::Ipv6(i) => (i.header().source_addr().into(), i.header().destination_addr().into()),
-            _ => return None,
-        };
-        let Some(TransportSlice::Tcp(t)) = &sliced.transport else { return None };
-        c.count(crate::stats::Counter::Segments);
-        let h = t.slice();
-        Some(Segment {
-            time: frame.time,
-            source: SocketAddr::new(s, t.source_port()),
-            destination: SocketAddr::new(d, t.destination_port()),
-            encapsulation: &self.enc,
-            sequence: t.sequence_number(),
-            acknowledgment: t.acknowledgment_number(),
-            flags: Flags(h[13]),
-            urgent: t.urgent_pointer(),
-            payload: t.payload(),
-            missing: 0,
-        })
+    }
+
+    /// Link types that were not understood, ascending by number.
+    pub fn unknown_link_types(&self) -> Vec<UnknownLinkType> {
+        let all = self.unknown.iter();
+        all.map(|(&link, &frames)| UnknownLinkType { link, name: link_name(link), frames }).collect()
+    }
+
+    /// At the end of the traffic: counts the packets that are still waiting for fragments, as timed out.
+    pub fn finish(&mut self, counters: &mut Counters) {
+        self.fragments.finish(counters);
+    }
+
+    fn walk<'w>(&'w mut self, frame: &Frame<'_>, counters: &'w mut Counters) -> Walk<'w> {
+        Walk::new(
+            &self.settings,
+            frame.time,
+            &mut self.encapsulation,
+            &mut self.fragments,
+            &mut self.duplicates,
+            counters,
+        )
+    }
+
+    /// Goes on inside a packet that was put together; what is in there may be a fragment in its turn.
+    #[cold]
+    fn decode_whole<'a>(
+        &'a mut self,
+        frame: &Frame<'a>,
+        mut whole: Whole,
+        counters: &mut Counters,
+    ) -> Option<Segment<'a>> {
+        // Each round takes a packet out of the table, but one put together may be larger than what it came in.
+        for _ in 0..self.settings.depth.min(MAX_LAYERS).max(1) {
+            let next = match self.walk(frame, counters).resume(&whole) {
+                Ok(Found::Tcp(tcp)) => {
+                    self.admit(frame, &tcp, counters)?;
+                    // Of the whole, so that the segment can be lent from its new home.
+                    let length = tcp.payload.captured.len();
+                    let start = (tcp.payload.captured.as_ptr() as usize).wrapping_sub(whole.payload.as_ptr() as usize);
+                    let bare = Tcp { header: &[], payload: Bytes { captured: &[], ..tcp.payload }, ..tcp };
+                    self.whole = whole.payload;
+                    let payload = self.whole.get(start..start.saturating_add(length)).unwrap_or(&[]);
+                    return Some(segment(frame, &self.encapsulation, &bare, payload));
+                }
+                Ok(Found::Whole(next)) => next,
+                Err(reason) => {
+                    counters.count(reason);
+                    return None;
+                }
+            };
+            whole = next;
+        }
+        counters.count(Counter::TunnelTooDeep);
+        None
+    }
+
+    /// Lets a segment through that was not seen before.
+    #[inline]
+    fn admit(&mut self, frame: &Frame<'_>, tcp: &Tcp<'_>, counters: &mut Counters) -> Option<()> {
+        match self.duplicates.segment(frame.time, tcp, self.encapsulation.digest()) {
+            Verdict::New(digest) => {
+                self.encapsulation.pass_for(digest);
+                counters.count(Counter::Segments);
+                Some(())
+            }
+            Verdict::Duplicate(forgot) => {
+                counters.count(Counter::DuplicatePackets);
+                counters.add(Counter::EncapsulationLinksEvicted, u64::from(forgot));
+                None
+            }
+        }
     }
 }
+
+#[inline]
+fn segment<'a>(frame: &Frame<'_>, encapsulation: &'a Encapsulation, tcp: &Tcp<'_>, payload: &'a [u8]) -> Segment<'a> {
+    Segment {
+        time: frame.time,
+        source: tcp.source,
+        destination: tcp.destination,
+        encapsulation,
+        sequence: tcp.sequence,
+        acknowledgment: tcp.acknowledgment,
+        flags: tcp.flags,
+        urgent: tcp.urgent,
+        payload,
+        missing: u32::try_from(tcp.payload.missing).unwrap_or(u32::MAX),
+    }
+}
+
+#[cfg(test)]
+mod tests;
