@@ -18,9 +18,23 @@ const REGISTERS: usize = 256;
 pub enum Distinct {
     /// The hashes, ascending.
     Exact(Vec<u64>),
-    /// The longest run of zeros, plus one, seen in each register.
-    Sketch(Vec<u8>),
+    /// Beyond.
+    Sketch(Sketch),
 }
+
+/// The registers of a HyperLogLog, with the sums that its estimate needs kept up to date: counting costs no walk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sketch {
+    /// The longest run of zeros, plus one, seen in each register.
+    ranks: Vec<u8>,
+    /// The sum of 2^-rank over all registers, times 2^[`SCALE`].
+    sum: u64,
+    /// Registers that have seen nothing.
+    empty: u16,
+}
+
+/// Exponent of the fixed-point sums; ranks beyond it (one value in 2^44) count as if they were it.
+const SCALE: u8 = 44;
 
 impl Default for Distinct {
     fn default() -> Self {
@@ -37,27 +51,23 @@ impl Distinct {
                 if hashes.len() < EXACT_LIMIT {
                     hashes.insert(place, hash);
                 } else {
-                    let registers = sketch(hashes.iter().copied().chain([hash]));
-                    *self = Distinct::Sketch(registers);
+                    *self = Distinct::Sketch(Sketch::of(hashes.iter().copied().chain([hash])));
                 }
                 true
             }
-            Distinct::Sketch(registers) => raise(registers, hash),
+            Distinct::Sketch(sketch) => sketch.insert(hash),
         }
     }
 
     /// How many there are; an estimate beyond [`EXACT_LIMIT`].
     pub fn count(&self) -> u64 {
-        let registers = match self {
+        let sketch = match self {
             Distinct::Exact(hashes) => return hashes.len() as u64,
-            Distinct::Sketch(registers) => registers,
+            Distinct::Sketch(sketch) => sketch,
         };
         let size = REGISTERS as f64;
-        let (mut sum, mut empty) = (0.0, 0u32);
-        for &rank in registers {
-            sum += (-f64::from(rank)).exp2();
-            empty += u32::from(rank == 0);
-        }
+        let sum = sketch.sum.max(1) as f64 / (1u64 << SCALE) as f64;
+        let empty = sketch.empty;
         let raw = 0.7213 / (1.0 + 1.079 / size) * size * size / sum;
         let estimate = if raw <= 2.5 * size && empty > 0 { size * (size / f64::from(empty)).ln() } else { raw };
         // The sketch begins with one value more than the exact set can hold.
@@ -72,12 +82,11 @@ impl Distinct {
             }),
             Distinct::Sketch(theirs) => {
                 if let Distinct::Exact(hashes) = self {
-                    let registers = sketch(hashes.iter().copied());
-                    *self = Distinct::Sketch(registers);
+                    *self = Distinct::Sketch(Sketch::of(hashes.iter().copied()));
                 }
                 if let Distinct::Sketch(mine) = self {
-                    for (mine, &theirs) in mine.iter_mut().zip(theirs) {
-                        *mine = (*mine).max(theirs);
+                    for (register, &rank) in theirs.ranks.iter().enumerate() {
+                        mine.raise(register, rank);
                     }
                 }
             }
@@ -85,23 +94,33 @@ impl Distinct {
     }
 }
 
-fn sketch(hashes: impl Iterator<Item = u64>) -> Vec<u8> {
-    let mut registers = vec![0; REGISTERS];
-    for hash in hashes {
-        raise(&mut registers, hash);
-    }
-    registers
-}
-
-fn raise(registers: &mut [u8], hash: u64) -> bool {
-    let rank = (hash | 1).leading_zeros() as u8 + 1;
-    // The lowest byte chooses the register, the highest bits make the rank; `get_mut` as a restored state may lie.
-    match registers.get_mut(hash as usize % REGISTERS) {
-        Some(register) if *register < rank => {
-            *register = rank;
-            true
+impl Sketch {
+    fn of(hashes: impl Iterator<Item = u64>) -> Sketch {
+        let (empty, sum) = (REGISTERS as u16, (REGISTERS as u64) << SCALE);
+        let mut sketch = Sketch { ranks: vec![0; REGISTERS], sum, empty };
+        for hash in hashes {
+            sketch.insert(hash);
         }
-        _ => false,
+        sketch
+    }
+
+    /// The lowest byte chooses the register, the highest bits make the rank.
+    fn insert(&mut self, hash: u64) -> bool {
+        self.raise(hash as usize % REGISTERS, (hash | 1).leading_zeros() as u8 + 1)
+    }
+
+    fn raise(&mut self, register: usize, rank: u8) -> bool {
+        let term = |rank: u8| 1u64 << (SCALE - rank.min(SCALE));
+        // `get_mut` and saturation, as a restored state may lie.
+        match self.ranks.get_mut(register) {
+            Some(known) if *known < rank => {
+                self.sum = self.sum.saturating_sub(term(*known)).saturating_add(term(rank));
+                self.empty = self.empty.saturating_sub(u16::from(*known == 0));
+                *known = rank;
+                true
+            }
+            _ => false,
+        }
     }
 }
 
