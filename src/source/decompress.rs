@@ -126,6 +126,8 @@ impl Supply {
     fn read_plain(&mut self, output: &mut [u8]) -> Result<usize, String> {
         let held = self.buffer.get(self.start..self.end).unwrap_or_default();
         if held.is_empty() {
+            self.buffer = Box::default(); // was only needed for the detection
+            (self.start, self.end) = (0, 0);
             let count = read_some(&mut self.raw, output)?;
             self.taken += count as u64;
             return Ok(count);
