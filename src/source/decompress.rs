@@ -44,6 +44,8 @@ pub(super) struct Supply {
     end: usize,
     taken: u64,
     codec: Codec,
+    /// The decoder filled the last output and may hold more, without reading on.
+    pending: bool,
     /// Found while bytes were still to be given; told by the next read.
     failure: Option<String>,
 }
@@ -65,6 +67,7 @@ impl Supply {
             end: 0,
             taken: 0,
             codec: Codec::Undetected { zstd_window_log: settings.zstd_window_log.clamp(10, 31) },
+            pending: false,
             failure: None,
         }
     }
@@ -126,6 +129,8 @@ impl Supply {
     fn read_plain(&mut self, output: &mut [u8]) -> Result<usize, String> {
         let held = self.buffer.get(self.start..self.end).unwrap_or_default();
         if held.is_empty() {
+            self.buffer = Box::default(); // was only needed for the detection
+            (self.start, self.end) = (0, 0);
             let count = read_some(&mut self.raw, output)?;
             self.taken += count as u64;
             return Ok(count);
@@ -140,7 +145,7 @@ impl Supply {
 
     fn read_gzip(&mut self, output: &mut [u8]) -> Result<usize, String> {
         loop {
-            let more = self.start < self.end || self.refill()?;
+            let more = self.start < self.end || self.pending || self.refill()?;
             let Codec::Gzip { inflate, in_member } = &mut self.codec else { return Ok(0) };
             if !more {
                 return if *in_member { Err("the gzip data ends too early".into()) } else { Ok(0) };
@@ -162,9 +167,10 @@ impl Supply {
             let read = (inflate.total_in() - read_before) as usize;
             let written = (inflate.total_out() - written_before) as usize;
             self.start += read;
+            let was_pending = std::mem::replace(&mut self.pending, written == output.len());
             match result {
-                Ok(Status::StreamEnd) => *in_member = false,
-                Ok(_) if read == 0 && written == 0 => return Err("the gzip data is damaged".into()),
+                Ok(Status::StreamEnd) => (*in_member, self.pending) = (false, false),
+                Ok(_) if read == 0 && written == 0 && !was_pending => return Err("the gzip data is damaged".into()),
                 Ok(_) => {}
                 // What zlib says of it depends on how much it was given at a time, so it is left out.
                 Err(_) => {
@@ -183,7 +189,7 @@ impl Supply {
 
     fn read_zstd(&mut self, output: &mut [u8]) -> Result<usize, String> {
         loop {
-            let more = self.start < self.end || self.refill()?;
+            let more = self.start < self.end || self.pending || self.refill()?;
             let Codec::Zstd { decoder, wanted, in_frame } = &mut self.codec else { return Ok(0) };
             if !more && !*in_frame {
                 return Ok(0);
@@ -193,12 +199,14 @@ impl Supply {
             let portion = if *wanted > ZSTD_BLOCK_HEADER { *wanted - ZSTD_BLOCK_HEADER } else { *wanted };
             let until = self.end.min(self.start.saturating_add(portion));
             let mut input = InBuffer::around(self.buffer.get(self.start..until).unwrap_or_default());
+            let target_length = output.len();
             let mut target = OutBuffer::around(&mut *output);
             let result = decoder.run(&mut input, &mut target);
             let (read, written) = (input.pos(), target.pos());
             self.start += read;
+            let was_pending = std::mem::replace(&mut self.pending, written == target_length);
             match result {
-                Ok(0) => (*wanted, *in_frame) = (ZSTD_FIRST_READ, false),
+                Ok(0) => (*wanted, *in_frame, self.pending) = (ZSTD_FIRST_READ, false, false),
                 Ok(hint) => (*wanted, *in_frame) = (hint, true),
                 Err(error) => return Err(zstd_failure(&error)),
             }
@@ -208,7 +216,7 @@ impl Supply {
             if !more {
                 return Err("the zstd data ends too early".into());
             }
-            if read == 0 && *in_frame {
+            if read == 0 && *in_frame && !was_pending {
                 return Err("the zstd data is damaged".into());
             }
         }

@@ -21,8 +21,8 @@ use super::{Settings, SourceError};
 ///
 /// What cannot be read is told by [`super::Source::advance`], each failure once, and does not stop the others.
 ///
-/// A regular file that is not compressed is mapped into memory as long as it is when it is opened: what is appended
-/// later is not seen, and truncating it meanwhile ends the process, unless [`Settings::memory_map`] is false.
+/// A file that grows meanwhile is read up to where it ends when the reader comes there, unless
+/// [`Settings::memory_map`] is true: then only as far as it went when it was opened.
 pub fn open(paths: &[PathBuf], settings: &Settings) -> Opened {
     let mut listing = Listing::new(settings);
     for path in paths {
@@ -177,7 +177,7 @@ impl Named {
     /// Bytes of a regular file.
     fn size(&self) -> Option<u64> {
         match self {
-            Named::File(_, metadata) => metadata.is_file().then(|| metadata.len()),
+            Named::File(_, metadata) => metadata.is_file().then_some(metadata.len()),
             Named::StandardInput => None,
         }
     }

@@ -35,7 +35,7 @@ struct Stream {
 }
 
 impl Input {
-    /// Of a file: mapped when it is plain, else read and decompressed.
+    /// Of a file: mapped when it is plain and the settings say so, else read and decompressed.
     pub(super) fn from_file(mut file: File, settings: &Settings) -> Result<Input, String> {
         let describe = |error: std::io::Error| format!("cannot be read: {error}");
         let metadata = file.metadata().map_err(describe)?;

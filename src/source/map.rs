@@ -28,7 +28,7 @@ impl Map {
         // garbage to a parser that takes every byte for hostile: each decision is made on values that were copied
         // out and checked after the copy, never on a second read of the same byte. A file that is *truncated* while
         // it is read makes the kernel end the process with SIGBUS, which is a loud stop and not undefined behaviour;
-        // the setting `memory_map` is there to switch off for captures that others may truncate.
+        // the setting `memory_map` is therefore off unless asked for.
         let map = unsafe { Mmap::map(file)? };
         // Reads far ahead, and drops behind first under memory pressure. Only advice: failure costs speed alone.
         let _ = map.advise(Advice::Sequential);

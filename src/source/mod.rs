@@ -1,7 +1,7 @@
 //! Where frames come from: capture files, standard input, live interfaces.
 //!
-//! A source lends one [`Frame`] at a time: its bytes are borrowed from the memory map or the read buffer, so that a
-//! packet in order travels from the file to the parser without a copy.
+//! A source lends one [`Frame`] at a time: its bytes are borrowed from the read buffer or the memory map, so that a
+//! packet in order travels from there to the parser without a copy.
 
 mod decompress;
 mod error;
@@ -30,11 +30,11 @@ use crate::time::Timestamp;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Largest block of a capture in bytes; what claims more is a damaged file. A compressed or piped capture takes at
-    /// most twice this for its buffer, and only for blocks that really are as large; a plain file takes none.
+    /// Largest block of a capture in bytes; what claims more is a damaged file. The read buffer grows to at most twice
+    /// this, and only for blocks that really are as large.
     pub max_block_bytes: usize,
     /// Most captures open at once, which is how many may overlap in time. Those beyond are left out, each with an error.
-    /// A plain file costs no memory, a gzip one about 400 KiB, a zstd one as much as `zstd_window_log` allows.
+    /// Each takes a read buffer of 256 KiB, a gzip one 110 KiB more, a zstd one as much more as `zstd_window_log` allows.
     pub max_open_files: usize,
     /// Most captures to be read as one, at about 200 bytes each. Those beyond are left out, each with an error; a folder
     /// with more is left out as a whole.
@@ -43,9 +43,9 @@ pub struct Settings {
     pub max_interfaces: usize,
     /// Largest window of a zstd capture as a power of two, from 10 to 31; 27, which `zstd --long` uses, takes 128 MiB.
     pub zstd_window_log: u32,
-    /// Map plain files into memory rather than read them, which saves a fifth of the time to read them. Whoever
-    /// truncates a mapped file while it is read ends the process (SIGBUS): false for folders that a running capture
-    /// rotates in place.
+    /// Map plain files into memory rather than read them. Off, as it was found to be faster by a fifth at best (every
+    /// byte looked at, an idle machine) and slower by half at worst (headers alone, a busy one); and whoever truncates
+    /// a mapped file while it is read, as a capture that rotates in place does, ends the process (SIGBUS).
     pub memory_map: bool,
     /// How interfaces are listened to.
     pub live: live::Settings,
@@ -59,7 +59,7 @@ impl Default for Settings {
             max_files: 100_000,
             max_interfaces: 65_536,
             zstd_window_log: 27,
-            memory_map: true,
+            memory_map: false,
             live: live::Settings::default(),
         }
     }

@@ -74,6 +74,24 @@ fn damaged_compression_gives_all_that_can_be_decompressed() {
 }
 
 #[test]
+fn compressed_captures_larger_than_the_buffers_lose_nothing_when_cut() {
+    // Each byte of the packed capture unpacks to about a thousand, and the read buffer ends within a frame.
+    let frames: Vec<_> =
+        (0..300).map(|_| Sample { nanos: 0, link: 1, data: vec![0; 1000], original_length: 1000 }).collect();
+    let packed = gzip(&pcap(&frames));
+    for cut in packed.len() / 2..packed.len() {
+        let mut decoder = flate2::Decompress::new_gzip(15);
+        let mut readable = vec![0; 1 << 20];
+        let result = decoder.decompress(&packed[..cut], &mut readable, flate2::FlushDecompress::None);
+        let readable = decoder.total_out() as usize;
+        let broken = Trickle(std::io::Cursor::new(packed[..cut].to_vec()), 1);
+        let (seen, errors) = drain(super::super::from_reader("test", broken, &Settings::default()));
+        assert_eq!(seen.len(), (readable - 24) / 1016, "cut at {cut}: {errors:?}, {result:?}");
+        assert_eq!(errors[0].offset, Some(readable as u64), "cut at {cut}: {errors:?}");
+    }
+}
+
+#[test]
 fn damage_behind_many_blocks_loses_none_of_them() {
     // Incompressible, so that it is several blocks of zstd and of deflate.
     let mut state = 1_u64;

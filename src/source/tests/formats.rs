@@ -143,6 +143,23 @@ fn compressed_captures() {
 }
 
 #[test]
+fn compressed_parts_that_fill_a_buffer_to_the_byte() {
+    // With the file header the frames make up 1024 bytes each, so that the parts end where the read buffer does.
+    let frame = |number: i64| {
+        let data = vec![number as u8; if number == 0 { 984 } else { 1008 }];
+        Sample { nanos: number * 1000, link: 1, original_length: data.len() as u32, data }
+    };
+    let frames: Vec<_> = (0..512).map(frame).collect();
+    let capture = pcap(&frames);
+    for part in [256 << 10, 128 << 10, 64 << 10] {
+        assert_eq!(read_well(&capture.chunks(part).flat_map(gzip).collect::<Vec<_>>()), frames);
+        assert_eq!(read_well(&capture.chunks(part).flat_map(zstd).collect::<Vec<_>>()), frames);
+        let padded = [gzip(&capture[..part]), vec![0; 3], gzip(&capture[part..])].concat();
+        assert_eq!(read_well(&padded), frames);
+    }
+}
+
+#[test]
 fn a_stream_is_read_no_further_than_the_next_frame() {
     // A pipe that gives one frame and then blocks for ever must give that frame.
     struct Blocking(std::io::Cursor<Vec<u8>>);
@@ -154,10 +171,19 @@ fn a_stream_is_read_no_further_than_the_next_frame() {
         }
     }
     let frames = samples(3);
-    for capture in [pcap(&frames), pcapng(&frames)] {
+    // Small when compressed, and larger than any buffer when not.
+    let zeros: Vec<_> = (0..3000)
+        .map(|number| Sample { nanos: number * 1000, link: 1, data: vec![0; 1000], original_length: 1000 })
+        .collect();
+    for (frames, capture) in [
+        (&frames, pcap(&frames)),
+        (&frames, pcapng(&frames)),
+        (&zeros, gzip(&pcap(&zeros))),
+        (&zeros, zstd(&pcap(&zeros))),
+    ] {
         let mut source =
             super::super::from_reader("pipe", Blocking(std::io::Cursor::new(capture)), &Settings::default());
-        for frame in &frames {
+        for frame in frames {
             assert_eq!(source.advance(), Ok(Advance::Frame));
             assert_eq!(source.frame().data, frame.data);
         }

@@ -255,5 +255,5 @@ fn a_mapped_file_reads_the_same_across_pages_given_back() {
         .collect();
     let folder = Folder::new();
     let path = folder.write("large", &pcap(&frames));
-    assert_eq!(drain(open(&[path], &Settings::default())).0, frames);
+    assert_eq!(drain(open(&[path], &Settings { memory_map: true, ..Settings::default() })).0, frames);
 }
