@@ -289,8 +289,7 @@ impl Unfinished {
         let dropped = self.fragments + 1;
         self.poisoned = true;
         self.pieces = Vec::new();
-        self.fragments = 0;
-        self.cost = 0;
+        (self.fragments, self.held, self.cost) = (0, 0, 0);
         Outcome { conflicting, dropped }
     }
 

@@ -188,7 +188,7 @@ impl Decoder {
         counters: &mut Counters,
     ) -> Option<Segment<'a>> {
         // Each round takes a packet out of the table, but one put together may be larger than what it came in.
-        for _ in 0..self.settings.depth.min(MAX_LAYERS).max(1) {
+        for _ in 0..self.settings.depth.clamp(1, MAX_LAYERS) {
             let next = match self.walk(frame, counters).resume(&whole) {
                 Ok(Found::Tcp(tcp)) => {
                     self.admit(frame, &tcp, counters)?;
