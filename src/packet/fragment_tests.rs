@@ -1,7 +1,5 @@
 //! Reassembly of fragments: overlaps, contradictions, bounds, time.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
-
 use proptest::prelude::*;
 
 use super::*;
@@ -20,13 +18,9 @@ impl Table {
     }
 
     fn take(&mut self, is_ipv4: bool, id: u32, offset: u32, more: bool, data: &[u8]) -> Option<Vec<u8>> {
-        let (source, destination) = if is_ipv4 {
-            (Ipv4Addr::new(10, 0, 0, 1).into(), Ipv4Addr::new(10, 0, 0, 2).into())
-        } else {
-            (Ipv6Addr::LOCALHOST.into(), Ipv6Addr::UNSPECIFIED.into())
-        };
+        let addresses = Addresses { is_ipv4, source: 1, destination: 2 };
         let place = Place { id, offset, more };
-        let packet = Packet { source, destination, id, number: 6, payload: Bytes::whole(data), fragment: Some(place) };
+        let packet = Packet { addresses, id, number: 6, payload: Bytes::whole(data), fragment: Some(place) };
         let whole = self.fragments.take(self.now, &packet, place, 0, &mut self.counters);
         self.check();
         whole.map(|whole| whole.payload)

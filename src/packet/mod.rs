@@ -234,8 +234,8 @@ impl Decoder {
 fn segment<'a>(frame: &Frame<'_>, encapsulation: &'a Encapsulation, tcp: &Tcp<'_>, payload: &'a [u8]) -> Segment<'a> {
     Segment {
         time: frame.time,
-        source: tcp.source,
-        destination: tcp.destination,
+        source: tcp.source(),
+        destination: tcp.destination(),
         encapsulation,
         sequence: tcp.sequence,
         acknowledgment: tcp.acknowledgment,

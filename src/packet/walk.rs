@@ -1,7 +1,5 @@
 //! The walk from a link layer's payload inwards, header by header.
 
-use std::net::IpAddr;
-
 use super::bytes::Bytes;
 use super::duplicate::Duplicates;
 use super::fragment::{Fragments, Whole};
@@ -67,8 +65,7 @@ impl<'w> Walk<'w> {
     pub(super) fn resume<'d>(mut self, whole: &'d Whole) -> Result<Found<'d>, Counter> {
         self.is_ip = true;
         let mut packet = Packet {
-            source: whole.source,
-            destination: whole.destination,
+            addresses: whole.addresses,
             id: whole.id,
             number: whole.number,
             payload: Bytes { captured: &whole.payload, missing: 0 },
@@ -213,10 +210,7 @@ impl<'w> Walk<'w> {
         let bytes = packet.payload;
         let tcp = tcp::read(packet)?;
         let is_whole = bytes.missing == 0;
-        if self.settings.verify_checksums
-            && is_whole
-            && !checksum::tcp(packet.source, packet.destination, bytes.captured)
-        {
+        if self.settings.verify_checksums && is_whole && !checksum::tcp(&packet.addresses, bytes.captured) {
             return Err(Counter::BadChecksum);
         }
         Ok(Step::Found(Found::Tcp(tcp)))
@@ -227,8 +221,7 @@ impl<'w> Walk<'w> {
     fn fragment<'d>(&mut self, packet: &Packet<'d>) -> Result<Step<'d>, Counter> {
         let Some(place) = packet.fragment else { return Err(Counter::Fragments) };
         let digest = self.encapsulation.digest();
-        let addresses = [packet.source, packet.destination];
-        if self.duplicates.fragment(self.time, addresses, place, packet.payload.captured, digest) {
+        if self.duplicates.fragment(self.time, &packet.addresses, place, packet.payload.captured, digest) {
             self.counters.count(Counter::DuplicatePackets);
             return Err(Counter::Fragments);
         }
@@ -239,7 +232,7 @@ impl<'w> Walk<'w> {
 
     /// Looks into what is no TCP.
     fn tunnel<'d>(&mut self, packet: &Packet<'d>) -> Result<Step<'d>, Counter> {
-        let outer: [IpAddr; 2] = [packet.source, packet.destination];
+        let outer = packet.addresses.pair();
         let bytes = packet.payload;
         let Inside { layer, content, bytes } = match packet.number {
             number::UDP => {
