@@ -146,7 +146,7 @@ impl Duplicates {
         ends.sort_unstable();
         let mut hasher = self.key.build_hasher();
         hasher.write_u64(encapsulation);
-        hasher.write_u8(u8::from(tcp.addresses.is_ipv4));
+        hasher.write_u64(tcp.addresses.version);
         let mut place = encapsulation;
         for (address, port) in ends {
             hasher.write_u128(address);
@@ -159,7 +159,7 @@ impl Duplicates {
 
 #[inline]
 fn write_addresses(hasher: &mut impl Hasher, addresses: &Addresses) {
-    if addresses.is_ipv4 {
+    if addresses.is_ipv4() {
         hasher.write_u128(addresses.source << 32 | addresses.destination);
     } else {
         hasher.write_u128(addresses.source);

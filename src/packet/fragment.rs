@@ -117,7 +117,7 @@ impl Fragments {
         counters: &mut Counters,
     ) -> Option<Whole> {
         self.expire(time, counters);
-        let is_ipv4 = packet.addresses.is_ipv4;
+        let is_ipv4 = packet.addresses.is_ipv4();
         let Some((start, end)) = extent(packet, place, is_ipv4) else {
             counters.count(Counter::FragmentsDropped);
             return None;

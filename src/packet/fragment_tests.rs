@@ -18,7 +18,7 @@ impl Table {
     }
 
     fn take(&mut self, is_ipv4: bool, id: u32, offset: u32, more: bool, data: &[u8]) -> Option<Vec<u8>> {
-        let addresses = Addresses { is_ipv4, source: 1, destination: 2 };
+        let addresses = Addresses { version: if is_ipv4 { 4 } else { 6 }, source: 1, destination: 2 };
         let place = Place { id, offset, more };
         let packet = Packet { addresses, id, number: 6, payload: Bytes::whole(data), fragment: Some(place) };
         let whole = self.fragments.take(self.now, &packet, place, 0, &mut self.counters);

@@ -82,17 +82,17 @@ impl<'w> Walk<'w> {
     fn steps<'d>(&mut self, mut content: Content, mut bytes: Bytes<'d>) -> Result<Found<'d>, Counter> {
         loop {
             let step = match content {
-                Content::Ethernet => link::ethernet(bytes).map(|(content, bytes)| Step::Next(content, bytes)),
-                Content::EtherType(ether_type::IPV4) | Content::Ipv4 => self.version_4(bytes),
-                Content::EtherType(ether_type::IPV6) | Content::Ipv6 => self.version_6(bytes),
-                Content::Ip => match bytes.version() {
+                Content::IPV4 => self.version_4(bytes),
+                Content::IPV6 => self.version_6(bytes),
+                Content::ETHERNET => link::ethernet(bytes).map(|(content, bytes)| Step::Next(content, bytes)),
+                Content::IP => match bytes.version() {
                     Some(4) => self.version_4(bytes),
                     Some(6) => self.version_6(bytes),
                     _ => Err(Counter::MalformedPackets),
                 },
-                Content::EtherType(kind) => self.ether_type(kind, bytes),
-                Content::Llc => link::llc(bytes).map(|(content, bytes)| Step::Next(content, bytes)),
-                Content::Ppp => link::ppp(bytes).map(|(content, bytes)| Step::Next(content, bytes)),
+                Content::LLC => link::llc(bytes).map(|(content, bytes)| Step::Next(content, bytes)),
+                Content::PPP => link::ppp(bytes).map(|(content, bytes)| Step::Next(content, bytes)),
+                other => self.ether_type(other.ether_type(), bytes),
             };
             match step? {
                 Step::Next(next, rest) => (content, bytes) = (next, rest),
@@ -127,7 +127,7 @@ impl<'w> Walk<'w> {
                 if id != 0 {
                     self.push(Layer::Vlan { id })?;
                 }
-                Ok(Step::Next(Content::EtherType(u16::from_be_bytes([tag[2], tag[3]])), rest))
+                Ok(Step::Next(Content::of(u16::from_be_bytes([tag[2], tag[3]])), rest))
             }
             ether_type::MPLS | ether_type::MPLS_MULTICAST => self.mpls(bytes),
             ether_type::PPPOE_SESSION => {
@@ -137,12 +137,12 @@ impl<'w> Walk<'w> {
                     return Err(Counter::NotIp);
                 }
                 self.push(Layer::Pppoe { session: u16::from_be_bytes([header[2], header[3]]) })?;
-                Ok(Step::Next(Content::Ppp, rest.limit(usize::from(u16::from_be_bytes([header[4], header[5]])))))
+                Ok(Step::Next(Content::PPP, rest.limit(usize::from(u16::from_be_bytes([header[4], header[5]])))))
             }
-            ether_type::PPP => Ok(Step::Next(Content::Ppp, bytes)),
-            ether_type::BRIDGED_ETHERNET => Ok(Step::Next(Content::Ethernet, bytes)),
+            ether_type::PPP => Ok(Step::Next(Content::PPP, bytes)),
+            ether_type::BRIDGED_ETHERNET => Ok(Step::Next(Content::ETHERNET, bytes)),
             // The length of an 802.3 frame.
-            0..=1500 => Ok(Step::Next(Content::Llc, bytes.limit(usize::from(kind)))),
+            0..=1500 => Ok(Step::Next(Content::LLC, bytes.limit(usize::from(kind)))),
             _ => Err(Counter::NotIp),
         }
     }
@@ -177,13 +177,13 @@ impl<'w> Walk<'w> {
         };
         match bytes.version() {
             // A MAC address may begin with a 4 or a 6, and an IP address look like a type in its place.
-            Some(4) if ip::version_4(bytes, looks_like_ethernet(0)).is_ok() => Ok(Step::Next(Content::Ipv4, bytes)),
+            Some(4) if ip::version_4(bytes, looks_like_ethernet(0)).is_ok() => Ok(Step::Next(Content::IPV4, bytes)),
             Some(6) if bytes.u16_at(4).is_some_and(|length| usize::from(length) + 40 == bytes.wire_length()) => {
-                Ok(Step::Next(Content::Ipv6, bytes))
+                Ok(Step::Next(Content::IPV6, bytes))
             }
-            Some(0) if looks_like_ethernet(4) => Ok(Step::Next(Content::Ethernet, bytes.skip(4)?)),
-            _ if looks_like_ethernet(0) => Ok(Step::Next(Content::Ethernet, bytes)),
-            _ => Ok(Step::Next(Content::Ip, bytes)),
+            Some(0) if looks_like_ethernet(4) => Ok(Step::Next(Content::ETHERNET, bytes.skip(4)?)),
+            _ if looks_like_ethernet(0) => Ok(Step::Next(Content::ETHERNET, bytes)),
+            _ => Ok(Step::Next(Content::IP, bytes)),
         }
     }
 
@@ -241,9 +241,9 @@ impl<'w> Walk<'w> {
                 inside
             }
             number::GRE => tunnel::gre(outer, bytes)?,
-            number::IPV4 => tunnel::plain(outer, Content::Ipv4, bytes),
-            number::IPV6 => tunnel::plain(outer, Content::Ipv6, bytes),
-            number::MPLS => tunnel::plain(outer, Content::EtherType(ether_type::MPLS), bytes),
+            number::IPV4 => tunnel::plain(outer, Content::IPV4, bytes),
+            number::IPV6 => tunnel::plain(outer, Content::IPV6, bytes),
+            number::MPLS => tunnel::plain(outer, Content::of(ether_type::MPLS), bytes),
             number::ETHER_IP => tunnel::ether_ip(outer, bytes)?,
             _ => return Err(Counter::NotTcp),
         };
