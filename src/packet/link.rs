@@ -55,17 +55,13 @@ pub(super) mod ether_type {
     pub(crate) const BRIDGED_ETHERNET: u16 = 0x6558;
 }
 
+/// What nearly all frames are.
+pub(super) const ETHERNET: LinkType = LinkType(1);
+
 /// Takes the frame's link header off; [`Counter::UnknownLinkType`] when it is none of ours.
-#[inline]
 pub(super) fn open(link: LinkType, bytes: Bytes<'_>) -> Result<(Content, Bytes<'_>), Counter> {
     match link.0 {
         1 => Ok((Content::ETHERNET, bytes)),
-        other => open_rare(other, bytes),
-    }
-}
-
-fn open_rare(link: u16, bytes: Bytes<'_>) -> Result<(Content, Bytes<'_>), Counter> {
-    match link {
         0 | 108 => null(bytes),
         9 | 50 => Ok((Content::PPP, bytes)),
         // DLT_RAW has had several values, which some programs write as they are.

@@ -137,6 +137,23 @@ impl Decoder {
         let missing = (frame.original_length as usize).saturating_sub(frame.data.len());
         let bytes = Bytes { captured: frame.data, missing };
         self.encapsulation.clear();
+        if frame.link == link::ETHERNET {
+            if let Some(tcp) = self.walk(frame, counters).shortcut(bytes) {
+                self.admit(frame, &tcp, counters)?;
+                return Some(segment(frame, &self.encapsulation, &tcp, tcp.payload.captured));
+            }
+            self.encapsulation.clear();
+        }
+        self.decode_step_by_step(frame, bytes, counters)
+    }
+
+    /// Decodes what is not as simple as most.
+    fn decode_step_by_step<'a>(
+        &'a mut self,
+        frame: &Frame<'a>,
+        bytes: Bytes<'a>,
+        counters: &mut Counters,
+    ) -> Option<Segment<'a>> {
         let found = match link::open(frame.link, bytes) {
             Ok((content, bytes)) => self.walk(frame, counters).run(content, bytes),
             Err(reason) => Err(reason),

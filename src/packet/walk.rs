@@ -52,8 +52,30 @@ impl<'w> Walk<'w> {
         Walk { settings, time, encapsulation, fragments, duplicates, counters, is_ip: false, is_guess: false }
     }
 
-    /// Walks from a link layer's payload; the error is the counter of what it was instead of a segment.
+    /// The way that nearly all packets take: Ethernet, perhaps tags, whole IP, TCP. `None` for any other, and for what is
+    /// wrong with one, which [`Walk::run`] then finds. Straight down without a loop over steps it takes half the time.
     #[inline]
+    pub(super) fn shortcut<'d>(&mut self, bytes: Bytes<'d>) -> Option<Tcp<'d>> {
+        let mut ether_type = bytes.u16_at(12)?;
+        let mut bytes = bytes.skip(14).ok()?;
+        while ether_type == ether_type::VLAN {
+            let (tag, rest) = bytes.header::<4>().ok()?;
+            let id = u16::from_be_bytes([tag[0], tag[1]]) & 0x0fff;
+            if id != 0 {
+                self.push(Layer::Vlan { id }).ok()?;
+            }
+            (ether_type, bytes) = (u16::from_be_bytes([tag[2], tag[3]]), rest);
+        }
+        let packet = match ether_type {
+            ether_type::IPV4 => ip::version_4(bytes, false).ok()?,
+            ether_type::IPV6 => ip::version_6(bytes).ok()?,
+            _ => return None,
+        };
+        let is_plain = packet.number == number::TCP && packet.fragment.is_none() && !self.settings.verify_checksums;
+        if is_plain { tcp::read(&packet).ok() } else { None }
+    }
+
+    /// Walks from a link layer's payload; the error is the counter of what it was instead of a segment.
     pub(super) fn run<'d>(mut self, content: Content, bytes: Bytes<'d>) -> Result<Found<'d>, Counter> {
         match self.steps(content, bytes) {
             Err(reason) => Err(self.excuse(reason)),
@@ -187,7 +209,6 @@ impl<'w> Walk<'w> {
         }
     }
 
-    #[inline]
     fn version_4<'d>(&mut self, bytes: Bytes<'d>) -> Result<Step<'d>, Counter> {
         let packet = ip::version_4(bytes, self.settings.verify_checksums)?;
         self.packet(&packet)
@@ -198,7 +219,6 @@ impl<'w> Walk<'w> {
         self.packet(&packet)
     }
 
-    #[inline]
     fn packet<'d>(&mut self, packet: &Packet<'d>) -> Result<Step<'d>, Counter> {
         self.is_ip = true;
         if packet.fragment.is_some() {
