@@ -138,9 +138,16 @@ impl Decoder {
         let bytes = Bytes { captured: frame.data, missing };
         self.encapsulation.clear();
         if frame.link == link::ETHERNET {
-            if let Some(tcp) = self.walk(frame, counters).shortcut(bytes) {
-                self.admit(frame, &tcp, counters)?;
-                return Some(segment(frame, &self.encapsulation, &tcp, tcp.payload.captured));
+            match self.walk(frame, counters).shortcut(bytes) {
+                Some(Ok(tcp)) => {
+                    self.admit(frame, &tcp, counters)?;
+                    return Some(segment(frame, &self.encapsulation, &tcp, tcp.payload.captured));
+                }
+                Some(Err(reason)) => {
+                    counters.count(reason);
+                    return None;
+                }
+                None => {}
             }
             self.encapsulation.clear();
         }
