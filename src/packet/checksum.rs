@@ -1,9 +1,7 @@
 //! The Internet checksum (RFC 1071), verified only when asked: where the sending machine itself captures, the card
 //! has yet to fill it in.
 
-use std::net::IpAddr;
-
-use super::ip::number;
+use super::ip::{Addresses, number};
 
 /// True when an IPv4 header, options included, sums up.
 pub(super) fn ipv4_header(header: &[u8]) -> bool {
@@ -11,13 +9,11 @@ pub(super) fn ipv4_header(header: &[u8]) -> bool {
 }
 
 /// True when a TCP segment, all of which was captured, sums up with its pseudo-header.
-pub(super) fn tcp(source: IpAddr, destination: IpAddr, segment: &[u8]) -> bool {
+pub(super) fn tcp(addresses: &Addresses, segment: &[u8]) -> bool {
     let mut total = u64::from(number::TCP) + segment.len() as u64;
-    for address in [source, destination] {
-        total = match address {
-            IpAddr::V4(address) => sum(total, &address.octets()),
-            IpAddr::V6(address) => sum(total, &address.octets()),
-        };
+    // Zeros in front of an IPv4 address add nothing.
+    for address in [addresses.source, addresses.destination] {
+        total = sum(total, &address.to_be_bytes());
     }
     fold(sum(total, segment)) == 0xffff
 }

@@ -32,12 +32,11 @@
 //! passes for another.
 
 use std::hash::{BuildHasher, Hasher};
-use std::net::IpAddr;
 
 use ahash::RandomState;
 
 use super::Settings;
-use super::ip::Place;
+use super::ip::{Addresses, Place};
 use super::tcp::Tcp;
 use crate::time::Timestamp;
 
@@ -83,14 +82,13 @@ impl Duplicates {
         }
         let identity = self.resolve(tcp, encapsulation);
         let mut hasher = self.key.build_hasher();
-        write_address(&mut hasher, tcp.source.ip());
-        write_address(&mut hasher, tcp.destination.ip());
+        write_addresses(&mut hasher, &tcp.addresses);
         hasher.write_u64(u64::from(tcp.id) << 32 | tcp.payload.wire_length() as u64 & 0xffff_ffff);
         hasher.write(tcp.header);
         write_edges(&mut hasher, tcp.payload.captured);
         let place = mix(
             u64::from(tcp.sequence) << 32 | u64::from(tcp.acknowledgment),
-            u64::from(tcp.source.port()) << 48 | u64::from(tcp.destination.port()) << 32 | u64::from(tcp.id),
+            u64::from(tcp.source_port) << 48 | u64::from(tcp.destination_port) << 32 | u64::from(tcp.id),
         );
         match self.packets.find_or_put(place, hasher.finish(), identity, time.nanos(), self.window) {
             None => Verdict::New(identity),
@@ -103,7 +101,7 @@ impl Duplicates {
     pub(super) fn fragment(
         &mut self,
         time: Timestamp,
-        addresses: [IpAddr; 2],
+        addresses: &Addresses,
         place: Place,
         payload: &[u8],
         encapsulation: u64,
@@ -112,9 +110,9 @@ impl Duplicates {
             return false;
         }
         let mut hasher = self.key.build_hasher();
-        // No segment begins so: its first write is the length of an address.
+        // No segment begins so.
         hasher.write_u64(u64::MAX);
-        addresses.into_iter().for_each(|address| write_address(&mut hasher, address));
+        write_addresses(&mut hasher, addresses);
         hasher.write_u64(u64::from(place.id) << 32 | u64::from(place.offset) << 1 | u64::from(place.more));
         hasher.write_u64(encapsulation);
         hasher.write_usize(payload.len());
@@ -144,29 +142,28 @@ impl Duplicates {
 
     /// Bucket and tag of a conversation, the same for both of its directions, in an encapsulation.
     fn conversation(&self, tcp: &Tcp<'_>, encapsulation: u64) -> (u64, u64) {
-        let (low, high) =
-            if tcp.source <= tcp.destination { (tcp.source, tcp.destination) } else { (tcp.destination, tcp.source) };
+        let mut ends = [(tcp.addresses.source, tcp.source_port), (tcp.addresses.destination, tcp.destination_port)];
+        ends.sort_unstable();
         let mut hasher = self.key.build_hasher();
-        let mut place = encapsulation;
-        for end in [low, high] {
-            write_address(&mut hasher, end.ip());
-            hasher.write_u16(end.port());
-            let address = match end.ip() {
-                IpAddr::V4(address) => u64::from(address.to_bits()),
-                IpAddr::V6(address) => mix((address.to_bits() >> 64) as u64, address.to_bits() as u64),
-            };
-            place = mix(place ^ address, u64::from(end.port()));
-        }
         hasher.write_u64(encapsulation);
+        hasher.write_u64(tcp.addresses.version);
+        let mut place = encapsulation;
+        for (address, port) in ends {
+            hasher.write_u128(address);
+            hasher.write_u16(port);
+            place = mix(mix(place ^ (address >> 64) as u64, address as u64), u64::from(port));
+        }
         (place, hasher.finish())
     }
 }
 
 #[inline]
-fn write_address(hasher: &mut impl Hasher, address: IpAddr) {
-    match address {
-        IpAddr::V4(address) => hasher.write_u64(u64::from(address.to_bits()) | 4 << 32),
-        IpAddr::V6(address) => hasher.write_u128(address.to_bits()),
+fn write_addresses(hasher: &mut impl Hasher, addresses: &Addresses) {
+    if addresses.is_ipv4() {
+        hasher.write_u128(addresses.source << 32 | addresses.destination);
+    } else {
+        hasher.write_u128(addresses.source);
+        hasher.write_u128(addresses.destination);
     }
 }
 

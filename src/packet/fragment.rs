@@ -13,22 +13,20 @@
 //! fire when the next fragment comes.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use ahash::RandomState;
 use hashbrown::HashMap;
 
 use super::Settings;
-use super::ip::{Packet, Place};
+use super::ip::{Addresses, Packet, Place};
 use crate::stats::{Counter, Counters};
 use crate::time::Timestamp;
 
 /// An IP packet put together: its addresses, and what its payload is.
 #[derive(Debug)]
 pub(super) struct Whole {
-    pub(super) source: IpAddr,
-    pub(super) destination: IpAddr,
+    pub(super) addresses: Addresses,
     pub(super) id: u32,
     pub(super) number: u8,
     pub(super) payload: Vec<u8>,
@@ -45,8 +43,7 @@ const LONGEST: u32 = 65_535;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Key {
-    source: IpAddr,
-    destination: IpAddr,
+    addresses: Addresses,
     id: u32,
     /// IPv4 tells packets apart by it; IPv6 does not.
     number: Option<u8>,
@@ -120,13 +117,13 @@ impl Fragments {
         counters: &mut Counters,
     ) -> Option<Whole> {
         self.expire(time, counters);
-        let is_ipv4 = packet.source.is_ipv4();
+        let is_ipv4 = packet.addresses.is_ipv4();
         let Some((start, end)) = extent(packet, place, is_ipv4) else {
             counters.count(Counter::FragmentsDropped);
             return None;
         };
-        let (source, destination, id) = (packet.source, packet.destination, place.id);
-        let key = Key { source, destination, id, number: is_ipv4.then_some(packet.number), encapsulation };
+        let (addresses, id) = (packet.addresses, place.id);
+        let key = Key { addresses, id, number: is_ipv4.then_some(packet.number), encapsulation };
         let unfinished = self.unfinished.entry(key).or_insert_with(|| {
             self.order.insert(self.next, key);
             self.next += 1;
@@ -144,7 +141,7 @@ impl Fragments {
             let unfinished = self.remove(&key)?;
             counters.count(Counter::FragmentsReassembled);
             let number = unfinished.number.unwrap_or(packet.number);
-            return Some(Whole { source, destination, id, number, payload: unfinished.join() });
+            return Some(Whole { addresses, id, number, payload: unfinished.join() });
         }
         while self.cost > self.bytes || self.unfinished.len() > self.packets {
             let Some((_, &oldest)) = self.order.first_key_value() else { break };
@@ -289,8 +286,7 @@ impl Unfinished {
         let dropped = self.fragments + 1;
         self.poisoned = true;
         self.pieces = Vec::new();
-        self.fragments = 0;
-        self.cost = 0;
+        (self.fragments, self.held, self.cost) = (0, 0, 0);
         Outcome { conflicting, dropped }
     }
 

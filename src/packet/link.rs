@@ -8,23 +8,36 @@ use super::bytes::Bytes;
 use crate::source::LinkType;
 use crate::stats::Counter;
 
-/// What a run of bytes begins with.
+/// What a run of bytes begins with: an EtherType (up to 1,500 it is a length, and LLC follows), or one of the constants
+/// beyond them. A word rather than an enum, for the reason given at [`super::ip::Addresses`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Content {
+pub(super) struct Content(u32);
+
+impl Content {
     /// Ethernet II or IEEE 802.3, from the destination address on.
-    Ethernet,
-    /// The payload of this EtherType; up to 1,500 it is a length, and LLC follows.
-    EtherType(u16),
+    pub(super) const ETHERNET: Content = Content(0x1_0000);
     /// IEEE 802.2 logical link control.
-    Llc,
+    pub(super) const LLC: Content = Content(0x1_0001);
     /// PPP, from the (perhaps left out) address and control field on.
-    Ppp,
-    /// IPv4, and nothing else will do.
-    Ipv4,
-    /// IPv6, and nothing else will do.
-    Ipv6,
+    pub(super) const PPP: Content = Content(0x1_0002);
     /// IPv4 or IPv6, by its first four bits.
-    Ip,
+    pub(super) const IP: Content = Content(0x1_0003);
+    /// IPv4, and nothing else will do.
+    pub(super) const IPV4: Content = Content(ether_type::IPV4 as u32);
+    /// IPv6, and nothing else will do.
+    pub(super) const IPV6: Content = Content(ether_type::IPV6 as u32);
+
+    /// The payload of this EtherType.
+    #[inline]
+    pub(super) const fn of(ether_type: u16) -> Content {
+        Content(ether_type as u32)
+    }
+
+    /// The EtherType, or 0xffff (which is reserved) when it is none.
+    #[inline]
+    pub(super) fn ether_type(self) -> u16 {
+        u16::try_from(self.0).unwrap_or(u16::MAX)
+    }
 }
 
 /// EtherTypes (IEEE 802 numbers, IANA) that lead on to IP.
@@ -42,28 +55,24 @@ pub(super) mod ether_type {
     pub(crate) const BRIDGED_ETHERNET: u16 = 0x6558;
 }
 
+/// What nearly all frames are.
+pub(super) const ETHERNET: LinkType = LinkType(1);
+
 /// Takes the frame's link header off; [`Counter::UnknownLinkType`] when it is none of ours.
-#[inline]
 pub(super) fn open(link: LinkType, bytes: Bytes<'_>) -> Result<(Content, Bytes<'_>), Counter> {
     match link.0 {
-        1 => Ok((Content::Ethernet, bytes)),
-        other => open_rare(other, bytes),
-    }
-}
-
-fn open_rare(link: u16, bytes: Bytes<'_>) -> Result<(Content, Bytes<'_>), Counter> {
-    match link {
+        1 => Ok((Content::ETHERNET, bytes)),
         0 | 108 => null(bytes),
-        9 | 50 => Ok((Content::Ppp, bytes)),
+        9 | 50 => Ok((Content::PPP, bytes)),
         // DLT_RAW has had several values, which some programs write as they are.
-        12 | 14 | 101 => Ok((Content::Ip, bytes)),
+        12 | 14 | 101 => Ok((Content::IP, bytes)),
         104 => cisco_hdlc(bytes),
         113 => cooked(bytes),
         // The direction stands in the place of the address byte, or before it.
-        166 => Ok((Content::Ppp, bytes.skip(2)?)),
-        204 => Ok((Content::Ppp, bytes.skip(1)?)),
-        228 => Ok((Content::Ipv4, bytes)),
-        229 => Ok((Content::Ipv6, bytes)),
+        166 => Ok((Content::PPP, bytes.skip(2)?)),
+        204 => Ok((Content::PPP, bytes.skip(1)?)),
+        228 => Ok((Content::IPV4, bytes)),
+        229 => Ok((Content::IPV6, bytes)),
         239 => netfilter_log(bytes),
         276 => cooked_2(bytes),
         _ => Err(Counter::UnknownLinkType),
@@ -74,7 +83,7 @@ fn open_rare(link: u16, bytes: Bytes<'_>) -> Result<(Content, Bytes<'_>), Counte
 #[inline]
 pub(super) fn ethernet(bytes: Bytes<'_>) -> Result<(Content, Bytes<'_>), Counter> {
     let (header, rest) = bytes.header::<14>()?;
-    Ok((Content::EtherType(u16::from_be_bytes([header[12], header[13]])), rest))
+    Ok((Content::of(u16::from_be_bytes([header[12], header[13]])), rest))
 }
 
 /// 802.2 LLC: SNAP with an EtherType, or the old number of IP.
@@ -85,13 +94,11 @@ pub(super) fn llc(bytes: Bytes<'_>) -> Result<(Content, Bytes<'_>), Counter> {
             let (snap, rest) = rest.header::<5>()?;
             match snap {
                 // 00-00-00 is RFC 1042, 00-00-f8 IEEE 802.1H.
-                [0x00, 0x00, 0x00 | 0xf8, high, low] => {
-                    Ok((Content::EtherType(u16::from_be_bytes([*high, *low])), rest))
-                }
+                [0x00, 0x00, 0x00 | 0xf8, high, low] => Ok((Content::of(u16::from_be_bytes([*high, *low])), rest)),
                 _ => Err(Counter::NotIp),
             }
         }
-        [0x06, 0x06, 0x03] => Ok((Content::Ipv4, rest)),
+        [0x06, 0x06, 0x03] => Ok((Content::IPV4, rest)),
         _ => Err(Counter::NotIp),
     }
 }
@@ -113,9 +120,9 @@ pub(super) fn ppp(bytes: Bytes<'_>) -> Result<(Content, Bytes<'_>), Counter> {
         }
     };
     match protocol {
-        0x0021 => Ok((Content::Ipv4, rest)),
-        0x0057 => Ok((Content::Ipv6, rest)),
-        0x0281 | 0x0283 => Ok((Content::EtherType(ether_type::MPLS), rest)),
+        0x0021 => Ok((Content::IPV4, rest)),
+        0x0057 => Ok((Content::IPV6, rest)),
+        0x0281 | 0x0283 => Ok((Content::of(ether_type::MPLS), rest)),
         _ => Err(Counter::NotIp),
     }
 }
@@ -126,16 +133,16 @@ fn null(bytes: Bytes<'_>) -> Result<(Content, Bytes<'_>), Counter> {
     let little = u32::from_le_bytes(*family);
     let family = if little > 0xffff { little.swap_bytes() } else { little };
     match family {
-        2 => Ok((Content::Ipv4, rest)),
+        2 => Ok((Content::IPV4, rest)),
         // Linux, Windows, NetBSD and OpenBSD, FreeBSD, Darwin.
-        10 | 23 | 24 | 28 | 30 => Ok((Content::Ipv6, rest)),
+        10 | 23 | 24 | 28 | 30 => Ok((Content::IPV6, rest)),
         _ => Err(Counter::NotIp),
     }
 }
 
 fn cisco_hdlc(bytes: Bytes<'_>) -> Result<(Content, Bytes<'_>), Counter> {
     let (header, rest) = bytes.header::<4>()?;
-    Ok((Content::EtherType(u16::from_be_bytes([header[2], header[3]])), rest))
+    Ok((Content::of(u16::from_be_bytes([header[2], header[3]])), rest))
 }
 
 /// Linux cooked capture: packet type, hardware type, address, protocol.
@@ -153,9 +160,9 @@ fn cooked_2(bytes: Bytes<'_>) -> Result<(Content, Bytes<'_>), Counter> {
 fn cooked_protocol(protocol: [u8; 2]) -> Result<Content, Counter> {
     match u16::from_be_bytes(protocol) {
         // 802.2 LLC; below the EtherTypes are the kernel's own numbers, not lengths.
-        0x0004 => Ok(Content::Llc),
+        0x0004 => Ok(Content::LLC),
         0..=0x05ff => Err(Counter::NotIp),
-        protocol => Ok(Content::EtherType(protocol)),
+        protocol => Ok(Content::of(protocol)),
     }
 }
 
@@ -164,8 +171,8 @@ fn netfilter_log(bytes: Bytes<'_>) -> Result<(Content, Bytes<'_>), Counter> {
     const PAYLOAD: u16 = 9;
     let (header, mut rest) = bytes.header::<4>()?;
     let content = match header[0] {
-        2 => Content::Ipv4,
-        10 => Content::Ipv6,
+        2 => Content::IPV4,
+        10 => Content::IPV6,
         _ => return Err(Counter::NotIp),
     };
     loop {
@@ -303,7 +310,7 @@ mod tests {
 
     #[test]
     fn loopback_families_in_both_byte_orders() {
-        for (family, content) in [(2_u32, Content::Ipv4), (24, Content::Ipv6), (28, Content::Ipv6), (30, Content::Ipv6)]
+        for (family, content) in [(2_u32, Content::IPV4), (24, Content::IPV6), (28, Content::IPV6), (30, Content::IPV6)]
         {
             assert_eq!(open(LinkType(0), Bytes::whole(&family.to_le_bytes())).map(|(found, _)| found), Ok(content));
             assert_eq!(open(LinkType(0), Bytes::whole(&family.to_be_bytes())).map(|(found, _)| found), Ok(content));
@@ -318,9 +325,9 @@ mod tests {
             [&[0xff, 0x03, 0x00, 0x21, 0x45][..], &[0x00, 0x21, 0x45], &[0x21, 0x45], &[0xff, 0x03, 0x21, 0x45]]
         {
             let (content, rest) = ppp(Bytes::whole(start)).expect("PPP");
-            assert_eq!((content, rest.captured), (Content::Ipv4, &[0x45][..]));
+            assert_eq!((content, rest.captured), (Content::IPV4, &[0x45][..]));
         }
-        assert!(matches!(ppp(Bytes::whole(&[0x0f, 0, 0x08, 0])), Ok((Content::EtherType(0x0800), _))));
+        assert!(matches!(ppp(Bytes::whole(&[0x0f, 0, 0x08, 0])), Ok((Content::IPV4, _))));
         assert!(matches!(ppp(Bytes::whole(&[0xc0, 0x21, 1])), Err(Counter::NotIp)));
     }
 
@@ -330,7 +337,7 @@ mod tests {
         let big = [2, 0, 0, 0, 0, 5, 0, 10, b'x', 0, 0, 0, 0, 6, 0, 9, 0x45, 0x00];
         for frame in [&little, &big] {
             let (content, rest) = open(LinkType(239), Bytes::whole(frame)).expect("a packet");
-            assert_eq!((content, rest.captured), (Content::Ipv4, &[0x45, 0x00][..]));
+            assert_eq!((content, rest.captured), (Content::IPV4, &[0x45, 0x00][..]));
         }
         assert!(open(LinkType(239), Bytes::whole(&[2, 0, 0, 0, 0, 0, 0, 0])).is_err());
     }

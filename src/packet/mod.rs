@@ -137,6 +137,30 @@ impl Decoder {
         let missing = (frame.original_length as usize).saturating_sub(frame.data.len());
         let bytes = Bytes { captured: frame.data, missing };
         self.encapsulation.clear();
+        if frame.link == link::ETHERNET {
+            match self.walk(frame, counters).shortcut(bytes) {
+                Some(Ok(tcp)) => {
+                    self.admit(frame, &tcp, counters)?;
+                    return Some(segment(frame, &self.encapsulation, &tcp, tcp.payload.captured));
+                }
+                Some(Err(reason)) => {
+                    counters.count(reason);
+                    return None;
+                }
+                None => {}
+            }
+            self.encapsulation.clear();
+        }
+        self.decode_step_by_step(frame, bytes, counters)
+    }
+
+    /// Decodes what is not as simple as most.
+    fn decode_step_by_step<'a>(
+        &'a mut self,
+        frame: &Frame<'a>,
+        bytes: Bytes<'a>,
+        counters: &mut Counters,
+    ) -> Option<Segment<'a>> {
         let found = match link::open(frame.link, bytes) {
             Ok((content, bytes)) => self.walk(frame, counters).run(content, bytes),
             Err(reason) => Err(reason),
@@ -188,7 +212,7 @@ impl Decoder {
         counters: &mut Counters,
     ) -> Option<Segment<'a>> {
         // Each round takes a packet out of the table, but one put together may be larger than what it came in.
-        for _ in 0..self.settings.depth.min(MAX_LAYERS).max(1) {
+        for _ in 0..self.settings.depth.clamp(1, MAX_LAYERS) {
             let next = match self.walk(frame, counters).resume(&whole) {
                 Ok(Found::Tcp(tcp)) => {
                     self.admit(frame, &tcp, counters)?;
@@ -234,8 +258,8 @@ impl Decoder {
 fn segment<'a>(frame: &Frame<'_>, encapsulation: &'a Encapsulation, tcp: &Tcp<'_>, payload: &'a [u8]) -> Segment<'a> {
     Segment {
         time: frame.time,
-        source: tcp.source,
-        destination: tcp.destination,
+        source: tcp.source(),
+        destination: tcp.destination(),
         encapsulation,
         sequence: tcp.sequence,
         acknowledgment: tcp.acknowledgment,

@@ -6,14 +6,15 @@ use etherparse::TcpHeaderSlice;
 
 use super::Flags;
 use super::bytes::Bytes;
-use super::ip::Packet;
+use super::ip::{Addresses, Packet};
 use crate::stats::Counter;
 
 /// A TCP segment of the innermost IP packet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tcp<'d> {
-    pub(super) source: SocketAddr,
-    pub(super) destination: SocketAddr,
+    pub(super) addresses: Addresses,
+    pub(super) source_port: u16,
+    pub(super) destination_port: u16,
     /// The IPv4 identification.
     pub(super) id: u32,
     /// The header as captured, options included.
@@ -25,6 +26,20 @@ pub(super) struct Tcp<'d> {
     pub(super) payload: Bytes<'d>,
 }
 
+impl Tcp<'_> {
+    /// Address and port of the sender.
+    #[inline]
+    pub(super) fn source(&self) -> SocketAddr {
+        SocketAddr::new(self.addresses.source(), self.source_port)
+    }
+
+    /// Address and port of the receiver.
+    #[inline]
+    pub(super) fn destination(&self) -> SocketAddr {
+        SocketAddr::new(self.addresses.destination(), self.destination_port)
+    }
+}
+
 /// Bytes of a header without options.
 const FIXED: usize = 20;
 
@@ -34,8 +49,9 @@ pub(super) fn read<'d>(packet: &Packet<'d>) -> Result<Tcp<'d>, Counter> {
     let bytes = packet.payload;
     if let Ok(header) = TcpHeaderSlice::from_slice(bytes.captured) {
         return Ok(Tcp {
-            source: SocketAddr::new(packet.source, header.source_port()),
-            destination: SocketAddr::new(packet.destination, header.destination_port()),
+            addresses: packet.addresses,
+            source_port: header.source_port(),
+            destination_port: header.destination_port(),
             id: packet.id,
             sequence: header.sequence_number(),
             acknowledgment: header.acknowledgment_number(),
@@ -64,8 +80,9 @@ fn cut_in_the_options<'d>(packet: &Packet<'d>) -> Result<Tcp<'d>, Counter> {
             .map_or(0, |word| u32::from_be_bytes(*word))
     };
     Ok(Tcp {
-        source: SocketAddr::new(packet.source, u16::from_be_bytes([header[0], header[1]])),
-        destination: SocketAddr::new(packet.destination, u16::from_be_bytes([header[2], header[3]])),
+        addresses: packet.addresses,
+        source_port: u16::from_be_bytes([header[0], header[1]]),
+        destination_port: u16::from_be_bytes([header[2], header[3]]),
         id: packet.id,
         header: bytes.captured,
         sequence: word(4),

@@ -52,7 +52,7 @@ pub(super) fn udp<'d>(settings: &Settings, outer: [IpAddr; 2], bytes: Bytes<'d>)
         port::VXLAN | port::VXLAN_LINUX => return vxlan(outer, rest),
         port::VXLAN_GPE => return vxlan_gpe(outer, rest),
         port::GENEVE => return geneve(outer, rest),
-        port::MPLS => return Ok(plain(outer, Content::EtherType(ether_type::MPLS), rest)),
+        port::MPLS => return Ok(plain(outer, Content::of(ether_type::MPLS), rest)),
         other if settings.vxlan_ports.contains(&other) => return vxlan(outer, rest),
         _ => {}
     }
@@ -76,7 +76,7 @@ pub(super) fn plain(outer: [IpAddr; 2], content: Content, bytes: Bytes<'_>) -> I
 /// EtherIP (RFC 3378): version 3 in the upper four bits, the rest zero.
 pub(super) fn ether_ip(outer: [IpAddr; 2], bytes: Bytes<'_>) -> Opened<'_> {
     match bytes.header::<2>()? {
-        ([0x30, 0x00], rest) => Ok(plain(outer, Content::Ethernet, rest)),
+        ([0x30, 0x00], rest) => Ok(plain(outer, Content::ETHERNET, rest)),
         _ => Err(Counter::NotTcp),
     }
 }
@@ -118,18 +118,18 @@ pub(super) fn gre(outer: [IpAddr; 2], bytes: Bytes<'_>) -> Opened<'_> {
     let inside = |content, bytes| Ok(Inside { layer: Layer::Gre { outer, key }, content, bytes });
     match protocol {
         0x88be if flags & SEQUENCE == 0 => {
-            Ok(Inside { layer: Layer::Erspan { outer, session: None }, content: Content::Ethernet, bytes: rest })
+            Ok(Inside { layer: Layer::Erspan { outer, session: None }, content: Content::ETHERNET, bytes: rest })
         }
         0x88be | 0x22eb => erspan(outer, rest),
         // WCCP: version 2 puts four bytes of its own before the packet, version 1 does not.
         0x883e => match rest.version() {
-            Some(4) => inside(Content::Ipv4, rest),
-            _ => inside(Content::Ipv4, rest.skip(4)?),
+            Some(4) => inside(Content::IPV4, rest),
+            _ => inside(Content::IPV4, rest.skip(4)?),
         },
-        ether_type::PPP => inside(Content::Ppp, rest),
+        ether_type::PPP => inside(Content::PPP, rest),
         // Keep-alives have protocol 0; lengths, as in Ethernet, there are none.
         0..=0x05ff => Err(Counter::NotTcp),
-        protocol => inside(Content::EtherType(protocol), rest),
+        protocol => inside(Content::of(protocol), rest),
     }
 }
 
@@ -148,12 +148,12 @@ fn erspan(outer: [IpAddr; 2], bytes: Bytes<'_>) -> Opened<'_> {
     let (header, rest) = bytes.header::<8>()?;
     let layer = Layer::Erspan { outer, session: Some(u16::from_be_bytes([header[2], header[3]]) & 0x03ff) };
     match header[0] >> 4 {
-        1 => Ok(Inside { layer, content: Content::Ethernet, bytes: rest }),
+        1 => Ok(Inside { layer, content: Content::ETHERNET, bytes: rest }),
         2 => {
             let (more, rest) = rest.header::<4>()?;
             let content = match (more[2] >> 2) & 0x1f {
-                0 => Content::Ethernet,
-                2 => Content::Ip,
+                0 => Content::ETHERNET,
+                2 => Content::IP,
                 _ => return Err(Counter::NotTcp),
             };
             let bytes = if more[3] & 1 == 1 { rest.skip(8)? } else { rest };
@@ -171,7 +171,7 @@ fn vxlan(outer: [IpAddr; 2], bytes: Bytes<'_>) -> Opened<'_> {
     }
     Ok(Inside {
         layer: Layer::Vxlan { outer, vni: u24(header[4], header[5], header[6]) },
-        content: Content::Ethernet,
+        content: Content::ETHERNET,
         bytes,
     })
 }
@@ -182,10 +182,10 @@ fn vxlan_gpe(outer: [IpAddr; 2], bytes: Bytes<'_>) -> Opened<'_> {
     let mut inside = vxlan(outer, bytes)?;
     if header[0] & 0x04 != 0 {
         inside.content = match header[3] {
-            1 => Content::Ipv4,
-            2 => Content::Ipv6,
-            3 => Content::Ethernet,
-            5 => Content::EtherType(ether_type::MPLS),
+            1 => Content::IPV4,
+            2 => Content::IPV6,
+            3 => Content::ETHERNET,
+            5 => Content::of(ether_type::MPLS),
             _ => return Err(Counter::NotTcp),
         };
     }
@@ -202,7 +202,7 @@ fn geneve(outer: [IpAddr; 2], bytes: Bytes<'_>) -> Opened<'_> {
     }
     Ok(Inside {
         layer: Layer::Geneve { outer, vni: u24(header[4], header[5], header[6]) },
-        content: Content::EtherType(protocol),
+        content: Content::of(protocol),
         bytes: rest.skip(options)?,
     })
 }
@@ -232,7 +232,7 @@ fn gtp(outer: [IpAddr; 2], bytes: Bytes<'_>) -> Opened<'_> {
             rest = rest.skip(length)?;
         }
     }
-    Ok(Inside { layer: Layer::Gtp { outer, teid }, content: Content::Ip, bytes: rest })
+    Ok(Inside { layer: Layer::Gtp { outer, teid }, content: Content::IP, bytes: rest })
 }
 
 /// AYIYA (draft-massar-v6ops-ayiya): identity and signature have lengths of their own.
@@ -245,8 +245,8 @@ fn ayiya(outer: [IpAddr; 2], bytes: Bytes<'_>) -> Opened<'_> {
         return Err(Counter::NotTcp);
     }
     let content = match header[3] {
-        super::ip::number::IPV4 => Content::Ipv4,
-        super::ip::number::IPV6 => Content::Ipv6,
+        super::ip::number::IPV4 => Content::IPV4,
+        super::ip::number::IPV6 => Content::IPV6,
         _ => return Err(Counter::NotTcp),
     };
     Ok(plain(outer, content, rest.skip(identity + signature)?))
@@ -263,7 +263,7 @@ fn teredo(outer: [IpAddr; 2], bytes: Bytes<'_>) -> Opened<'_> {
     if rest.u16_at(0) == Some(0x0000) {
         rest = rest.skip(8)?;
     }
-    Ok(plain(outer, Content::Ipv6, rest))
+    Ok(plain(outer, Content::IPV6, rest))
 }
 
 fn u24(high: u8, middle: u8, low: u8) -> u32 {

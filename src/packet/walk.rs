@@ -1,7 +1,5 @@
 //! The walk from a link layer's payload inwards, header by header.
 
-use std::net::IpAddr;
-
 use super::bytes::Bytes;
 use super::duplicate::Duplicates;
 use super::fragment::{Fragments, Whole};
@@ -54,8 +52,49 @@ impl<'w> Walk<'w> {
         Walk { settings, time, encapsulation, fragments, duplicates, counters, is_ip: false, is_guess: false }
     }
 
-    /// Walks from a link layer's payload; the error is the counter of what it was instead of a segment.
+    /// The way that nearly all packets take: Ethernet, perhaps tags, whole IP, TCP, perhaps all of it in VXLAN or the
+    /// like. `None` for any other, and for what is wrong with one, which [`Walk::run`] then finds. Straight down
+    /// without a loop over steps it takes half the time.
     #[inline]
+    pub(super) fn shortcut<'d>(&mut self, mut bytes: Bytes<'d>) -> Option<Result<Tcp<'d>, Counter>> {
+        loop {
+            let packet = self.whole_ip_in_ethernet(bytes)?;
+            match packet.number {
+                number::TCP if !self.settings.verify_checksums => return tcp::read(&packet).ok().map(Ok),
+                number::UDP => match tunnel::udp(self.settings, packet.addresses.pair(), packet.payload) {
+                    Ok(Inside { layer, content: Content::ETHERNET, bytes: inside }) => {
+                        self.push(layer).ok()?;
+                        bytes = inside;
+                    }
+                    Ok(_) => return None,
+                    Err(_) => return Some(Err(Counter::NotTcp)),
+                },
+                _ => return None,
+            }
+        }
+    }
+
+    #[inline]
+    fn whole_ip_in_ethernet<'d>(&mut self, bytes: Bytes<'d>) -> Option<Packet<'d>> {
+        let mut ether_type = bytes.u16_at(12)?;
+        let mut bytes = bytes.skip(14).ok()?;
+        while ether_type == ether_type::VLAN {
+            let (tag, rest) = bytes.header::<4>().ok()?;
+            let id = u16::from_be_bytes([tag[0], tag[1]]) & 0x0fff;
+            if id != 0 {
+                self.push(Layer::Vlan { id }).ok()?;
+            }
+            (ether_type, bytes) = (u16::from_be_bytes([tag[2], tag[3]]), rest);
+        }
+        let packet = match ether_type {
+            ether_type::IPV4 => ip::version_4(bytes, self.settings.verify_checksums).ok()?,
+            ether_type::IPV6 => ip::version_6(bytes).ok()?,
+            _ => return None,
+        };
+        packet.fragment.is_none().then_some(packet)
+    }
+
+    /// Walks from a link layer's payload; the error is the counter of what it was instead of a segment.
     pub(super) fn run<'d>(mut self, content: Content, bytes: Bytes<'d>) -> Result<Found<'d>, Counter> {
         match self.steps(content, bytes) {
             Err(reason) => Err(self.excuse(reason)),
@@ -67,8 +106,7 @@ impl<'w> Walk<'w> {
     pub(super) fn resume<'d>(mut self, whole: &'d Whole) -> Result<Found<'d>, Counter> {
         self.is_ip = true;
         let mut packet = Packet {
-            source: whole.source,
-            destination: whole.destination,
+            addresses: whole.addresses,
             id: whole.id,
             number: whole.number,
             payload: Bytes { captured: &whole.payload, missing: 0 },
@@ -85,17 +123,17 @@ impl<'w> Walk<'w> {
     fn steps<'d>(&mut self, mut content: Content, mut bytes: Bytes<'d>) -> Result<Found<'d>, Counter> {
         loop {
             let step = match content {
-                Content::Ethernet => link::ethernet(bytes).map(|(content, bytes)| Step::Next(content, bytes)),
-                Content::EtherType(ether_type::IPV4) | Content::Ipv4 => self.version_4(bytes),
-                Content::EtherType(ether_type::IPV6) | Content::Ipv6 => self.version_6(bytes),
-                Content::Ip => match bytes.version() {
+                Content::IPV4 => self.version_4(bytes),
+                Content::IPV6 => self.version_6(bytes),
+                Content::ETHERNET => link::ethernet(bytes).map(|(content, bytes)| Step::Next(content, bytes)),
+                Content::IP => match bytes.version() {
                     Some(4) => self.version_4(bytes),
                     Some(6) => self.version_6(bytes),
                     _ => Err(Counter::MalformedPackets),
                 },
-                Content::EtherType(kind) => self.ether_type(kind, bytes),
-                Content::Llc => link::llc(bytes).map(|(content, bytes)| Step::Next(content, bytes)),
-                Content::Ppp => link::ppp(bytes).map(|(content, bytes)| Step::Next(content, bytes)),
+                Content::LLC => link::llc(bytes).map(|(content, bytes)| Step::Next(content, bytes)),
+                Content::PPP => link::ppp(bytes).map(|(content, bytes)| Step::Next(content, bytes)),
+                other => self.ether_type(other.ether_type(), bytes),
             };
             match step? {
                 Step::Next(next, rest) => (content, bytes) = (next, rest),
@@ -130,7 +168,7 @@ impl<'w> Walk<'w> {
                 if id != 0 {
                     self.push(Layer::Vlan { id })?;
                 }
-                Ok(Step::Next(Content::EtherType(u16::from_be_bytes([tag[2], tag[3]])), rest))
+                Ok(Step::Next(Content::of(u16::from_be_bytes([tag[2], tag[3]])), rest))
             }
             ether_type::MPLS | ether_type::MPLS_MULTICAST => self.mpls(bytes),
             ether_type::PPPOE_SESSION => {
@@ -140,12 +178,12 @@ impl<'w> Walk<'w> {
                     return Err(Counter::NotIp);
                 }
                 self.push(Layer::Pppoe { session: u16::from_be_bytes([header[2], header[3]]) })?;
-                Ok(Step::Next(Content::Ppp, rest.limit(usize::from(u16::from_be_bytes([header[4], header[5]])))))
+                Ok(Step::Next(Content::PPP, rest.limit(usize::from(u16::from_be_bytes([header[4], header[5]])))))
             }
-            ether_type::PPP => Ok(Step::Next(Content::Ppp, bytes)),
-            ether_type::BRIDGED_ETHERNET => Ok(Step::Next(Content::Ethernet, bytes)),
+            ether_type::PPP => Ok(Step::Next(Content::PPP, bytes)),
+            ether_type::BRIDGED_ETHERNET => Ok(Step::Next(Content::ETHERNET, bytes)),
             // The length of an 802.3 frame.
-            0..=1500 => Ok(Step::Next(Content::Llc, bytes.limit(usize::from(kind)))),
+            0..=1500 => Ok(Step::Next(Content::LLC, bytes.limit(usize::from(kind)))),
             _ => Err(Counter::NotIp),
         }
     }
@@ -180,17 +218,16 @@ impl<'w> Walk<'w> {
         };
         match bytes.version() {
             // A MAC address may begin with a 4 or a 6, and an IP address look like a type in its place.
-            Some(4) if ip::version_4(bytes, looks_like_ethernet(0)).is_ok() => Ok(Step::Next(Content::Ipv4, bytes)),
+            Some(4) if ip::version_4(bytes, looks_like_ethernet(0)).is_ok() => Ok(Step::Next(Content::IPV4, bytes)),
             Some(6) if bytes.u16_at(4).is_some_and(|length| usize::from(length) + 40 == bytes.wire_length()) => {
-                Ok(Step::Next(Content::Ipv6, bytes))
+                Ok(Step::Next(Content::IPV6, bytes))
             }
-            Some(0) if looks_like_ethernet(4) => Ok(Step::Next(Content::Ethernet, bytes.skip(4)?)),
-            _ if looks_like_ethernet(0) => Ok(Step::Next(Content::Ethernet, bytes)),
-            _ => Ok(Step::Next(Content::Ip, bytes)),
+            Some(0) if looks_like_ethernet(4) => Ok(Step::Next(Content::ETHERNET, bytes.skip(4)?)),
+            _ if looks_like_ethernet(0) => Ok(Step::Next(Content::ETHERNET, bytes)),
+            _ => Ok(Step::Next(Content::IP, bytes)),
         }
     }
 
-    #[inline]
     fn version_4<'d>(&mut self, bytes: Bytes<'d>) -> Result<Step<'d>, Counter> {
         let packet = ip::version_4(bytes, self.settings.verify_checksums)?;
         self.packet(&packet)
@@ -201,7 +238,6 @@ impl<'w> Walk<'w> {
         self.packet(&packet)
     }
 
-    #[inline]
     fn packet<'d>(&mut self, packet: &Packet<'d>) -> Result<Step<'d>, Counter> {
         self.is_ip = true;
         if packet.fragment.is_some() {
@@ -213,10 +249,7 @@ impl<'w> Walk<'w> {
         let bytes = packet.payload;
         let tcp = tcp::read(packet)?;
         let is_whole = bytes.missing == 0;
-        if self.settings.verify_checksums
-            && is_whole
-            && !checksum::tcp(packet.source, packet.destination, bytes.captured)
-        {
+        if self.settings.verify_checksums && is_whole && !checksum::tcp(&packet.addresses, bytes.captured) {
             return Err(Counter::BadChecksum);
         }
         Ok(Step::Found(Found::Tcp(tcp)))
@@ -227,8 +260,7 @@ impl<'w> Walk<'w> {
     fn fragment<'d>(&mut self, packet: &Packet<'d>) -> Result<Step<'d>, Counter> {
         let Some(place) = packet.fragment else { return Err(Counter::Fragments) };
         let digest = self.encapsulation.digest();
-        let addresses = [packet.source, packet.destination];
-        if self.duplicates.fragment(self.time, addresses, place, packet.payload.captured, digest) {
+        if self.duplicates.fragment(self.time, &packet.addresses, place, packet.payload.captured, digest) {
             self.counters.count(Counter::DuplicatePackets);
             return Err(Counter::Fragments);
         }
@@ -239,7 +271,7 @@ impl<'w> Walk<'w> {
 
     /// Looks into what is no TCP.
     fn tunnel<'d>(&mut self, packet: &Packet<'d>) -> Result<Step<'d>, Counter> {
-        let outer: [IpAddr; 2] = [packet.source, packet.destination];
+        let outer = packet.addresses.pair();
         let bytes = packet.payload;
         let Inside { layer, content, bytes } = match packet.number {
             number::UDP => {
@@ -248,9 +280,9 @@ impl<'w> Walk<'w> {
                 inside
             }
             number::GRE => tunnel::gre(outer, bytes)?,
-            number::IPV4 => tunnel::plain(outer, Content::Ipv4, bytes),
-            number::IPV6 => tunnel::plain(outer, Content::Ipv6, bytes),
-            number::MPLS => tunnel::plain(outer, Content::EtherType(ether_type::MPLS), bytes),
+            number::IPV4 => tunnel::plain(outer, Content::IPV4, bytes),
+            number::IPV6 => tunnel::plain(outer, Content::IPV6, bytes),
+            number::MPLS => tunnel::plain(outer, Content::of(ether_type::MPLS), bytes),
             number::ETHER_IP => tunnel::ether_ip(outer, bytes)?,
             _ => return Err(Counter::NotTcp),
         };
