@@ -1,8 +1,8 @@
 //! The passes over a message's bytes that find candidates, and their confirmation.
 //!
 //! A general regular expression over every byte would cost more than all the rest of apitap. Candidates are found by
-//! what is cheap instead: a run of at least eight bytes of digits and single separators cannot hide between two probes
-//! seven bytes apart; an e-mail address has an `@`; secrets begin with a literal, and all literals are searched for
+//! what is cheap instead: numbers are runs of at least eight bytes of digits and single separators
+//! ([`super::digits`]); an e-mail address has an `@`; secrets begin with a literal, and all literals are searched for
 //! together ([`super::literals`]). Only then a candidate is looked at closely, within a bounded window around it.
 //!
 //! Whether something matches depends only on the message, never on how it was cut into pieces: each candidate belongs
@@ -12,6 +12,7 @@
 use std::ops::Range;
 
 use super::context::Conditions;
+use super::digits::{self, SHORTEST_RUN};
 use super::rules::{Compiled, PATTERN_REACH, RUN_LIMIT, Rule};
 use super::tally::Tally;
 use super::validate::{self, Validator};
@@ -23,8 +24,6 @@ use crate::key::Key;
 pub(super) const BEFORE: usize = 192;
 /// Bytes behind a candidate's place that may decide on it: a pattern's reach, and the words behind that.
 pub(super) const AHEAD: usize = PATTERN_REACH + 128;
-/// Probes for digits lie so far apart.
-const STRIDE: usize = 7;
 /// A block of a large piece is walked by all passes before the next one, so that it stays in the first cache.
 const BLOCK: usize = 16 * 1024;
 /// Longest identifier with its spaces.
@@ -51,26 +50,6 @@ impl Window<'_> {
     }
 }
 
-const DIGIT: u8 = 1;
-const SEPARATOR: u8 = 4;
-const OTHER: u8 = 16;
-/// Two neighbours in a run sum up to less: at most one of them is a separator.
-const IN_RUN: u8 = 2 * SEPARATOR;
-
-const KINDS: [u8; 256] = {
-    let mut kinds = [OTHER; 256];
-    let mut byte = b'0';
-    while byte <= b'9' {
-        kinds[byte as usize] = DIGIT;
-        byte += 1;
-    }
-    kinds[b' ' as usize] = SEPARATOR;
-    kinds[b'-' as usize] = SEPARATOR;
-    kinds[b'.' as usize] = SEPARATOR;
-    kinds[b'+' as usize] = SEPARATOR;
-    kinds
-};
-
 const WORD: u8 = 1;
 const LOCAL: u8 = 2;
 const DOMAIN: u8 = 4;
@@ -91,11 +70,6 @@ const CLASSES: [u8; 256] = {
     classes[b'+' as usize] = LOCAL;
     classes
 };
-
-#[inline]
-fn kind(byte: u8) -> u8 {
-    KINDS[usize::from(byte)]
-}
 
 #[inline]
 fn is(byte: u8, class: u8) -> bool {
@@ -171,37 +145,11 @@ impl Finder<'_> {
 
     /// Runs of at least eight bytes of digits and single separators between them.
     fn digits(&self, tally: &mut Tally, window: &Window<'_>, from: usize, to: usize) {
-        let bytes = window.bytes;
-        let in_run = |at: usize| kind(bytes[at]) + kind(bytes[at + 1]) < IN_RUN;
-        // A run that begins before `to` is hit by a probe before this, and a probe reads the byte behind it.
-        let end = (to + STRIDE).min(bytes.len().saturating_sub(1));
-        let mut at = from;
-        while at < end {
-            while at + 3 * STRIDE < end
-                && !(in_run(at) | in_run(at + STRIDE) | in_run(at + 2 * STRIDE) | in_run(at + 3 * STRIDE))
-            {
-                at += 4 * STRIDE;
-            }
-            if at >= end {
-                break;
-            }
-            if !in_run(at) {
-                at += STRIDE;
-                continue;
-            }
-            let run = run_around(bytes, at);
-            if run.len() > RUN_LIMIT || run.start < from {
-                at = run.end.max(at + 1);
-                continue;
-            }
-            if run.start >= to {
-                break;
-            }
-            at = run.end.max(at + 1);
-            if run.len() > STRIDE && !window.touches_open_edge(&run) {
+        digits::runs(window.bytes, from, to, RUN_LIMIT, |run| {
+            if !window.touches_open_edge(&run) {
                 self.run(tally, window, run);
             }
-        }
+        });
     }
 
     /// A run of digits: the rules that its number of digits fits, and identifiers that it is part of.
@@ -224,7 +172,7 @@ impl Finder<'_> {
         }
         let mut start = run.start;
         for piece in text.split(is_space) {
-            if piece.len() > STRIDE {
+            if piece.len() >= SHORTEST_RUN {
                 self.number(tally, window, start..start + piece.len());
             }
             start += piece.len() + 1;
@@ -450,34 +398,6 @@ impl Finder<'_> {
             tally.fail(number, self.compiled);
         }
     }
-}
-
-/// The run of digits with single separators between them that one of the bytes at `at` and behind it is part of; at
-/// most some bytes longer than [`RUN_LIMIT`].
-fn run_around(bytes: &[u8], at: usize) -> Range<usize> {
-    let is_digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
-    let is_separator = |at: usize| bytes.get(at).is_some_and(|&byte| kind(byte) == SEPARATOR);
-    let anchor = if is_digit(at) { at } else { at + 1 };
-    let (mut start, mut end) = (anchor, anchor + 1);
-    while anchor - start <= RUN_LIMIT && start > 0 {
-        if is_digit(start - 1) {
-            start -= 1;
-        } else if start > 1 && is_separator(start - 1) && is_digit(start - 2) {
-            start -= 2;
-        } else {
-            break;
-        }
-    }
-    while end - anchor <= RUN_LIMIT {
-        if is_digit(end) {
-            end += 1;
-        } else if is_separator(end) && is_digit(end + 1) {
-            end += 2;
-        } else {
-            break;
-        }
-    }
-    start..end
 }
 
 /// The start of `(ddd) ` or `(ddd)` right before `start`.

@@ -10,6 +10,7 @@
 
 mod context;
 mod credential;
+mod digits;
 mod find;
 mod form;
 mod literals;
