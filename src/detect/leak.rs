@@ -114,6 +114,9 @@ fn values(
     if let Some((old, new)) = held.extreme.note(Window::Hour, seen.time, held.weight, least, suspect) {
         teach(moments, old, new);
     }
+    if held.weight <= seen.rules.prior.values_floor {
+        return None;
+    }
     let (nats, expected) = compare(held.weight, moments, held.extreme.settled());
     (nats > threshold).then(|| {
         let finding = Finding::new(Technique::BulkRead, nats, threshold, "distinct sensitive values");

@@ -94,6 +94,7 @@ pub struct Prior {
     pub calls: [f64; 4],
     pub calls_machine: [f64; 4],
     pub calls_floor: [f64; 4],
+    pub values_floor: f64,
     pub bytes: [f64; 3],
     pub bytes_machine: [f64; 3],
     pub values: f64,
@@ -158,7 +159,8 @@ impl DetectRules {
                 return Err((name, "a share from 0.001 to 0.5 is expected"));
             }
         }
-        let lists: [(&'static str, &[f64]); 14] = [
+        let lists: [(&'static str, &[f64]); 15] = [
+            ("values_floor", &[prior.values_floor]),
             ("objects_floor", &prior.objects_floor),
             ("calls", &prior.calls),
             ("calls_machine", &prior.calls_machine),
