@@ -25,6 +25,8 @@ pub(super) struct Summary<'s> {
     pub(super) span: Option<(Timestamp, Timestamp)>,
     /// Wall time of the run in seconds: for speed only, nothing in the output depends on it.
     pub(super) elapsed: f64,
+    /// Highest resident memory of the process, where the system tells it.
+    pub(super) peak_memory_bytes: Option<u64>,
 }
 
 impl<'s> Summary<'s> {
@@ -35,6 +37,7 @@ impl<'s> Summary<'s> {
             unknown_links: &outcome.unknown_links,
             span: outcome.span,
             elapsed: elapsed.as_secs_f64(),
+            peak_memory_bytes: peak_memory(),
         }
     }
 
@@ -59,10 +62,11 @@ impl<'s> Summary<'s> {
             lines.push(format!("traffic from {first} to {last} ({:.1} s)", last.since(first).as_secs_f64()));
         }
         lines.push(format!(
-            "took {:.2} s: {} packets/s, {}/s",
+            "took {:.2} s: {} packets/s, {}/s, {} of memory at most",
             self.elapsed,
             thousands(speed(value(Counter::Frames)) as u64),
             bytes(speed(value(Counter::FrameBytes)) as u64),
+            self.peak_memory_bytes.map_or("unknown".to_owned(), bytes),
         ));
         for (kind, count) in self.alerts {
             lines.push(format!("  alert  {kind:<32} {}", thousands(*count)));
@@ -75,6 +79,13 @@ impl<'s> Summary<'s> {
         }
         lines.join("\n")
     }
+}
+
+/// The high-water mark of resident memory, from Linux's `/proc`.
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
 /// A number with its thousands apart.

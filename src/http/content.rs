@@ -97,11 +97,6 @@ impl Content {
         content
     }
 
-    /// True when what comes is only counted: neither decoded nor looked at.
-    pub(crate) fn only_counts(&self, inspector: &Inspector) -> bool {
-        self.decoders.is_empty() && !self.scan.as_ref().is_some_and(|scan| inspector.wants_more(scan))
-    }
-
     /// The next bytes of the body, chunking undone.
     pub(crate) fn data(&mut self, bytes: &[u8], inspector: &Inspector, caps: Caps, pool: &mut Decoders) {
         self.encoded += bytes.len() as u64;

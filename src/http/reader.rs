@@ -21,6 +21,7 @@ pub(crate) struct Mark {
 }
 
 /// What the reader expects next.
+#[allow(clippy::large_enum_variant, reason = "a box for each body would be an allocation for each message")]
 pub(crate) enum Phase {
     /// A head; its beginning may be in [`Reader::partial`].
     Head,

@@ -207,7 +207,7 @@ fn a_lost_response_is_nobody_elses() {
     let mut talk = Talk::new(1460);
     talk.client(&get("/1")).server(&answer("a"));
     talk.client(&get("/2")).lose(false, 150);
-    talk.client(&get("/3")).server(&"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_owned()).pause();
+    talk.client(&get("/3")).server("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").pause();
     talk.client(&get("/4")).server(&answer("d")).pause();
     let calls = talk.calls();
     assert_eq!(lines(&calls), ["GET /1 200", "GET /2 -", "GET /3 404", "GET /4 200"]);

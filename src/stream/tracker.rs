@@ -197,17 +197,18 @@ impl<H: Handler> Tracker<H> {
     }
 
     fn make_room(&mut self, syn: bool) {
-        if syn && self.table.half_open_count() >= self.settings.max_half_open.max(1) {
-            if let Some((at, _)) = self.table.oldest_half_open() {
-                self.counters.count(Counter::HalfOpenEvicted);
-                self.end(at, End::Evicted, self.now);
-            }
+        if syn
+            && self.table.half_open_count() >= self.settings.max_half_open.max(1)
+            && let Some((at, _)) = self.table.oldest_half_open()
+        {
+            self.counters.count(Counter::HalfOpenEvicted);
+            self.end(at, End::Evicted, self.now);
         }
-        if self.table.len() >= self.settings.max_flows.max(1) as usize {
-            if let Some(at) = self.table.victim(self.next_second) {
-                self.counters.count(Counter::FlowsEvicted);
-                self.end(at, End::Evicted, self.now);
-            }
+        if self.table.len() >= self.settings.max_flows.max(1) as usize
+            && let Some(at) = self.table.victim(self.next_second)
+        {
+            self.counters.count(Counter::FlowsEvicted);
+            self.end(at, End::Evicted, self.now);
         }
     }
 
