@@ -97,3 +97,19 @@ fn connections_on_several_vlans_stay_apart() {
     assert_eq!(fates.iter().flatten().count(), 30);
     assert_eq!(fates.iter().flatten().collect::<BTreeSet<_>>().len(), 3);
 }
+
+#[test]
+fn links_between_encapsulations_are_bounded_and_counted() {
+    let settings = Settings { duplicate_links: 2, ..Settings::default() };
+    let (mut decoder, mut counters) = (Decoder::new(settings), Counters::new());
+    for number in 0..10 {
+        let mut packet = talk(true, 5, number, 64, b"data");
+        packet[15] = number as u8;
+        for vlan_id in [10, 20] {
+            let data = ethernet(0x8100, &vlan(vlan_id, 0x0800, &packet));
+            let _ = decoder.decode(&frame(1, &data, 0), &mut counters);
+        }
+    }
+    assert_eq!(counters.value(Counter::DuplicatePackets), 10);
+    assert_eq!(counters.value(Counter::EncapsulationLinksEvicted), 8);
+}
