@@ -83,8 +83,7 @@ impl Drop for Ended {
 }
 
 fn missing() -> Option<String> {
-    let root = fs::metadata("/proc/self").map(|data| std::os::unix::fs::MetadataExt::uid(&data))
-        == Ok(0).map_err(|e: std::io::Error| e);
+    let root = fs::metadata("/proc/self").is_ok_and(|data| std::os::unix::fs::MetadataExt::uid(&data) == 0);
     if !root {
         return Some("not root".into());
     }

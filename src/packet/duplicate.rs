@@ -26,6 +26,10 @@
 //! VLANs tell flows apart. So a duplicate in another encapsulation also links the two: packets of this conversation in
 //! the second one pass for the first ([`Encapsulation::digest`](super::Encapsulation::digest)) from then on.
 //!
+//! Whoever can send packets past the sensor could use that to slip segments into a conversation of their own from
+//! within a tunnel that nobody opens. Segments that expire on the way or have a wrong checksum do the same, so nothing
+//! is given away: reassembly has to cope with inserted data anyway.
+//!
 //! Both tables are of fixed size, two places a bucket, the older one gives way. The bucket is picked by an unkeyed hash,
 //! so that runs agree; which packets share a bucket can at worst let a duplicate through to reassembly, where it is a
 //! retransmission. Packets are compared by a 64-bit hash under a random key, so that nobody can craft a packet that
