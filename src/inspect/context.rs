@@ -13,8 +13,8 @@ pub(super) const TEXT_REACH: usize = 48;
 pub(super) const NEARBY_REACH: usize = 96;
 /// Longest field name that is read.
 const NAME_LIMIT: usize = 64;
-/// Longest text that is brought to the form in which words are compared: both reaches, the value, and word breaks.
-const NORMAL_LIMIT: usize = 512;
+/// Longest text in the form in which words are compared: each byte may get a break before it.
+const NORMAL_LIMIT: usize = 2 * NEARBY_REACH + 2;
 
 /// A set of words; empty for "no condition".
 #[derive(Debug, Default)]
@@ -145,7 +145,8 @@ impl Conditions<'_> {
             Some(name) => self.context.is_in(name),
             None => {
                 let text = &bytes[value.start.saturating_sub(TEXT_REACH)..value.start];
-                self.context.is_in(&Normal::of(text))
+                // A list of numbers has no words.
+                text.iter().any(u8::is_ascii_alphabetic) && self.context.is_in(&Normal::of(text))
             }
         };
         fits || (!self.nearby.is_empty() && {

@@ -1,18 +1,19 @@
 //! Finds runs of digits and single separators.
 //!
-//! Every byte is classified, in loops that the compiler turns into vector code: two neighbours can stand in a run when
-//! both are digits or separators and not both are separators, and where seven such pairs follow each other a run of
-//! eight bytes begins. Probing every few bytes instead reads less, but stumbles over each id, date and hexadecimal
-//! hash; this costs the same for all bodies.
+//! Every byte is classified with vector instructions: two neighbours can stand in a run when both are digits or
+//! separators and not both are separators, and where seven such pairs follow each other a run of eight bytes begins.
+//! Probing every few bytes instead reads less, but stumbles over each id and hexadecimal hash.
 
 use std::ops::Range;
 
+use wide::u8x16;
+
 /// Shortest run that is found.
 pub(super) const SHORTEST_RUN: usize = 8;
-/// Bytes that are looked at together.
-const BLOCK: usize = 64;
-/// These, and the rest of a run that begins with the last of them.
-const WIDE: usize = BLOCK + SHORTEST_RUN;
+/// Bytes that are looked at together: as many bits as a word has.
+const WIDE: usize = 64;
+/// Those of them at which a run may begin.
+const BLOCK: usize = WIDE - SHORTEST_RUN;
 
 pub(super) fn is_separator(byte: u8) -> bool {
     matches!(byte, b' ' | b'-' | b'.' | b'+')
@@ -34,52 +35,45 @@ pub(super) fn runs(bytes: &[u8], from: usize, to: usize, limit: usize, mut found
                 &padded
             }
         };
-        if let Some(begins) = begins(block) {
-            let end = to.min(at + BLOCK);
-            while let Some(place) = memchr::memchr(1, &begins[done.max(at).min(end) - at..end - at]) {
-                let place = done.max(at) + place;
-                // Of two neighbours in a run one is a digit.
-                let run = run_around(bytes, if bytes[place].is_ascii_digit() { place } else { place + 1 }, limit);
-                done = run.end.max(place + 1);
-                if (from..to).contains(&run.start) && (SHORTEST_RUN..=limit).contains(&run.len()) {
-                    found(run);
-                }
+        let mut begins = begins(block);
+        while begins != 0 {
+            let place = at + begins.trailing_zeros() as usize;
+            begins &= begins - 1;
+            if place < done || place >= to {
+                continue;
+            }
+            // Of two neighbours in a run one is a digit.
+            let run = run_around(bytes, if bytes[place].is_ascii_digit() { place } else { place + 1 }, limit);
+            done = run.end.max(place + 1);
+            if (from..to).contains(&run.start) && (SHORTEST_RUN..=limit).contains(&run.len()) {
+                found(run);
             }
         }
         at += BLOCK;
     }
 }
 
-/// A 1 for each byte of the block at which a run of [`SHORTEST_RUN`] begins or goes on for as long; None when there is
-/// no such byte.
+/// A bit for each of the first [`BLOCK`] bytes at which a run of [`SHORTEST_RUN`] begins or goes on for as long.
 #[inline]
-fn begins(block: &[u8; WIDE]) -> Option<[u8; BLOCK]> {
-    let (mut digits, mut members) = ([0u8; WIDE], [0u8; WIDE]);
-    for ((byte, digit), member) in block.iter().zip(&mut digits).zip(&mut members) {
-        *digit = u8::from(byte.wrapping_sub(b'0') < 10);
-        let separator = (*byte == b' ') | (*byte == b'-') | (*byte == b'.') | (*byte == b'+');
-        *member = *digit | u8::from(separator);
+fn begins(block: &[u8; WIDE]) -> u64 {
+    let (mut digits, mut separators) = (0u64, 0u64);
+    for (place, sixteen) in block.as_chunks::<16>().0.iter().enumerate() {
+        let bytes = u8x16::new(*sixteen);
+        let value = bytes - u8x16::splat(b'0');
+        let digit = value.min(u8x16::splat(9)).simd_eq(value);
+        let separator = bytes.simd_eq(u8x16::splat(b' '))
+            | bytes.simd_eq(u8x16::splat(b'-'))
+            | bytes.simd_eq(u8x16::splat(b'.'))
+            | bytes.simd_eq(u8x16::splat(b'+'));
+        digits |= u64::from(digit.to_bitmask()) << (16 * place);
+        separators |= u64::from(separator.to_bitmask()) << (16 * place);
     }
-    let mut pairs = [0u8; WIDE];
-    for place in 0..WIDE - 1 {
-        pairs[place] = members[place] & members[place + 1] & (digits[place] | digits[place + 1]);
-    }
+    let members = digits | separators;
+    let pairs = members & members >> 1 & (digits | digits >> 1);
     // Two, four, and seven pairs in a row.
-    let mut two = [0u8; WIDE];
-    for place in 0..WIDE - 2 {
-        two[place] = pairs[place] & pairs[place + 1];
-    }
-    let mut four = [0u8; WIDE];
-    for place in 0..WIDE - 4 {
-        four[place] = two[place] & two[place + 2];
-    }
-    let mut seven = [0u8; BLOCK];
-    let mut any = 0;
-    for place in 0..BLOCK {
-        seven[place] = four[place] & four[place + 3];
-        any |= seven[place];
-    }
-    (any != 0).then_some(seven)
+    let two = pairs & pairs >> 1;
+    let four = two & two >> 2;
+    four & four >> 3 & ((1 << BLOCK) - 1)
 }
 
 /// The run that the digit at `anchor` is part of, from its first digit to its last; cut off some bytes beyond `limit`
