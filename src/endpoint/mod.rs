@@ -1,7 +1,7 @@
 //! What is called: host, method and the path with its parameters taken out.
 //!
 //! The template is a pure function of the path for now: a segment that looks like an identifier becomes `{id}`.
-//! Whoever learns templates from the traffic replaces [`template`] and keeps [`EndpointId`], which is all that the
+//! Whoever learns templates from the traffic replaces [`template()`] and keeps [`EndpointId`], which is all that the
 //! detectors know an endpoint by.
 
 mod template;

@@ -1,6 +1,6 @@
 //! From segments to byte runs in order and explicit gaps, per direction.
 //!
-//! [`Tracker`] keeps one [`Flow`](flow::Flow) a connection and hands what it puts in order to a [`Handler`]. What it
+//! [`Tracker`] keeps one flow a connection and hands what it puts in order to a [`Handler`]. What it
 //! holds to, and why:
 //!
 //! * **In-order data is lent, never copied.** Only data behind a hole is held, in a bounded store.

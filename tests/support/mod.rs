@@ -1,6 +1,6 @@
 //! What the integration tests share: the real binary in a temporary folder, and the shared material if it is there.
 
-#![allow(dead_code, reason = "each test crate uses a part of it")]
+#![allow(dead_code, unreachable_pub, reason = "each test crate includes it as a module and uses a part of it")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
