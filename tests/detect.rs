@@ -1,6 +1,8 @@
 //! The detector on the evaluation range's call lists, which know no bodies: what they show must be found, and an
 //! uneventful day must stay quiet. Skips when the range is not there.
 
+mod support;
+
 use std::io::{BufRead, BufReader};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -99,14 +101,22 @@ fn lines(alerts: &[Alert]) -> Vec<u8> {
     sink.into_inner()
 }
 
+/// The alerts of the whole program over a capture.
+fn replayed(name: &str, capture: &Path) -> Vec<Alert> {
+    let folder = support::Folder::new(name);
+    let run = folder.run("replay", &[capture.to_str().expect("UTF-8"), "--trusted-proxy", "10.20.0.5"]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    run.lines().into_iter().map(|line| serde_json::from_value(line).expect("an alert")).collect()
+}
+
 #[test]
 fn minutes_show_all_families() {
-    let Some(path) = capture("minutes-1.calls.jsonl.gz") else { return };
+    let Some(path) = capture("minutes-1.pcap.gz") else { return };
     let labels = path.with_file_name("minutes-1.labels.json");
     let labels: serde_json::Value =
         serde_json::from_reader(BufReader::new(std::fs::File::open(labels).expect("labels"))).expect("JSON");
-    let alerts = alerts(&path);
-    for (family, least) in [("recon", 6), ("flood", 5), ("leak", 3)] {
+    let alerts = replayed("minutes", &path);
+    for (family, least) in [("recon", 9), ("flood", 6), ("leak", 3)] {
         let found = labels["actors"].as_array().expect("actors").iter().filter(|actor| {
             let has = |list: &str, text: &str| {
                 actor[list].as_array().is_some_and(|list| list.iter().any(|item| item.as_str() == Some(text)))
@@ -125,8 +135,8 @@ fn minutes_show_all_families() {
 
 #[test]
 fn a_quiet_day_stays_quiet() {
-    let Some(path) = capture("quiet-1.calls.jsonl.gz") else { return };
-    let alerts = alerts(&path);
+    let Some(path) = capture("quiet-1.pcap.gz") else { return };
+    let alerts = replayed("quiet", &path);
     assert!(alerts.len() < 10, "{}", String::from_utf8_lossy(&lines(&alerts)));
 }
 
