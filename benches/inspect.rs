@@ -3,7 +3,7 @@
 //! The JSON resembles what user APIs answer: an e-mail address, a telephone number, a hexadecimal id and prose in each
 //! record of some 270 bytes.
 
-use apitap::inspect::{CredentialHeaders, Inspector, Rules, Settings, Side};
+use apitap::inspect::{CredentialHeaders, Inspector, Rules, Scans, Settings, Side};
 use apitap::key::Key;
 use divan::Bencher;
 use divan::counter::BytesCount;
@@ -44,12 +44,13 @@ fn records(bytes: usize) -> Vec<u8> {
 
 fn whole(bencher: Bencher<'_, '_>, body: &[u8]) {
     let inspector = inspector();
+    let mut idle = Scans::default();
     bencher.counter(BytesCount::new(body.len())).bench_local(|| {
-        let mut scan = inspector.begin(Side::Response, Some("application/json")).expect("JSON is looked at");
+        let mut scan = inspector.begin(Side::Response, Some("application/json"), &mut idle).expect("JSON is looked at");
         for piece in body.chunks(PIECE) {
-            inspector.data(&mut scan, piece);
+            inspector.data(&mut scan, piece, false);
         }
-        inspector.finish(scan)
+        inspector.finish(scan, &mut idle)
     });
 }
 

@@ -83,16 +83,39 @@ impl Key {
         }
     }
 
-    /// The fingerprint of `value` as a `domain` (the class of value), so that one text in two classes differs.
-    ///
-    /// SipHash-2-4 under the key: a pseudo-random function (Aumasson and Bernstein 2012), 64 bits.
-    #[inline]
+    /// The fingerprints of one class of value, so that one text in two classes differs: under a key of its own, which
+    /// is the class's name hashed twice under this one.
+    pub fn domain(&self, name: &str) -> Domain {
+        let half = |number: u8| {
+            let mut hasher = SipHasher24::new_with_key(&self.0);
+            hasher.write(name.as_bytes());
+            hasher.write(&[0, number]);
+            hasher.finish()
+        };
+        Domain(SipHasher24::new_with_keys(half(0), half(1)))
+    }
+
+    /// The fingerprint of `value` as a `domain`. Whoever needs many keeps the [`Domain`].
     pub fn fingerprint(&self, domain: &str, value: &[u8]) -> Fingerprint {
-        let mut hasher = SipHasher24::new_with_key(&self.0);
-        hasher.write(domain.as_bytes());
-        hasher.write(&[0]);
-        hasher.write(value);
-        Fingerprint(hasher.finish())
+        self.domain(domain).fingerprint(value)
+    }
+}
+
+/// The key of one class of value.
+#[derive(Clone)]
+pub struct Domain(SipHasher24);
+
+impl std::fmt::Debug for Domain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Domain(..)")
+    }
+}
+
+impl Domain {
+    /// SipHash-2-4: a pseudo-random function (Aumasson and Bernstein 2012), 64 bits.
+    #[inline]
+    pub fn fingerprint(&self, value: &[u8]) -> Fingerprint {
+        Fingerprint(self.0.hash(value))
     }
 }
 

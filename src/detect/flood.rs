@@ -32,15 +32,16 @@ pub(super) fn observe(
     let suspect = client.suspect();
     let people = client.people.count();
     let mut best: Option<Finding> = None;
-    let windows = client.rates.iter_mut().zip(&mut client.rate_extremes).zip(&mut population.rates);
+    let windows =
+        client.rates.iter_mut().zip(&mut client.rate_extremes).zip(&mut client.rate_steps).zip(&mut population.rates);
     let fixed = RATE_WINDOWS.iter().zip(&population.rate_limits).zip(&seen.rules.prior.calls_floor);
-    for (((ring, extreme), moments), ((&window, &limit), &floor)) in windows.zip(fixed) {
+    for ((((ring, extreme), step), moments), ((&window, &limit), &floor)) in windows.zip(fixed) {
         let count = ring.add(window, seen.time, 1);
         let least = FIRST_STEP * moments.mean();
         if let Some((old, new)) = extreme.note(window, seen.time, count as f64, least, suspect) {
             teach(moments, old / people as f64, new / people as f64);
         }
-        if count <= limit.max(floor as u64) * people {
+        if count <= limit.max(floor as u64) * people || !step.due(count) {
             continue;
         }
         let each = count / people;

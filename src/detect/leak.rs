@@ -55,8 +55,9 @@ fn volumes(
     }
     let (bytes, suspect) = (seen.bytes(), client.suspect());
     let mut best: Option<Finding> = None;
-    let windows = client.volumes.iter_mut().zip(&mut client.volume_extremes).zip(&mut population.volumes);
-    for (((ring, extreme), moments), (&window, &limit)) in
+    let rings = client.volumes.iter_mut().zip(&mut client.volume_extremes).zip(&mut client.volume_steps);
+    let windows = rings.zip(&mut population.volumes);
+    for ((((ring, extreme), step), moments), (&window, &limit)) in
         windows.zip(VOLUME_WINDOWS.iter().zip(&population.volume_limits))
     {
         let sum = ring.add(window, seen.time, bytes);
@@ -64,7 +65,7 @@ fn volumes(
         if let Some((old, new)) = extreme.note(window, seen.time, sum as f64, least, suspect) {
             teach(moments, old, new);
         }
-        if sum <= limit {
+        if sum <= limit || !step.due(sum) {
             continue;
         }
         let (nats, expected) = compare(sum as f64, moments, extreme.settled());
@@ -114,7 +115,7 @@ fn values(
     if let Some((old, new)) = held.extreme.note(Window::Hour, seen.time, held.weight, least, suspect) {
         teach(moments, old, new);
     }
-    if held.weight <= seen.rules.prior.values_floor {
+    if held.weight <= seen.rules.prior.values_floor || !held.step.due(held.weight as u64) {
         return None;
     }
     let (nats, expected) = compare(held.weight, moments, held.extreme.settled());

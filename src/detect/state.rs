@@ -11,7 +11,7 @@ use super::settings::Settings;
 use crate::alert::{EVIDENCE_LIMIT, Family, Sighting, Technique};
 use crate::call::Fingerprint;
 use crate::endpoint::{EndpointId, HashKey};
-use crate::model::{Distinct, Extreme, Moments, Ring, Table, Touched, Walk, Window};
+use crate::model::{Distinct, Extreme, Moments, Ring, Step, Table, Touched, Walk, Window};
 use crate::time::Timestamp;
 
 /// Windows in which calls are counted.
@@ -92,10 +92,12 @@ pub(super) struct Client {
     pub(super) credential: Option<Fingerprint>,
     pub(super) rates: [Ring; RATE_WINDOWS.len()],
     pub(super) rate_extremes: [Extreme; RATE_WINDOWS.len()],
+    pub(super) rate_steps: [Step; RATE_WINDOWS.len()],
     pub(super) last_target: u64,
     pub(super) repeats: Ring,
     pub(super) volumes: [Ring; VOLUME_WINDOWS.len()],
     pub(super) volume_extremes: [Extreme; VOLUME_WINDOWS.len()],
+    pub(super) volume_steps: [Step; VOLUME_WINDOWS.len()],
     pub(super) values: Values,
     pub(super) touched: Touched,
     pub(super) recon: Walk,
@@ -222,6 +224,7 @@ pub(super) struct Values {
     /// Values so far, by the weights of their classes.
     pub(super) weight: f64,
     pub(super) extreme: Extreme,
+    pub(super) step: Step,
 }
 
 /// The objects of one template that a client asked for.

@@ -4,7 +4,8 @@ use std::io::Write;
 
 use flate2::{Decompress, FlushDecompress, Status};
 
-use crate::inspect::{Inspector, Scan};
+use super::gzip::Gzip;
+use crate::inspect::{Inspector, Scan, Scans};
 
 /// Bytes that are decoded at a time.
 const PIECE: usize = 32 << 10;
@@ -25,12 +26,13 @@ enum Coding {
 /// Decoders that are done, to be used again.
 #[derive(Default)]
 pub(crate) struct Decoders {
-    gzip: Vec<Decompress>,
+    gzip: Vec<Box<Gzip>>,
     scratch: Vec<Vec<u8>>,
+    pub(crate) scans: Scans,
 }
 
 enum Decoder {
-    Gzip(Decompress),
+    Gzip(Box<Gzip>),
     Zlib(Decompress),
     Raw(Decompress),
     /// Not yet known which of the two.
@@ -55,7 +57,7 @@ pub(crate) enum Stopped {
 /// The body of one message on its way through decoders to inspection.
 pub(crate) struct Content {
     decoders: Vec<Decoder>,
-    scan: Option<Scan>,
+    scan: Option<Box<Scan>>,
     encoded: u64,
     pub(crate) decoded: u64,
     pub(crate) stopped: Option<Stopped>,
@@ -71,7 +73,7 @@ pub(crate) struct Caps {
 
 impl Content {
     /// For a body with this `Content-Encoding`, to be looked at by `scan`.
-    pub(crate) fn new(encoding: Option<&[u8]>, scan: Option<Scan>, caps: Caps, pool: &mut Decoders) -> Content {
+    pub(crate) fn new(encoding: Option<&[u8]>, scan: Option<Box<Scan>>, caps: Caps, pool: &mut Decoders) -> Content {
         let mut content = Content { decoders: Vec::new(), scan, encoded: 0, decoded: 0, stopped: None };
         for name in encoding.unwrap_or_default().split(|&byte| byte == b',') {
             let coding = match name.trim_ascii().to_ascii_lowercase().as_slice() {
@@ -97,8 +99,8 @@ impl Content {
         content
     }
 
-    /// The next bytes of the body, chunking undone.
-    pub(crate) fn data(&mut self, bytes: &[u8], inspector: &Inspector, caps: Caps, pool: &mut Decoders) {
+    /// The next bytes of the body, chunking undone; `last` when it is known that there are no more.
+    pub(crate) fn data(&mut self, bytes: &[u8], last: bool, inspector: &Inspector, caps: Caps, pool: &mut Decoders) {
         self.encoded += bytes.len() as u64;
         if self.stopped.is_some() {
             return;
@@ -106,7 +108,7 @@ impl Content {
         if self.decoders.is_empty() {
             self.decoded += bytes.len() as u64;
             if let Some(scan) = &mut self.scan {
-                inspector.data(scan, bytes);
+                inspector.data(scan, bytes, last);
             }
             return;
         }
@@ -114,7 +116,7 @@ impl Content {
         let mut sink = |piece: &[u8]| {
             *decoded += piece.len() as u64;
             if let Some(scan) = scan {
-                inspector.data(scan, piece);
+                inspector.data(scan, piece, false);
             }
             if *decoded > caps.decoded {
                 return Err(Stopped::Limit);
@@ -144,17 +146,17 @@ impl Content {
     }
 
     /// Gives the decoders back and the scan out.
-    pub(crate) fn finish(mut self, pool: &mut Decoders) -> Option<Scan> {
+    pub(crate) fn finish(mut self, pool: &mut Decoders) -> Option<Box<Scan>> {
         self.recycle(pool);
         self.scan.take()
     }
 
     fn recycle(&mut self, pool: &mut Decoders) {
         for decoder in self.decoders.drain(..) {
-            if let Decoder::Gzip(inflate) = decoder
+            if let Decoder::Gzip(gzip) = decoder
                 && pool.gzip.len() < 64
             {
-                pool.gzip.push(inflate);
+                pool.gzip.push(gzip);
             }
         }
         self.decoders.push(Decoder::Finished); // so that the rest counts as encoded, not as decoded
@@ -164,9 +166,9 @@ impl Content {
 fn decoder(coding: Coding, pool: &mut Decoders) -> Option<Decoder> {
     Some(match coding {
         Coding::Gzip => {
-            let mut inflate = pool.gzip.pop().unwrap_or_else(|| Decompress::new_gzip(15));
-            inflate.reset(true); // keeps the gzip wrapper that it was made for
-            Decoder::Gzip(inflate)
+            let mut gzip = pool.gzip.pop().unwrap_or_default();
+            gzip.reset();
+            Decoder::Gzip(gzip)
         }
         Coding::Deflate => Decoder::Deflate,
         Coding::Brotli => Decoder::Brotli(Box::new(brotli_decompressor::DecompressorWriter::new(Vec::new(), 4096))),
@@ -178,7 +180,7 @@ fn decoder(coding: Coding, pool: &mut Decoders) -> Option<Decoder> {
     })
 }
 
-type Sink<'s> = dyn FnMut(&[u8]) -> Result<(), Stopped> + 's;
+pub(super) type Sink<'s> = dyn FnMut(&[u8]) -> Result<(), Stopped> + 's;
 
 /// Sends bytes through the decoders in turn, in pieces of at most [`PIECE`] at each.
 fn push(decoders: &mut [Decoder], bytes: &[u8], pool: &mut Decoders, sink: &mut Sink<'_>) -> Result<(), Stopped> {
@@ -202,7 +204,8 @@ impl Decoder {
             };
         }
         match self {
-            Decoder::Gzip(inflate) | Decoder::Zlib(inflate) | Decoder::Raw(inflate) => loop {
+            Decoder::Gzip(gzip) => gzip.decode(bytes, scratch, sink),
+            Decoder::Zlib(inflate) | Decoder::Raw(inflate) => loop {
                 let (read, written) = (inflate.total_in(), inflate.total_out());
                 let status = inflate.decompress(bytes, scratch, FlushDecompress::None).map_err(|_| Stopped::Damaged)?;
                 let read = (inflate.total_in() - read) as usize;

@@ -668,7 +668,7 @@ impl Conversation {
             Some(message) => message.content_type.clone(),
             None => None,
         };
-        let scan = shared.inspector.begin(side, media.as_deref());
+        let scan = shared.inspector.begin(side, media.as_deref(), &mut shared.decoders.scans);
         let content = Content::new(fields.content_encoding, scan, caps(shared), &mut shared.decoders);
         self.readers[d].phase = Phase::Body(Body { framing, content, serial, doubtful });
     }
@@ -703,11 +703,11 @@ impl Conversation {
                 let now = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
                 *left -= now as u64;
                 let finished = *left == 0;
-                body.content.data(&bytes[..now], inspector, caps, decoders);
+                body.content.data(&bytes[..now], finished, inspector, caps, decoders);
                 (now, finished)
             }
             Framing::UntilClose => {
-                body.content.data(bytes, inspector, caps, decoders);
+                body.content.data(bytes, false, inspector, caps, decoders);
                 (bytes.len(), false)
             }
             Framing::Chunked(chunks) => {
@@ -716,7 +716,7 @@ impl Conversation {
                     match chunks.step(&bytes[used..]) {
                         Step::Framing(length) => used += length,
                         Step::Data(length) => {
-                            body.content.data(&bytes[used..used + length], inspector, caps, decoders);
+                            body.content.data(&bytes[used..used + length], false, inspector, caps, decoders);
                             used += length;
                         }
                         Step::Malformed => malformed = true,
@@ -745,7 +745,8 @@ impl Conversation {
         let Phase::Body(body) = std::mem::replace(&mut self.readers[d].phase, Phase::Head) else { return };
         let response = self.readers[d].role == Some(Role::Response);
         let (decoded, stopped) = (body.content.decoded, body.content.stopped);
-        let findings = body.content.finish(&mut shared.decoders).map(|scan| shared.inspector.finish(scan));
+        let Shared { inspector, decoders, .. } = shared;
+        let findings = body.content.finish(decoders).map(|scan| inspector.finish(scan, &mut decoders.scans));
         let Some(exchange) = self.exchange(body.serial) else { return };
         let call = &mut *exchange.call;
         let message = if response { &mut call.response } else { &mut call.request };

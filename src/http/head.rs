@@ -3,6 +3,8 @@
 //! httparse reads what is well-formed. What it refuses and real servers accept (folding, white space before a colon,
 //! raw bytes in targets, unusual versions, control bytes) a second, tolerant pass over the lines reads, and marks.
 
+use std::mem::MaybeUninit;
+
 use memchr::{memchr, memrchr};
 
 use crate::call::{Anomalies, Anomaly, Version};
@@ -77,9 +79,9 @@ pub(crate) fn find_end(bytes: &[u8], from: usize) -> Option<usize> {
 
 /// Reads a request's head. None when its first line is no request line at all.
 pub(crate) fn request<'h>(head: &'h [u8], reading: &Reading<'_>) -> Option<RequestHead<'h>> {
-    let mut headers = [httparse::EMPTY_HEADER; QUICK_HEADERS];
-    let mut quick = httparse::Request::new(&mut headers);
-    if let Ok(httparse::Status::Complete(_)) = quick.parse(head)
+    let mut headers = [const { MaybeUninit::uninit() }; QUICK_HEADERS];
+    let mut quick = httparse::Request::new(&mut []);
+    if let Ok(httparse::Status::Complete(_)) = quick.parse_with_uninit_headers(head, &mut headers)
         && let (Some(method), Some(target), Some(minor)) = (quick.method, quick.path, quick.version)
         && quick.headers.len() <= reading.header_limit
     {
@@ -97,9 +99,10 @@ pub(crate) fn request<'h>(head: &'h [u8], reading: &Reading<'_>) -> Option<Reque
 
 /// Reads a response's head. None when its first line is no status line at all.
 pub(crate) fn response<'h>(head: &'h [u8], reading: &Reading<'_>) -> Option<ResponseHead<'h>> {
-    let mut headers = [httparse::EMPTY_HEADER; QUICK_HEADERS];
-    let mut quick = httparse::Response::new(&mut headers);
-    if let Ok(httparse::Status::Complete(_)) = quick.parse(head)
+    let mut headers = [const { MaybeUninit::uninit() }; QUICK_HEADERS];
+    let mut quick = httparse::Response::new(&mut []);
+    let config = httparse::ParserConfig::default();
+    if let Ok(httparse::Status::Complete(_)) = config.parse_response_with_uninit_headers(&mut quick, head, &mut headers)
         && let (Some(status), Some(minor)) = (quick.code, quick.version)
         && quick.headers.len() <= reading.header_limit
     {

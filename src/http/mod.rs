@@ -17,6 +17,7 @@
 mod content;
 mod conversation;
 mod framing;
+mod gzip;
 mod head;
 mod intern;
 mod reader;

@@ -17,7 +17,7 @@ use super::rules::{Compiled, PATTERN_REACH, RUN_LIMIT, Rule};
 use super::tally::Tally;
 use super::validate::{self, Validator};
 use super::{Settings, Side};
-use crate::key::Key;
+use crate::key::Domain;
 
 /// Bytes before a candidate's place that may decide on it: a local part or the head of an identifier, and the words
 /// before that.
@@ -79,7 +79,8 @@ fn is(byte: u8, class: u8) -> bool {
 /// Everything that a pass needs and that does not change.
 pub(super) struct Finder<'f> {
     pub(super) compiled: &'f Compiled,
-    pub(super) key: &'f Key,
+    /// The fingerprints' keys, by class.
+    pub(super) domains: &'f [Domain],
     pub(super) settings: &'f Settings,
     pub(super) side: Side,
 }
@@ -340,7 +341,7 @@ impl Finder<'_> {
             return false;
         }
         // Reading all that is near is dear.
-        if !rule.nearby.is_empty() && tally.is_spent(number, self.settings) {
+        if !rule.nearby.is_empty() && tally.is_spent(number, self.settings.candidate_limit) {
             return false;
         }
         if !conditions.hold(window.bytes, &range) {
@@ -349,12 +350,19 @@ impl Finder<'_> {
             }
             return false;
         }
-        tally.add_value(rule.class, normal, self.key, self.compiled, self.settings);
+        self.add(tally, rule.class, normal);
         if let Some(spans) = &mut tally.spans {
             spans.push((number, range.clone()));
         }
         tally.cover(number, window.position(range.end) + rule.merge, self.compiled);
         true
+    }
+
+    /// Counts a value of a class.
+    pub(super) fn add(&self, tally: &mut Tally, class: u16, value: &[u8]) {
+        if let Some(domain) = self.domains.get(usize::from(class)) {
+            tally.add(class, domain.fingerprint(value), self.compiled, self.settings.distinct_limit);
+        }
     }
 
     fn literals(&self, tally: &mut Tally, window: &Window<'_>, from: usize, to: usize) {
@@ -372,7 +380,7 @@ impl Finder<'_> {
         if !rule.sides.has(self.side)
             || tally.is_covered(number, window.position(start))
             || (rule.boundary && is(bytes[start], WORD) && !is_bounded_left(bytes, start))
-            || tally.is_spent(number, self.settings)
+            || tally.is_spent(number, self.settings.candidate_limit)
         {
             return;
         }

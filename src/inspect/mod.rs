@@ -34,7 +34,7 @@ pub use self::rules::{Class, Rules};
 use self::tally::Tally;
 pub use self::validate::Validator;
 use crate::call::{Credential, Sensitive};
-use crate::key::Key;
+use crate::key::{Domain, Key};
 use crate::rules::{Listed, RuleError, RuleFile};
 
 /// Unseen candidates gather for so many bytes before they are looked at: tiny pieces cost less so.
@@ -42,12 +42,16 @@ const SLACK: usize = 512;
 /// A gap is as far as this in the positions of a message: no match reaches over it.
 const GAP: u64 = 1 << 32;
 
+/// Scans that are kept to be used again; one takes up to 16 KiB.
+const IDLE_SCANS: usize = 64;
+
 /// Which message of a call is looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Side {
     /// The request.
     Request,
     /// The response.
+    #[default]
     Response,
 }
 
@@ -83,8 +87,12 @@ pub struct Findings {
     pub capped: bool,
 }
 
+/// Scans that are done, to be used again: their tables are made once. A worker has its own.
+#[derive(Debug, Default)]
+pub struct Scans(Vec<Box<Scan>>);
+
 /// One message being looked at.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Scan {
     side: Side,
     form: Option<FormDecoder>,
@@ -109,6 +117,8 @@ pub struct Inspector {
     compiled: Arc<Compiled>,
     settings: Settings,
     key: Key,
+    /// The fingerprints' keys, by class.
+    domains: Vec<Domain>,
     /// The class of credentials in targets.
     parameter_class: Option<u16>,
 }
@@ -121,7 +131,8 @@ impl Inspector {
             .zip(&compiled.classes)
             .find(|(_, class)| *class.name == *compiled.credentials.parameter_class)
             .map(|(number, _)| number);
-        Inspector { compiled, settings, key, parameter_class }
+        let domains = compiled.classes.iter().map(|class| key.domain(&class.name)).collect();
+        Inspector { compiled, settings, key, domains, parameter_class }
     }
 
     /// Adds the findings of one part of a message (its body) to those of another (its target), both sorted by class.
@@ -143,31 +154,27 @@ impl Inspector {
 
     /// Begins looking at one body. None when inspection is off, or for a media type that holds no text: images, video,
     /// audio, fonts, archives. An unknown or absent type is looked at.
-    pub fn begin(&self, side: Side, content_type: Option<&str>) -> Option<Scan> {
+    pub fn begin(&self, side: Side, content_type: Option<&str>, idle: &mut Scans) -> Option<Box<Scan>> {
         if !self.settings.enabled || content_type.is_some_and(is_opaque) {
             return None;
         }
         let form = content_type.is_some_and(|kind| has_prefix(kind, "application/x-www-form-urlencoded"));
-        Some(Scan {
-            side,
-            form: form.then(FormDecoder::default),
-            seen: 0,
-            cut: false,
-            tail: Vec::new(),
-            base: 0,
-            next: 0,
-            open_left: false,
-            tally: Tally::default(),
-        })
+        let mut scan = idle.0.pop().unwrap_or_default();
+        scan.side = side;
+        scan.form = form.then(FormDecoder::default);
+        Some(scan)
     }
 
     /// The next decoded bytes of the body, in order. Values that straddle two pieces are found.
-    pub fn data(&self, scan: &mut Scan, bytes: &[u8]) {
+    ///
+    /// `last` says that nothing comes behind them, as far as that is known: then they are looked at where they lie.
+    pub fn data(&self, scan: &mut Scan, bytes: &[u8], last: bool) {
         let room = usize::try_from(self.settings.body_limit.saturating_sub(scan.seen)).unwrap_or(usize::MAX);
         scan.cut |= bytes.len() > room;
         let bytes = &bytes[..bytes.len().min(room)];
         scan.seen += bytes.len() as u64;
         match scan.form.take() {
+            None if last && !scan.cut => self.end(scan, bytes),
             None => self.feed(scan, bytes),
             Some(mut form) => {
                 form.decode(bytes, |piece| self.feed(scan, piece));
@@ -194,14 +201,18 @@ impl Inspector {
     }
 
     /// The end of the body.
-    pub fn finish(&self, mut scan: Scan) -> Findings {
+    pub fn finish(&self, mut scan: Box<Scan>, idle: &mut Scans) -> Findings {
         if let Some(mut form) = scan.form.take() {
             form.finish(|piece| self.feed(&mut scan, piece));
         }
         let cut = scan.cut;
         self.flush(&mut scan, cut);
-        let mut findings = scan.tally.findings(&self.compiled);
+        let mut findings = scan.tally.findings(&self.compiled, self.settings.distinct_limit);
         findings.capped |= cut;
+        if idle.0.len() < IDLE_SCANS {
+            scan.clear();
+            idle.0.push(scan);
+        }
         findings
     }
 
@@ -226,23 +237,15 @@ impl Inspector {
         &self.compiled
     }
 
-    pub(self) fn key(&self) -> &Key {
-        &self.key
-    }
-
-    pub(self) fn settings(&self) -> &Settings {
-        &self.settings
-    }
-
     /// Counts the value of a credential parameter.
-    fn add_parameter(&self, tally: &mut Tally, value: &[u8]) {
+    fn add_parameter(&self, finder: &Finder<'_>, tally: &mut Tally, value: &[u8]) {
         if let Some(class) = self.parameter_class {
-            tally.add_value(class, value, &self.key, &self.compiled, &self.settings);
+            finder.add(tally, class, value);
         }
     }
 
     fn finder(&self, side: Side) -> Finder<'_> {
-        Finder { compiled: &self.compiled, key: &self.key, settings: &self.settings, side }
+        Finder { compiled: &self.compiled, domains: &self.domains, settings: &self.settings, side }
     }
 
     /// Looks at all candidates behind which enough is known, and keeps what the others need.
@@ -256,24 +259,43 @@ impl Inspector {
             }
             return;
         }
-        // The bytes in which candidates need what came before, together with that; then the rest as it is.
-        let start = scan.base + scan.tail.len() as u64;
-        let head = if scan.tail.is_empty() { 0 } else { BEFORE };
-        let open_left = scan.open_left && scan.tail.is_empty();
-        if head > 0 {
-            scan.tail.extend_from_slice(&bytes[..BEFORE + AHEAD]);
-            let ready = scan.tail.len() - AHEAD;
-            self.look(scan, ready, false);
-        }
+        let (start, open_left) = (scan.base + scan.tail.len() as u64, scan.open_left && scan.tail.is_empty());
         let ready = bytes.len() - AHEAD;
-        let window = Window { bytes, base: start, open_left, open_right: false };
-        self.finder(scan.side).scan(&mut scan.tally, &window, head, ready);
+        self.body(scan, bytes, ready);
         let keep = ready.saturating_sub(BEFORE);
         scan.tail.clear();
         scan.tail.extend_from_slice(&bytes[keep..]);
         scan.base = start + keep as u64;
         scan.next = ready - keep;
         scan.open_left = open_left && keep == 0;
+    }
+
+    /// Looks at all that is left, of which these are the last bytes.
+    fn end(&self, scan: &mut Scan, bytes: &[u8]) {
+        if bytes.len() <= BEFORE + AHEAD && !scan.tail.is_empty() {
+            scan.tail.extend_from_slice(bytes);
+            self.flush(scan, false);
+        } else {
+            self.body(scan, bytes, bytes.len());
+        }
+        scan.tail.clear();
+        scan.next = 0;
+    }
+
+    /// Looks at the candidates of a large piece up to `ready`: those that need what came before together with that,
+    /// the others where they lie.
+    fn body(&self, scan: &mut Scan, bytes: &[u8], ready: usize) {
+        let start = scan.base + scan.tail.len() as u64;
+        let mut head = 0;
+        let open_left = scan.open_left && scan.tail.is_empty();
+        if !scan.tail.is_empty() {
+            head = BEFORE;
+            scan.tail.extend_from_slice(&bytes[..BEFORE + AHEAD]);
+            let known = scan.tail.len() - AHEAD;
+            self.look(scan, known, false);
+        }
+        let window = Window { bytes, base: start, open_left, open_right: false };
+        self.finder(scan.side).scan(&mut scan.tally, &window, head, ready);
     }
 
     /// Looks at the candidates of the tail up to `to`.
@@ -292,6 +314,18 @@ impl Inspector {
 }
 
 impl Scan {
+    /// Ready for another message.
+    fn clear(&mut self) {
+        self.form = None;
+        self.seen = 0;
+        self.cut = false;
+        self.tail.clear();
+        self.base = 0;
+        self.next = 0;
+        self.open_left = false;
+        self.tally.clear();
+    }
+
     /// Drops what no candidate to come needs.
     fn forget(&mut self) {
         let keep = self.next.saturating_sub(BEFORE);

@@ -2,18 +2,22 @@
 
 use std::ops::Range;
 
+use super::Findings;
 use super::rules::Compiled;
-use super::{Findings, Settings};
 use crate::call::{Fingerprint, Sensitive};
-use crate::key::Key;
 
-/// Counts and distinct values by class, and what each rule has to remember to be fair and bounded.
+/// Counts and distinct values by class, and what each rule has to remember to be fair and bounded. One is used for
+/// message after message, so that its tables are made once.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
-    /// By class; empty until something is found.
+    /// By class; empty until something is found for the first time.
     classes: Vec<Found>,
-    /// By rule; empty until a rule has something to remember.
+    /// Classes found in this message.
+    found: Vec<u16>,
+    /// By rule; empty until a rule has something to remember for the first time.
     memory: Vec<Memory>,
+    /// Rules that remember something of this message.
+    remembering: Vec<u16>,
     /// Where values stood, when asked for: rule and place.
     pub(super) spans: Option<Vec<(u16, Range<usize>)>>,
     pub(super) capped: bool,
@@ -22,18 +26,45 @@ pub(super) struct Tally {
 #[derive(Clone, Debug, Default)]
 struct Found {
     count: u32,
-    /// Ascending, the smallest ones.
+    /// At most twice the limit of distinct values, with repetitions.
     values: Vec<Fingerprint>,
 }
 
-#[derive(Clone, Debug, Default)]
+impl Found {
+    /// Leaves the `limit` smallest values, in ascending order.
+    fn settle(&mut self, limit: usize) {
+        self.values.sort_unstable();
+        self.values.dedup();
+        self.values.truncate(limit);
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default)]
 struct Memory {
     /// Up to where the last match reaches, in bytes of the message.
     covered: u64,
     failures: u32,
+    used: bool,
 }
 
 impl Tally {
+    /// Forgets the message.
+    pub(super) fn clear(&mut self) {
+        for class in self.found.drain(..) {
+            if let Some(found) = self.classes.get_mut(usize::from(class)) {
+                found.count = 0;
+                found.values.clear();
+            }
+        }
+        for rule in self.remembering.drain(..) {
+            if let Some(memory) = self.memory.get_mut(usize::from(rule)) {
+                *memory = Memory::default();
+            }
+        }
+        self.spans = None;
+        self.capped = false;
+    }
+
     /// True when a candidate of the rule at `start` is part of its last match.
     #[inline]
     pub(super) fn is_covered(&self, rule: u16, start: u64) -> bool {
@@ -41,9 +72,8 @@ impl Tally {
     }
 
     /// True when so many candidates of the rule failed that it looks at no more in this message.
-    pub(super) fn is_spent(&mut self, rule: u16, settings: &Settings) -> bool {
-        let spent =
-            self.memory.get(usize::from(rule)).is_some_and(|memory| memory.failures >= settings.candidate_limit);
+    pub(super) fn is_spent(&mut self, rule: u16, candidate_limit: u32) -> bool {
+        let spent = self.memory.get(usize::from(rule)).is_some_and(|memory| memory.failures >= candidate_limit);
         self.capped |= spent;
         spent
     }
@@ -59,7 +89,11 @@ impl Tally {
         if self.memory.is_empty() {
             self.memory = vec![Memory::default(); compiled.rules.len()];
         }
-        self.memory.get_mut(usize::from(rule))
+        let memory = self.memory.get_mut(usize::from(rule))?;
+        if !std::mem::replace(&mut memory.used, true) {
+            self.remembering.push(rule);
+        }
+        Some(memory)
     }
 
     /// A value of the rule was found up to `end`, in bytes of the message.
@@ -69,43 +103,37 @@ impl Tally {
         }
     }
 
-    /// One more value of a class.
-    pub(super) fn add(&mut self, class: u16, value: Fingerprint, compiled: &Compiled, settings: &Settings) {
+    /// One more value of a class; at most `limit` distinct ones are kept, the smallest.
+    pub(super) fn add(&mut self, class: u16, value: Fingerprint, compiled: &Compiled, limit: usize) {
         if self.classes.is_empty() {
             self.classes = vec![Found::default(); compiled.classes.len()];
         }
         let Some(found) = self.classes.get_mut(usize::from(class)) else { return };
+        if found.count == 0 {
+            self.found.push(class);
+        }
         found.count = found.count.saturating_add(1);
-        let full = found.values.len() >= settings.distinct_limit;
-        if full && found.values.last().is_none_or(|&largest| value >= largest) {
-            return;
+        if found.values.len() >= 2 * limit.max(1) {
+            found.settle(limit);
         }
-        if let Err(place) = found.values.binary_search(&value) {
-            if full {
-                found.values.pop();
-            }
-            found.values.insert(place, value);
-        }
-    }
-
-    /// The same, of a value that is not hashed yet.
-    #[inline]
-    pub(super) fn add_value(&mut self, class: u16, value: &[u8], key: &Key, compiled: &Compiled, settings: &Settings) {
-        if let Some(name) = compiled.classes.get(usize::from(class)) {
-            self.add(class, key.fingerprint(&name.name, value), compiled, settings);
-        }
+        found.values.push(value);
     }
 
     /// The classes found, by name.
-    pub(super) fn findings(self, compiled: &Compiled) -> Findings {
-        let mut sensitive: Vec<Sensitive> = self
-            .classes
-            .into_iter()
-            .zip(&compiled.classes)
-            .filter(|(found, _)| found.count > 0)
-            .map(|(found, class)| Sensitive { class: class.name.clone(), count: found.count, values: found.values })
-            .collect();
-        sensitive.sort_by(|one, other| one.class.cmp(&other.class));
+    pub(super) fn findings(&mut self, compiled: &Compiled, limit: usize) -> Findings {
+        let mut sensitive = Vec::with_capacity(self.found.len());
+        for &class in &self.found {
+            let class = usize::from(class);
+            if let (Some(found), Some(class)) = (self.classes.get_mut(class), compiled.classes.get(class)) {
+                found.settle(limit);
+                sensitive.push(Sensitive {
+                    class: class.name.clone(),
+                    count: found.count,
+                    values: found.values.clone(),
+                });
+            }
+        }
+        sensitive.sort_by(|one: &Sensitive, other| one.class.cmp(&other.class));
         Findings { sensitive, capped: self.capped }
     }
 }

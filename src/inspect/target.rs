@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::credential::{decoded, query_pairs};
-use super::find::{Finder, Window};
+use super::find::Window;
 use super::tally::Tally;
 use super::{Inspector, Side};
 use crate::call::Sensitive;
@@ -15,6 +15,7 @@ const MASK: &str = "***";
 /// The target with everything sensitive masked, and what that was.
 pub(super) fn masked<'t>(inspector: &Inspector, target: &'t str) -> (Cow<'t, str>, Vec<Sensitive>) {
     let compiled = inspector.compiled();
+    let finder = inspector.finder(Side::Request);
     let mut tally = Tally::default();
     let mut places: Vec<Range<usize>> = Vec::new();
     for (name, value) in query_pairs(target) {
@@ -26,15 +27,14 @@ pub(super) fn masked<'t>(inspector: &Inspector, target: &'t str) -> (Cow<'t, str
         // Both are slices of the target.
         let start = value.as_ptr() as usize - target.as_ptr() as usize;
         places.push(start..start + value.len());
-        inspector.add_parameter(&mut tally, &decoded(value));
+        inspector.add_parameter(&finder, &mut tally, &decoded(value));
     }
     if let Some(userinfo) = userinfo(target) {
-        inspector.add_parameter(&mut tally, target[userinfo.clone()].as_bytes());
+        inspector.add_parameter(&finder, &mut tally, target[userinfo.clone()].as_bytes());
         places.push(userinfo);
     }
 
     tally.spans = Some(Vec::new());
-    let finder = Finder { compiled, key: inspector.key(), settings: inspector.settings(), side: Side::Request };
     let mut scan = |bytes: &[u8]| {
         let window = Window { bytes, base: 0, open_left: false, open_right: false };
         finder.scan(&mut tally, &window, 0, bytes.len());
@@ -55,7 +55,7 @@ pub(super) fn masked<'t>(inspector: &Inspector, target: &'t str) -> (Cow<'t, str
     if places.is_empty() {
         return (Cow::Borrowed(target), Vec::new());
     }
-    (Cow::Owned(cover(target, places)), tally.findings(compiled).sensitive)
+    (Cow::Owned(cover(target, places)), tally.findings(compiled, inspector.settings.distinct_limit).sensitive)
 }
 
 fn is_masked_encoded(inspector: &Inspector, name: &[u8], value: &[u8]) -> bool {

@@ -14,11 +14,18 @@ fn inspector_with(settings: Settings) -> Inspector {
 }
 
 fn scan(inspector: &Inspector, pieces: &[&[u8]]) -> Findings {
-    let mut scan = inspector.begin(Side::Response, Some("application/json")).expect("JSON is looked at");
-    for piece in pieces {
-        inspector.data(&mut scan, piece);
-    }
-    inspector.finish(scan)
+    // With the end known and unknown, and with a scan that was used before.
+    let mut idle = Scans::default();
+    let once = |end_known: bool, idle: &mut Scans| {
+        let mut scan = inspector.begin(Side::Response, Some("application/json"), idle).expect("JSON is looked at");
+        for (place, piece) in pieces.iter().enumerate() {
+            inspector.data(&mut scan, piece, end_known && place + 1 == pieces.len());
+        }
+        inspector.finish(scan, idle)
+    };
+    let findings = once(false, &mut idle);
+    assert_eq!(findings, once(true, &mut idle));
+    findings
 }
 
 fn classes(findings: &Findings) -> Vec<(&str, u32)> {
@@ -98,11 +105,12 @@ fn nothing_matches_across_or_at_a_gap() {
     let text: &[u8] = br#"{"pan":"4539 1488 0343 6467"} ana@mail.example "#;
     let both = [("email", 1), ("payment_card", 1)];
     for cut in 0..=text.len() {
-        let mut scan = inspector.begin(Side::Response, None).expect("unknown types are looked at");
-        inspector.data(&mut scan, &text[..cut]);
+        let mut scan =
+            inspector.begin(Side::Response, None, &mut Scans::default()).expect("unknown types are looked at");
+        inspector.data(&mut scan, &text[..cut], false);
         inspector.gap(&mut scan);
-        inspector.data(&mut scan, &text[cut..]);
-        let findings = inspector.finish(scan);
+        inspector.data(&mut scan, &text[cut..], false);
+        let findings = inspector.finish(scan, &mut Scans::default());
         // A number that touches the gap may be longer than it looks; so may an address.
         let wanted: &[_] = match cut {
             0..=8 => &both,
@@ -124,17 +132,17 @@ fn the_cap_ends_the_body_and_is_said() {
     let mut body = vec![b' '; 80];
     body.extend_from_slice(b" ana@mail.example and bob@mail.example");
     for size in [1, 7, 50, 200] {
-        let mut scan = inspector.begin(Side::Response, None).expect("looked at");
+        let mut scan = inspector.begin(Side::Response, None, &mut Scans::default()).expect("looked at");
         let mut fed = 0;
         for piece in body.chunks(size) {
             if !inspector.wants_more(&scan) {
                 break;
             }
-            inspector.data(&mut scan, piece);
+            inspector.data(&mut scan, piece, false);
             fed += piece.len();
         }
         assert!(fed > 100);
-        let findings = inspector.finish(scan);
+        let findings = inspector.finish(scan, &mut Scans::default());
         assert_eq!(classes(&findings), [("email", 1)], "pieces of {size}");
         assert!(findings.capped);
     }
@@ -168,22 +176,27 @@ fn the_smallest_fingerprints_are_kept_and_all_are_counted() {
 fn media_types() {
     let inspector = inspector();
     for kind in ["image/png", "video/mp4", "font/woff2", "application/zip", "APPLICATION/PDF", "application/wasm"] {
-        assert!(inspector.begin(Side::Response, Some(kind)).is_none(), "{kind}");
+        assert!(inspector.begin(Side::Response, Some(kind), &mut Scans::default()).is_none(), "{kind}");
     }
     for kind in ["application/json", "text/csv; charset=utf-8", "image/svg+xml", "application/octet-stream", "", "é"] {
-        assert!(inspector.begin(Side::Response, Some(kind)).is_some(), "{kind}");
+        assert!(inspector.begin(Side::Response, Some(kind), &mut Scans::default()).is_some(), "{kind}");
     }
     let off = inspector_with(Settings { enabled: false, ..Settings::default() });
-    assert!(off.begin(Side::Response, None).is_none());
+    assert!(off.begin(Side::Response, None, &mut Scans::default()).is_none());
 }
 
 #[test]
 fn forms_are_decoded() {
     let inspector = inspector();
-    let mut scan = inspector.begin(Side::Request, Some("application/x-www-form-urlencoded")).expect("looked at");
-    inspector.data(&mut scan, b"email=ana%40mail.exa");
-    inspector.data(&mut scan, b"mple&tel=%2B49+30+1234567&card=4539+1488%200343+6467");
-    assert_eq!(classes(&inspector.finish(scan)), [("email", 1), ("payment_card", 1), ("phone", 1)]);
+    let mut scan = inspector
+        .begin(Side::Request, Some("application/x-www-form-urlencoded"), &mut Scans::default())
+        .expect("looked at");
+    inspector.data(&mut scan, b"email=ana%40mail.exa", false);
+    inspector.data(&mut scan, b"mple&tel=%2B49+30+1234567&card=4539+1488%200343+6467", false);
+    assert_eq!(
+        classes(&inspector.finish(scan, &mut Scans::default())),
+        [("email", 1), ("payment_card", 1), ("phone", 1)]
+    );
 }
 
 #[test]

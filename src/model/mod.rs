@@ -16,6 +16,7 @@
 mod distinct;
 mod extreme;
 mod moments;
+mod step;
 mod table;
 pub mod tail;
 mod touched;
@@ -25,6 +26,7 @@ mod window;
 pub use distinct::{Distinct, EXACT_LIMIT};
 pub use extreme::Extreme;
 pub use moments::Moments;
+pub use step::Step;
 pub use table::Table;
 pub use touched::Touched;
 pub use walk::Walk;
