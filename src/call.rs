@@ -380,7 +380,7 @@ pub struct Call {
     pub path: String,
     /// Names of the query's parameters in order, percent-decoded, at most 64.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    pub query_names: Vec<String>,
+    pub query_names: Vec<Arc<str>>,
     /// Status of the final response.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub status: Option<u16>,
@@ -417,7 +417,31 @@ impl Default for Peer {
     }
 }
 
+/// Texts of a call that is used again keep room for so many bytes.
+const KEPT_TEXT: usize = 4096;
+
 impl Call {
+    /// Empties it to be used for another call; its texts keep their room, within limits.
+    pub fn clear(&mut self) {
+        let text = |text: &mut String| {
+            let mut text = std::mem::take(text);
+            if text.capacity() > KEPT_TEXT {
+                return String::new();
+            }
+            text.clear();
+            text
+        };
+        let mut query_names = std::mem::take(&mut self.query_names);
+        query_names.clear();
+        *self = Call {
+            method: text(&mut self.method),
+            target: text(&mut self.target),
+            path: text(&mut self.path),
+            query_names,
+            ..Call::default()
+        };
+    }
+
     /// When it began: at the request, else at the response, else at its end.
     pub fn start_time(&self) -> Timestamp {
         self.request_time.or(self.response_time).unwrap_or(self.end_time)
@@ -477,6 +501,16 @@ mod tests {
         assert!(text.contains(r#""flow":"000000000000001f""#), "{text}");
         let back: Call = serde_json::from_str(&text).expect("what was written reads back");
         assert_eq!(back, call);
+    }
+
+    #[test]
+    fn nothing_of_a_call_is_left_when_it_is_used_again() {
+        let text = std::fs::read_to_string("README.md").map(|text| text.repeat(2)).unwrap_or_default();
+        let mut call = Call { target: text, path: "/a".into(), query_names: vec!["q".into()], ..Call::default() };
+        call.status = Some(200);
+        call.clear();
+        assert_eq!(call, Call::default());
+        assert!(call.path.capacity() > 0 && call.target.capacity() <= KEPT_TEXT);
     }
 
     #[test]

@@ -144,6 +144,11 @@ impl Worker {
         self.sequencer.release(Timestamp::MAX, calls);
     }
 
+    /// Takes back calls that are done with; leaves the vector empty.
+    pub fn recycle(&mut self, calls: &mut Vec<Box<Call>>) {
+        self.tracker.handler().recycle(calls);
+    }
+
     /// How many completed calls wait to be drained.
     #[inline]
     fn waiting(&mut self) -> usize {
@@ -217,8 +222,7 @@ fn consume(
 ) -> io::Result<()> {
     for mut batch in batches {
         consumer.calls(&mut batch.calls, batch.watermark)?;
-        batch.calls.clear();
-        let _ = give_back.try_send(batch.calls); // a full return queue only means that the vector is freed
+        let _ = give_back.try_send(batch.calls); // a full return queue only means that they are freed
     }
     consumer.finish()
 }
@@ -232,7 +236,7 @@ struct Out {
 impl Out {
     /// False when the consumer is gone.
     fn send(&self, calls: &mut Vec<Box<Call>>, watermark: Timestamp, counters: &mut Counters) -> bool {
-        let batch = Batch { calls: std::mem::replace(calls, self.reuse.try_recv().unwrap_or_default()), watermark };
+        let batch = Batch { calls: std::mem::take(calls), watermark };
         if !self.live {
             return self.send.send(batch).is_ok();
         }
@@ -279,6 +283,12 @@ fn read(
         let look = quiet || turn >= FRAMES_A_TURN;
         if look || worker.waiting() >= BATCH {
             let watermark = worker.drain(&mut calls);
+            if let Ok(mut done) = out.reuse.try_recv() {
+                worker.recycle(&mut done);
+                if calls.is_empty() {
+                    calls = done;
+                }
+            }
             if (!calls.is_empty() || quiet) && !out.send(&mut calls, watermark, &mut outcome.counters) {
                 break;
             }

@@ -48,7 +48,7 @@ fn call(line: Line, position: u32) -> Call {
         response_time: Some(time),
         end_time: time,
         client: Peer { ip: line.ip, port: 40_000 },
-        query_names: names.map(|pair| pair.split('=').next().unwrap_or_default().to_owned()).collect(),
+        query_names: names.map(|pair| pair.split('=').next().unwrap_or_default().into()).collect(),
         path: path.to_owned(),
         method: line.method,
         host: Some(line.host.into()),

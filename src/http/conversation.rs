@@ -1,5 +1,6 @@
 //! Both directions of a connection: which response answers which request, and the calls that come of it.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use super::Shared;
 use super::content::{Caps, Content, Stopped};
 use super::framing::{Chunks, Framing, Step};
 use super::head::{self, Fields, Reading, RequestHead, ResponseHead};
-use super::intern::printable;
+use super::intern::{Interner, printable_into};
 use super::reader::{Body, Mark, Phase, Reader};
 use super::recognise::{self, Role, Verdict};
 
@@ -464,7 +465,7 @@ impl Conversation {
                     self.exchanges[0].response_done |= self.exchanges[0].has_response;
                     self.flush(flow, self.readers[d].mark.time, shared, counters);
                 }
-                let call = self.new_call(flow, direction);
+                let call = self.new_call(flow, direction, shared);
                 self.exchanges.push_back(Exchange::new(call));
                 self.exchanges.len() - 1
             }
@@ -477,9 +478,10 @@ impl Conversation {
         let call = &mut *exchange.call;
         call.request_time = Some(mark.time);
         call.version = head.version;
-        call.method = printable(head.method);
+        printable_into(head.method, &mut call.method);
         call.anomalies.extend(head.fields.anomalies);
-        let target = printable(head.target);
+        let mut target = std::mem::take(&mut call.target);
+        printable_into(head.target, &mut target);
         let (masked, found) = shared.inspector.target(&target);
         call.sensitive.request = found;
         let (authority, path, query) = split_target(&masked, head.method == b"CONNECT");
@@ -487,15 +489,20 @@ impl Conversation {
             Some(authority) => Some(shared.texts.text(authority.as_bytes())),
             None => head.fields.host.map(|host| shared.texts.text(host)),
         };
-        call.path = path.to_owned();
-        call.query_names = query_names(query);
+        call.path.clear();
+        call.path.push_str(path);
+        query_names(query, &mut shared.texts, &mut call.query_names);
         call.credential = shared.inspector.credential(&CredentialHeaders {
             authorization: head.fields.authorization,
             cookie: head.fields.cookie,
             api_key: head.fields.api_key,
             target: &target,
         });
-        call.target = masked.into_owned();
+        let masked = match masked {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(masked) => Some(masked),
+        };
+        call.target = masked.unwrap_or(target);
         call.user_agent = head.fields.user_agent.map(|agent| shared.texts.text(agent));
         call.forwarding = crate::client::forwarding(
             head.fields.x_forwarded_for.iter().copied(),
@@ -531,7 +538,7 @@ impl Conversation {
         if head.status.is_some_and(|status| (100..200).contains(&status) && status != 101) {
             return None;
         }
-        let at = self.pair(flow, d, direction);
+        let at = self.pair(flow, d, direction, shared);
         let serial = self.first + at as u64;
         let mark = self.readers[d].mark;
         let exchange = &mut self.exchanges[at];
@@ -584,7 +591,7 @@ impl Conversation {
     /// In step, responses answer requests in order. After a loss, a request can only be meant if the server had its
     /// head, and if its sender had not acknowledged the response before sending it. Of those that are left, a
     /// request that acknowledges more proves that the ones before were answered. If that leaves one, it is meant.
-    fn pair(&mut self, flow: &FlowInfo, d: usize, direction: Direction) -> usize {
+    fn pair(&mut self, flow: &FlowInfo, d: usize, direction: Direction, shared: &mut Shared) -> usize {
         let mark = self.readers[d].mark;
         let disturbed = self.readers.iter().any(|reader| reader.disturbed);
         let waits = |exchange: &Exchange| exchange.has_request && !exchange.has_response && !exchange.given_up;
@@ -613,7 +620,7 @@ impl Conversation {
             }
             return at;
         }
-        let mut call = self.new_call(flow, direction.opposite());
+        let mut call = self.new_call(flow, direction.opposite(), shared);
         if count > 0 {
             call.anomalies.insert(Anomaly::UncertainPairing);
         }
@@ -846,17 +853,17 @@ impl Conversation {
         shared.calls.push(call);
     }
 
-    fn new_call(&mut self, flow: &FlowInfo, requests: Direction) -> Box<Call> {
+    fn new_call(&mut self, flow: &FlowInfo, requests: Direction, shared: &mut Shared) -> Box<Call> {
         let (client, server) = flow.ends(requests);
         let community_id = self.community_id.get_or_insert_with(|| community_id(flow));
-        Box::new(Call {
-            flow: flow.id,
-            community_id: community_id.clone(),
-            client: client.into(),
-            server: server.into(),
-            encapsulation: flow.encapsulation.clone(),
-            ..Call::default()
-        })
+        let mut call = shared.idle.pop().unwrap_or_default();
+        call.clear();
+        call.flow = flow.id;
+        call.community_id = community_id.clone();
+        call.client = client.into();
+        call.server = server.into();
+        call.encapsulation = flow.encapsulation.clone();
+        call
     }
 }
 
@@ -923,17 +930,12 @@ fn split_target(target: &str, connect: bool) -> (Option<&str>, &str, &str) {
     (authority, if path.is_empty() && authority.is_some() { "/" } else { path }, query)
 }
 
-fn query_names(query: &str) -> Vec<String> {
-    if query.is_empty() {
-        return Vec::new();
+fn query_names(query: &str, texts: &mut Interner, names: &mut Vec<Arc<str>>) {
+    for part in query.split('&').filter(|part| !part.is_empty()).take(QUERY_NAMES) {
+        let name = part.split('=').next().unwrap_or_default();
+        names.push(match memchr::memchr(b'%', name.as_bytes()) {
+            Some(_) => texts.text(percent_encoding::percent_decode_str(name).decode_utf8_lossy().as_bytes()),
+            None => texts.text(name.as_bytes()),
+        });
     }
-    query
-        .split('&')
-        .filter(|part| !part.is_empty())
-        .take(QUERY_NAMES)
-        .map(|part| {
-            let name = part.split('=').next().unwrap_or_default();
-            percent_encoding::percent_decode_str(name).decode_utf8_lossy().into_owned()
-        })
-        .collect()
 }

@@ -64,12 +64,6 @@ impl Gzip {
         self.part = Part::Fixed;
         self.count = 0;
         self.members = 0;
-        self.begin_data();
-    }
-
-    fn begin_data(&mut self) {
-        self.inflate.reset(false);
-        self.check.reset();
     }
 
     /// Decodes `bytes` through `scratch` into `sink`.
@@ -123,6 +117,8 @@ impl Gzip {
         match (self.part, &self.gathered) {
             (Part::Fixed, [0x1f, 0x8b, 8, flags, ..]) => {
                 self.flags = *flags;
+                self.inflate.reset(false);
+                self.check.reset();
                 self.next_part();
             }
             (Part::Fixed, _) => return Err(Stopped::Damaged),
@@ -137,7 +133,6 @@ impl Gzip {
                     return Err(Stopped::Damaged);
                 }
                 self.members = self.members.saturating_add(1);
-                self.begin_data();
                 self.part = Part::Fixed;
             }
             _ => self.next_part(),

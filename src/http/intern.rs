@@ -46,11 +46,21 @@ impl Interner {
 /// Bytes as text: UTF-8 as it is, all else as `\xNN`.
 pub(crate) fn printable(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
+    printable_into(bytes, &mut text);
+    text
+}
+
+/// The same into a text that is used again.
+pub(crate) fn printable_into(bytes: &[u8], text: &mut String) {
+    text.clear();
+    if let Ok(whole) = std::str::from_utf8(bytes) {
+        text.push_str(whole);
+        return;
+    }
     for chunk in bytes.utf8_chunks() {
         text.push_str(chunk.valid());
         for byte in chunk.invalid() {
             text.push_str(&format!("\\x{byte:02x}"));
         }
     }
-    text
 }

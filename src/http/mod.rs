@@ -69,6 +69,9 @@ impl Default for Settings {
     }
 }
 
+/// Calls that are kept to be used again: 4096 of at most 13 KiB, usually 1 KiB.
+const IDLE_CALLS: usize = 4096;
+
 /// What the parts of the HTTP stage share: settings, the inspector, caches, and the calls that are done.
 pub(crate) struct Shared {
     pub(crate) settings: Settings,
@@ -76,6 +79,8 @@ pub(crate) struct Shared {
     pub(crate) texts: intern::Interner,
     pub(crate) decoders: content::Decoders,
     pub(crate) calls: Vec<Box<Call>>,
+    /// Calls that are done with, to be used again.
+    pub(crate) idle: Vec<Box<Call>>,
 }
 
 /// The handler of [`crate::stream`] that makes calls of what it is handed.
@@ -93,8 +98,16 @@ impl Http {
                 texts: intern::Interner::default(),
                 decoders: content::Decoders::default(),
                 calls: Vec::new(),
+                idle: Vec::new(),
             },
         }
+    }
+
+    /// Takes back calls that are done with, so that their memory is used again; what is too much is freed.
+    pub fn recycle(&mut self, calls: &mut Vec<Box<Call>>) {
+        let room = IDLE_CALLS.saturating_sub(self.shared.idle.len());
+        calls.truncate(room);
+        self.shared.idle.append(calls);
     }
 
     /// The calls that were completed since this was last taken, in the order of completion.
