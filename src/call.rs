@@ -424,22 +424,55 @@ impl Call {
     /// Empties it to be used for another call; its texts keep their room, within limits.
     pub fn clear(&mut self) {
         let text = |text: &mut String| {
-            let mut text = std::mem::take(text);
-            if text.capacity() > KEPT_TEXT {
-                return String::new();
-            }
             text.clear();
-            text
+            if text.capacity() > KEPT_TEXT {
+                *text = String::new();
+            }
         };
-        let mut query_names = std::mem::take(&mut self.query_names);
-        query_names.clear();
-        *self = Call {
-            method: text(&mut self.method),
-            target: text(&mut self.target),
-            path: text(&mut self.path),
+        // Field by field, since a call is large; the compiler tells when one is forgotten.
+        let Call {
+            schema: Schema,
+            flow,
+            position,
+            community_id,
+            request_time,
+            response_time,
+            end_time,
+            latency,
+            client,
+            server,
+            encapsulation,
+            version,
+            method,
+            host,
+            target,
+            path,
             query_names,
-            ..Call::default()
-        };
+            status,
+            request,
+            response,
+            user_agent,
+            credential,
+            forwarding,
+            sensitive,
+            anomalies,
+            completeness,
+        } = self;
+        (*flow, *position, *community_id) = Default::default();
+        (*request_time, *response_time, *end_time, *latency) = Default::default();
+        (*client, *server, *encapsulation, *version) = Default::default();
+        for kept in [method, target, path] {
+            text(kept);
+        }
+        query_names.clear();
+        (*host, *user_agent, *status, *credential) = Default::default();
+        (*request, *response) = Default::default();
+        if !forwarding.is_empty() {
+            *forwarding = Forwarding::default();
+        }
+        sensitive.request.clear();
+        sensitive.response.clear();
+        (*anomalies, *completeness) = Default::default();
     }
 
     /// When it began: at the request, else at the response, else at its end.

@@ -37,7 +37,7 @@ pub(super) fn observe(
     let fixed = RATE_WINDOWS.iter().zip(&population.rate_limits).zip(&seen.rules.prior.calls_floor);
     for ((((ring, extreme), step), moments), ((&window, &limit), &floor)) in windows.zip(fixed) {
         let count = ring.add(window, seen.time, 1);
-        let least = FIRST_STEP * moments.mean();
+        let least = || FIRST_STEP * moments.mean();
         if let Some((old, new)) = extreme.note(window, seen.time, count as f64, least, suspect) {
             teach(moments, old / people as f64, new / people as f64);
         }
@@ -102,7 +102,7 @@ pub(super) fn crowd(
 ) {
     let count = endpoint.rate.add(Window::TenMinutes, seen.time, 1);
     let usual = endpoint.rate_extreme.settled();
-    endpoint.rate_extreme.note(Window::TenMinutes, seen.time, count as f64, 30.0, endpoint.alerted != 0);
+    endpoint.rate_extreme.note(Window::TenMinutes, seen.time, count as f64, || 30.0, endpoint.alerted != 0);
     // The sixth call tells that a client came for these one or two endpoints.
     if client.calls != 6 || client.roams || seen.time.since(client.first).as_secs() > 600 {
         return;

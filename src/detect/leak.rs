@@ -61,7 +61,7 @@ fn volumes(
         windows.zip(VOLUME_WINDOWS.iter().zip(&population.volume_limits))
     {
         let sum = ring.add(window, seen.time, bytes);
-        let least = 4.0 * moments.mean().exp_m1();
+        let least = || 4.0 * moments.mean().exp_m1();
         if let Some((old, new)) = extreme.note(window, seen.time, sum as f64, least, suspect) {
             teach(moments, old, new);
         }
@@ -111,7 +111,7 @@ fn values(
         }
     }
     let moments = &mut population.values;
-    let least = 4.0 * moments.mean().exp_m1();
+    let least = || 4.0 * moments.mean().exp_m1();
     if let Some((old, new)) = held.extreme.note(Window::Hour, seen.time, held.weight, least, suspect) {
         teach(moments, old, new);
     }

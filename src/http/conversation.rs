@@ -13,7 +13,7 @@ use crate::time::Timestamp;
 use super::Shared;
 use super::content::{Caps, Content, Stopped};
 use super::framing::{Chunks, Framing, Step};
-use super::head::{self, Fields, Reading, RequestHead, ResponseHead};
+use super::head::{self, Fields, Head, Reading, RequestHead, ResponseHead};
 use super::intern::{Interner, printable_into};
 use super::reader::{Body, Mark, Phase, Reader};
 use super::recognise::{self, Role, Verdict};
@@ -258,7 +258,7 @@ impl Conversation {
             return;
         }
         let end = memchr::memrchr(b'\n', &partial).map_or(partial.len(), |at| at + 1);
-        let serial = self.take_head(flow, d, &partial[..end], now, shared, counters);
+        let serial = self.read_head(flow, d, &partial[..end], now, shared, counters);
         if let Some(serial) = serial {
             if let Some(message) = self.message(d, serial) {
                 message.gap_bytes += missing;
@@ -312,6 +312,19 @@ impl Conversation {
             if trimmed.is_empty() {
                 return;
             }
+            let inspector = shared.inspector.clone();
+            let is_api_key = |name: &[u8]| inspector.is_api_key_header(name);
+            let reading = Reading { header_limit: shared.settings.header_limit, is_api_key: &is_api_key };
+            let role = if trimmed.starts_with(b"HTTP/") { Role::Response } else { Role::Request };
+            if self.readers[d].role.is_none_or(|known| known == role)
+                && let Some((head, end)) = head::quick(trimmed, &reading)
+            {
+                self.readers[d].begin_head(cursor.run, cursor.used);
+                cursor.used += end;
+                self.readers[d].end_head(cursor.run, cursor.used);
+                self.take_head(flow, d, Some(head), end, now, shared, counters);
+                return;
+            }
             let in_step = !self.readers[d].disturbed;
             if !self.is_head(d, trimmed, in_step) {
                 self.no_head(d, cursor, counters);
@@ -321,7 +334,8 @@ impl Conversation {
             if let Some(end) = head_end(trimmed, 0) {
                 cursor.used += end;
                 self.readers[d].end_head(cursor.run, cursor.used);
-                self.take_head(flow, d, &trimmed[..end], now, shared, counters);
+                let head = head::read(&trimmed[..end], &reading);
+                self.take_head(flow, d, head, end, now, shared, counters);
                 return;
             }
         }
@@ -334,7 +348,7 @@ impl Conversation {
             Some(end) => {
                 cursor.used += end - known;
                 self.readers[d].end_head(cursor.run, cursor.used);
-                self.take_head(flow, d, &partial[..end], now, shared, counters);
+                self.read_head(flow, d, &partial[..end], now, shared, counters);
             }
             None if partial.len() >= limit => {
                 counters.count(Counter::HeadsTooLarge);
@@ -393,8 +407,8 @@ impl Conversation {
         self.readers[d].lose();
     }
 
-    /// Takes a whole head. Gives the serial of its exchange, none for interim responses and what is no head.
-    fn take_head(
+    /// Reads a whole head, and takes it.
+    fn read_head(
         &mut self,
         flow: &FlowInfo,
         d: usize,
@@ -406,23 +420,29 @@ impl Conversation {
         let inspector = shared.inspector.clone();
         let is_api_key = |name: &[u8]| inspector.is_api_key_header(name);
         let reading = Reading { header_limit: shared.settings.header_limit, is_api_key: &is_api_key };
+        self.take_head(flow, d, head::read(bytes, &reading), bytes.len(), now, shared, counters)
+    }
+
+    /// Takes a head, if it was one. Gives the serial of its exchange, none for interim responses and what is no head.
+    #[allow(clippy::too_many_arguments, reason = "all of it describes one head")]
+    fn take_head(
+        &mut self,
+        flow: &FlowInfo,
+        d: usize,
+        head: Option<Head<'_>>,
+        length: usize,
+        now: Timestamp,
+        shared: &mut Shared,
+        counters: &mut Counters,
+    ) -> Option<u64> {
         self.readers[d].heads += 1;
         self.readers[d].phase = Phase::Head;
-        let serial = if bytes.starts_with(b"HTTP/") {
-            match head::response(bytes, &reading) {
-                Some(head) => self.response(flow, d, head, bytes.len(), shared),
-                None => {
-                    self.readers[d].lose();
-                    None
-                }
-            }
-        } else {
-            match head::request(bytes, &reading) {
-                Some(head) => self.request(flow, d, head, bytes.len(), shared, counters),
-                None => {
-                    self.readers[d].lose();
-                    None
-                }
+        let serial = match head {
+            Some(Head::Response(head)) => self.response(flow, d, head, length, shared),
+            Some(Head::Request(head)) => self.request(flow, d, head, length, shared, counters),
+            None => {
+                self.readers[d].lose();
+                None
             }
         };
         if let Some(serial) = serial {

@@ -77,50 +77,80 @@ pub(crate) fn find_end(bytes: &[u8], from: usize) -> Option<usize> {
     None
 }
 
-/// Reads a request's head. None when its first line is no request line at all.
-pub(crate) fn request<'h>(head: &'h [u8], reading: &Reading<'_>) -> Option<RequestHead<'h>> {
-    let mut headers = [const { MaybeUninit::uninit() }; QUICK_HEADERS];
-    let mut quick = httparse::Request::new(&mut []);
-    if let Ok(httparse::Status::Complete(_)) = quick.parse_with_uninit_headers(head, &mut headers)
-        && let (Some(method), Some(target), Some(minor)) = (quick.method, quick.path, quick.version)
-        && quick.headers.len() <= reading.header_limit
-    {
-        let mut fields = Fields::default();
-        for header in quick.headers.iter() {
-            fields.take(header.name.as_bytes(), header.value, reading);
-        }
-        let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
-        return Some(
-            RequestHead { method: method.as_bytes(), target: target.as_bytes(), version, fields }.checked(head),
-        );
-    }
-    request_tolerant(head, reading)
+/// A head of either kind.
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "one at a time, on the stack")]
+pub(crate) enum Head<'h> {
+    Request(RequestHead<'h>),
+    Response(ResponseHead<'h>),
 }
 
-/// Reads a response's head. None when its first line is no status line at all.
-pub(crate) fn response<'h>(head: &'h [u8], reading: &Reading<'_>) -> Option<ResponseHead<'h>> {
+/// Reads the head that `bytes` begin with, if it is whole and as most heads are, and says how long it is.
+pub(crate) fn quick<'h>(bytes: &'h [u8], reading: &Reading<'_>) -> Option<(Head<'h>, usize)> {
+    if bytes.starts_with(b"HTTP/") {
+        let (head, length) = quick_response(bytes, reading)?;
+        return Some((Head::Response(head), length));
+    }
+    let (head, length) = quick_request(bytes, reading)?;
+    Some((Head::Request(head), length))
+}
+
+/// Reads a whole head. None when its first line is neither a request line nor a status line.
+pub(crate) fn read<'h>(head: &'h [u8], reading: &Reading<'_>) -> Option<Head<'h>> {
+    if head.starts_with(b"HTTP/") {
+        response(head, reading).map(Head::Response)
+    } else {
+        request(head, reading).map(Head::Request)
+    }
+}
+
+fn quick_request<'h>(bytes: &'h [u8], reading: &Reading<'_>) -> Option<(RequestHead<'h>, usize)> {
+    let mut headers = [const { MaybeUninit::uninit() }; QUICK_HEADERS];
+    let mut quick = httparse::Request::new(&mut []);
+    let Ok(httparse::Status::Complete(length)) = quick.parse_with_uninit_headers(bytes, &mut headers) else {
+        return None;
+    };
+    let (method, target, version) = (quick.method?, quick.path?, version(quick.version?));
+    let fields = Fields::quick(&bytes[..length], quick.headers, version, reading)?;
+    Some((RequestHead { method: method.as_bytes(), target: target.as_bytes(), version, fields }.checked(), length))
+}
+
+fn quick_response<'h>(bytes: &'h [u8], reading: &Reading<'_>) -> Option<(ResponseHead<'h>, usize)> {
     let mut headers = [const { MaybeUninit::uninit() }; QUICK_HEADERS];
     let mut quick = httparse::Response::new(&mut []);
     let config = httparse::ParserConfig::default();
-    if let Ok(httparse::Status::Complete(_)) = config.parse_response_with_uninit_headers(&mut quick, head, &mut headers)
-        && let (Some(status), Some(minor)) = (quick.code, quick.version)
-        && quick.headers.len() <= reading.header_limit
-    {
-        let mut fields = Fields::default();
-        for header in quick.headers.iter() {
-            fields.take(header.name.as_bytes(), header.value, reading);
-        }
-        let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
-        let mut head_read = ResponseHead { status: Some(status), version, fields };
-        head_read.fields.check(head, version);
-        return Some(head_read);
+    let Ok(httparse::Status::Complete(length)) =
+        config.parse_response_with_uninit_headers(&mut quick, bytes, &mut headers)
+    else {
+        return None;
+    };
+    let version = version(quick.version?);
+    let fields = Fields::quick(&bytes[..length], quick.headers, version, reading)?;
+    Some((ResponseHead { status: Some(quick.code?), version, fields }, length))
+}
+
+fn version(minor: u8) -> Version {
+    if minor == 0 { Version::Http10 } else { Version::Http11 }
+}
+
+/// Reads a request's head. None when its first line is no request line at all.
+fn request<'h>(head: &'h [u8], reading: &Reading<'_>) -> Option<RequestHead<'h>> {
+    match quick_request(head, reading) {
+        Some((head, _)) => Some(head),
+        None => request_tolerant(head, reading),
     }
-    response_tolerant(head, reading)
+}
+
+/// Reads a response's head. None when its first line is no status line at all.
+fn response<'h>(head: &'h [u8], reading: &Reading<'_>) -> Option<ResponseHead<'h>> {
+    match quick_response(head, reading) {
+        Some((head, _)) => Some(head),
+        None => response_tolerant(head, reading),
+    }
 }
 
 impl RequestHead<'_> {
-    fn checked(mut self, head: &[u8]) -> Self {
-        self.fields.check(head, self.version);
+    fn checked(mut self) -> Self {
         let fields = &mut self.fields;
         if fields.hosts > 1 || (fields.hosts == 0 && self.version == Version::Http11) {
             fields.anomalies.insert(Anomaly::OddHost);
@@ -177,7 +207,9 @@ fn request_tolerant<'h>(head: &'h [u8], reading: &Reading<'_>) -> Option<Request
     if number == Version::Http09 && fields.hosts > 0 {
         fields.anomalies.insert(Anomaly::OddVersion);
     }
-    Some(RequestHead { method, target, version: number, fields }.checked(head))
+    fields.check(number);
+    fields.check_lines(head);
+    Some(RequestHead { method, target, version: number, fields }.checked())
 }
 
 fn response_tolerant<'h>(head: &'h [u8], reading: &Reading<'_>) -> Option<ResponseHead<'h>> {
@@ -197,7 +229,8 @@ fn response_tolerant<'h>(head: &'h [u8], reading: &Reading<'_>) -> Option<Respon
         fields.anomalies.insert(Anomaly::MalformedStatus);
     }
     fields.take_lines(lines, reading);
-    fields.check(head, version);
+    fields.check(version);
+    fields.check_lines(head);
     Some(ResponseHead { status, version, fields })
 }
 
@@ -307,14 +340,43 @@ impl<'h> Fields<'h> {
         self.unframed = !self.chunked && !value.trim_ascii().eq_ignore_ascii_case(b"identity");
     }
 
-    /// What is odd about the head as a whole.
-    fn check(&mut self, head: &[u8], version: Version) {
+    /// The headers that httparse has read. None when there are too many.
+    fn quick(
+        head: &'h [u8],
+        headers: &[httparse::Header<'h>],
+        version: Version,
+        reading: &Reading<'_>,
+    ) -> Option<Fields<'h>> {
+        if headers.len() > reading.header_limit {
+            return None;
+        }
+        let mut fields = Fields::default();
+        // Of what `check_lines` looks for, httparse lets only bare line feeds pass; each name but follows one.
+        let mut plain = head.ends_with(b"\r\n\r\n");
+        for header in headers {
+            let start = (header.name.as_ptr() as usize).wrapping_sub(head.as_ptr() as usize);
+            plain &= start.checked_sub(2).and_then(|at| head.get(at)) == Some(&b'\r');
+            fields.take(header.name.as_bytes(), header.value, reading);
+        }
+        if !plain {
+            fields.check_lines(head);
+        }
+        fields.check(version);
+        Some(fields)
+    }
+
+    /// What is odd about the headers together.
+    fn check(&mut self, version: Version) {
         if self.length_seen && (self.chunked || self.unframed) {
             self.anomalies.insert(Anomaly::LengthAndTransferEncoding);
         }
         if self.chunked && version == Version::Http10 {
             self.anomalies.insert(Anomaly::OddTransferEncoding);
         }
+    }
+
+    /// What is odd about how the lines are written.
+    fn check_lines(&mut self, head: &[u8]) {
         let (mut feeds, mut returns, mut pairs) = (0usize, 0usize, 0usize);
         for at in memchr::memchr2_iter(b'\n', b'\r', head) {
             if head[at] == b'\r' {

@@ -18,7 +18,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::call::{Credential, CredentialKind};
-use crate::key::Key;
+use crate::key::{Domain, Key};
 use crate::rules::{Listed, RuleError, RuleFile};
 
 /// The text of the rules that are compiled in.
@@ -26,10 +26,21 @@ pub(crate) const COMPILED_IN: &str = include_str!("../../rules/credentials.toml"
 /// The file's name.
 pub(crate) const FILE: &str = "credentials.toml";
 
-/// The fingerprint's domain of tokens, keys and sessions.
-const TOKEN: &str = "credential";
-/// The fingerprint's domain of names of accounts.
-const ACCOUNT: &str = "credential.account";
+/// The keys of credentials' fingerprints.
+#[derive(Clone, Debug)]
+pub(super) struct Domains {
+    /// Tokens, keys and sessions.
+    token: Domain,
+    /// Names of accounts.
+    account: Domain,
+}
+
+impl Domains {
+    pub(super) fn new(key: &Key) -> Domains {
+        Domains { token: key.domain("credential"), account: key.domain("credential.account") }
+    }
+}
+
 /// Cookies and parameters beyond this many are not looked at.
 const PAIR_LIMIT: usize = 256;
 
@@ -187,54 +198,56 @@ impl CredentialRules {
         self.masked_parameters.has(name) || (value.len() >= SHORTEST_TOKEN && self.query_parameters.has(name))
     }
 
-    pub(super) fn credential(&self, headers: &CredentialHeaders<'_>, key: &Key) -> Option<Credential> {
-        let of = |kind, domain, value: &[u8]| Credential { kind, fingerprint: key.fingerprint(domain, value) };
+    pub(super) fn credential(&self, headers: &CredentialHeaders<'_>, domains: &Domains) -> Option<Credential> {
+        let of = |kind, domain: &Domain, value: &[u8]| Credential { kind, fingerprint: domain.fingerprint(value) };
+        let Domains { token, .. } = domains;
         if let Some(value) = present(headers.authorization) {
-            return Some(self.authorization(value, key));
+            return Some(self.authorization(value, domains));
         }
         if let Some(value) = present(headers.api_key) {
-            return Some(of(CredentialKind::ApiKey, TOKEN, value));
+            return Some(of(CredentialKind::ApiKey, token, value));
         }
         if let Some(value) = headers.cookie.and_then(|cookie| self.session_cookie(cookie)) {
-            return Some(of(CredentialKind::Cookie, TOKEN, value));
+            return Some(of(CredentialKind::Cookie, token, value));
         }
         let value = query_pairs(headers.target).find_map(|(name, value)| {
             let named = self.query_parameters.has(&decoded(name));
             (named && !value.is_empty()).then(|| decoded(value))
         })?;
-        Some(of(CredentialKind::ApiKey, TOKEN, &value))
+        Some(of(CredentialKind::ApiKey, token, &value))
     }
 
-    fn authorization(&self, value: &[u8], key: &Key) -> Credential {
-        let of = |kind, domain, value: &[u8]| Credential { kind, fingerprint: key.fingerprint(domain, value) };
+    fn authorization(&self, value: &[u8], domains: &Domains) -> Credential {
+        let of = |kind, domain: &Domain, value: &[u8]| Credential { kind, fingerprint: domain.fingerprint(value) };
+        let Domains { token, account } = domains;
         let Some(space) = value.iter().position(|&byte| byte == b' ' || byte == b'\t') else {
             // No scheme at all: some APIs take the bare token.
-            return of(CredentialKind::Other, TOKEN, value);
+            return of(CredentialKind::Other, token, value);
         };
         let (scheme, rest) = (&value[..space], value[space..].trim_ascii());
         if scheme.eq_ignore_ascii_case(b"bearer") {
-            return of(CredentialKind::Bearer, TOKEN, rest);
+            return of(CredentialKind::Bearer, token, rest);
         }
         if scheme.eq_ignore_ascii_case(b"basic") {
             return match BASE64.decode(rest) {
                 Ok(pair) => {
-                    of(CredentialKind::Basic, ACCOUNT, pair.split(|&byte| byte == b':').next().unwrap_or(&pair))
+                    of(CredentialKind::Basic, account, pair.split(|&byte| byte == b':').next().unwrap_or(&pair))
                 }
-                Err(_) => of(CredentialKind::Basic, TOKEN, rest),
+                Err(_) => of(CredentialKind::Basic, token, rest),
             };
         }
         for name in &self.identity_parameters {
             if let Some(found) = parameter(rest, name.as_bytes()) {
                 // The rest of an AWS credential is date, region and service.
-                let account = if name.eq_ignore_ascii_case("credential") {
+                let named = if name.eq_ignore_ascii_case("credential") {
                     found.split(|&byte| byte == b'/').next().unwrap_or(found)
                 } else {
                     found
                 };
-                return of(CredentialKind::Other, ACCOUNT, account);
+                return of(CredentialKind::Other, account, named);
             }
         }
-        of(CredentialKind::Other, TOKEN, rest)
+        of(CredentialKind::Other, token, rest)
     }
 
     /// The value of the cookie that the earliest pattern fits.

@@ -116,7 +116,7 @@ pub struct Scan {
 pub struct Inspector {
     compiled: Arc<Compiled>,
     settings: Settings,
-    key: Key,
+    credential_domains: credential::Domains,
     /// The fingerprints' keys, by class.
     domains: Vec<Domain>,
     /// The class of credentials in targets.
@@ -132,7 +132,8 @@ impl Inspector {
             .find(|(_, class)| *class.name == *compiled.credentials.parameter_class)
             .map(|(number, _)| number);
         let domains = compiled.classes.iter().map(|class| key.domain(&class.name)).collect();
-        Inspector { compiled, settings, key, domains, parameter_class }
+        let credential_domains = credential::Domains::new(&key);
+        Inspector { compiled, settings, credential_domains, domains, parameter_class }
     }
 
     /// Adds the findings of one part of a message (its body) to those of another (its target), both sorted by class.
@@ -224,7 +225,7 @@ impl Inspector {
 
     /// Who calls. In order of preference: `Authorization`, an API key header, a session cookie, a query parameter.
     pub fn credential(&self, headers: &CredentialHeaders<'_>) -> Option<Credential> {
-        self.compiled.credentials.credential(headers, &self.key)
+        self.compiled.credentials.credential(headers, &self.credential_domains)
     }
 
     /// True for a header that carries an API key by the rules; without regard to case.

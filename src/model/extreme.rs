@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Window;
+use super::{BUCKETS, Window};
 use crate::time::Timestamp;
 
 /// A client's own highest value of a window's sum, known with a delay and grown by at most a factor of two a step,
@@ -23,15 +23,15 @@ impl Extreme {
         window: Window,
         time: Timestamp,
         value: f64,
-        least: f64,
+        least: impl FnOnce() -> f64,
         suspect: bool,
     ) -> Option<(f64, f64)> {
-        let epoch = time.nanos() / (window.seconds() as i64 * 4_000_000_000);
+        let epoch = window.bucket(time) / (4 * BUCKETS as i64);
         let mut change = None;
         if epoch > self.epoch {
             let before = self.settled;
             if !suspect {
-                self.settled = before.max(self.current.min((2.0 * before).max(least)));
+                self.settled = before.max(self.current.min((2.0 * before).max(least())));
             }
             if self.settled > before {
                 change = Some((before, self.settled));
@@ -57,10 +57,10 @@ mod tests {
     fn settles_late_and_by_doubling() {
         let mut extreme = Extreme::default();
         let at = |epoch: u64| Timestamp::from_parts(240 * epoch, 0);
-        assert_eq!(extreme.note(Window::Minute, at(1), 500.0, 10.0, false), None);
+        assert_eq!(extreme.note(Window::Minute, at(1), 500.0, || 10.0, false), None);
         assert_eq!(extreme.settled(), 0.0, "the present does not vouch for itself");
-        assert_eq!(extreme.note(Window::Minute, at(2), 500.0, 10.0, false), Some((0.0, 10.0)));
-        assert_eq!(extreme.note(Window::Minute, at(3), 500.0, 10.0, true), None, "a suspect settles nothing");
-        assert_eq!(extreme.note(Window::Minute, at(4), 5.0, 10.0, false), Some((10.0, 20.0)));
+        assert_eq!(extreme.note(Window::Minute, at(2), 500.0, || 10.0, false), Some((0.0, 10.0)));
+        assert_eq!(extreme.note(Window::Minute, at(3), 500.0, || 10.0, true), None, "a suspect settles nothing");
+        assert_eq!(extreme.note(Window::Minute, at(4), 5.0, || 10.0, false), Some((10.0, 20.0)));
     }
 }

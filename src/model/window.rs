@@ -42,7 +42,17 @@ impl Window {
     /// The number of the bucket that `time` falls into, counted from the epoch.
     #[inline]
     pub const fn bucket(self, time: Timestamp) -> i64 {
-        time.nanos() / (self.seconds() as i64 * 1_000_000_000 / BUCKETS as i64)
+        const fn length(window: Window) -> i64 {
+            window.seconds() as i64 * 1_000_000_000 / BUCKETS as i64
+        }
+        // Written out so that each division is by a constant.
+        match self {
+            Window::TenSeconds => time.nanos() / const { length(Window::TenSeconds) },
+            Window::Minute => time.nanos() / const { length(Window::Minute) },
+            Window::TenMinutes => time.nanos() / const { length(Window::TenMinutes) },
+            Window::Hour => time.nanos() / const { length(Window::Hour) },
+            Window::Day => time.nanos() / const { length(Window::Day) },
+        }
     }
 }
 
@@ -51,6 +61,8 @@ impl Window {
 pub struct Ring {
     newest: i64,
     buckets: [u64; BUCKETS],
+    /// The sum of the buckets; what does not fit is cut off, in the buckets too.
+    total: u64,
 }
 
 impl Ring {
@@ -61,17 +73,23 @@ impl Ring {
         let bucket = window.bucket(time);
         self.roll(bucket);
         if self.newest - bucket < BUCKETS as i64 {
-            let slot = &mut self.buckets[slot(bucket)];
-            *slot = slot.saturating_add(amount);
+            self.put(bucket, amount);
         }
-        self.total()
+        self.total
+    }
+
+    #[inline]
+    fn put(&mut self, bucket: i64, amount: u64) {
+        let amount = amount.min(u64::MAX - self.total);
+        self.total += amount;
+        self.buckets[slot(bucket)] += amount;
     }
 
     /// The sum over the window that ends at `time`.
     #[inline]
     pub fn sum(&mut self, window: Window, time: Timestamp) -> u64 {
         self.roll(window.bucket(time));
-        self.total()
+        self.total
     }
 
     /// Adds what `other`, a ring of the same window, has counted.
@@ -80,8 +98,7 @@ impl Ring {
         for back in 0..BUCKETS as i64 {
             let bucket = other.newest - back;
             if self.newest - bucket < BUCKETS as i64 {
-                let slot = slot(bucket);
-                self.buckets[slot] = self.buckets[slot].saturating_add(other.buckets[slot]);
+                self.put(bucket, other.buckets[slot(bucket)]);
             }
         }
     }
@@ -94,17 +111,13 @@ impl Ring {
         }
         if bucket - self.newest >= BUCKETS as i64 {
             self.buckets = [0; BUCKETS];
+            self.total = 0;
         } else {
             for passed in self.newest + 1..=bucket {
-                self.buckets[slot(passed)] = 0;
+                self.total -= std::mem::take(&mut self.buckets[slot(passed)]);
             }
         }
         self.newest = bucket;
-    }
-
-    #[inline]
-    fn total(&self) -> u64 {
-        self.buckets.iter().fold(0, |sum, &count| u64::saturating_add(sum, count))
     }
 }
 
