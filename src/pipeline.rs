@@ -1,9 +1,10 @@
 //! Wires the stages to threads; the only place that knows how many there are.
 //!
-//! Today: one thread reads, decodes, reassembles and makes calls; another takes the calls in their total order
-//! ([`Call::order`]) and does what the command is about (detects, prints). Batches of calls travel over a bounded
-//! queue. In a replay a full queue holds the reader back; live it drops whole batches, counted, since the wire does
-//! not wait.
+//! Today: one thread reads, decodes, reassembles and makes calls, and takes the calls in their total order
+//! ([`Call::order`]) to what the command is about (detects, prints). Live, that is done on a thread of its own, to
+//! which batches of calls travel over a bounded queue; a full one drops whole batches, counted, since the wire does
+//! not wait. A replay waits, and passing a call to another core and back (some twenty cache lines each way) was
+//! measured to cost as much as detecting: a sixth of all CPU, without being done any sooner.
 //!
 //! What makes runs identical: a call's end time is a moment of packet time at which the worker completed it, so calls
 //! leave a worker in ascending end time; the [`Sequencer`] puts those of the same moment in order and lets them go
@@ -28,11 +29,11 @@ use crate::time::{Clock, Timestamp};
 /// Frames between two looks at the stop flag and the progress.
 const FRAMES_A_TURN: u32 = 1024;
 
-/// Calls that make a batch full.
-const BATCH: usize = 256;
+/// Calls that make a batch full: few enough to stay in the nearest caches.
+const BATCH: usize = 64;
 
-/// Batches that wait between the worker and the consumer: about 64 × 256 calls of 1 to 2 KiB, 32 MiB.
-const QUEUE: usize = 64;
+/// Batches that wait between the worker and the consumer: about 256 × 64 calls of 1 to 2 KiB, 32 MiB.
+const QUEUE: usize = 256;
 
 /// Settings of the stages before the seam.
 #[derive(Clone, Debug, Default)]
@@ -47,7 +48,7 @@ pub struct Settings {
     pub live: bool,
 }
 
-/// Takes the calls in their order. It runs on a thread of its own.
+/// Takes the calls in their order. Live, it runs on a thread of its own.
 pub trait Consumer: Send {
     /// The next calls, and the traffic's time up to which there will be no more.
     ///
@@ -187,11 +188,6 @@ impl Sequencer {
     }
 }
 
-struct Batch {
-    calls: Vec<Box<Call>>,
-    watermark: Timestamp,
-}
-
 /// Runs a source through all stages into `consumer`, until it ends or `stop` is set. `progress` is told now and then
 /// how far the source is.
 pub fn run(
@@ -202,17 +198,30 @@ pub fn run(
     stop: &AtomicBool,
     progress: &mut dyn FnMut(&dyn Source, &Counters),
 ) -> Outcome {
+    if !settings.live {
+        let mut out = Out::Here { consumer, failed: None };
+        let mut outcome = read(source, settings, inspector, &mut out, stop, progress);
+        if let Out::Here { consumer, failed } = out {
+            outcome.output = failed.or_else(|| consumer.finish().err());
+        }
+        return outcome;
+    }
     let (send, receive) = bounded::<Batch>(QUEUE);
-    let (give_back, reuse) = bounded::<Vec<Box<Call>>>(QUEUE);
+    let (give_back, done) = bounded::<Vec<Box<Call>>>(QUEUE);
     thread::scope(|scope| {
         let consuming = scope.spawn(move || consume(consumer, &receive, &give_back));
-        let mut outcome = read(source, settings, inspector, &Out { send, reuse, live: settings.live }, stop, progress);
+        let mut outcome = read(source, settings, inspector, &mut Out::Queue { send, done }, stop, progress);
         match consuming.join() {
             Ok(result) => outcome.output = result.err(),
             Err(panic) => std::panic::resume_unwind(panic),
         }
         outcome
     })
+}
+
+struct Batch {
+    calls: Vec<Box<Call>>,
+    watermark: Timestamp,
 }
 
 fn consume(
@@ -227,26 +236,42 @@ fn consume(
     consumer.finish()
 }
 
-struct Out {
-    send: Sender<Batch>,
-    reuse: Receiver<Vec<Box<Call>>>,
-    live: bool,
+/// Where the calls go.
+enum Out<'c> {
+    /// To the consumer, on this thread.
+    Here { consumer: &'c mut dyn Consumer, failed: Option<io::Error> },
+    /// To the consumer's thread, and back when it is done with them.
+    Queue { send: Sender<Batch>, done: Receiver<Vec<Box<Call>>> },
 }
 
-impl Out {
-    /// False when the consumer is gone.
-    fn send(&self, calls: &mut Vec<Box<Call>>, watermark: Timestamp, counters: &mut Counters) -> bool {
-        let batch = Batch { calls: std::mem::take(calls), watermark };
-        if !self.live {
-            return self.send.send(batch).is_ok();
-        }
-        match self.send.try_send(batch) {
-            Ok(()) => true,
-            Err(TrySendError::Full(batch)) => {
-                counters.add(Counter::CallsDropped, batch.calls.len() as u64);
-                true
+impl Out<'_> {
+    /// False when the consumer is gone. Leaves `calls` empty.
+    fn send(
+        &mut self,
+        calls: &mut Vec<Box<Call>>,
+        watermark: Timestamp,
+        worker: &mut Worker,
+        counters: &mut Counters,
+    ) -> bool {
+        match self {
+            Out::Here { consumer, failed } => {
+                *failed = consumer.calls(calls, watermark).err();
+                worker.recycle(calls);
+                failed.is_none()
             }
-            Err(TrySendError::Disconnected(_)) => false,
+            Out::Queue { send, done } => {
+                for mut calls in done.try_iter() {
+                    worker.recycle(&mut calls);
+                }
+                match send.try_send(Batch { calls: std::mem::take(calls), watermark }) {
+                    Ok(()) => true,
+                    Err(TrySendError::Full(batch)) => {
+                        counters.add(Counter::CallsDropped, batch.calls.len() as u64);
+                        true
+                    }
+                    Err(TrySendError::Disconnected(_)) => false,
+                }
+            }
         }
     }
 }
@@ -255,7 +280,7 @@ fn read(
     source: &mut dyn Source,
     settings: &Settings,
     inspector: Arc<Inspector>,
-    out: &Out,
+    out: &mut Out<'_>,
     stop: &AtomicBool,
     progress: &mut dyn FnMut(&dyn Source, &Counters),
 ) -> Outcome {
@@ -283,13 +308,7 @@ fn read(
         let look = quiet || turn >= FRAMES_A_TURN;
         if look || worker.waiting() >= BATCH {
             let watermark = worker.drain(&mut calls);
-            if let Ok(mut done) = out.reuse.try_recv() {
-                worker.recycle(&mut done);
-                if calls.is_empty() {
-                    calls = done;
-                }
-            }
-            if (!calls.is_empty() || quiet) && !out.send(&mut calls, watermark, &mut outcome.counters) {
+            if (!calls.is_empty() || quiet) && !out.send(&mut calls, watermark, &mut worker, &mut outcome.counters) {
                 break;
             }
         }
@@ -302,7 +321,8 @@ fn read(
         }
     }
     worker.finish(&mut calls);
-    out.send(&mut calls, worker.clock.now(), &mut outcome.counters);
+    let end = worker.clock.now();
+    out.send(&mut calls, end, &mut worker, &mut outcome.counters);
     outcome.counters.merge(&worker.counters());
     source.report(&mut outcome.counters);
     outcome.unknown_links = worker
