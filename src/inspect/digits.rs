@@ -1,79 +1,65 @@
 //! Finds runs of digits and single separators.
 //!
-//! Every byte is classified with vector instructions: two neighbours can stand in a run when both are digits or
-//! separators and not both are separators, and where seven such pairs follow each other a run of eight bytes begins.
-//! Probing every few bytes instead reads less, but stumbles over each id and hexadecimal hash.
+//! Two neighbours can stand in a run when both are digits or separators and not both are separators; where seven such
+//! pairs follow each other a run of eight bytes begins. Probing every few bytes instead reads less, but stumbles over
+//! each id and hexadecimal hash.
 
 use std::ops::Range;
 
-use wide::u8x16;
+use super::sieve::Masks;
 
 /// Shortest run that is found.
 pub(super) const SHORTEST_RUN: usize = 8;
-/// Bytes that are looked at together: as many bits as a word has.
-const WIDE: usize = 64;
-/// Those of them at which a run may begin.
-const BLOCK: usize = WIDE - SHORTEST_RUN;
 
 pub(super) fn is_separator(byte: u8) -> bool {
     matches!(byte, b' ' | b'-' | b'.' | b'+')
 }
 
-/// Calls `found` with each run of at least [`SHORTEST_RUN`] bytes that begins in `from..to`, in order. A run that is
-/// longer than `limit` is left out.
+/// A bit for each byte of a block at which a run of [`SHORTEST_RUN`] begins or goes on for as long; `next` is the block
+/// behind it.
 #[inline]
-pub(super) fn runs(bytes: &[u8], from: usize, to: usize, limit: usize, mut found: impl FnMut(Range<usize>)) {
-    let (mut at, mut done) = (from, from);
-    let mut padded = [0; WIDE];
-    while at < to {
-        let rest = &bytes[at..];
-        let block = match rest.first_chunk::<WIDE>() {
-            Some(block) => block,
-            None => {
-                padded[..rest.len()].copy_from_slice(rest);
-                padded[rest.len()..].fill(0);
-                &padded
-            }
-        };
-        let mut begins = begins(block);
-        while begins != 0 {
-            let place = at + begins.trailing_zeros() as usize;
-            begins &= begins - 1;
-            if place < done || place >= to {
-                continue;
-            }
-            // Of two neighbours in a run one is a digit.
-            let run = run_around(bytes, if bytes[place].is_ascii_digit() { place } else { place + 1 }, limit);
-            done = run.end.max(place + 1);
-            if (from..to).contains(&run.start) && (SHORTEST_RUN..=limit).contains(&run.len()) {
-                found(run);
-            }
-        }
-        at += BLOCK;
-    }
-}
-
-/// A bit for each of the first [`BLOCK`] bytes at which a run of [`SHORTEST_RUN`] begins or goes on for as long.
-#[inline]
-fn begins(block: &[u8; WIDE]) -> u64 {
-    let (mut digits, mut separators) = (0u64, 0u64);
-    for (place, sixteen) in block.as_chunks::<16>().0.iter().enumerate() {
-        let bytes = u8x16::new(*sixteen);
-        let value = bytes - u8x16::splat(b'0');
-        let digit = value.min(u8x16::splat(9)).simd_eq(value);
-        let separator = bytes.simd_eq(u8x16::splat(b' '))
-            | bytes.simd_eq(u8x16::splat(b'-'))
-            | bytes.simd_eq(u8x16::splat(b'.'))
-            | bytes.simd_eq(u8x16::splat(b'+'));
-        digits |= u64::from(digit.to_bitmask()) << (16 * place);
-        separators |= u64::from(separator.to_bitmask()) << (16 * place);
-    }
-    let members = digits | separators;
+pub(super) fn begins(block: &Masks, next: &Masks) -> u64 {
+    let wide = |block: u64, next: u64| u128::from(block) | u128::from(next) << 64;
+    let digits = wide(block.digits, next.digits);
+    let members = digits | wide(block.separators, next.separators);
     let pairs = members & members >> 1 & (digits | digits >> 1);
     // Two, four, and seven pairs in a row.
     let two = pairs & pairs >> 1;
     let four = two & two >> 2;
-    four & four >> 3 & ((1 << BLOCK) - 1)
+    (four & four >> 3) as u64
+}
+
+/// The runs of at least [`SHORTEST_RUN`] bytes among the places of `begins` (of the block at `at`) that begin in
+/// `from..to`, in order. `done` is where the last one ended. A run that is longer than `limit` is left out.
+#[inline]
+pub(super) fn runs(
+    bytes: &[u8],
+    at: usize,
+    mut begins: u64,
+    [from, to]: [usize; 2],
+    done: &mut usize,
+    limit: usize,
+    mut found: impl FnMut(Range<usize>),
+) {
+    while begins != 0 {
+        let place = at + begins.trailing_zeros() as usize;
+        if place < *done {
+            // The rest of a run.
+            begins &= u64::MAX.checked_shl((*done - at) as u32).unwrap_or(0);
+            continue;
+        }
+        begins &= begins - 1;
+        if place >= to {
+            return;
+        }
+        // Of two neighbours in a run one is a digit.
+        let is_digit = bytes.get(place).is_some_and(u8::is_ascii_digit);
+        let run = run_around(bytes, if is_digit { place } else { place + 1 }, limit);
+        *done = run.end.max(place + 1);
+        if (from..to).contains(&run.start) && (SHORTEST_RUN..=limit).contains(&run.len()) {
+            found(run);
+        }
+    }
 }
 
 /// The run that the digit at `anchor` is part of, from its first digit to its last; cut off some bytes beyond `limit`
@@ -105,6 +91,7 @@ fn run_around(bytes: &[u8], anchor: usize, limit: usize) -> Range<usize> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::sieve::{BLOCK, Sieve};
     use super::*;
     use proptest::prelude::*;
 
@@ -141,8 +128,15 @@ mod tests {
             places.extend([0, bytes.len()]);
             places.sort_unstable();
             let mut found = Vec::new();
+            let sieve = Sieve::default();
             for pair in places.windows(2) {
-                runs(bytes, pair[0], pair[1], 64, |run| found.push(run));
+                let mut done = pair[0];
+                for at in (pair[0]..pair[1]).step_by(BLOCK) {
+                    let mut masks = [Masks::default(); 2];
+                    sieve.classify(bytes, at, &mut masks);
+                    let begins = begins(&masks[0], &masks[1]);
+                    runs(bytes, at, begins, [pair[0], pair[1]], &mut done, 64, |run| found.push(run));
+                }
             }
             prop_assert_eq!(found, slow(bytes, 64));
         }

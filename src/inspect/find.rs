@@ -2,8 +2,8 @@
 //!
 //! A general regular expression over every byte would cost more than all the rest of apitap. Candidates are found by
 //! what is cheap instead: numbers are runs of at least eight bytes of digits and single separators
-//! ([`super::digits`]); an e-mail address has an `@`; secrets begin with a literal, and all literals are searched for
-//! together ([`super::literals`]). Only then a candidate is looked at closely, within a bounded window around it.
+//! ([`super::digits`]); an e-mail address has an `@`; secrets begin with a literal ([`super::literals`]); all of
+//! these come out of one pass ([`super::sieve`]). Only then a candidate is looked at closely, within a bounded window around it.
 //!
 //! Whether something matches depends only on the message, never on how it was cut into pieces: each candidate belongs
 //! to one place (the first digit of its run, its `@`, a byte of its literal), is looked at when [`AHEAD`] bytes
@@ -14,6 +14,7 @@ use std::ops::Range;
 use super::context::Conditions;
 use super::digits::{self, SHORTEST_RUN};
 use super::rules::{Compiled, PATTERN_REACH, RUN_LIMIT, Rule};
+use super::sieve::{BLOCK, Masks};
 use super::tally::Tally;
 use super::validate::{self, Validator};
 use super::{Settings, Side};
@@ -24,8 +25,8 @@ use crate::key::Domain;
 pub(super) const BEFORE: usize = 192;
 /// Bytes behind a candidate's place that may decide on it: a pattern's reach, and the words behind that.
 pub(super) const AHEAD: usize = PATTERN_REACH + 128;
-/// A block of a large piece is walked by all passes before the next one, so that it stays in the first cache.
-const BLOCK: usize = 16 * 1024;
+/// Blocks that are classified before their candidates are looked at: the bytes stay in the first cache.
+const BLOCKS: usize = 32;
 /// Longest identifier with its spaces.
 const IDENTIFIER_LIMIT: usize = 48;
 
@@ -88,21 +89,58 @@ pub(super) struct Finder<'f> {
 impl Finder<'_> {
     /// Looks at every candidate whose place is in `from..to` of the window.
     pub(super) fn scan(&self, tally: &mut Tally, window: &Window<'_>, from: usize, to: usize) {
-        let mut begin = from;
+        let mut masks = [Masks::default(); BLOCKS + 1];
+        let (mut begin, mut done) = (from, from);
         while begin < to {
-            let end = to.min(begin + BLOCK);
-            self.bytes(tally, window, begin, end);
-            self.digits(tally, window, begin, end);
-            self.literals(tally, window, begin, end);
+            let end = to.min(begin + BLOCKS * BLOCK);
+            // One more, since runs of digits may go on.
+            let blocks = (end - begin).div_ceil(BLOCK);
+            let Some(masks) = masks.get_mut(..=blocks) else { return };
+            self.compiled.sieve.classify(window.bytes, begin, masks);
+            for (block, pair) in masks.windows(2).enumerate() {
+                let at = begin + block * BLOCK;
+                let [here, next] = pair else { continue };
+                let runs = digits::begins(here, next);
+                if here.singles | here.windows | runs == 0 {
+                    continue;
+                }
+                let inside = if to - at < BLOCK { (1 << (to - at)) - 1 } else { u64::MAX };
+                self.singles(tally, window, at, here.singles & inside);
+                digits::runs(window.bytes, at, runs & inside, [from, to], &mut done, RUN_LIMIT, |run| {
+                    if !window.touches_open_edge(&run) {
+                        self.run(tally, window, run);
+                    }
+                });
+                self.windows(tally, window, at, here.windows & inside);
+            }
             begin = end;
         }
     }
 
-    fn bytes(&self, tally: &mut Tally, window: &Window<'_>, from: usize, to: usize) {
-        for (byte, rules) in &self.compiled.bytes {
-            for offset in memchr::memchr_iter(*byte, &window.bytes[from..to]) {
-                self.word(tally, window, from + offset, rules);
+    /// The places of single bytes in the block at `at`.
+    fn singles(&self, tally: &mut Tally, window: &Window<'_>, at: usize, mut places: u64) {
+        while places != 0 {
+            let place = at + places.trailing_zeros() as usize;
+            places &= places - 1;
+            for (byte, rules) in &self.compiled.bytes {
+                if window.bytes.get(place) == Some(byte) {
+                    self.word(tally, window, place, rules);
+                }
             }
+        }
+    }
+
+    /// The places of what may be windows of literals in the block at `at`.
+    fn windows(&self, tally: &mut Tally, window: &Window<'_>, at: usize, mut places: u64) {
+        let Some(literals) = &self.compiled.literals else { return };
+        while places != 0 {
+            let place = at + places.trailing_zeros() as usize;
+            places &= places - 1;
+            literals.at(window.bytes, place, |literal, start| {
+                for &number in &literals.rules[literal] {
+                    self.literal(tally, window, number, start);
+                }
+            });
         }
     }
 
@@ -142,15 +180,6 @@ impl Finder<'_> {
                 return;
             }
         }
-    }
-
-    /// Runs of at least eight bytes of digits and single separators between them.
-    fn digits(&self, tally: &mut Tally, window: &Window<'_>, from: usize, to: usize) {
-        digits::runs(window.bytes, from, to, RUN_LIMIT, |run| {
-            if !window.touches_open_edge(&run) {
-                self.run(tally, window, run);
-            }
-        });
     }
 
     /// A run of digits: the rules that its number of digits fits, and identifiers that it is part of.
@@ -363,15 +392,6 @@ impl Finder<'_> {
         if let Some(domain) = self.domains.get(usize::from(class)) {
             tally.add(class, domain.fingerprint(value), self.compiled, self.settings.distinct_limit);
         }
-    }
-
-    fn literals(&self, tally: &mut Tally, window: &Window<'_>, from: usize, to: usize) {
-        let Some(literals) = &self.compiled.literals else { return };
-        literals.find(window.bytes, window.base, from, to, |literal, start| {
-            for &number in &literals.rules[literal] {
-                self.literal(tally, window, number, start);
-            }
-        });
     }
 
     fn literal(&self, tally: &mut Tally, window: &Window<'_>, number: u16, start: usize) {

@@ -1,189 +1,92 @@
-//! Finds many literals at once, at a fraction of a nanosecond a byte.
+//! Which literals there are, by which four bytes each is found, and whether one really stands where the sieve says.
 //!
-//! Of each literal a window of four bytes is chosen, the one that is rarest in ordinary text. It holds two runs of
-//! three bytes, one of which begins at an even position of the message, wherever the literal stands. So every second
-//! position is looked up, by a hash of three bytes, in a table that fits the first cache; what is in it is compared.
-//! A vector search (Teddy) would be faster for a dozen literals and is slower for a hundred.
-//!
-//! Which position gives a literal away depends on its place in the message only, not on how the message is cut.
+//! Of each literal the window of four bytes is chosen that is rarest in ordinary text. The windows are spread over the
+//! sieve's buckets so that those in one bucket resemble each other: a bucket lets through every mixture of its windows'
+//! nibbles.
 
 use std::collections::BTreeMap;
+
+use super::sieve::{BUCKETS, Nibbles, WINDOW};
 
 /// Longest literal.
 pub(super) const LONGEST: usize = 64;
 /// Shortest literal.
 pub(super) const SHORTEST: usize = 3;
-const TABLE_BITS: u32 = 15;
+/// Literals up to which a better bucket is looked for.
+const IMPROVED: usize = 2000;
+const SLOT_BITS: u32 = 12;
 
-/// Bytes that are looked at together.
-const CHUNK: usize = 18;
+/// The bytes by which a literal is found: all four, or three and any other.
+type Window = [Option<u8>; WINDOW];
 
-/// Eight bytes from a constant offset, which the compiler turns into one load.
-#[inline]
-fn eight(chunk: &[u8; CHUNK + 2], from: usize) -> u64 {
-    chunk[from..].first_chunk::<8>().map_or(0, |eight| u64::from_le_bytes(*eight))
-}
-
-/// A run of three bytes in a literal.
+/// A window in a literal.
 #[derive(Clone, Debug)]
-struct Gram {
-    bytes: u32,
-    /// Where it is in the literal.
-    offset: u8,
-    literal: u16,
-    /// The fourth byte of its window, and how far before the end of the gram and one more it is: 0 right behind the
-    /// gram, 4 right before it.
-    beside_byte: u8,
-    beside: u8,
+struct Known {
     slot: usize,
+    literal: u16,
+    /// Where the window is in the literal.
+    offset: u8,
 }
 
-/// The literals, ready to be found.
+/// The literals, ready to be recognised.
 #[derive(Debug)]
 pub(super) struct Literals {
     texts: Vec<Box<[u8]>>,
     /// By literal, the rules that it is a candidate of.
     pub(super) rules: Vec<Vec<u16>>,
-    /// By hash: the tag where a gram is, else 0.
-    table: Box<[u8; 1 << TABLE_BITS]>,
-    /// By hash: the first gram.
-    starts: Box<[u32; 1 << TABLE_BITS]>,
-    /// Sorted by their hash.
-    grams: Vec<Gram>,
+    /// By the hash of a window's first three bytes: where its windows begin among `windows`; one more for the end.
+    starts: Vec<u32>,
+    windows: Vec<Known>,
+    pub(super) nibbles: Nibbles,
 }
 
-/// A table of constant size, so that no look-up needs a check of its bounds.
-fn fixed<T: Copy + Default>(entries: Vec<T>) -> Box<[T; 1 << TABLE_BITS]> {
-    entries.into_boxed_slice().try_into().unwrap_or_else(|_| Box::new([T::default(); 1 << TABLE_BITS]))
-}
-
-/// The hash of three bytes, given with any fourth one on top: the multiplier shifts that one out.
+/// A hash of the first three bytes.
 #[inline]
-fn hash(four: u32) -> u32 {
-    four.wrapping_mul(0x3779_b100)
+fn slot(bytes: [u8; 3]) -> usize {
+    let word = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], 0]);
+    (word.wrapping_mul(0x9e37_79b1) >> (32 - SLOT_BITS)) as usize
 }
-
-#[inline]
-fn slot(hash: u32) -> usize {
-    (hash >> (32 - TABLE_BITS)) as usize
-}
-
-/// Other bits of the hash, for a second look; neither 0 nor [`SEVERAL`].
-#[inline]
-fn tag(hash: u32) -> u8 {
-    ((hash >> 9) as u8) & 0x7f | 1
-}
-
-/// The tag of a slot that grams of different tags share.
-const SEVERAL: u8 = 0x80;
 
 impl Literals {
     /// From each literal and its rules; at most 65,535 literals of [`SHORTEST`] to [`LONGEST`] bytes.
     pub(super) fn new(literals: BTreeMap<String, Vec<u16>>) -> Literals {
-        let (mut texts, mut rules, mut grams) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut texts, mut rules, mut known, mut windows) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (literal, (text, its_rules)) in (0u16..=u16::MAX).zip(literals) {
             let text = text.into_bytes();
-            let mut add = |window: [u8; 4], second: bool, offset: usize| {
-                let [one, two, three, four] = window;
-                let gram = if second { [two, three, four, 0] } else { [one, two, three, 0] };
-                let bytes = u32::from_le_bytes(gram);
-                grams.push(Gram {
-                    bytes,
-                    offset: (offset + usize::from(second)) as u8,
-                    literal,
-                    beside_byte: if second { one } else { four },
-                    beside: if second { 4 } else { 0 },
-                    slot: slot(hash(bytes)),
-                });
-            };
-            if let [one, two, three] = *text {
-                for next in b' '..=b'~' {
-                    add([one, two, three, next], false, 0);
-                    add([one, two, three, next], true, 0);
-                }
-            } else {
-                let rarity = |window: &[u8]| window.iter().map(|&byte| frequency(byte)).sum::<u32>();
-                let rarest = text.windows(4).enumerate().min_by_key(|(_, window)| rarity(window));
-                if let Some((offset, &[one, two, three, four])) = rarest {
-                    add([one, two, three, four], false, offset);
-                    add([one, two, three, four], true, offset);
-                }
+            let rarity = |window: &[u8]| window.iter().map(|&byte| frequency(byte)).product::<f64>();
+            let rarest = text
+                .windows(WINDOW)
+                .enumerate()
+                .min_by(|(_, one), (_, other)| rarity(one).total_cmp(&rarity(other)))
+                .map_or(0, |(offset, _)| offset);
+            let mut window = [None; WINDOW];
+            for (place, &byte) in window.iter_mut().zip(text.iter().skip(rarest)) {
+                *place = Some(byte);
+            }
+            if let [Some(one), Some(two), Some(three), _] = window {
+                known.push(Known { slot: slot([one, two, three]), literal, offset: rarest as u8 });
+                windows.push(window);
             }
             texts.push(text.into());
             rules.push(its_rules);
         }
-        grams.sort_by_key(|gram: &Gram| (gram.slot, gram.bytes, gram.literal, gram.offset));
-        let (mut table, mut starts) = (vec![0; 1 << TABLE_BITS], vec![0; 1 << TABLE_BITS]);
-        for (place, gram) in grams.iter().enumerate() {
-            let tag = tag(hash(gram.bytes));
-            let entry = &mut table[gram.slot];
-            if *entry == 0 {
-                starts[gram.slot] = place as u32;
-            }
-            *entry = if *entry == 0 || *entry == tag { tag } else { SEVERAL };
-        }
-        Literals { texts, rules, table: fixed(table), starts: fixed(starts), grams }
+        known.sort_by_key(|known| (known.slot, known.literal));
+        let starts =
+            (0..=1usize << SLOT_BITS).map(|slot| known.partition_point(|known| known.slot < slot) as u32).collect();
+        Literals { texts, rules, starts, windows: known, nibbles: spread(windows) }
     }
 
-    /// Calls `found` with number and start of each literal that is given away by a place in `from..to` of `bytes`,
-    /// which begin at position `base` of the message. A literal begins less than [`LONGEST`] bytes before its place and
-    /// ends less than [`LONGEST`] bytes behind it.
+    /// Calls `found` with number and start of each literal whose window is at `at`.
     #[inline]
-    pub(super) fn find(&self, bytes: &[u8], base: u64, from: usize, to: usize, mut found: impl FnMut(usize, usize)) {
-        let mut at = from + ((base + from as u64) & 1) as usize;
-        let entry = |four: u32| {
-            let hash = hash(four);
-            (self.table[slot(hash)], tag(hash))
-        };
-        // Three loads of eight bytes hold the three bytes of nine places.
-        while at + CHUNK + 2 <= bytes.len() && at + CHUNK <= to {
-            let Some(chunk) = bytes[at..].first_chunk::<{ CHUNK + 2 }>() else { break };
-            let (one, two, three) = (eight(chunk, 0), eight(chunk, 6), eight(chunk, 12));
-            let fours = [
-                one as u32,
-                (one >> 16) as u32,
-                (one >> 32) as u32,
-                two as u32,
-                (two >> 16) as u32,
-                (two >> 32) as u32,
-                three as u32,
-                (three >> 16) as u32,
-                (three >> 32) as u32,
-            ];
-            if fours.iter().fold(0, |any, &four| any | entry(four).0) != 0 {
-                for (place, &four) in fours.iter().enumerate() {
-                    let (found_tag, tag) = entry(four);
-                    if found_tag == tag || found_tag == SEVERAL {
-                        self.compare(bytes, at + 2 * place, &mut found);
-                    }
-                }
-            }
-            at += CHUNK;
-        }
-        while at < to && at + 3 <= bytes.len() {
-            if entry(u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], 0])).0 != 0 {
-                self.compare(bytes, at, &mut found);
-            }
-            at += 2;
-        }
-    }
-
-    /// The literals that have what is at `at` as a gram, and stand there.
-    #[cold]
-    fn compare(&self, bytes: &[u8], at: usize, found: &mut impl FnMut(usize, usize)) {
-        let Some(&[one, two, three]) = bytes.get(at..at + 3).and_then(|gram| gram.first_chunk::<3>()) else { return };
-        let gram = u32::from_le_bytes([one, two, three, 0]);
-        let slot = slot(hash(gram));
-        let first = self.starts[slot] as usize;
-        for known in self.grams[first..].iter().take_while(|known| known.slot == slot) {
-            // The byte before or behind the gram tells most apart without a look at the whole literal.
-            let beside = (at + 3).checked_sub(usize::from(known.beside)).and_then(|place| bytes.get(place));
-            if known.bytes != gram || beside != Some(&known.beside_byte) {
-                continue;
-            }
+    pub(super) fn at(&self, bytes: &[u8], at: usize, mut found: impl FnMut(usize, usize)) {
+        let Some(&window) = bytes.get(at..).and_then(|rest| rest.first_chunk::<3>()) else { return };
+        let slot = slot(window);
+        let (Some(&first), Some(&end)) = (self.starts.get(slot), self.starts.get(slot + 1)) else { return };
+        for known in self.windows.get(first as usize..end as usize).unwrap_or_default() {
             let literal = usize::from(known.literal);
             if let Some(start) = at.checked_sub(usize::from(known.offset))
-                && bytes[start..].starts_with(&self.texts[literal])
+                && let Some(text) = self.texts.get(literal)
+                && bytes.get(start..).is_some_and(|rest| rest.starts_with(text))
             {
                 found(literal, start);
             }
@@ -191,46 +94,137 @@ impl Literals {
     }
 }
 
-/// How common a byte is in JSON, HTML and prose, roughly, in units of its logarithm.
-fn frequency(byte: u8) -> u32 {
-    match byte {
-        b'e' | b't' | b'a' | b'o' | b'i' | b'n' | b's' | b'r' | b' ' | b'"' => 10,
-        b'd' | b'l' | b'c' | b'u' | b'm' | b'p' | b'0'..=b'9' | b',' | b':' | b'/' | b'.' | b'-' => 8,
-        b'a'..=b'z' | b'_' | b'<' | b'>' | b'=' => 6,
-        b'A'..=b'Z' => 4,
-        _ => 2,
+/// The windows of one bucket, as the sieve sees them: by place, the low and the high nibbles that fit, a bit each.
+#[derive(Clone, Copy, Default)]
+struct Bucket([(u16, u16); WINDOW]);
+
+impl Bucket {
+    fn with(mut self, window: &Window) -> Bucket {
+        for ((low, high), byte) in self.0.iter_mut().zip(window) {
+            match byte {
+                Some(byte) => {
+                    *low |= 1 << (byte & 15);
+                    *high |= 1 << (byte >> 4);
+                }
+                None => (*low, *high) = (u16::MAX, u16::MAX),
+            }
+        }
+        self
     }
+
+    /// How often it lets something through in ordinary text.
+    fn rate(&self, frequencies: &[f64; 256]) -> f64 {
+        let fits = |(low, high): (u16, u16)| {
+            (0..=255u8)
+                .zip(frequencies)
+                .filter(|(byte, _)| low >> (byte & 15) & 1 == 1 && high >> (byte >> 4) & 1 == 1)
+                .map(|(_, frequency)| frequency)
+                .sum::<f64>()
+        };
+        self.0.iter().map(|&place| fits(place)).product()
+    }
+}
+
+/// Spreads windows over buckets, similar ones together: neighbours in their order first, then twice each to where it
+/// adds least.
+fn spread(mut windows: Vec<Window>) -> Nibbles {
+    windows.sort_unstable();
+    let mut frequencies = [0.0; 256];
+    for (byte, value) in (0..=255u8).zip(&mut frequencies) {
+        *value = frequency(byte);
+    }
+    let mut homes: Vec<usize> = (0..windows.len()).map(|place| place * BUCKETS / windows.len()).collect();
+    let buckets = |homes: &[usize], without: usize| {
+        let mut buckets = [Bucket::default(); BUCKETS];
+        for (place, (window, &home)) in windows.iter().zip(homes).enumerate() {
+            if place != without
+                && let Some(bucket) = buckets.get_mut(home)
+            {
+                *bucket = bucket.with(window);
+            }
+        }
+        buckets
+    };
+    let rounds = if windows.len() <= IMPROVED { 2 } else { 0 };
+    for place in (0..rounds).flat_map(|_| 0..windows.len()) {
+        let Some(window) = windows.get(place) else { continue };
+        let cost = |bucket: &Bucket| bucket.with(window).rate(&frequencies) - bucket.rate(&frequencies);
+        let others = buckets(&homes, place);
+        let best = others.iter().map(cost).enumerate().min_by(|(_, one), (_, other)| one.total_cmp(other));
+        if let (Some((best, _)), Some(home)) = (best, homes.get_mut(place)) {
+            *home = best;
+        }
+    }
+    let mut nibbles = Nibbles::default();
+    for (number, Bucket(places)) in buckets(&homes, usize::MAX).iter().enumerate() {
+        for (place, (low, high)) in places.iter().enumerate() {
+            for nibble in 0..16 {
+                nibbles.low[place][nibble] |= u8::from(low >> nibble & 1 == 1) << number;
+                nibbles.high[place][nibble] |= u8::from(high >> nibble & 1 == 1) << number;
+            }
+        }
+    }
+    nibbles
+}
+
+/// How common a byte is in JSON, HTML and prose, roughly.
+fn frequency(byte: u8) -> f64 {
+    let parts = match byte {
+        b'e' | b't' | b'a' | b'o' | b'i' | b'n' | b's' | b'r' | b' ' | b'"' => 40.0,
+        b'd' | b'l' | b'c' | b'u' | b'm' | b'p' | b'0'..=b'9' | b',' | b':' | b'/' | b'.' | b'-' => 20.0,
+        b'a'..=b'z' | b'_' | b'<' | b'>' | b'=' => 10.0,
+        b'A'..=b'Z' => 4.0,
+        b'!'..=b'~' => 2.0,
+        _ => 0.5,
+    };
+    parts / 1200.0
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::sieve::{BLOCK, Masks, Sieve};
     use super::*;
 
     #[test]
     fn every_literal_is_found_at_every_place_once() {
         let words = ["abc", "abcd", "$6$", "-----BEGIN ", "AKIA", "cdab"];
         let literals = Literals::new(words.iter().map(|word| ((*word).to_owned(), vec![1])).collect());
+        let sieve = Sieve::new([].into_iter(), literals.nibbles);
         for word in words {
-            for before in 0..70 {
+            for before in 0..150 {
                 for behind in [0, 1, 2, 3, 50] {
                     let text = format!("{}{word}{}", "x".repeat(before), "y".repeat(behind));
-                    for (base, cut) in [(0, 0), (1, 0), (0, before), (0, before + 1), (3, before + 2), (0, text.len())]
-                    {
-                        let mut found = Vec::new();
-                        let mut note = |literal: usize, start| found.push((literals.texts[literal].to_vec(), start));
-                        literals.find(text.as_bytes(), base, 0, cut, &mut note);
-                        literals.find(text.as_bytes(), base, cut, text.len(), &mut note);
-                        let wanted = words.iter().filter_map(|word| Some((word.as_bytes().to_vec(), text.find(word)?)));
-                        let mut wanted: Vec<_> = wanted.collect();
-                        wanted.sort();
-                        found.sort();
-                        // Three bytes at the very end have no byte behind them to tell by.
-                        if !(word.len() == 3 && behind == 0) {
-                            assert_eq!(found, wanted, "{text:?} {base} {cut}");
+                    let mut masks = [Masks::default(); 4];
+                    sieve.classify(text.as_bytes(), 0, &mut masks);
+                    let mut found = Vec::new();
+                    for place in 0..text.len() {
+                        if masks[place / BLOCK].windows >> (place % BLOCK) & 1 == 1 {
+                            literals.at(text.as_bytes(), place, |literal, start| {
+                                found.push((literals.texts[literal].to_vec(), start));
+                            });
                         }
                     }
+                    let wanted = words.iter().filter_map(|word| Some((word.as_bytes().to_vec(), text.find(word)?)));
+                    let mut wanted: Vec<_> = wanted.collect();
+                    wanted.sort();
+                    found.sort();
+                    assert_eq!(found, wanted, "{text:?}");
                 }
             }
         }
+    }
+
+    #[test]
+    fn buckets_let_little_through() {
+        let words =
+            ["eyJhbGci", "AKIA", "ghp_", "sk_live_", "xoxb-", "$2a$", "postgres://", "ecret", ".java:", "ORA-0"];
+        let literals = Literals::new(words.iter().map(|word| ((*word).to_owned(), vec![1])).collect());
+        let sieve = Sieve::new([].into_iter(), literals.nibbles);
+        let prose =
+            "The quick brown fox, aged 42, jumps over 7 lazy dogs; {\"id\": 12000, \"name\": \"fay\"}. ".repeat(40);
+        let mut masks = [Masks::default(); 50];
+        sieve.classify(prose.as_bytes(), 0, &mut masks);
+        let count: u32 = masks.iter().map(|masks| masks.windows.count_ones()).sum();
+        assert!(count < prose.len() as u32 / 50, "{count} of {}", prose.len());
     }
 }

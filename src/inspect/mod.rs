@@ -15,6 +15,7 @@ mod find;
 mod form;
 mod literals;
 mod rules;
+mod sieve;
 mod tally;
 mod target;
 #[cfg(test)]

@@ -15,6 +15,7 @@ use super::Side;
 use super::context::Words;
 use super::credential::CredentialRules;
 use super::literals::{self, Literals};
+use super::sieve::{Nibbles, SINGLES, Sieve};
 use super::validate::Validator;
 use crate::rules::{Listed, RuleError, RuleFile};
 
@@ -144,6 +145,7 @@ pub(super) struct Compiled {
     pub(super) bytes: Vec<(u8, Vec<u16>)>,
     /// Literals, and for each the rules that it is a candidate of.
     pub(super) literals: Option<Literals>,
+    pub(super) sieve: Sieve,
     pub(super) credentials: CredentialRules,
 }
 
@@ -261,6 +263,8 @@ fn compile(file: &RuleFile, errors: &mut Vec<RuleError>) -> Option<Compiled> {
         return None;
     }
     compiled.literals = (!literals.is_empty()).then(|| Literals::new(literals));
+    let nibbles = compiled.literals.as_ref().map_or_else(Nibbles::default, |literals| literals.nibbles);
+    compiled.sieve = Sieve::new(compiled.bytes.iter().map(|(byte, _)| *byte), nibbles);
     Some(compiled)
 }
 
@@ -291,8 +295,12 @@ fn register(
         }
         Find::Byte(text) => {
             let [byte] = text.as_bytes() else { return Err(error("byte is a text of one ASCII character")) };
+            let count = compiled.bytes.len();
             match compiled.bytes.iter_mut().find(|(known, _)| known == byte) {
                 Some((_, rules)) => rules.push(number),
+                None if count >= SINGLES => {
+                    return Err(error("more than eight different bytes are looked for by all rules together"));
+                }
                 None => compiled.bytes.push((*byte, vec![number])),
             }
         }
