@@ -19,6 +19,9 @@ pub(super) fn is_separator(byte: u8) -> bool {
 /// behind it.
 #[inline]
 pub(super) fn begins(block: &Masks, next: &Masks) -> u64 {
+    if block.digits == 0 {
+        return 0;
+    }
     let wide = |block: u64, next: u64| u128::from(block) | u128::from(next) << 64;
     let digits = wide(block.digits, next.digits);
     let members = digits | wide(block.separators, next.separators);
