@@ -531,7 +531,7 @@ impl Conversation {
         );
         call.request.head_bytes = length as u64;
         describe(&mut call.request, &head.fields, shared);
-        let framing = match (head.fields.chunked, head.fields.content_length) {
+        let framing = match (head.fields.chunked_somewhere, head.fields.content_length) {
             (true, _) => Some(Framing::Chunked(Chunks::default())),
             (false, Some(length)) if length > 0 => Some(Framing::Length(length)),
             _ => None,

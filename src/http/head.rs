@@ -21,6 +21,9 @@ pub(crate) struct Fields<'h> {
     pub(crate) host: Option<&'h [u8]>,
     pub(crate) content_length: Option<u64>,
     pub(crate) chunked: bool,
+    /// Chunked is among the codings, wherever. A request cannot end with the connection (RFC 9112, section 6.3), so
+    /// this is what a server that accepts it can only mean.
+    pub(crate) chunked_somewhere: bool,
     /// Transfer codings were named and chunked is not the last of them: the body ends with the connection.
     pub(crate) unframed: bool,
     pub(crate) content_type: Option<&'h [u8]>,
@@ -332,6 +335,8 @@ impl<'h> Fields<'h> {
     fn take_coding(&mut self, value: &[u8]) {
         let last = value.rsplit(|&byte| byte == b',').next().unwrap_or_default().trim_ascii();
         let chunked = last.eq_ignore_ascii_case(b"chunked");
+        self.chunked_somewhere |=
+            value.split(|&byte| byte == b',').any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"chunked"));
         if !value.eq_ignore_ascii_case(b"chunked") || self.chunked {
             self.anomalies.insert(Anomaly::OddTransferEncoding);
         }
