@@ -56,7 +56,7 @@ fn call(random: &mut StdRng, clients: u32, position: usize) -> Call {
         status: Some(status),
         response: Message { wire_bytes: random.random_range(100..2_000), ..Message::default() },
         user_agent: Some("Mozilla/5.0 (X11; Linux x86_64)".into()),
-        credential: Some(Credential { kind: CredentialKind::Bearer, fingerprint: Fingerprint(u64::from(client)) }),
+        credential: Some(Credential::new(CredentialKind::Bearer, Fingerprint(u64::from(client)))),
         completeness: Completeness { request: true, response: true, ..Completeness::default() },
         ..Call::default()
     }

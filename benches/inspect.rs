@@ -3,7 +3,7 @@
 //! The JSON resembles what user APIs answer: an e-mail address, a telephone number, a hexadecimal id and prose in each
 //! record of some 270 bytes.
 
-use apitap::inspect::{CredentialHeaders, Inspector, Rules, Scans, Settings, Side};
+use apitap::inspect::{CredentialHeaders, Inspector, KnownCredentials, Rules, Scans, Settings, Side};
 use apitap::key::Key;
 use divan::Bencher;
 use divan::counter::BytesCount;
@@ -95,5 +95,6 @@ fn credential(bencher: Bencher<'_, '_>) {
         target: "/v1/orders?page=2",
         ..CredentialHeaders::default()
     };
-    bencher.bench_local(|| inspector.credential(divan::black_box(&headers)));
+    let mut known = KnownCredentials::default();
+    bencher.bench_local(|| inspector.credential(divan::black_box(&headers), &mut known));
 }

@@ -111,6 +111,22 @@ pub struct Credential {
     pub kind: CredentialKind,
     /// Keyed hash of its value.
     pub fingerprint: Fingerprint,
+    /// Keyed hash of whom it stands for, where it says so: the issuer and subject of a JSON Web Token (RFC 7519), which
+    /// stay when tokens rotate, or the name of an account.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub subject: Option<Fingerprint>,
+    /// Keyed hash of what it has in common with those of its like: its kind, and a token's client, scopes, roles and the
+    /// form of its subject (`user-4711` and `user-4712` are of one form). Clients of one group are compared with
+    /// each other.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub group: Option<Fingerprint>,
+}
+
+impl Credential {
+    /// One of which no more is known than its value.
+    pub fn new(kind: CredentialKind, fingerprint: Fingerprint) -> Credential {
+        Credential { kind, fingerprint, subject: None, group: None }
+    }
 }
 
 /// What proxies say of the client before them, as received and not yet trusted. Oldest hop first.
@@ -531,7 +547,7 @@ mod tests {
             path: "/v1/orders".into(),
             query_names: vec!["page".into()],
             status: Some(200),
-            credential: Some(Credential { kind: CredentialKind::Bearer, fingerprint: Fingerprint(7) }),
+            credential: Some(Credential::new(CredentialKind::Bearer, Fingerprint(7))),
             request_time: Some(Timestamp::from_parts(1_772_460_000, 5)),
             ..Call::default()
         };

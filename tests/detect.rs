@@ -40,7 +40,7 @@ fn call(line: Line, position: u32) -> Call {
     let names = query.split('&').filter(|pair| !pair.is_empty());
     // The list does not say of what kind a credential is; programs of partners are told by their host.
     let kind = if line.host.starts_with("partner") { CredentialKind::ApiKey } else { CredentialKind::Bearer };
-    let credential = (!line.cred.is_empty()).then(|| Credential { kind, fingerprint: Fingerprint(hash(&line.cred)) });
+    let credential = (!line.cred.is_empty()).then(|| Credential::new(kind, Fingerprint(hash(&line.cred))));
     let time = Timestamp::from_nanos((line.ts * 1e6).round() as i64 * 1000);
     Call {
         flow: FlowId(u64::from(position)),

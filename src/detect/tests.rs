@@ -74,7 +74,7 @@ impl Bench {
             status: get.status,
             request: Message { body_bytes: get.sent, ..Message::default() },
             response: Message { wire_bytes: get.bytes, gap_bytes: get.gap, ..Message::default() },
-            credential: get.token.map(|token| Credential { kind: get.kind, fingerprint: Fingerprint(token) }),
+            credential: get.token.map(|token| Credential::new(get.kind, Fingerprint(token))),
             user_agent: Some(get.agent.into()),
             sensitive: crate::call::Digest {
                 response: get

@@ -512,12 +512,13 @@ impl Conversation {
         call.path.clear();
         call.path.push_str(path);
         query_names(query, &mut shared.texts, &mut call.query_names);
-        call.credential = shared.inspector.credential(&CredentialHeaders {
+        let headers = CredentialHeaders {
             authorization: head.fields.authorization,
             cookie: head.fields.cookie,
             api_key: head.fields.api_key,
             target: &target,
-        });
+        };
+        call.credential = shared.inspector.credential(&headers, &mut shared.credentials);
         let masked = match masked {
             Cow::Borrowed(_) => None,
             Cow::Owned(masked) => Some(masked),

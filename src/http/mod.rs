@@ -30,7 +30,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use crate::call::Call;
-use crate::inspect::Inspector;
+use crate::inspect::{Inspector, KnownCredentials};
 use crate::stats::{Counter, Counters};
 use crate::stream::{Close, Direction, End, FlowInfo, Gap, Handler, Interest, Run};
 use crate::time::Timestamp;
@@ -77,6 +77,7 @@ pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) inspector: Arc<Inspector>,
     pub(crate) texts: intern::Interner,
+    pub(crate) credentials: KnownCredentials,
     pub(crate) decoders: content::Decoders,
     pub(crate) calls: Vec<Box<Call>>,
     /// Calls that are done with, to be used again.
@@ -96,6 +97,7 @@ impl Http {
                 settings,
                 inspector,
                 texts: intern::Interner::default(),
+                credentials: KnownCredentials::default(),
                 decoders: content::Decoders::default(),
                 calls: Vec::new(),
                 idle: Vec::new(),

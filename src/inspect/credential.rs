@@ -17,7 +17,8 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::call::{Credential, CredentialKind};
+use super::identity::{self, Identity};
+use crate::call::{Credential, CredentialKind, Fingerprint};
 use crate::key::{Domain, Key};
 use crate::rules::{Listed, RuleError, RuleFile};
 
@@ -33,11 +34,49 @@ pub(super) struct Domains {
     token: Domain,
     /// Names of accounts.
     account: Domain,
+    subject: Domain,
+    group: Domain,
+}
+
+/// What was found out about the credentials of the last calls: taking a token apart costs more than all else that is
+/// done with a head. Direct-mapped; worst-case memory [`KNOWN`] times 40 bytes, 160 KiB.
+#[derive(Debug)]
+pub struct KnownCredentials(Vec<Option<Credential>>);
+
+/// Credentials that are remembered.
+const KNOWN: usize = 4096;
+
+impl Default for KnownCredentials {
+    fn default() -> Self {
+        KnownCredentials(vec![None; KNOWN])
+    }
+}
+
+impl KnownCredentials {
+    /// The credential of this value, as it was made before or as `make` makes it.
+    fn get(&mut self, kind: CredentialKind, fingerprint: Fingerprint, make: impl FnOnce() -> Credential) -> Credential {
+        let Some(known) = self.0.get_mut(fingerprint.0 as usize % KNOWN) else { return make() };
+        match known {
+            Some(credential) if credential.fingerprint == fingerprint && credential.kind == kind => *credential,
+            _ => *known.insert(make()),
+        }
+    }
 }
 
 impl Domains {
+    /// A credential, with what it says of itself.
+    fn credential(&self, kind: CredentialKind, fingerprint: Fingerprint, identity: &Identity) -> Credential {
+        let (subject, group) = identity.hashes(&self.subject, &self.group);
+        Credential { kind, fingerprint, subject, group: Some(group) }
+    }
+
     pub(super) fn new(key: &Key) -> Domains {
-        Domains { token: key.domain("credential"), account: key.domain("credential.account") }
+        Domains {
+            token: key.domain("credential"),
+            account: key.domain("credential.account"),
+            subject: key.domain("credential.subject"),
+            group: key.domain("credential.group"),
+        }
     }
 }
 
@@ -198,73 +237,90 @@ impl CredentialRules {
         self.masked_parameters.has(name) || (value.len() >= SHORTEST_TOKEN && self.query_parameters.has(name))
     }
 
-    pub(super) fn credential(&self, headers: &CredentialHeaders<'_>, domains: &Domains) -> Option<Credential> {
-        let of = |kind, domain: &Domain, value: &[u8]| Credential { kind, fingerprint: domain.fingerprint(value) };
-        let Domains { token, .. } = domains;
+    pub(super) fn credential(
+        &self,
+        headers: &CredentialHeaders<'_>,
+        domains: &Domains,
+        known: &mut KnownCredentials,
+    ) -> Option<Credential> {
+        let mut key = |value: &[u8]| {
+            let (kind, fingerprint) = (CredentialKind::ApiKey, domains.token.fingerprint(value));
+            known.get(kind, fingerprint, || domains.credential(kind, fingerprint, &identity::opaque("api_key", value)))
+        };
         if let Some(value) = present(headers.authorization) {
-            return Some(self.authorization(value, domains));
+            return Some(self.authorization(value, domains, known));
         }
         if let Some(value) = present(headers.api_key) {
-            return Some(of(CredentialKind::ApiKey, token, value));
+            return Some(key(value));
         }
-        if let Some(value) = headers.cookie.and_then(|cookie| self.session_cookie(cookie)) {
-            return Some(of(CredentialKind::Cookie, token, value));
+        if let Some((name, value)) = headers.cookie.and_then(|cookie| self.session_cookie(cookie)) {
+            let (kind, fingerprint) = (CredentialKind::Cookie, domains.token.fingerprint(value));
+            return Some(known.get(kind, fingerprint, || {
+                let group = format!("cookie {}", String::from_utf8_lossy(name));
+                domains.credential(kind, fingerprint, &Identity { subject: None, group })
+            }));
         }
         let value = query_pairs(headers.target).find_map(|(name, value)| {
             let named = self.query_parameters.has(&decoded(name));
             (named && !value.is_empty()).then(|| decoded(value))
         })?;
-        Some(of(CredentialKind::ApiKey, token, &value))
+        Some(key(&value))
     }
 
-    fn authorization(&self, value: &[u8], domains: &Domains) -> Credential {
-        let of = |kind, domain: &Domain, value: &[u8]| Credential { kind, fingerprint: domain.fingerprint(value) };
-        let Domains { token, account } = domains;
+    fn authorization(&self, value: &[u8], domains: &Domains, known: &mut KnownCredentials) -> Credential {
+        let mut of = |kind, domain: &Domain, value: &[u8], identity: &dyn Fn(&[u8]) -> Identity| {
+            let fingerprint = domain.fingerprint(value);
+            known.get(kind, fingerprint, || domains.credential(kind, fingerprint, &identity(value)))
+        };
+        let Domains { token, account, .. } = domains;
         let Some(space) = value.iter().position(|&byte| byte == b' ' || byte == b'\t') else {
             // No scheme at all: some APIs take the bare token.
-            return of(CredentialKind::Other, token, value);
+            return of(CredentialKind::Other, token, value, &identity::of_bearer);
         };
         let (scheme, rest) = (&value[..space], value[space..].trim_ascii());
         if scheme.eq_ignore_ascii_case(b"bearer") {
-            return of(CredentialKind::Bearer, token, rest);
+            return of(CredentialKind::Bearer, token, rest, &identity::of_bearer);
         }
+        let named = |name: &[u8]| identity::of_account("account", name);
+        let unnamed = |_: &[u8]| identity::of_account("account", b"");
         if scheme.eq_ignore_ascii_case(b"basic") {
             return match BASE64.decode(rest) {
                 Ok(pair) => {
-                    of(CredentialKind::Basic, account, pair.split(|&byte| byte == b':').next().unwrap_or(&pair))
+                    let name = pair.split(|&byte| byte == b':').next().unwrap_or(&pair);
+                    of(CredentialKind::Basic, account, name, &named)
                 }
-                Err(_) => of(CredentialKind::Basic, token, rest),
+                Err(_) => of(CredentialKind::Basic, token, rest, &unnamed),
             };
         }
         for name in &self.identity_parameters {
             if let Some(found) = parameter(rest, name.as_bytes()) {
                 // The rest of an AWS credential is date, region and service.
-                let named = if name.eq_ignore_ascii_case("credential") {
+                let name = if name.eq_ignore_ascii_case("credential") {
                     found.split(|&byte| byte == b'/').next().unwrap_or(found)
                 } else {
                     found
                 };
-                return of(CredentialKind::Other, account, named);
+                return of(CredentialKind::Other, account, name, &named);
             }
         }
-        of(CredentialKind::Other, token, rest)
+        of(CredentialKind::Other, token, rest, &unnamed)
     }
 
-    /// The value of the cookie that the earliest pattern fits.
-    fn session_cookie<'c>(&self, cookie: &'c [u8]) -> Option<&'c [u8]> {
-        let mut best: Option<(usize, &[u8])> = None;
+    /// Name and value of the cookie that the earliest pattern fits.
+    fn session_cookie<'c>(&self, cookie: &'c [u8]) -> Option<(&'c [u8], &'c [u8])> {
+        let mut best: Option<(usize, &[u8], &[u8])> = None;
         for pair in cookie.split(|&byte| byte == b';').take(PAIR_LIMIT) {
             let Some(equals) = pair.iter().position(|&byte| byte == b'=') else { continue };
             let (name, value) = (pair[..equals].trim_ascii(), unquoted(pair[equals + 1..].trim_ascii()));
             if value.is_empty() {
                 continue;
             }
-            let candidates = best.map_or(self.session_cookies.len(), |(rank, _)| rank);
+            let candidates = best.map_or(self.session_cookies.len(), |(rank, ..)| rank);
             if let Some(rank) = self.session_cookies.iter().take(candidates).position(|glob| glob.fits(name)) {
-                best = Some((rank, value));
+                best = Some((rank, name, value));
             }
         }
-        best.map(|(_, value)| value)
+        best.map(|(_, name, value)| (name, value))
     }
 }
 

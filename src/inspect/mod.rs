@@ -13,6 +13,7 @@ mod credential;
 mod digits;
 mod find;
 mod form;
+mod identity;
 mod literals;
 mod rules;
 mod sieve;
@@ -27,7 +28,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::credential::CredentialHeaders;
+pub use self::credential::{CredentialHeaders, KnownCredentials};
 use self::find::{AHEAD, BEFORE, Finder, Window};
 use self::form::FormDecoder;
 use self::rules::Compiled;
@@ -225,8 +226,8 @@ impl Inspector {
     }
 
     /// Who calls. In order of preference: `Authorization`, an API key header, a session cookie, a query parameter.
-    pub fn credential(&self, headers: &CredentialHeaders<'_>) -> Option<Credential> {
-        self.compiled.credentials.credential(headers, &self.credential_domains)
+    pub fn credential(&self, headers: &CredentialHeaders<'_>, known: &mut KnownCredentials) -> Option<Credential> {
+        self.compiled.credentials.credential(headers, &self.credential_domains, known)
     }
 
     /// True for a header that carries an API key by the rules; without regard to case.

@@ -282,7 +282,7 @@ fn generated_numbers_and_their_near_misses() {
 }
 
 fn credential(headers: CredentialHeaders<'_>) -> Option<Credential> {
-    inspector().credential(&headers)
+    inspector().credential(&headers, &mut KnownCredentials::default())
 }
 
 #[test]
@@ -442,7 +442,7 @@ proptest! {
         let (again, _) = inspector.target(&text);
         prop_assert!(again.len() <= text.len() + 64);
         let headers = CredentialHeaders { authorization: Some(&raw), cookie: Some(&raw), api_key: None, target: &target };
-        inspector.credential(&headers);
-        inspector.credential(&CredentialHeaders { authorization: None, ..headers });
+        inspector.credential(&headers, &mut KnownCredentials::default());
+        inspector.credential(&CredentialHeaders { authorization: None, ..headers }, &mut KnownCredentials::default());
     }
 }
