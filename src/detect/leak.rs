@@ -1,12 +1,13 @@
 //! Leak: who takes far more than others and than itself, and which endpoint gives what it never gave.
 //!
-//! By client: bytes and distinct sensitive values in windows, their logarithms against a normal distribution fitted
-//! to the population (a place a client) and against the client's own past. By endpoint: a sequential test for each
+//! By principal: distinct sensitive values a day, and bytes beyond what answers usually have; their logarithms against
+//! a normal distribution fitted to the principal's group (a place each) and against its own past. By endpoint: a sequential test for each
 //! class of sensitive data, and one for answers without credentials, against the share that was ordinary before.
 
 use super::finding::Finding;
 use super::observation::{Observation, repeated};
-use super::state::{Client, Endpoint, Exposure, Population, VOLUME_WINDOWS};
+use super::principal::{Group, Peers, VOLUME_WINDOWS};
+use super::state::{Client, Endpoint, Exposure};
 use crate::alert::{EVIDENCE_LIMIT, Family, Sighting, Technique};
 use crate::model::{Distinct, Moments, Walk, Window, tail};
 
@@ -16,62 +17,72 @@ const CLASSES: usize = 16;
 /// Deviation of the logarithm of a client's own highest volumes from day to day.
 const OWN_DEVIATION: f64 = 0.6;
 
+/// How many times the endpoint's mean an answer may have without being more than ordinary.
+const ORDINARY: f64 = 4.0;
+
 /// One response below this is never called oversized.
 const OVERSIZED_FLOOR: u64 = 65_536;
 
 /// Eight responses to one client below this are never called oversized.
 const OVERSIZED_MANY: u64 = 4_096;
 
-/// Takes one call, for what its client took.
-pub(super) fn client(
+/// Takes one call, for what a principal took.
+pub(super) fn principal(
     seen: &Observation<'_>,
     client: &mut Client,
+    peers: &mut Peers<'_>,
     endpoint: Option<&Endpoint>,
-    population: &mut Population,
     threshold: f64,
     findings: &mut Vec<Finding>,
 ) {
-    let mut best = volumes(seen, client, population, threshold);
-    if let Some(finding) = values(seen, client, endpoint, population, threshold)
+    let suspect = client.suspect() || peers.principal.accused;
+    let mut best = excess(seen, peers, endpoint, suspect, threshold);
+    if let Some(finding) = values(seen, peers, endpoint, suspect, threshold)
         && best.is_none_or(|other| finding.nats > other.nats)
     {
         best = Some(finding);
     }
     if let Some(finding) = best {
+        peers.principal.accused = true;
         client.sight(Family::Leak, Sighting::of(seen.call));
         findings.push(finding);
     }
 }
 
-/// Bytes of good answers to calls with credentials: what anybody may have is no leak.
-fn volumes(
+/// Bytes of good answers beyond [`ORDINARY`] times what the endpoint's answers have: larger pages than anybody asks for.
+/// How many answers of ordinary size somebody gets is for the tests of rates and objects.
+fn excess(
     seen: &Observation<'_>,
-    client: &mut Client,
-    population: &mut Population,
+    peers: &mut Peers<'_>,
+    endpoint: Option<&Endpoint>,
+    suspect: bool,
     threshold: f64,
 ) -> Option<Finding> {
-    if !seen.good() || !seen.authenticated {
-        return None;
-    }
-    let (bytes, suspect) = (seen.bytes(), client.suspect());
+    let sizes = endpoint.filter(|endpoint| seen.good() && endpoint.sizes.count() >= 8.0)?.sizes;
+    let excess = seen.bytes().saturating_sub((ORDINARY * sizes.mean().exp_m1()) as u64);
+    let principal = &mut *peers.principal;
     let mut best: Option<Finding> = None;
-    let rings = client.volumes.iter_mut().zip(&mut client.volume_extremes).zip(&mut client.volume_steps);
-    let windows = rings.zip(&mut population.volumes);
-    for ((((ring, extreme), step), moments), (&window, &limit)) in
-        windows.zip(VOLUME_WINDOWS.iter().zip(&population.volume_limits))
-    {
-        let sum = ring.add(window, seen.time, bytes);
-        let least = || 4.0 * moments.mean().exp_m1();
-        if let Some((old, new)) = extreme.note(window, seen.time, sum as f64, least, suspect) {
-            teach(moments, old, new);
-        }
-        if sum <= limit || !step.due(sum) {
+    let rings = principal.excess.iter_mut().zip(&mut principal.excess_extremes).zip(&mut principal.excess_steps);
+    let priors = VOLUME_WINDOWS.iter().zip(match principal.machine {
+        true => seen.rules.prior.bytes_machine,
+        false => seen.rules.prior.bytes,
+    });
+    for (((ring, extreme), step), (&window, median)) in rings.zip(priors) {
+        if excess == 0 && ring.sum(window, seen.time) == 0 {
             continue;
         }
-        let (nats, expected) = compare(sum as f64, moments, extreme.settled());
+        let sum = ring.add(window, seen.time, excess);
+        extreme.note(window, seen.time, sum as f64, || 4.0 * median, suspect);
+        if sum as f64 <= 4.0 * median || !step.due(sum) {
+            continue;
+        }
+        let deviation = 1.5 * seen.rules.prior.volume_deviation;
+        let crowd = tail::normal((sum as f64).ln_1p(), median.ln_1p(), deviation);
+        let own = tail::normal((sum as f64).ln_1p(), extreme.settled().ln_1p().max(median.ln_1p()), OWN_DEVIATION);
+        let nats = crowd.min(own);
         if nats > best.map_or(threshold, |finding| finding.nats) {
-            let finding = Finding::new(Technique::BulkRead, nats, threshold, "bytes taken");
-            best = Some(finding.compared(sum as f64, expected).within(window.seconds()));
+            let finding = Finding::new(Technique::BulkRead, nats, threshold, "bytes beyond ordinary answers");
+            best = Some(finding.compared(sum as f64, extreme.settled().max(median)).within(window.seconds()));
         }
     }
     best
@@ -80,16 +91,17 @@ fn volumes(
 /// Distinct sensitive values in the answers of a day, weighted by class.
 fn values(
     seen: &Observation<'_>,
-    client: &mut Client,
+    peers: &mut Peers<'_>,
     endpoint: Option<&Endpoint>,
-    population: &mut Population,
+    suspect: bool,
     threshold: f64,
 ) -> Option<Finding> {
     if seen.call.sensitive.response.is_empty() || seen.status.is_none() {
         return None;
     }
-    let suspect = client.suspect();
-    let held = &mut client.values;
+    let Peers { principal, group, .. } = peers;
+    let machine = principal.machine;
+    let held = &mut principal.values;
     let day = Window::Day.bucket(seen.time) / crate::model::BUCKETS as i64;
     if held.day != day {
         held.day = day;
@@ -110,47 +122,41 @@ fn values(
             }
         }
     }
-    let moments = &mut population.values;
-    let least = || 4.0 * moments.mean().exp_m1();
-    if let Some((old, new)) = held.extreme.note(Window::Hour, seen.time, held.weight, least, suspect) {
-        teach(moments, old, new);
+    let prior = &seen.rules.prior;
+    let others = if held.taught > 0.0 { group.values.without(held.taught) } else { group.values };
+    let usual = Group { values: others, ..**group }.usual_values(machine, prior);
+    if !suspect {
+        let most = usual.mean() + 2.0 * usual.variance().sqrt().max(0.5);
+        let value = held.weight.ln_1p().min(most);
+        if held.taught == 0.0 {
+            group.values.enter(value);
+            held.taught = value;
+        } else if value > held.taught {
+            group.values.replace(held.taught, value);
+            held.taught = value;
+        }
     }
-    if held.weight <= seen.rules.prior.values_floor || !held.step.due(held.weight as u64) {
+    // A key is given out for a purpose, which its first hours show; nothing is known of it before.
+    let known = held.extreme.settled() > 0.0;
+    let least = || if machine { f64::INFINITY } else { 4.0 * usual.mean().exp_m1() };
+    held.extreme.note(Window::Hour, seen.time, held.weight, least, suspect);
+    if (machine && !known) || held.weight <= prior.values_floor || !held.step.due(held.weight as u64) {
         return None;
     }
-    let (nats, expected) = compare(held.weight, moments, held.extreme.settled());
+    let (nats, expected) = compare(held.weight, &usual, held.extreme.settled());
     (nats > threshold).then(|| {
         let finding = Finding::new(Technique::BulkRead, nats, threshold, "distinct sensitive values");
         finding.compared(held.weight, expected).within(Window::Day.seconds())
     })
 }
 
-/// How improbable a volume is for the population and for the client itself, whichever is the lesser, and what would
+/// How improbable a volume is for the group and for the principal itself, whichever is the lesser, and what would
 /// have been ordinary.
 fn compare(volume: f64, moments: &Moments, settled: f64) -> (f64, f64) {
     let value = volume.ln_1p();
     let crowd = tail::normal(value, moments.mean(), moments.variance().sqrt().max(0.5));
     let own = tail::normal(value, settled.ln_1p().max(moments.mean()), OWN_DEVIATION);
     (crowd.min(own), settled.max(moments.mean().exp_m1()))
-}
-
-/// A client's place goes from `old` (0: it has none) to `new`, cut off at three deviations.
-fn teach(moments: &mut Moments, old: f64, new: f64) {
-    let most = moments.mean() + 3.0 * moments.variance().sqrt().max(0.5);
-    let place = |volume: f64| volume.ln_1p().min(most);
-    if old > 0.0 {
-        moments.replace(place(old), place(new));
-    } else {
-        moments.enter(place(new));
-    }
-}
-
-/// Renews the volumes below which the tests need not be made.
-pub(super) fn renew(population: &mut Population) {
-    for (moments, limit) in population.volumes.iter().zip(&mut population.volume_limits) {
-        // Three deviations are 6.6 nats, less than any budget asks.
-        *limit = (moments.mean() + 3.0 * moments.variance().sqrt().max(0.5)).exp().min(1e18) as u64;
-    }
 }
 
 /// Takes one call, for what its endpoint gave. `touches` is how often the client had touched it.
@@ -190,7 +196,7 @@ fn classes(seen: &Observation<'_>, endpoint: &mut Endpoint, weight: f64, thresho
                 answers: endpoint.answers,
                 held: 0.0,
                 walk: Walk::default(),
-                seen: false,
+                clients: Distinct::default(),
                 alerted: false,
                 sightings: Vec::new(),
             });
@@ -214,7 +220,11 @@ fn classes(seen: &Observation<'_>, endpoint: &mut Endpoint, weight: f64, thresho
                 0.0
             };
             exposure.sightings.clear();
+            exposure.clients = Distinct::default();
             continue;
+        }
+        if held {
+            exposure.clients.insert(seen.client_hash);
         }
         if held && exposure.sightings.len() < EVIDENCE_LIMIT {
             exposure.sightings.push(Sighting::of(seen.call));

@@ -6,7 +6,8 @@
 //!
 //! | file | asks |
 //! | --- | --- |
-//! | `recon` | who asks for what the API does not have, or for objects that are not theirs |
+//! | `recon` | who asks for what the API does not have |
+//! | `objects` | who asks for more objects than their peers, or for those of others |
 //! | `flood` | who calls far more often than clients of this sort and than itself |
 //! | `leak` | who takes far more than others, and which endpoint gives what it never gave |
 //! | `auth` | who tries credential after credential, or uses those of others |
@@ -21,7 +22,9 @@ mod finding;
 mod flood;
 mod incident;
 mod leak;
+mod objects;
 mod observation;
+mod principal;
 mod recon;
 mod rules;
 mod settings;
@@ -40,6 +43,7 @@ use crate::stats::{Counter, Counters};
 use crate::time::Timestamp;
 
 use finding::Finding;
+use objects::Thresholds;
 use observation::Observation;
 pub(crate) use rules::RULE_FILES;
 pub use rules::{AgentRules, COMPILED_IN, ClassRule, DetectRules, FILE, LoginRules, Prior, ProbeRules, SecretRules};
@@ -173,7 +177,6 @@ impl Detector {
         state.walk = (trials / (budget * SHARE)).ln().max(1.0);
         for population in [&mut state.people, &mut state.machines] {
             flood::renew(population, state.daily);
-            leak::renew(population);
         }
     }
 }
@@ -227,7 +230,13 @@ fn observe(seen: &Observation<'_>, state: &mut State, counters: &mut Counters, f
 
     let population = if client.machine { &mut state.machines } else { &mut state.people };
     flood::observe(seen, client, population, state.daily, findings);
-    leak::client(seen, client, endpoint.as_deref(), population, state.daily, findings);
+    if let Some(mut peers) = state.principals.of(seen, client.suspect()) {
+        leak::principal(seen, client, &mut peers, endpoint.as_deref(), state.daily, findings);
+        if let Some(endpoint) = endpoint.as_deref_mut() {
+            let thresholds = Thresholds { walk: state.walk, daily: state.daily };
+            objects::observe(seen, client, &mut peers, endpoint, thresholds, findings);
+        }
+    }
     if seen.login {
         auth::login(seen, client, state.walk, state.daily, findings);
     }
@@ -238,7 +247,6 @@ fn observe(seen: &Observation<'_>, state: &mut State, counters: &mut Counters, f
         parameters: &mut state.parameters,
         trials: &mut state.trials,
         threshold: state.walk,
-        daily: state.daily,
     };
     recon::observe(seen, client, endpoint, touches, &mut shared, findings);
     if client.calls == 3 && client.misses.opening == 3 {

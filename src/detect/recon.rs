@@ -1,4 +1,4 @@
-//! Recon: who asks for what the API does not have, or for objects that are not theirs.
+//! Recon: who asks for what the API does not have.
 //!
 //! First contacts are the trials of a sequential test ([`crate::model::Walk`]): a hit when the thing is there, a miss when it is not.
 //! Time does not appear, so one probe an hour adds up as one a second does. A path that was asked for before is no new
@@ -9,7 +9,7 @@ use super::finding::Finding;
 use super::observation::{Observation, repeated};
 use super::state::{Client, Endpoint, Missed, Parameter};
 use crate::alert::{Family, Sighting, Technique};
-use crate::model::{Moments, Table, tail};
+use crate::model::Table;
 use crate::time::Timestamp;
 
 /// Query parameters that are remembered of an endpoint.
@@ -29,8 +29,6 @@ pub(super) struct Shared<'a> {
     pub(super) trials: &'a mut f64,
     /// Evidence that the budget asks of a walk.
     pub(super) threshold: f64,
-    /// Evidence that the budget asks of a test that is made once a client and day.
-    pub(super) daily: f64,
 }
 
 /// Takes one call. `touches` is how often the client had touched the endpoint.
@@ -50,9 +48,6 @@ pub(super) fn observe(
             }
             if matches!(status, 200..=299 | 400 | 422) {
                 parameters(seen, client, endpoint, shared, findings);
-            }
-            if seen.place.parameterised {
-                objects(seen, client, endpoint, status, shared, findings);
             }
         }
         None => missing(seen, client, status, shared, findings),
@@ -81,7 +76,7 @@ fn missing(
     if client.touched.touch(exact) > 0 {
         return;
     }
-    let again = client.touched.touch(seen.endpoint.0) > 0;
+    let again = client.touched.touch(seen.endpoint.0);
     let teaches = !client.suspect();
     let others = match shared.misses.get_mut(&seen.endpoint.0) {
         Some(missed) => missed.note(seen.client_hash, teaches),
@@ -93,7 +88,8 @@ fn missing(
         }
     };
     let company = 1.0 / (1.0 + others.saturating_sub(1) as f64);
-    let weight = kind * company * if again { 0.25 } else { 1.0 };
+    // Other objects of a template that is not there say less and less.
+    let weight = kind * company / (1.0 + f64::from(again)).powi(2);
     if seen.rules.is_probe(&seen.call.target) {
         client.misses.probes += weight;
     } else if status == 405 || method_exists {
@@ -101,7 +97,7 @@ fn missing(
     } else {
         client.misses.paths += weight;
     }
-    if !again && u64::from(client.misses.opening) + 1 == client.calls {
+    if again == 0 && u64::from(client.misses.opening) + 1 == client.calls {
         client.misses.opening = client.misses.opening.saturating_add(1);
     }
     client.sight(Family::Recon, Sighting::of(seen.call));
@@ -194,98 +190,4 @@ fn learn(endpoint: &mut Endpoint, parameter: Parameter) {
             return;
         }
     }
-}
-
-/// Objects of a template: how many a client asks for, how many it is denied, and whether it counts upwards.
-fn objects(
-    seen: &Observation<'_>,
-    client: &mut Client,
-    endpoint: &mut Endpoint,
-    status: u16,
-    shared: &Shared<'_>,
-    findings: &mut Vec<Finding>,
-) {
-    // What everybody may read without credentials is public: crawlers may have all of it.
-    if !seen.authenticated || endpoint.anonymous > 0.1 * endpoint.authenticated {
-        return;
-    }
-    let prior = &seen.rules.prior;
-    let (machine, suspect, people) = (client.machine, client.suspect(), client.people.count());
-    let object = seen.key.hash(&[seen.call.path.as_bytes()]);
-    let Some(track) = client.track(seen.endpoint) else { return };
-    if !track.objects.insert(object) {
-        return;
-    }
-    let denied = status == 403 || (status == 401 && seen.authenticated);
-    let honest = (endpoint.denied + 30.0 * prior.denial) / (endpoint.asked + 30.0);
-    let honest = honest.clamp(prior.denial, prior.denial_ceiling);
-    if denied || seen.good() {
-        let weight = if denied { 1.0 } else { (track.objects.count() as f64).powf(-0.35) };
-        track.denials.advance(denied, weight, honest, (5.0 * honest).clamp(0.2, 0.9));
-        track.denied += u32::from(denied);
-        if !suspect {
-            endpoint.asked += weight;
-            endpoint.denied += f64::from(u8::from(denied)) * weight;
-        }
-    }
-    if let Some(number) = last_number(&seen.call.path) {
-        track.steps += u32::from(number.abs_diff(track.last) <= 2);
-        track.last = number;
-    }
-    let count = track.objects.count();
-    let walk = track.denials.nats();
-    let peers = track.taught.map_or(endpoint.objects, |taught| endpoint.objects.without(taught));
-    // An office behind one address is that many people.
-    let each = count / people;
-    let (nats, expected) = crowd(each, machine, &peers, prior);
-    if !suspect && count <= 64 {
-        // A client's place reaches two deviations above the others' at most.
-        let most = if peers.count() > 0.0 { peers.mean() + 2.0 * peers.variance().sqrt().max(0.5) } else { f64::MAX };
-        let value = (each as f64).ln_1p().min(most);
-        match track.taught.replace(value) {
-            Some(old) => endpoint.objects.replace(old, value),
-            None => endpoint.objects.enter(value),
-        }
-    }
-    // Three steps in four between neighbours are a list that is walked, and make a suspicion of a crowd certain
-    // enough; without them a crowd alone must be as improbable as the budget asks.
-    let ordered = u64::from(track.steps) * 4 > count * 3;
-    let order = if ordered { 3.0 } else { 0.0 };
-    let [in_order, in_none] = prior.objects_floor;
-    let crowded = each as f64 >= if ordered { in_order } else { in_none };
-    let total = walk + if crowded && nats > 3.0 { nats + order } else { 0.0 };
-    let denials = f64::from(track.denied);
-    let threshold = if walk > nats { shared.threshold } else { shared.daily };
-    if denied || total >= threshold {
-        client.sight(Family::Recon, Sighting::of(seen.call));
-    }
-    if total >= threshold {
-        let finding = if walk > nats {
-            let finding = Finding::new(Technique::ObjectEnumeration, total, threshold, "distinct objects denied");
-            finding.compared(denials, count as f64 * honest)
-        } else {
-            let finding =
-                Finding::new(Technique::ObjectEnumeration, total, threshold, "distinct objects of one template");
-            finding.compared(count as f64, expected)
-        };
-        findings.push(finding);
-    }
-}
-
-/// How improbable it is among a template's clients to ask for so many objects, and how many are ordinary.
-fn crowd(count: u64, machine: bool, peers: &Moments, prior: &super::rules::Prior) -> (f64, f64) {
-    let usual = if machine { prior.objects_machine } else { prior.objects };
-    let mut all = Moments::prior(4.0, usual.ln_1p(), 1.0);
-    all.merge(peers);
-    let deviation = all.variance().sqrt().max(0.8);
-    let mean = if machine { all.mean().max(usual.ln_1p()) } else { all.mean() };
-    (tail::normal((count as f64).ln_1p(), mean, deviation), mean.exp_m1())
-}
-
-/// The last number in a path, when its last parameter is one.
-fn last_number(path: &str) -> Option<u64> {
-    path.rsplit('/').find_map(|segment| {
-        let digits = segment.trim_start_matches(|letter: char| !letter.is_ascii_digit());
-        digits.parse().ok()
-    })
 }

@@ -21,8 +21,11 @@ pub struct Settings {
     pub endpoints: usize,
     /// Missed paths whose callers are remembered; 128 bytes each. Beyond, the one that was missed by the fewest leaves.
     pub misses: usize,
-    /// Credentials whose users are remembered; 128 bytes each. Beyond, the longest unused leaves.
+    /// Credentials whose users are remembered, 128 bytes each, and principals behind them, 1 KiB each when quiet and at
+    /// most 8 KiB. Beyond, the longest unused and least suspicious leaves.
     pub credentials: usize,
+    /// Groups of principals that are remembered; 64 bytes each. Beyond, one of the fewest members leaves.
+    pub groups: usize,
 }
 
 impl Default for Settings {
@@ -33,6 +36,7 @@ impl Default for Settings {
             endpoints: 20_000,
             misses: 65_536,
             credentials: 100_000,
+            groups: 4_096,
         }
     }
 }

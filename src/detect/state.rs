@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::finding::Finding;
+use super::principal::Principals;
 use super::rules::Prior;
 use super::settings::Settings;
 use crate::alert::{EVIDENCE_LIMIT, Family, Sighting, Technique};
@@ -16,12 +17,6 @@ use crate::time::Timestamp;
 
 /// Windows in which calls are counted.
 pub(super) const RATE_WINDOWS: [Window; 4] = [Window::TenSeconds, Window::Minute, Window::TenMinutes, Window::Hour];
-
-/// Windows in which bytes are counted.
-pub(super) const VOLUME_WINDOWS: [Window; 3] = [Window::TenMinutes, Window::Hour, Window::Day];
-
-/// Templates of which a client's objects are followed at a time.
-const TRACKS: usize = 4;
 
 /// What the detector remembers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -40,6 +35,7 @@ pub struct State {
     pub(super) parameters: Table<u64, Timestamp>,
     pub(super) misses: Table<u64, Missed>,
     pub(super) credentials: Table<Fingerprint, Holder>,
+    pub(super) principals: Principals,
     pub(super) people: Population,
     pub(super) machines: Population,
     pub(super) newcomers: Newcomers,
@@ -62,8 +58,9 @@ impl State {
             parameters: Table::new(settings.endpoints),
             misses: Table::new(settings.misses),
             credentials: Table::new(settings.credentials),
-            people: Population::new(prior, &prior.calls, &prior.bytes, prior.values),
-            machines: Population::new(prior, &prior.calls_machine, &prior.bytes_machine, prior.values_machine),
+            principals: Principals::new(settings),
+            people: Population::new(prior, &prior.calls),
+            machines: Population::new(prior, &prior.calls_machine),
             newcomers: Newcomers::default(),
             basic: Distinct::default(),
         }
@@ -75,6 +72,7 @@ impl State {
         self.parameters.limit(settings.endpoints);
         self.misses.limit(settings.misses);
         self.credentials.limit(settings.credentials);
+        self.principals.limit(settings);
         (self.clients.limit(settings.clients), self.endpoints.limit(settings.endpoints))
     }
 }
@@ -95,14 +93,9 @@ pub(super) struct Client {
     pub(super) rate_steps: [Step; RATE_WINDOWS.len()],
     pub(super) last_target: u64,
     pub(super) repeats: Ring,
-    pub(super) volumes: [Ring; VOLUME_WINDOWS.len()],
-    pub(super) volume_extremes: [Extreme; VOLUME_WINDOWS.len()],
-    pub(super) volume_steps: [Step; VOLUME_WINDOWS.len()],
-    pub(super) values: Values,
     pub(super) touched: Touched,
     pub(super) recon: Walk,
     pub(super) misses: Misses,
-    pub(super) tracks: Vec<Track>,
     pub(super) logins: Logins,
     pub(super) incidents: Vec<Incident>,
     pub(super) sightings: Vec<Sightings>,
@@ -133,8 +126,7 @@ impl Client {
 
     /// What it is worth to remember it: evidence first, then the latest use.
     pub(super) fn worth(&self) -> (u32, Timestamp) {
-        let tracks = self.tracks.iter().map(|track| track.denials.nats()).fold(0.0, f64::max);
-        let nats = self.recon.nats().max(self.logins.walk.nats()).max(tracks);
+        let nats = self.recon.nats().max(self.logins.walk.nats());
         (nats as u32 + 20 * u32::from(!self.incidents.is_empty()), self.last)
     }
 
@@ -216,55 +208,6 @@ pub(super) struct Misses {
     pub(super) opening: u8,
 }
 
-/// Distinct sensitive values, by day.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Values {
-    pub(super) day: i64,
-    pub(super) seen: Distinct,
-    /// Values so far, by the weights of their classes.
-    pub(super) weight: f64,
-    pub(super) extreme: Extreme,
-    pub(super) step: Step,
-}
-
-/// The objects of one template that a client asked for.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Track {
-    pub(super) endpoint: EndpointId,
-    pub(super) objects: Distinct,
-    pub(super) denials: Walk,
-    pub(super) denied: u32,
-    /// The last numeric identifier, and how many steps between neighbours there were.
-    pub(super) last: u64,
-    pub(super) steps: u32,
-    /// What the client has contributed to the endpoint's population.
-    pub(super) taught: Option<f64>,
-}
-
-impl Client {
-    /// The track of a template; the shortest one makes room when there are too many.
-    pub(super) fn track(&mut self, endpoint: EndpointId) -> Option<&mut Track> {
-        if let Some(place) = self.tracks.iter().position(|track| track.endpoint == endpoint) {
-            return self.tracks.get_mut(place);
-        }
-        if self.tracks.len() >= TRACKS {
-            let worth = |track: &Track| (track.denials.nats() * 1000.0) as u64 + track.objects.count();
-            let place = (0..self.tracks.len()).min_by_key(|&place| self.tracks.get(place).map_or(0, worth))?;
-            self.tracks.swap_remove(place);
-        }
-        self.tracks.push(Track {
-            endpoint,
-            objects: Distinct::default(),
-            denials: Walk::default(),
-            denied: 0,
-            last: 0,
-            steps: 0,
-            taught: None,
-        });
-        self.tracks.last_mut()
-    }
-}
-
 /// Attempts to log in.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Logins {
@@ -296,8 +239,6 @@ pub(super) struct Endpoint {
     pub(super) classes: Vec<Exposure>,
     pub(super) parameters: Vec<Parameter>,
     pub(super) next_parameter: u8,
-    /// Objects asked for by a client: logarithms.
-    pub(super) objects: Moments,
     /// Objects asked for and denied.
     pub(super) asked: f64,
     pub(super) denied: f64,
@@ -317,9 +258,10 @@ pub(super) struct Endpoint {
 impl Endpoint {
     /// Whether it is suspected, or known, to return a class of data that it did not return before.
     pub(super) fn begins_to_give(&self, class: &str) -> bool {
-        self.classes
-            .iter()
-            .any(|exposure| *exposure.class == *class && (exposure.alerted || exposure.walk.nats() > 2.0))
+        self.classes.iter().any(|exposure| {
+            *exposure.class == *class
+                && (exposure.alerted || (exposure.walk.nats() > 2.0 && exposure.clients.count() > 2))
+        })
     }
 
     /// Whether an alert of this finding is due: the first of its technique, or of its class of data; it is then
@@ -343,7 +285,8 @@ pub(super) struct Exposure {
     pub(super) answers: f64,
     pub(super) held: f64,
     pub(super) walk: Walk,
-    pub(super) seen: bool,
+    /// Clients that got it since the suspicion began.
+    pub(super) clients: Distinct,
     pub(super) alerted: bool,
     pub(super) sightings: Vec<Sighting>,
 }
@@ -450,28 +393,17 @@ impl Newcomers {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Population {
     pub(super) rates: [Moments; RATE_WINDOWS.len()],
-    pub(super) volumes: [Moments; VOLUME_WINDOWS.len()],
-    pub(super) values: Moments,
     /// Counts below which no test can be passed: a short cut that is renewed now and then.
     pub(super) rate_limits: [u64; RATE_WINDOWS.len()],
-    pub(super) volume_limits: [u64; VOLUME_WINDOWS.len()],
 }
 
 impl Population {
-    fn new(prior: &Prior, calls: &[f64; 4], bytes: &[f64; 3], values: f64) -> Population {
+    fn new(prior: &Prior, calls: &[f64; 4]) -> Population {
         // Rates as if exponential: nine in ten are below mean × ln 10.
         let rates = calls.map(|quantile| {
             let mean = quantile / std::f64::consts::LN_10;
             Moments::prior(prior.weight, mean, mean + mean * mean)
         });
-        let deviation = prior.volume_deviation;
-        let volume = |median: f64| Moments::prior(prior.weight, median.ln_1p(), deviation * deviation);
-        Population {
-            rates,
-            volumes: bytes.map(volume),
-            values: volume(values),
-            rate_limits: [0; RATE_WINDOWS.len()],
-            volume_limits: [0; VOLUME_WINDOWS.len()],
-        }
+        Population { rates, rate_limits: [0; RATE_WINDOWS.len()] }
     }
 }

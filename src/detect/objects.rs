@@ -1,0 +1,128 @@
+//! Recon, object by object: who asks for more of an API's objects than their peers, for those they may not have, or for
+//! one after the other.
+//!
+//! An object is a path of a template with parameters, or what is looked up by an address or a number in the query. Their
+//! count is compared with that of peers at the same endpoint; that none of them comes there at all is evidence as
+//! well. Denials are a sequential test of their own against the share that the endpoint denies.
+
+use super::finding::Finding;
+use super::observation::Observation;
+use super::principal::{OWN_ROLE, Peers};
+use super::rules::Prior;
+use super::state::{Client, Endpoint};
+use crate::alert::{Family, Sighting, Technique};
+use crate::model::{Moments, tail};
+
+/// What this test adds up to, by the budget: a sequential one, and one a day.
+#[derive(Clone, Copy)]
+pub(super) struct Thresholds {
+    pub(super) walk: f64,
+    pub(super) daily: f64,
+}
+
+/// Takes one call of a principal to an endpoint that is known.
+pub(super) fn observe(
+    seen: &Observation<'_>,
+    client: &mut Client,
+    peers: &mut Peers<'_>,
+    endpoint: &mut Endpoint,
+    thresholds: Thresholds,
+    findings: &mut Vec<Finding>,
+) {
+    let looked_up = seen.call.method == "GET" && !seen.call.sensitive.request.is_empty();
+    if !seen.place.parameterised && !looked_up {
+        return;
+    }
+    // What everybody may read without credentials is public: crawlers may have all of it.
+    if endpoint.anonymous > 0.1 * endpoint.authenticated {
+        return;
+    }
+    let prior = &seen.rules.prior;
+    let Peers { principal, group, uses } = peers;
+    let suspect = client.suspect() || principal.accused;
+    let machine = principal.machine;
+    let object = seen
+        .call
+        .sensitive
+        .request
+        .iter()
+        .flat_map(|sensitive| &sensitive.values)
+        .fold(seen.key.hash(&[seen.call.path.as_bytes()]), |object, value| seen.key.pair(object, value.0));
+    let Some(track) = principal.track(seen.endpoint) else { return };
+    if !track.objects.insert(object) {
+        return;
+    }
+    let denied = seen.status == Some(403);
+    let honest = (endpoint.denied + 30.0 * prior.denial) / (endpoint.asked + 30.0);
+    let honest = honest.clamp(prior.denial, prior.denial_ceiling);
+    let count = track.objects.count();
+    let weight = if denied { 1.0 } else { (count as f64).powf(-0.35) };
+    track.denials.advance(denied, weight, honest, (5.0 * honest).clamp(0.2, 0.9));
+    track.denied += u32::from(denied);
+    if !suspect {
+        endpoint.asked += weight;
+        endpoint.denied += f64::from(u8::from(denied)) * weight;
+    }
+    if let Some(number) = last_number(&seen.call.path) {
+        track.steps += u32::from(number.abs_diff(track.last) <= 2);
+        track.last = number;
+    }
+    let walk = track.denials.nats();
+    let others = track.taught.map_or(uses.objects, |taught| uses.objects.without(taught));
+    let own_role = machine || group.members < OWN_ROLE;
+    let (nats, expected) = crowd(count, own_role, &others, prior);
+    if !suspect && count <= 64 {
+        // Its place reaches two deviations above the others' at most.
+        let most =
+            if others.count() > 0.0 { others.mean() + 2.0 * others.variance().sqrt().max(0.5) } else { f64::MAX };
+        let value = (count as f64).ln_1p().min(most);
+        match track.taught.replace(value) {
+            Some(old) => uses.objects.replace(old, value),
+            None => uses.objects.enter(value),
+        }
+    }
+    // Three steps in four between neighbours are a list that is walked.
+    let ordered = u64::from(track.steps) * 4 > count * 3;
+    let order = if ordered { 3.0 } else { 0.0 };
+    // To be where none of one's peers is proves something only together with asking for much.
+    let strange = uses.strangeness(group).min(2.0 * nats);
+    let [in_order, in_none] = prior.objects_floor;
+    let floor = if ordered || strange > 3.0 { in_order } else { in_none };
+    let crowded = count as f64 >= floor && nats > 2.0;
+    let total = walk + if crowded { nats + order + strange } else { 0.0 };
+    let threshold = if walk > nats { thresholds.walk } else { thresholds.daily };
+    let denials = f64::from(track.denied);
+    if denied || total >= threshold {
+        client.sight(Family::Recon, Sighting::of(seen.call));
+    }
+    if total < threshold {
+        return;
+    }
+    principal.accused = true;
+    findings.push(if walk > nats {
+        let finding = Finding::new(Technique::ObjectEnumeration, total, threshold, "distinct objects denied");
+        finding.compared(denials, count as f64 * honest)
+    } else {
+        let finding = Finding::new(Technique::ObjectEnumeration, total, threshold, "distinct objects of one template");
+        finding.compared(count as f64, expected)
+    });
+}
+
+/// How improbable it is among peers to ask for so many objects, and how many are ordinary.
+fn crowd(count: u64, own_role: bool, peers: &Moments, prior: &Prior) -> (f64, f64) {
+    let usual = if own_role { prior.objects_machine } else { prior.objects };
+    let mut all = Moments::prior(4.0, usual.ln_1p(), 1.0);
+    all.merge(peers);
+    // Of a role of its own nothing is known.
+    let deviation = all.variance().sqrt().max(if own_role { 1.5 } else { 0.8 });
+    let mean = if own_role { all.mean().max(usual.ln_1p()) } else { all.mean() };
+    (tail::normal((count as f64).ln_1p(), mean, deviation), mean.exp_m1())
+}
+
+/// The last number in a path, when its last parameter is one.
+fn last_number(path: &str) -> Option<u64> {
+    path.rsplit('/').find_map(|segment| {
+        let digits = segment.trim_start_matches(|letter: char| !letter.is_ascii_digit());
+        digits.parse().ok()
+    })
+}

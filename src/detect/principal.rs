@@ -1,0 +1,212 @@
+//! Who is behind a credential, with which others they are compared, and what they took.
+//!
+//! A principal is a subject where the credential names one, else the credential itself: an office behind one address is
+//! many, somebody who moves from address to address is one, and so is a token that is renewed every hour. Principals of
+//! one group (tokens of one issuer, client, scopes, roles and form of subject; keys of one form; one session cookie) are
+//! each other's peers, endpoint by endpoint: what is a day's work for those who answer customers is a theft for
+//! a customer.
+
+use serde::{Deserialize, Serialize};
+
+use super::observation::Observation;
+use super::rules::Prior;
+use super::settings::Settings;
+use crate::call::CredentialKind;
+use crate::endpoint::EndpointId;
+use crate::model::{Distinct, Extreme, Moments, Ring, Step, Table, Touched, Walk, Window};
+use crate::time::Timestamp;
+
+/// Windows in which bytes are counted.
+pub(super) const VOLUME_WINDOWS: [Window; 3] = [Window::TenMinutes, Window::Hour, Window::Day];
+
+/// Templates of which a principal's objects are followed at a time.
+const TRACKS: usize = 6;
+
+/// Members from which on a group says what its members do not do.
+const KNOWN_GROUP: u64 = 20;
+
+/// Members below which a group is a role of its own, of which nothing is known.
+pub(super) const OWN_ROLE: u64 = 5;
+
+/// What one principal did.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Principal {
+    pub(super) first: Timestamp,
+    last: Timestamp,
+    pub(super) group: u64,
+    /// Calls with keys, or is a program in a role of its own: works through lists.
+    pub(super) machine: bool,
+    tracks: Vec<Track>,
+    touched: Touched,
+    pub(super) values: Values,
+    /// Bytes beyond what the endpoints' answers usually have.
+    pub(super) excess: [Ring; VOLUME_WINDOWS.len()],
+    pub(super) excess_extremes: [Extreme; VOLUME_WINDOWS.len()],
+    pub(super) excess_steps: [Step; VOLUME_WINDOWS.len()],
+    /// An alert named it: it teaches nobody any more.
+    pub(super) accused: bool,
+}
+
+/// Distinct sensitive values, by day.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Values {
+    pub(super) day: i64,
+    pub(super) seen: Distinct,
+    /// Values so far, by the weights of their classes.
+    pub(super) weight: f64,
+    pub(super) extreme: Extreme,
+    pub(super) step: Step,
+    /// What it has contributed to its group.
+    pub(super) taught: f64,
+}
+
+/// The objects of one template that a principal asked for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Track {
+    pub(super) endpoint: EndpointId,
+    pub(super) objects: Distinct,
+    pub(super) denials: Walk,
+    pub(super) denied: u32,
+    /// The last numeric identifier, and how many steps between neighbours there were.
+    pub(super) last: u64,
+    pub(super) steps: u32,
+    /// What it has contributed to its peers at this endpoint.
+    pub(super) taught: Option<f64>,
+}
+
+/// What a group has in common.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct Group {
+    /// Principals seen so far.
+    pub(super) members: u64,
+    /// Logarithms of weighted values a day, a place a principal.
+    pub(super) values: Moments,
+}
+
+/// How a group uses an endpoint.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Use {
+    /// Principals that got an answer there.
+    principals: u64,
+    /// Logarithms of objects asked for, a place a principal.
+    pub(super) objects: Moments,
+}
+
+/// All principals and groups.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Principals {
+    table: Table<u64, Principal>,
+    groups: Table<u64, Group>,
+    uses: Table<u64, Use>,
+}
+
+/// A principal among its peers.
+pub(super) struct Peers<'p> {
+    pub(super) principal: &'p mut Principal,
+    pub(super) group: &'p mut Group,
+    /// How the group uses the endpoint that was called.
+    pub(super) uses: &'p mut Use,
+}
+
+impl Principals {
+    pub(super) fn new(settings: &Settings) -> Principals {
+        Principals {
+            table: Table::new(settings.credentials),
+            groups: Table::new(settings.groups),
+            uses: Table::new(settings.endpoints.saturating_mul(4)),
+        }
+    }
+
+    pub(super) fn limit(&mut self, settings: &Settings) {
+        self.table.limit(settings.credentials);
+        self.groups.limit(settings.groups);
+        self.uses.limit(settings.endpoints.saturating_mul(4));
+    }
+
+    /// Who made a call, if the server knew them: it was answered well, or forbidden.
+    pub(super) fn of(&mut self, seen: &Observation<'_>, suspect: bool) -> Option<Peers<'_>> {
+        let credential = seen.call.credential?;
+        if !seen.good() && seen.status != Some(403) {
+            return None;
+        }
+        let key = credential.subject.unwrap_or(credential.fingerprint).0;
+        let kind = seen.key.pair(credential.kind as u64, 0);
+        let own = credential.group.map_or(kind, |group| group.0);
+        if self.groups.get(&own).is_none() {
+            let group = Group { members: 0, values: Moments::default() };
+            self.groups.insert(own, group, |group| group.members);
+        }
+        let group = self.groups.get_mut(&own)?;
+        if self.table.get(&key).is_none() {
+            group.members += 1;
+            let principal = Principal { first: seen.time, group: own, ..Principal::default() };
+            self.table.insert(key, principal, Principal::worth);
+        }
+        let principal = self.table.get_mut(&key)?;
+        principal.last = seen.time;
+        principal.machine = credential.kind == CredentialKind::ApiKey
+            || (group.members < OWN_ROLE && seen.rules.is_program(seen.call.user_agent.as_deref().unwrap_or_default()));
+        let place = seen.key.pair(own, seen.endpoint.0);
+        if self.uses.get(&place).is_none() {
+            self.uses.insert(place, Use::default(), |uses| uses.principals);
+        }
+        let uses = self.uses.get_mut(&place)?;
+        if seen.good() && principal.touched.touch(seen.endpoint.0) == 0 && !suspect && !principal.accused {
+            uses.principals += 1;
+        }
+        Some(Peers { principal, group, uses })
+    }
+}
+
+impl Principal {
+    /// What it is worth to remember it: evidence first, then the latest use.
+    fn worth(&self) -> (u32, Timestamp) {
+        let tracks = self.tracks.iter().map(|track| track.denials.nats()).fold(0.0, f64::max);
+        (tracks as u32 + 20 * u32::from(self.accused), self.last)
+    }
+
+    /// The track of a template; the shortest one makes room when there are too many.
+    pub(super) fn track(&mut self, endpoint: EndpointId) -> Option<&mut Track> {
+        if let Some(place) = self.tracks.iter().position(|track| track.endpoint == endpoint) {
+            return self.tracks.get_mut(place);
+        }
+        if self.tracks.len() >= TRACKS {
+            let worth = |track: &Track| (track.denials.nats() * 1000.0) as u64 + track.objects.count();
+            let place = (0..self.tracks.len()).min_by_key(|&place| self.tracks.get(place).map_or(0, worth))?;
+            self.tracks.swap_remove(place);
+        }
+        self.tracks.push(Track {
+            endpoint,
+            objects: Distinct::default(),
+            denials: Walk::default(),
+            denied: 0,
+            last: 0,
+            steps: 0,
+            taught: None,
+        });
+        self.tracks.last_mut()
+    }
+}
+
+impl Group {
+    /// The day's values of its members: what they were seen to take, or, in a role of its own, next to nothing known.
+    pub(super) fn usual_values(&self, machine: bool, prior: &Prior) -> Moments {
+        let own_role = self.members < OWN_ROLE;
+        let median = if machine || own_role { prior.values_machine } else { prior.values };
+        let deviation = prior.volume_deviation * if own_role { 1.5 } else { 1.0 };
+        let mut usual = Moments::prior(4.0, median.ln_1p(), deviation * deviation);
+        usual.merge(&self.values);
+        usual
+    }
+}
+
+impl Use {
+    /// How improbable it is that one of the group comes here at all, in nats.
+    pub(super) fn strangeness(&self, group: &Group) -> f64 {
+        if group.members < KNOWN_GROUP {
+            return 0.0;
+        }
+        let others = self.principals.saturating_sub(1) as f64;
+        (group.members as f64 / (others + 0.5)).ln().max(0.0)
+    }
+}
