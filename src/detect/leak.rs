@@ -6,7 +6,7 @@
 
 use super::finding::Finding;
 use super::observation::{Observation, repeated};
-use super::principal::{Group, Peers, VOLUME_WINDOWS};
+use super::principal::{Peers, VOLUME_WINDOWS};
 use super::state::{Client, Endpoint, Exposure};
 use crate::alert::{EVIDENCE_LIMIT, Family, Sighting, Technique};
 use crate::model::{Distinct, Moments, Walk, Window, tail};
@@ -124,7 +124,7 @@ fn values(
     }
     let prior = &seen.rules.prior;
     let others = if held.taught > 0.0 { group.values.without(held.taught) } else { group.values };
-    let usual = Group { values: others, ..**group }.usual_values(machine, prior);
+    let usual = group.usual_values(others, machine, prior);
     if !suspect {
         let most = usual.mean() + 2.0 * usual.variance().sqrt().max(0.5);
         let value = held.weight.ln_1p().min(most);

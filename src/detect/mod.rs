@@ -63,6 +63,10 @@ const SHARE: f64 = 0.25;
 /// Calls after which thresholds and short cuts are worked out anew.
 const RENEWAL: u64 = 1024;
 
+/// First calls of a newcomer that are all distinct misses, for it to be suspected of a campaign: more than the links of
+/// an old page that lead nowhere.
+const OPENING: u64 = 4;
+
 /// Seconds of traffic before which an alert's confidence is low.
 const COLD: u64 = 600;
 
@@ -249,7 +253,7 @@ fn observe(seen: &Observation<'_>, state: &mut State, counters: &mut Counters, f
         threshold: state.walk,
     };
     recon::observe(seen, client, endpoint, touches, &mut shared, findings);
-    if client.calls == 3 && client.misses.opening == 3 {
+    if client.calls == OPENING && client.misses.opening == OPENING as u8 {
         state.newcomers.enter(seen.time, seen.client, Sighting::of(seen.call));
     }
 }

@@ -88,7 +88,9 @@ pub(super) fn observe(
     let strange = uses.strangeness(group).min(2.0 * nats);
     let [in_order, in_none] = prior.objects_floor;
     let floor = if ordered || strange > 3.0 { in_order } else { in_none };
-    let crowded = count as f64 >= floor && nats > 2.0;
+    // Who writes what it reads does a job.
+    let reads = matches!(&*seen.call.method, "GET" | "HEAD");
+    let crowded = reads && count as f64 >= floor && nats > 2.0;
     let total = walk + if crowded { nats + order + strange } else { 0.0 };
     let threshold = if walk > nats { thresholds.walk } else { thresholds.daily };
     let denials = f64::from(track.denied);

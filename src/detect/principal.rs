@@ -34,7 +34,7 @@ pub(super) struct Principal {
     pub(super) first: Timestamp,
     last: Timestamp,
     pub(super) group: u64,
-    /// Calls with keys, or is a program in a role of its own: works through lists.
+    /// Calls with keys, or is a program in a group of programs: works through lists.
     pub(super) machine: bool,
     tracks: Vec<Track>,
     touched: Touched,
@@ -75,10 +75,12 @@ pub(super) struct Track {
 }
 
 /// What a group has in common.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Group {
     /// Principals seen so far.
     pub(super) members: u64,
+    /// Those of them that came with the user agent of a program.
+    programs: u64,
     /// Logarithms of weighted values a day, a place a principal.
     pub(super) values: Moments,
 }
@@ -133,19 +135,22 @@ impl Principals {
         let kind = seen.key.pair(credential.kind as u64, 0);
         let own = credential.group.map_or(kind, |group| group.0);
         if self.groups.get(&own).is_none() {
-            let group = Group { members: 0, values: Moments::default() };
+            let group = Group { members: 0, programs: 0, values: Moments::default() };
             self.groups.insert(own, group, |group| group.members);
         }
+        let program = seen.rules.is_program(seen.call.user_agent.as_deref().unwrap_or_default());
         let group = self.groups.get_mut(&own)?;
         if self.table.get(&key).is_none() {
             group.members += 1;
+            group.programs += u64::from(program);
             let principal = Principal { first: seen.time, group: own, ..Principal::default() };
             self.table.insert(key, principal, Principal::worth);
         }
         let principal = self.table.get_mut(&key)?;
         principal.last = seen.time;
-        principal.machine = credential.kind == CredentialKind::ApiKey
-            || (group.members < OWN_ROLE && seen.rules.is_program(seen.call.user_agent.as_deref().unwrap_or_default()));
+        // A program among people is a person with a tool.
+        principal.machine =
+            credential.kind == CredentialKind::ApiKey || (program && 2 * group.programs > group.members);
         let place = seen.key.pair(own, seen.endpoint.0);
         if self.uses.get(&place).is_none() {
             self.uses.insert(place, Use::default(), |uses| uses.principals);
@@ -189,13 +194,13 @@ impl Principal {
 }
 
 impl Group {
-    /// The day's values of its members: what they were seen to take, or, in a role of its own, next to nothing known.
-    pub(super) fn usual_values(&self, machine: bool, prior: &Prior) -> Moments {
+    /// The day's values of its members, of whom `others` were seen: in a role of its own next to nothing is known.
+    pub(super) fn usual_values(&self, others: Moments, machine: bool, prior: &Prior) -> Moments {
         let own_role = self.members < OWN_ROLE;
         let median = if machine || own_role { prior.values_machine } else { prior.values };
         let deviation = prior.volume_deviation * if own_role { 1.5 } else { 1.0 };
         let mut usual = Moments::prior(4.0, median.ln_1p(), deviation * deviation);
-        usual.merge(&self.values);
+        usual.merge(&others);
         usual
     }
 }

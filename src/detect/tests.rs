@@ -295,7 +295,8 @@ fn bulk_reading_of_sensitive_values() {
 fn a_new_class_of_data_at_an_endpoint() {
     let mut bench = Bench::lived_in();
     for person in 0..6 {
-        bench.call(Get { token: Some(7), class: Some("private_key"), gap: 10, ..get(person, "/v1/products") });
+        let token = Some(u64::from(person));
+        bench.call(Get { token, class: Some("private_key"), gap: 10, ..get(person, "/v1/products") });
     }
     assert!(bench.alerts.is_empty(), "what was seen through a gap is no evidence");
     for person in 0..20 {
