@@ -27,12 +27,28 @@ pub struct Settings {
     pub client: crate::client::Settings,
     /// Windows, budgets, tables of the detector.
     pub detect: crate::detect::Settings,
+    /// What is printed.
+    pub output: Output,
     /// Folder whose rule files replace those compiled in.
     pub rules: Option<PathBuf>,
     /// Folder of the installation's key.
     pub state: Option<PathBuf>,
     /// File with the key, instead of the one in the state folder.
     pub key_file: Option<PathBuf>,
+}
+
+/// What is printed, and how a run ends.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Output {
+    /// No summary on standard error.
+    pub quiet: bool,
+    /// The summary as one JSON object.
+    pub json_summary: bool,
+    /// Exit with 3 when there was an alert.
+    pub fail_on_alert: bool,
+    /// `watch` prints the calls instead of alerts.
+    pub calls: bool,
 }
 
 impl Settings {

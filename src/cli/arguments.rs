@@ -136,7 +136,7 @@ apitap watch -i eth1 >> /var/log/apitap/alerts.jsonl")]
 pub struct Watch {
     /// Interface, as `apitap interfaces` names it; `any` for all of them.
     #[arg(long, short, value_name = "INTERFACE", env = "APITAP_INTERFACE")]
-    pub interface: String,
+    pub interface: Option<String>,
     /// Filter in the syntax of tcpdump; packets that it leaves out cost nothing.
     #[arg(long, short, value_name = "BPF", env = "APITAP_FILTER")]
     pub filter: Option<String>,
@@ -200,7 +200,7 @@ pub enum RulesAction {
         #[arg(long, value_name = "DIR", env = "APITAP_RULES")]
         rules: Option<PathBuf>,
         /// As JSON lines.
-        #[arg(long)]
+        #[arg(long, env = "APITAP_JSON")]
         json: bool,
     },
 }
@@ -209,7 +209,7 @@ pub enum RulesAction {
 #[derive(Debug, Args)]
 pub struct Interfaces {
     /// As JSON lines.
-    #[arg(long)]
+    #[arg(long, env = "APITAP_JSON")]
     pub json: bool,
 }
 

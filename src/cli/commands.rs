@@ -51,27 +51,27 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     }
 }
 
-fn replay(options: Replay) -> Result<ExitCode, Failure> {
-    let mut settings = settings(&options.common)?;
+fn replay(mut options: Replay) -> Result<ExitCode, Failure> {
+    let mut settings = settings(&mut options.common)?;
     apply_decoding(&mut settings, &options.decoding);
-    apply_detecting(&mut settings, &options.detecting);
+    apply_detecting(&mut settings, &mut options.detecting);
     let mut consumer = consumers::Detecting::new(detector(&settings)?);
     let outcome = read_captures(&options.inputs, &settings, &options.common, &mut consumer)?;
     conclude_alerts(outcome, consumer, &options.common, options.detecting.fail_on_alert)
 }
 
-fn calls(options: Calls) -> Result<ExitCode, Failure> {
-    let mut settings = settings(&options.common)?;
+fn calls(mut options: Calls) -> Result<ExitCode, Failure> {
+    let mut settings = settings(&mut options.common)?;
     apply_decoding(&mut settings, &options.decoding);
     let mut printer = Printer::new(false);
     let (outcome, elapsed) = read_captures(&options.inputs, &settings, &options.common, &mut printer)?;
     conclude(&outcome, &BTreeMap::new(), elapsed, &options.common)
 }
 
-fn watch(options: Watch) -> Result<ExitCode, Failure> {
-    let mut settings = settings(&options.common)?;
+fn watch(mut options: Watch) -> Result<ExitCode, Failure> {
+    let mut settings = settings(&mut options.common)?;
     apply_decoding(&mut settings, &options.decoding);
-    apply_detecting(&mut settings, &options.detecting);
+    apply_detecting(&mut settings, &mut options.detecting);
     let live = &mut settings.source.live;
     if let Some(mebibytes) = options.buffer {
         live.buffer_bytes = mebibytes
@@ -83,10 +83,14 @@ fn watch(options: Watch) -> Result<ExitCode, Failure> {
     live.promiscuous &= !options.no_promiscuous;
     let stop = Arc::new(AtomicBool::new(false));
     stop_on_signals(stop.clone())?;
-    let mut source =
-        live::Live::open(&options.interface, options.filter.as_deref(), &settings.source.live, stop.clone())?;
+    let filter = options.filter.or(settings.source.live.filter.clone());
+    let interface = options
+        .interface
+        .or(settings.source.live.interface.clone())
+        .ok_or_else(|| Failure::Usage("name an interface with --interface; `apitap interfaces` lists them".into()))?;
+    let mut source = live::Live::open(&interface, filter.as_deref(), &settings.source.live, stop.clone())?;
     let started = Instant::now();
-    if options.calls {
+    if options.calls || settings.output.calls {
         let mut printer = Printer::new(true);
         let outcome = process(&mut source, &settings, true, &mut printer, &stop, &mut |_, _| {})?;
         return conclude(&outcome, &BTreeMap::new(), started.elapsed(), &options.common);
@@ -96,9 +100,9 @@ fn watch(options: Watch) -> Result<ExitCode, Failure> {
     conclude_alerts((outcome, started.elapsed()), consumer, &options.common, options.detecting.fail_on_alert)
 }
 
-fn detect_calls(options: Detect) -> Result<ExitCode, Failure> {
-    let mut settings = settings(&options.common)?;
-    apply_detecting(&mut settings, &options.detecting);
+fn detect_calls(mut options: Detect) -> Result<ExitCode, Failure> {
+    let mut settings = settings(&mut options.common)?;
+    apply_detecting(&mut settings, &mut options.detecting);
     let mut consumer = consumers::Detecting::new(detector(&settings)?);
     let started = Instant::now();
     let mut outcome = Outcome::default();
@@ -213,7 +217,7 @@ fn interfaces(options: Interfaces) -> Result<ExitCode, Failure> {
 }
 
 /// The configuration file with flags and environment over it.
-fn settings(common: &Common) -> Result<Settings, Failure> {
+fn settings(common: &mut Common) -> Result<Settings, Failure> {
     let mut settings = match &common.config {
         Some(path) => Settings::read(path)?,
         None => Settings::default(),
@@ -221,6 +225,8 @@ fn settings(common: &Common) -> Result<Settings, Failure> {
     settings.rules = common.rules.clone().or(settings.rules);
     settings.state = common.state.clone().or(settings.state);
     settings.key_file = common.key_file.clone().or(settings.key_file);
+    common.quiet |= settings.output.quiet;
+    common.json_summary |= settings.output.json_summary;
     if let Some(folder) = settings.rules.as_deref().filter(|folder| !folder.is_dir()) {
         return Err(Failure::Usage(format!("--rules {}: no such folder", folder.display())));
     }
@@ -232,7 +238,8 @@ fn apply_decoding(settings: &mut Settings, decoding: &Decoding) {
     settings.packet.vxlan_ports.extend(&decoding.vxlan_port);
 }
 
-fn apply_detecting(settings: &mut Settings, detecting: &Detecting) {
+fn apply_detecting(settings: &mut Settings, detecting: &mut Detecting) {
+    detecting.fail_on_alert |= settings.output.fail_on_alert;
     settings.client.trusted_proxies.extend(&detecting.trusted_proxy);
     if let Some(budget) = detecting.false_alarms_per_day {
         settings.detect.false_alarms_per_day = budget;

@@ -17,6 +17,10 @@ use crate::time::Timestamp;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
+    /// The interface to listen to, unless the command line names one.
+    pub interface: Option<String>,
+    /// The filter, unless the command line gives one.
+    pub filter: Option<String>,
     /// Kernel buffer in bytes, up to 2 GiB: what can wait while apitap is busy. Kernel memory, not counted as the
     /// process's. Packets that find it full are dropped and counted as `kernel_drops`.
     pub buffer_bytes: u32,
@@ -35,6 +39,8 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Settings {
+            interface: None,
+            filter: None,
             buffer_bytes: 64 << 20,
             snap_length: 262_144,
             promiscuous: true,
