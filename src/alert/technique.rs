@@ -67,7 +67,9 @@ techniques! {
     Volumetric = "flood.volumetric", Flood, High;
     /// A client repeats one call without end.
     Loop = "flood.loop", Flood, Medium;
-    /// Many clients that do nothing else call one endpoint.
+    /// A client makes far more calls that cost the server much than others do.
+    Expensive = "flood.expensive", Flood, High;
+    /// Many clients that do nothing else call one endpoint, or call fast and long.
     Distributed = "flood.distributed", Flood, High;
     /// A client floods a login with failing attempts.
     Login = "flood.login", Flood, High;

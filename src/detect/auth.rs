@@ -2,10 +2,10 @@
 
 use super::finding::Finding;
 use super::observation::Observation;
-use super::state::{Client, Holder};
+use super::state::{Client, Holder, LoginFailures};
 use crate::alert::{Family, Sighting, Technique};
 use crate::call::{CredentialKind, Fingerprint};
-use crate::model::{Distinct, Table, Window, tail};
+use crate::model::{Distinct, Moments, Table, Window, tail};
 
 /// Seconds within which two users of a credential are there at the same time.
 const TOGETHER: u64 = 600;
@@ -13,25 +13,40 @@ const TOGETHER: u64 = 600;
 /// Failed logins in ten minutes below which there is no flood: a daemon with an old password tries as often.
 const FLOOD_FLOOR: u64 = 100;
 
-/// Calls of a stranger with a credential before it is called stolen.
-const STRANGE_CALLS: u32 = 5;
+/// Failed logins an hour, of all clients together, below which there is no attack.
+const TOGETHER_FLOOR: u64 = 40;
+
+/// Calls of a stranger with a credential before it is called stolen: of a program, and of what looks like a person.
+const STRANGE_CALLS: [u32; 2] = [5, 12];
+
+/// Calls of the holder since the stranger's first one.
+const RETURNS: u32 = 2;
 
 /// Takes a call to a login.
-pub(super) fn login(seen: &Observation<'_>, client: &mut Client, walk: f64, daily: f64, findings: &mut Vec<Finding>) {
+pub(super) fn login(
+    seen: &Observation<'_>,
+    client: &mut Client,
+    endpoints: &mut Table<u64, LoginFailures>,
+    walk: f64,
+    daily: f64,
+    findings: &mut Vec<Finding>,
+) {
     let failed = match seen.status {
         Some(200..=399) => false,
         Some(400 | 401 | 403 | 422 | 429) => true,
         _ => return,
     };
     let logins = &mut client.logins;
-    let mut weight: f64 = 1.0;
+    let mut weight = 1.0_f64;
     let mut recent = 0;
+    let mut fresh = false;
     if failed {
         // Accounts are told apart by what inspection found in the request, else by its length. The same attempt
         // again and again is a forgotten daemon: it adds nothing.
         let account = seen.call.sensitive.request.iter().flat_map(|sensitive| &sensitive.values).next();
         let attempt = account.map_or(seen.call.request.body_bytes, |value| value.0);
-        if !logins.attempts.insert(seen.key.pair(seen.endpoint.0, attempt)) {
+        fresh = logins.attempts.insert(seen.key.pair(seen.endpoint.0, attempt));
+        if !fresh {
             weight = if account.is_some() || logins.attempts.count() < 6 { 0.0 } else { 0.4 };
         }
         if logins.attempts.count() < 3 {
@@ -40,13 +55,16 @@ pub(super) fn login(seen: &Observation<'_>, client: &mut Client, walk: f64, dail
         logins.failures += 1;
         recent = logins.recent.add(Window::TenMinutes, seen.time, 1);
     }
-    let ceiling = seen.rules.prior.login_ceiling;
+    let ceiling: f64 = seen.rules.prior.login_ceiling;
     let nats = logins.walk.advance(failed, weight, ceiling, (2.5 * ceiling).min(0.95));
     let failures = logins.failures;
     if !failed {
         return;
     }
     client.sight(Family::Auth, Sighting::of(seen.call));
+    if fresh {
+        together(seen, endpoints, daily, findings);
+    }
     if nats >= walk {
         let finding = Finding::new(Technique::CredentialStuffing, nats, walk, "failed logins that differ");
         findings.push(finding.compared(failures as f64, ceiling * client.logins.walk.trials()));
@@ -57,6 +75,47 @@ pub(super) fn login(seen: &Observation<'_>, client: &mut Client, walk: f64, dail
         client.sight(Family::Flood, Sighting::of(seen.call));
         let finding = Finding::new(Technique::Login, flood, daily, "failed logins");
         findings.push(finding.compared(recent as f64, 5.0).within(600));
+    }
+}
+
+/// Failed logins of all clients together, hour by hour: many addresses that try a few accounts each.
+fn together(
+    seen: &Observation<'_>,
+    endpoints: &mut Table<u64, LoginFailures>,
+    threshold: f64,
+    findings: &mut Vec<Finding>,
+) {
+    let key = seen.endpoint.0;
+    if endpoints.get(&key).is_none() {
+        endpoints.insert(key, LoginFailures::default(), |held| held.highest);
+    }
+    let Some(held) = endpoints.get_mut(&key) else { return };
+    let count = held.hour.add(Window::Hour, seen.time, 1);
+    let epoch = Window::Hour.bucket(seen.time) / crate::model::BUCKETS as i64;
+    if epoch != held.epoch {
+        if held.epoch > 0 {
+            // An attack teaches little: twice what was known at most, and hours in between had none.
+            let most = 2 * held.highest.max(TOGETHER_FLOOR / 4);
+            held.highest = held.highest.max(held.current.min(most));
+            held.hours.enter(held.current.min(most) as f64);
+            for _ in 0..(epoch - held.epoch - 1).clamp(0, 24) {
+                held.hours.enter(0.0);
+            }
+        }
+        held.epoch = epoch;
+        held.current = 0;
+    }
+    held.current = held.current.max(count);
+    if count < TOGETHER_FLOOR || count < 3 * held.highest {
+        return;
+    }
+    // Before there is a history: four an hour, give or take six.
+    let mut hours = Moments::prior(6.0, 4.0, 36.0);
+    hours.merge(&held.hours);
+    let nats = tail::count(count, hours.mean(), hours.variance());
+    if nats >= threshold {
+        let finding = Finding::new(Technique::CredentialStuffing, nats, threshold, "failed logins of all clients");
+        findings.push(finding.compared(count as f64, hours.mean()).within(3_600).of_endpoint());
     }
 }
 
@@ -84,27 +143,38 @@ pub(super) fn credential(
     if matches!(credential.kind, CredentialKind::Basic | CredentialKind::ApiKey) {
         return;
     }
-    let agent = || seen.key.hash(&[seen.call.user_agent.as_deref().unwrap_or_default().as_bytes()]);
+    let text = seen.call.user_agent.as_deref().unwrap_or_default();
+    let agent = seen.key.hash(&[text.as_bytes()]);
+    let program = seen.rules.is_program(text);
     let Some(holder) = holders.get_mut(&credential.fingerprint) else {
-        let program = seen.rules.is_program(seen.call.user_agent.as_deref().unwrap_or_default());
-        let holder = Holder { client: seen.client, agent: agent(), program, last: seen.time, calls: 1, strange: 0 };
+        let agents = [agent, 0, 0, 0];
+        let holder =
+            Holder { client: seen.client, agents, program, last: seen.time, calls: 1, strange: 0, returned: 0 };
         holders.insert(credential.fingerprint, holder, |holder| holder.last);
         return;
     };
     if holder.client == seen.client {
         holder.last = seen.time;
         holder.calls = holder.calls.saturating_add(1);
+        holder.returned += u32::from(holder.strange > 0);
+        if !holder.agents.contains(&agent)
+            && let Some(free) = holder.agents.iter_mut().find(|held| **held == 0)
+        {
+            *free = agent;
+        }
         return;
     }
-    // A person's browser and application may share a token; a program beside them does not fit.
-    if holder.program || holder.calls < 3 || holder.agent == agent() {
+    // A person's browser and application may share a token, and move to another address together.
+    if holder.program || holder.calls < 3 || holder.agents.contains(&agent) {
         return;
     }
-    let program = seen.rules.is_program(seen.call.user_agent.as_deref().unwrap_or_default());
-    if program && seen.time.since(holder.last).as_secs() < TOGETHER {
+    if seen.time.since(holder.last).as_secs() < TOGETHER {
         holder.strange = holder.strange.saturating_add(1);
         client.sight(Family::Auth, Sighting::of(seen.call));
-        if holder.strange >= STRANGE_CALLS {
+        let [of_program, of_person] = STRANGE_CALLS;
+        // Who has only moved does not come back to where they were.
+        let enough = if program { of_program } else { of_person };
+        if holder.strange >= enough && holder.returned >= RETURNS {
             let finding = Finding::new(Technique::TokenReuse, 15.0, 12.0, "calls with another client's credential");
             findings.push(finding.compared(f64::from(holder.strange), 0.0));
         }

@@ -64,6 +64,37 @@ pub(super) fn observe(
     }
 }
 
+/// Windows in which calls that cost much are counted.
+const COST_WINDOWS: [Window; 2] = [Window::TenMinutes, Window::Hour];
+
+/// Takes one call that cost much: the server worked or sent long. A few of these are as many ordinary ones.
+pub(super) fn costly(seen: &Observation<'_>, client: &mut Client, threshold: f64, findings: &mut Vec<Finding>) {
+    let cost = &seen.rules.cost;
+    let slow = seen.call.latency.is_some_and(|seconds| seconds >= cost.seconds);
+    if !seen.good() || (seen.bytes() < cost.bytes && !slow) {
+        return;
+    }
+    let people = client.people.count();
+    let mut best: Option<Finding> = None;
+    let rings = client.costs.iter_mut().zip(&mut client.cost_steps).zip(COST_WINDOWS);
+    for (((ring, step), window), (&usual, &floor)) in rings.zip(cost.calls.iter().zip(&cost.calls_floor)) {
+        let count = ring.add(window, seen.time, 1);
+        if count <= floor as u64 * people || !step.due(count) {
+            continue;
+        }
+        let mean = usual / std::f64::consts::LN_10;
+        let nats = tail::count(count / people, mean, mean + mean * mean);
+        if nats > best.map_or(threshold, |finding| finding.nats) {
+            let finding = Finding::new(Technique::Expensive, nats, threshold, "calls that cost much");
+            best = Some(finding.compared(count as f64, mean * people as f64).within(window.seconds()));
+        }
+    }
+    if let Some(finding) = best {
+        client.sight(Family::Flood, Sighting::of(seen.call));
+        findings.push(finding);
+    }
+}
+
 /// A client's place in the population goes from `old` (0: it has none) to `new`, cut off where one client would weigh
 /// too much.
 fn teach(moments: &mut Moments, old: f64, new: f64) {

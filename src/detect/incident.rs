@@ -92,8 +92,12 @@ pub(super) fn of_campaign(
 ) -> Alert {
     let mut alert = base(finding, "campaign", calls, None, now, cold);
     alert.scope = Scope::Campaign;
+    let what = match finding.technique {
+        Technique::Distributed => "call fast and long without credentials",
+        _ => "began with nothing but requests for paths that do not exist",
+    };
     alert.summary = format!(
-        "{} clients that were never seen before began with nothing but requests for paths that do not exist, within one hour; {:.1} would be ordinary.",
+        "{} clients that were never seen before {what}, within one hour; {:.1} would be ordinary.",
         members.len(),
         finding.expected
     );
@@ -173,12 +177,12 @@ fn sentence(finding: &Finding, client: &str, endpoint: Option<&str>, class: Opti
     let (observed, expected) = (finding.observed, finding.expected);
     let endpoint = endpoint.unwrap_or("an endpoint");
     let class = class.unwrap_or("sensitive data");
-    let window = finding.window.map_or("in all", |seconds| match seconds {
-        10 => "in 10 seconds",
-        60 => "in one minute",
-        600 => "in 10 minutes",
-        3_600 => "in one hour",
-        _ => "in one day",
+    let window = finding.window.map_or(String::from("in all"), |seconds| match seconds {
+        60 => "in one minute".into(),
+        600 => "in 10 minutes".into(),
+        3_600 => "in one hour".into(),
+        86_400 => "in one day".into(),
+        other => format!("in {other} seconds"),
     });
     match finding.technique {
         Technique::PathEnumeration => format!(
@@ -200,6 +204,12 @@ fn sentence(finding: &Finding, client: &str, endpoint: Option<&str>, class: Opti
             "{client} asked for {observed:.0} different objects of {endpoint}, where other clients ask for about {expected:.0}."
         ),
         Technique::Campaign => String::new(),
+        Technique::Volumetric if finding.feature == "calls at several times its own pace" => format!(
+            "{client}, a program with a steady pace, made {observed:.0} calls {window}, where {expected:.1} would be ordinary for it, and keeps on."
+        ),
+        Technique::Expensive => format!(
+            "{client} made {observed:.0} calls {window} that make the server work or send long; about {expected:.1} would be ordinary."
+        ),
         Technique::Volumetric => {
             format!("{client} made {observed:.0} calls {window}; at most about {expected:.0} would be ordinary.")
         }
@@ -231,6 +241,9 @@ fn sentence(finding: &Finding, client: &str, endpoint: Option<&str>, class: Opti
         Technique::Unauthenticated => {
             format!("{endpoint} answers without credentials, though all calls to it had credentials before.")
         }
+        Technique::CredentialStuffing if finding.endpoint => format!(
+            "{observed:.0} logins that differ failed at {endpoint} {window}, of all clients together, where {expected:.0} would be ordinary: many addresses try a few accounts each."
+        ),
         Technique::CredentialStuffing => format!(
             "{client} failed to log in {observed:.0} times with attempts that differ: it tries one set of credentials after another."
         ),

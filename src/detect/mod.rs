@@ -24,6 +24,7 @@ mod incident;
 mod leak;
 mod objects;
 mod observation;
+mod pace;
 mod principal;
 mod recon;
 mod rules;
@@ -49,7 +50,7 @@ pub(crate) use rules::RULE_FILES;
 pub use rules::{AgentRules, COMPILED_IN, ClassRule, DetectRules, FILE, LoginRules, Prior, ProbeRules, SecretRules};
 pub use settings::Settings;
 pub use state::State;
-use state::{Client, Endpoint};
+use state::{Client, Endpoint, Newcomers};
 
 /// Who really made a call: the address on the wire, or what trusted proxies vouch for.
 pub type Resolver = Box<dyn Fn(&Call) -> IpAddr + Send>;
@@ -63,9 +64,19 @@ const SHARE: f64 = 0.25;
 /// Calls after which thresholds and short cuts are worked out anew.
 const RENEWAL: u64 = 1024;
 
-/// First calls of a newcomer that are all distinct misses, for it to be suspected of a campaign: more than the links of
-/// an old page that lead nowhere.
-const OPENING: u64 = 4;
+/// Distinct misses among a newcomer's first [`FIRST_CALLS`] calls for it to be suspected of a campaign: more than the
+/// links of an old page that lead nowhere.
+const OPENING: u8 = 4;
+
+/// The first calls of a newcomer.
+const FIRST_CALLS: u64 = 5;
+
+/// Calls that a newcomer without a credential makes within [`SWARM_SECONDS`] of its first to be suspected of a swarm: no
+/// person looks around so fast for so long.
+const SWARM_CALLS: u64 = 40;
+
+/// See [`SWARM_CALLS`].
+const SWARM_SECONDS: u64 = 180;
 
 /// Seconds of traffic before which an alert's confidence is low.
 const COLD: u64 = 600;
@@ -234,7 +245,9 @@ fn observe(seen: &Observation<'_>, state: &mut State, counters: &mut Counters, f
 
     let population = if client.machine { &mut state.machines } else { &mut state.people };
     flood::observe(seen, client, population, state.daily, findings);
+    flood::costly(seen, client, state.daily, findings);
     if let Some(mut peers) = state.principals.of(seen, client.suspect()) {
+        pace::observe(seen, client, peers.principal, state.daily, findings);
         leak::principal(seen, client, &mut peers, endpoint.as_deref(), state.daily, findings);
         if let Some(endpoint) = endpoint.as_deref_mut() {
             let thresholds = Thresholds { walk: state.walk, daily: state.daily };
@@ -242,7 +255,7 @@ fn observe(seen: &Observation<'_>, state: &mut State, counters: &mut Counters, f
         }
     }
     if seen.login {
-        auth::login(seen, client, state.walk, state.daily, findings);
+        auth::login(seen, client, &mut state.logins, state.walk, state.daily, findings);
     }
     auth::credential(seen, client, &mut state.credentials, &mut state.basic, findings);
     let mut shared = recon::Shared {
@@ -253,8 +266,13 @@ fn observe(seen: &Observation<'_>, state: &mut State, counters: &mut Counters, f
         threshold: state.walk,
     };
     recon::observe(seen, client, endpoint, touches, &mut shared, findings);
-    if client.calls == OPENING && client.misses.opening == OPENING as u8 {
+    if client.misses.opening == OPENING {
+        client.misses.opening += 1;
         state.newcomers.enter(seen.time, seen.client, Sighting::of(seen.call));
+    }
+    let age = seen.time.since(client.first).as_secs();
+    if client.calls == SWARM_CALLS && age <= SWARM_SECONDS && client.people.is_empty() {
+        state.swarm.enter(seen.time, seen.client, Sighting::of(seen.call));
     }
 }
 
@@ -285,24 +303,36 @@ fn raise(
             alerts.push(incident::of_client(seen.client, client, endpoint.as_deref(), finding, now, cold));
         }
     }
-    if let Some(alert) = campaign(state, seen, cold) {
-        alerts.push(alert);
+    let expected = [seen.rules.prior.probing_newcomers, seen.rules.prior.swarming_newcomers];
+    let groups = [(&mut state.newcomers, Technique::Campaign), (&mut state.swarm, Technique::Distributed)];
+    for ((newcomers, technique), expected) in groups.into_iter().zip(expected) {
+        alerts.extend(campaign(newcomers, technique, expected, state.walk, seen, cold));
     }
     counters.add(Counter::Alerts, (alerts.len() - before) as u64);
 }
 
-/// Newcomers of one hour that began with nothing but misses, when they are too many.
-fn campaign(state: &mut State, seen: &Observation<'_>, cold: bool) -> Option<Alert> {
-    let count = state.newcomers.fresh(seen.time)?;
-    let expected = seen.rules.prior.probing_newcomers;
+/// Newcomers of one hour that began alike, when they are too many.
+fn campaign(
+    newcomers: &mut Newcomers,
+    technique: Technique,
+    expected: f64,
+    threshold: f64,
+    seen: &Observation<'_>,
+    cold: bool,
+) -> Option<Alert> {
+    let count = newcomers.fresh(seen.time)?;
     let nats = tail::count(count as u64, expected, expected);
-    if count < 5 || nats < state.walk || !state.newcomers.due(count as f64, seen.time) {
+    if count < 5 || nats < threshold || !newcomers.due(count as f64, seen.time) {
         return None;
     }
-    let finding = Finding::new(Technique::Campaign, nats, state.walk, "new clients that began with nothing but misses");
+    let feature = match technique {
+        Technique::Distributed => "new clients that called fast and long without credentials",
+        _ => "new clients that began with nothing but misses",
+    };
+    let finding = Finding::new(technique, nats, threshold, feature);
     let finding = finding.compared(count as f64, expected).within(3_600);
-    let members = state.newcomers.members();
+    let members = newcomers.members();
     let suspects = members.iter().map(|(_, ip, _)| Suspect { ip: *ip, credential: None }).collect();
     let calls = members.iter().map(|(_, _, call)| call.clone()).collect();
-    Some(incident::of_campaign(suspects, calls, &finding, state.now, cold))
+    Some(incident::of_campaign(suspects, calls, &finding, seen.time, cold))
 }

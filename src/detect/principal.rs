@@ -43,6 +43,7 @@ pub(super) struct Principal {
     pub(super) excess: [Ring; VOLUME_WINDOWS.len()],
     pub(super) excess_extremes: [Extreme; VOLUME_WINDOWS.len()],
     pub(super) excess_steps: [Step; VOLUME_WINDOWS.len()],
+    pub(super) pace: super::pace::Pace,
     /// An alert named it: it teaches nobody any more.
     pub(super) accused: bool,
 }

@@ -97,7 +97,7 @@ fn missing(
     } else {
         client.misses.paths += weight;
     }
-    if again == 0 && u64::from(client.misses.opening) + 1 == client.calls {
+    if again == 0 && client.calls <= super::FIRST_CALLS {
         client.misses.opening = client.misses.opening.saturating_add(1);
     }
     client.sight(Family::Recon, Sighting::of(seen.call));

@@ -28,6 +28,22 @@ pub struct DetectRules {
     pub class: Vec<ClassRule>,
     /// What is believed before any traffic.
     pub prior: Prior,
+    /// What a call costs.
+    pub cost: CostRules,
+}
+
+/// Which calls cost much, and how many of them are ordinary.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CostRules {
+    /// Bytes of an answer from which on it costs much.
+    pub bytes: u64,
+    /// Seconds to the answer from which on it costs much.
+    pub seconds: f64,
+    /// Such calls that one client in ten exceeds once a day, in 10 min and 1 h.
+    pub calls: [f64; 2],
+    /// Such calls of one person in 10 min and 1 h that are no flood in any case.
+    pub calls_floor: [f64; 2],
 }
 
 /// What is a login.
@@ -101,6 +117,7 @@ pub struct Prior {
     pub values_machine: f64,
     pub volume_deviation: f64,
     pub probing_newcomers: f64,
+    pub swarming_newcomers: f64,
     pub trials: f64,
 }
 

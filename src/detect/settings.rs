@@ -24,6 +24,8 @@ pub struct Settings {
     /// Credentials whose users are remembered, 128 bytes each, and principals behind them, 1 KiB each when quiet and at
     /// most 8 KiB. Beyond, the longest unused and least suspicious leaves.
     pub credentials: usize,
+    /// Endpoints whose failed logins are counted; 256 bytes each. Beyond, the one that failed least leaves.
+    pub login_endpoints: usize,
     /// Groups of principals that are remembered; 64 bytes each. Beyond, one of the fewest members leaves.
     pub groups: usize,
 }
@@ -36,6 +38,7 @@ impl Default for Settings {
             endpoints: 20_000,
             misses: 65_536,
             credentials: 100_000,
+            login_endpoints: 256,
             groups: 4_096,
         }
     }

@@ -39,6 +39,10 @@ pub struct State {
     pub(super) people: Population,
     pub(super) machines: Population,
     pub(super) newcomers: Newcomers,
+    /// Newcomers that called fast and long.
+    pub(super) swarm: Newcomers,
+    /// Failed logins by endpoint.
+    pub(super) logins: Table<u64, LoginFailures>,
     pub(super) basic: Distinct,
 }
 
@@ -62,6 +66,8 @@ impl State {
             people: Population::new(prior, &prior.calls),
             machines: Population::new(prior, &prior.calls_machine),
             newcomers: Newcomers::default(),
+            swarm: Newcomers::default(),
+            logins: Table::new(settings.login_endpoints),
             basic: Distinct::default(),
         }
     }
@@ -73,6 +79,7 @@ impl State {
         self.misses.limit(settings.misses);
         self.credentials.limit(settings.credentials);
         self.principals.limit(settings);
+        self.logins.limit(settings.login_endpoints);
         (self.clients.limit(settings.clients), self.endpoints.limit(settings.endpoints))
     }
 }
@@ -89,6 +96,9 @@ pub(super) struct Client {
     pub(super) machine: bool,
     pub(super) credential: Option<Fingerprint>,
     pub(super) rates: [Ring; RATE_WINDOWS.len()],
+    /// Calls that cost much, in ten minutes and an hour.
+    pub(super) costs: [Ring; 2],
+    pub(super) cost_steps: [Step; 2],
     pub(super) rate_extremes: [Extreme; RATE_WINDOWS.len()],
     pub(super) rate_steps: [Step; RATE_WINDOWS.len()],
     pub(super) last_target: u64,
@@ -175,6 +185,11 @@ impl People {
         self.current.insert(credential);
     }
 
+    /// True when none was accepted.
+    pub(super) fn is_empty(&self) -> bool {
+        self.current.count() == 0 && self.previous == 0
+    }
+
     /// How many there are, at least one.
     pub(super) fn count(&self) -> u64 {
         self.current.count().max(self.previous).max(1)
@@ -204,7 +219,7 @@ pub(super) struct Misses {
     pub(super) methods: f64,
     pub(super) parameters: f64,
     pub(super) probes: f64,
-    /// The first calls were misses, and how many.
+    /// How many of the first calls were distinct misses.
     pub(super) opening: u8,
 }
 
@@ -216,6 +231,18 @@ pub(super) struct Logins {
     pub(super) recent: Ring,
     /// Distinct attempts, as far as they can be told apart.
     pub(super) attempts: Distinct,
+}
+
+/// Failed logins of one endpoint that were no repetitions.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(super) struct LoginFailures {
+    pub(super) hour: Ring,
+    pub(super) day: Ring,
+    /// Counts of the hours that are over.
+    pub(super) hours: Moments,
+    pub(super) epoch: i64,
+    pub(super) current: u64,
+    pub(super) highest: u64,
 }
 
 /// What is known of an endpoint that has answered well.
@@ -327,13 +354,16 @@ impl Missed {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Holder {
     pub(super) client: IpAddr,
-    pub(super) agent: u64,
+    /// User agents at the first address, by their hashes; 0 for none.
+    pub(super) agents: [u64; 4],
     /// It is a program.
     pub(super) program: bool,
     pub(super) last: Timestamp,
     pub(super) calls: u32,
     /// Calls by somebody with another address and another user agent, while the first went on.
     pub(super) strange: u32,
+    /// Calls of the first since then.
+    pub(super) returned: u32,
 }
 
 /// New clients that begin with nothing but misses.
