@@ -1,0 +1,1 @@
+//! Estates of all sorts.
