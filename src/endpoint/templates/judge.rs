@@ -25,7 +25,11 @@ const LABELS: usize = 64;
 #[derive(Debug)]
 pub(super) enum Verdict {
     /// These words are one parameter, with the one that is there if there is one.
-    Parameter(Vec<Index>),
+    Parameter {
+        words: Vec<Index>,
+        /// And so are all others to come: these were many.
+        open: bool,
+    },
     /// These words are misses that are answered with this length.
     CatchAll(Vec<Index>, u64),
 }
@@ -42,6 +46,17 @@ struct Word<'t> {
     related: bool,
 }
 
+impl Word<'_> {
+    /// Customary names of operations and of the caller's own object.
+    fn customary(&self) -> bool {
+        const NAMES: [&str; 24] = [
+            "all", "batch", "bulk", "count", "current", "export", "find", "health", "import", "latest", "list", "login",
+            "lookup", "me", "my", "new", "query", "recent", "search", "self", "stats", "status", "suggest", "summary",
+        ];
+        self.node.word().is_some_and(|word| NAMES.binary_search(&word).is_ok())
+    }
+}
+
 pub(super) fn judge(tree: &Tree, settings: &Settings, parent: Index) -> Option<Verdict> {
     let above = tree.get(parent)?;
     if above.words.is_empty() {
@@ -53,14 +68,17 @@ pub(super) fn judge(tree: &Tree, settings: &Settings, parent: Index) -> Option<V
     }
     let prefix = above.parent == ROOT || above.word().is_some_and(shape::is_prefix);
     if !prefix && let Some(members) = beside(tree, above, &words) {
-        return Some(Verdict::Parameter(members));
+        return Some(Verdict::Parameter { words: members, open: false });
+    }
+    if !prefix && let Some(members) = few(settings, above, &words) {
+        return Some(Verdict::Parameter { words: members, open: false });
     }
     relate(tree, &mut words);
-    if !prefix && let Some(members) = pages(settings, &words) {
-        return Some(Verdict::Parameter(members));
+    if !prefix && let Some(members) = pages(tree, settings, above, &words) {
+        return Some(Verdict::Parameter { words: members, open: true });
     }
     let members = locales(&words).or_else(|| subtrees(settings, &words, prefix)).or_else(|| many(settings, &words))?;
-    Some(Verdict::Parameter(members))
+    Some(Verdict::Parameter { words: members, open: true })
 }
 
 fn word(tree: &Tree, index: Index) -> Option<Word<'_>> {
@@ -114,7 +132,7 @@ fn catch_all(settings: &Settings, words: &[Word<'_>]) -> Option<Verdict> {
 /// Pages whose answers are of the size that a parameter beside them gives.
 fn beside(tree: &Tree, above: &Node, words: &[Word<'_>]) -> Option<Vec<Index>> {
     let parameter = tree.get(above.parameter?)?;
-    let record = parameter.record("GET").filter(|record| record.lengths.count() >= 2.0)?;
+    let record = parameter.record("GET").filter(|record| record.lengths.count() > 0.0)?;
     let (mean, deviation) = (record.lengths.mean(), record.lengths.variance().sqrt());
     let each = record.successes as f64 / parameter.values.count().max(1) as f64;
     if above.open {
@@ -123,38 +141,66 @@ fn beside(tree: &Tree, above: &Node, words: &[Word<'_>]) -> Option<Vec<Index>> {
         let members = indices(words.iter().filter(seldom));
         return (record.successes >= 20 && !members.is_empty()).then_some(members);
     }
-    let alike = |word: &&Word<'_>| word.page && word.length.is_some_and(|length| (length - mean).abs() < TENTH);
+    let alike = |word: &&Word<'_>| {
+        word.page && !word.customary() && word.length.is_some_and(|length| (length - mean).abs() < TENTH)
+    };
     let members: Vec<_> = words.iter().filter(alike).collect();
-    let enough = members.len() >= 2 && weight(members.iter().copied(), 2) >= 2;
-    (enough && deviation < 1.5 * TENTH && mean > TELLING.ln()).then(|| indices(members.into_iter()))
+    if mean <= TELLING.ln() {
+        return None;
+    }
+    let close: Vec<_> = members.iter().filter(|word| word.length.is_some_and(|length| (length - mean).abs() < CLOSE)).collect();
+    // The same length to the byte is that of a stub or of an error page.
+    let mut lengths = parameter.lengths;
+    close.iter().for_each(|word| lengths.merge(word.node.lengths));
+    let several = parameter.confirmed || close.iter().any(|word| word.node.creator != parameter.creator);
+    if deviation < CLOSE && !close.is_empty() && several && lengths == Uniform::Varied {
+        return Some(indices(close.into_iter().copied()));
+    }
+    // A second word of a parameter that has none yet; then each that two clients have called.
+    let confirmed = parameter.objects > 0 && members.iter().any(|word| word.node.confirmed);
+    let enough = confirmed || weight(members.iter().copied(), 2) >= 2;
+    (enough && record.lengths.count() >= 2.0 && deviation < 1.5 * TENTH).then(|| indices(members.into_iter()))
 }
 
 /// Pages that are alike by the size of their answers.
-fn pages(settings: &Settings, words: &[Word<'_>]) -> Option<Vec<Index>> {
+fn pages(tree: &Tree, settings: &Settings, above: &Node, words: &[Word<'_>]) -> Option<Vec<Index>> {
     let pages: Vec<_> = words.iter().filter(|word| word.page && word.length.is_some()).collect();
-    let lengths = || pages.iter().filter_map(|word| word.length);
-    let middle = median(lengths().collect())?;
+    let parameter = above.parameter.and_then(|index| tree.get(index)).filter(|node| node.objects > 0);
+    let middle = match parameter.and_then(|node| node.record("GET")) {
+        Some(record) if record.lengths.count() > 0.0 => record.lengths.mean(),
+        _ => median(pages.iter().filter_map(|word| word.length).collect())?,
+    };
     let usual = median(pages.iter().map(|word| successes(word) as f64).collect())?;
     let near = pages.iter().filter(|word| word.length.is_some_and(|length| (length - middle).abs() < NEAR));
-    if 4 * near.clone().count() >= 3 * pages.len() && weight(near.copied(), settings.alike) >= settings.alike {
+    let merged = parameter.map_or(0, |node| node.objects as usize);
+    let needed = settings.alike.saturating_sub(merged).max(1);
+    if 4 * near.clone().count() >= 3 * pages.len() && weight(near.copied(), settings.alike) >= needed {
         let own = |word: &Word<'_>| {
             let far = word.length.is_none_or(|length| (length - middle).abs() >= NEAR);
             far && successes(word) as f64 >= 3.0 * usual
         };
         return Some(indices(pages.into_iter().filter(|word| !own(word))));
     }
+    None
+}
+
+/// A few pages whose answers agree closely in size, and yet are not the same: those around whichever length has most
+/// around it. One client alone can do that once.
+fn few(settings: &Settings, above: &Node, words: &[Word<'_>]) -> Option<Vec<Index>> {
+    let page = |word: &&Word<'_>| word.page && !word.customary() && word.length.is_some();
+    let pages: Vec<_> = words.iter().filter(page).collect();
     if pages.len() >= settings.alike {
         return None;
     }
-    // A few that agree closely: those around whichever length has most around it.
-    let around = |middle: f64| pages.iter().filter(move |word| word.length.is_some_and(|length| (length - middle).abs() < CLOSE));
-    let best = pages.iter().filter_map(|word| word.length).max_by_key(|&length| around(length).count())?;
-    let equal = around(best).all(|word| word.node.lengths != Uniform::Varied) && {
-        let first = around(best).next().map(|word| word.node.lengths);
-        around(best).all(|word| Some(word.node.lengths) == first)
-    };
-    let enough = weight(around(best).copied(), FEW) >= FEW && best > TELLING.ln() && !equal;
-    enough.then(|| indices(around(best).copied()))
+    let near = |middle: f64| move |word: &&&Word<'_>| word.length.is_some_and(|length| (length - middle).abs() < CLOSE);
+    let lengths = pages.iter().filter_map(|word| word.length);
+    let middle = lengths.max_by_key(|&length| pages.iter().filter(near(length)).count())?;
+    let members: Vec<&Word<'_>> = pages.iter().filter(near(middle)).copied().collect();
+    let first = members.first()?.node;
+    let equal = first.lengths != Uniform::Varied && members.iter().all(|word| word.node.lengths == first.lengths);
+    let lone = members.iter().all(|word| !word.node.confirmed && word.node.creator == first.creator);
+    let vouched = if lone { above.parameter.is_none() } else { weight(members.iter().copied(), FEW) >= 2 };
+    (members.len() >= FEW && vouched && middle > TELLING.ln() && !equal).then(|| indices(members.into_iter()))
 }
 
 /// Marks the words that have words below that others have too, one or two levels down.

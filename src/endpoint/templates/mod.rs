@@ -11,13 +11,14 @@
 //!
 //! | rule | words below one parent | asks for |
 //! | --- | --- | --- |
-//! | beside a parameter | 2 | only GET, nothing below, answers within a tenth of the mean length of the parameter's, which are alike |
-//! | few | 3 | only GET, nothing below, answers within 4 %, longer than 200 bytes, not all equal |
-//! | alike | 8 | only GET, nothing below, three quarters within a factor of 1.6 of the median |
+//! | beside a parameter | 1 or 2 | only GET, nothing below, answers within 4 or 10 % of the mean length of the parameter's, which are alike and longer than 200 bytes |
+//! | few | 3 | only GET, nothing below, answers within 4 %, longer than 200 bytes, not all equal; one client alone can do this once |
+//! | alike | 8 | only GET, nothing below, three quarters within a factor of 1.6 of the median; words that are merged already count |
 //! | same subtrees | 12 | most have words below that a quarter of the others have too; a client calls a quarter of them at most |
 //! | locales | 3 | all look like `en` or `pt-BR`, with the same words below |
 //! | many | 40 | either nothing below or the same words; a client calls a tenth of them at most, or their answers are alike |
 //!
+//! Names that are customary for operations (`me`, `search`, `latest`, …) are no objects by the first two.
 //! Right behind the host and behind versions (`v1`, `api`) only the last two hold: there the words are the API's own. So a
 //! site of 200 fixed pages below one folder becomes one parameter, as its pages have one handler as far as an observer can tell,
 //! and the same pages right behind the host stay apart if every reader reads most of them. Words that
@@ -453,7 +454,7 @@ impl Templates {
 
     /// Carries out what was found about the words below a node.
     fn merge(&mut self, parent: Index, verdict: Verdict) -> Option<Merged> {
-        let (Verdict::Parameter(words) | Verdict::CatchAll(words, _)) = &verdict;
+        let (Verdict::Parameter { words, .. } | Verdict::CatchAll(words, _)) = &verdict;
         let catch_all = matches!(verdict, Verdict::CatchAll(..));
         let mut moves = Vec::new();
         let mut prefix = String::new();
@@ -464,7 +465,7 @@ impl Templates {
         }
         moves.sort_unstable();
         match &verdict {
-            Verdict::Parameter(words) => {
+            Verdict::Parameter { words, open } => {
                 let target = match self.tree.get(parent)?.parameter {
                     Some(target) => target,
                     None => {
@@ -478,12 +479,13 @@ impl Templates {
                     self.tallies.evicted += self.tree.graft(word, target, self.settings.children);
                     if let Some(node) = self.tree.get_mut(target) {
                         hash.map(|hash| node.values.insert(hash));
+                        node.objects = node.objects.saturating_add(1);
                         if let Label::Parameter(kinds) = &mut node.label {
                             kinds.insert(Kind::Slug);
                         }
                     }
                 }
-                self.tree.get_mut(parent)?.open = true;
+                self.tree.get_mut(parent)?.open |= *open;
             }
             Verdict::CatchAll(words, length) => {
                 let target = match self.tree.get(parent)?.rest {

@@ -57,6 +57,8 @@ pub(super) struct Node {
     pub(super) catch_all: Option<u64>,
     /// Words that were told apart since it is open.
     pub(super) exceptions: u8,
+    /// Words that became this parameter.
+    pub(super) objects: u32,
     /// Different values of a parameter.
     pub(super) values: Distinct,
     /// Calls since its words were last compared.
@@ -299,6 +301,7 @@ impl Tree {
         target.lengths.merge(node.lengths);
         target.values.merge(&node.values);
         target.open |= node.open;
+        target.objects = target.objects.saturating_add(node.objects);
         target.calls = target.calls.saturating_add(node.calls);
     }
 
