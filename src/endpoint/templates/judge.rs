@@ -63,6 +63,7 @@ pub(super) fn judge(tree: &Tree, settings: &Settings, parent: Index) -> Option<V
         return None;
     }
     let mut words: Vec<Word<'_>> = above.words.iter().filter_map(|&index| word(tree, index)).collect();
+    words.retain(|word| !word.node.alias);
     if let Some(verdict) = catch_all(settings, &words) {
         return Some(verdict);
     }
@@ -166,17 +167,19 @@ fn beside(tree: &Tree, above: &Node, words: &[Word<'_>]) -> Option<Vec<Index>> {
 fn pages(tree: &Tree, settings: &Settings, above: &Node, words: &[Word<'_>]) -> Option<Vec<Index>> {
     let pages: Vec<_> = words.iter().filter(|word| word.page && word.length.is_some()).collect();
     let parameter = above.parameter.and_then(|index| tree.get(index)).filter(|node| node.objects > 0);
-    let middle = match parameter.and_then(|node| node.record("GET")) {
-        Some(record) if record.lengths.count() > 0.0 => record.lengths.mean(),
-        _ => median(pages.iter().filter_map(|word| word.length).collect())?,
+    let (middle, radius) = match parameter.and_then(|node| node.record("GET")) {
+        Some(record) if record.lengths.count() > 0.0 => {
+            (record.lengths.mean(), NEAR.max(2.0 * record.lengths.variance().sqrt()))
+        }
+        _ => (median(pages.iter().filter_map(|word| word.length).collect())?, NEAR),
     };
     let usual = median(pages.iter().map(|word| successes(word) as f64).collect())?;
-    let near = pages.iter().filter(|word| word.length.is_some_and(|length| (length - middle).abs() < NEAR));
+    let near = pages.iter().filter(|word| word.length.is_some_and(|length| (length - middle).abs() < radius));
     let merged = parameter.map_or(0, |node| node.objects as usize);
     let needed = settings.alike.saturating_sub(merged).max(1);
     if 4 * near.clone().count() >= 3 * pages.len() && weight(near.copied(), settings.alike) >= needed {
         let own = |word: &Word<'_>| {
-            let far = word.length.is_none_or(|length| (length - middle).abs() >= NEAR);
+            let far = word.length.is_none_or(|length| (length - middle).abs() >= radius);
             far && successes(word) as f64 >= 3.0 * usual
         };
         return Some(indices(pages.into_iter().filter(|word| !own(word))));

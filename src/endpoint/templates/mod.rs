@@ -311,7 +311,8 @@ impl Templates {
             return node.parameter.map_or(Step::Object(kind), Step::Known);
         }
         if let Some(child) = self.tree.find(at, segment) {
-            return Step::Known(child);
+            let alias = self.tree.get(child).is_some_and(|child| child.alias);
+            return Step::Known(node.parameter.filter(|_| alias).unwrap_or(child));
         }
         match node.parameter {
             Some(parameter) if node.open && !self.is_exception(node, parameter, length) => Step::Known(parameter),
@@ -474,6 +475,8 @@ impl Templates {
                     }
                 };
                 self.tallies.merges += 1;
+                let names: Vec<Box<str>> =
+                    words.iter().filter_map(|&word| self.tree.get(word)?.word()).map(Into::into).collect();
                 for &word in words {
                     let hash = self.tree.get(word).and_then(Node::word).map(|word| self.tree.key().hash(&[word.as_bytes()]));
                     self.tallies.evicted += self.tree.graft(word, target, self.settings.children);
@@ -485,7 +488,7 @@ impl Templates {
                         }
                     }
                 }
-                self.tree.get_mut(parent)?.open |= *open;
+                self.alias(parent, &names, *open);
             }
             Verdict::CatchAll(words, length) => {
                 let target = match self.tree.get(parent)?.rest {
@@ -502,6 +505,27 @@ impl Templates {
         }
         let host = self.tree.get(host).and_then(Node::word).unwrap_or_default().to_owned();
         Some(Merged { host, moves, catch_all })
+    }
+
+    /// Remembers which words are objects: all of them, or just these.
+    fn alias(&mut self, parent: Index, names: &[Box<str>], open: bool) {
+        let Some(node) = self.tree.get_mut(parent) else { return };
+        node.open |= open;
+        if node.open {
+            let words = node.words.clone();
+            for word in words {
+                if self.tree.get(word).is_some_and(|node| node.alias) {
+                    self.tree.remove(word);
+                }
+            }
+            return;
+        }
+        for name in names {
+            let alias = self.tree.add(parent, Label::Word(name.clone()), 0);
+            if let Some(node) = self.tree.get_mut(alias) {
+                node.alias = true;
+            }
+        }
     }
 
     /// The endpoints at and below a word, and what they are called when it is `{id}`, or `{rest}` with all below it.

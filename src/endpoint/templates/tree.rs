@@ -57,6 +57,8 @@ pub(super) struct Node {
     pub(super) catch_all: Option<u64>,
     /// Words that were told apart since it is open.
     pub(super) exceptions: u8,
+    /// The word is one of its parent's parameter; other words there may be none.
+    pub(super) alias: bool,
     /// Words that became this parameter.
     pub(super) objects: u32,
     /// Different values of a parameter.
