@@ -18,6 +18,9 @@ const CLOSE: f64 = 0.04;
 const TENTH: f64 = 0.1;
 const NEAR: f64 = 0.47;
 
+/// How far one word's answers may spread in favour of it.
+const SPREAD: f64 = 0.8;
+
 /// Words that are looked at below one word, at two levels each.
 const LABELS: usize = 64;
 
@@ -42,6 +45,9 @@ struct Word<'t> {
     page: bool,
     /// Mean logarithm of the lengths of what GET gave.
     length: Option<f64>,
+    /// Their standard deviation, up to [`SPREAD`]: a release that makes answers larger does so for all objects, but
+    /// each has its own share of calls before it.
+    spread: f64,
     /// Has words below that others have.
     related: bool,
 }
@@ -87,7 +93,8 @@ fn word(tree: &Tree, index: Index) -> Option<Word<'_>> {
     let get = node.record("GET");
     let length = get.filter(|record| record.lengths.count() > 0.0).map(|record| record.lengths.mean());
     let page = node.is_leaf() && get.is_some() && node.records.len() == 1;
-    Some(Word { index, node, page, length, related: false })
+    let spread = get.map_or(0.0, |record| record.lengths.variance().sqrt().min(SPREAD));
+    Some(Word { index, node, page, length, spread, related: false })
 }
 
 /// How many words there are when one client counts for a third of `needed` at most, but for those that others confirmed.
@@ -174,13 +181,13 @@ fn pages(tree: &Tree, settings: &Settings, above: &Node, words: &[Word<'_>]) -> 
         _ => (median(pages.iter().filter_map(|word| word.length).collect())?, NEAR),
     };
     let usual = median(pages.iter().map(|word| successes(word) as f64).collect())?;
-    let near = pages.iter().filter(|word| word.length.is_some_and(|length| (length - middle).abs() < radius));
+    let is_near = |word: &Word<'_>| word.length.is_some_and(|length| (length - middle).abs() < radius + word.spread);
+    let near = pages.iter().filter(|word| is_near(word));
     let merged = parameter.map_or(0, |node| node.objects as usize);
     let needed = settings.alike.saturating_sub(merged).max(1);
     if 4 * near.clone().count() >= 3 * pages.len() && weight(near.copied(), settings.alike) >= needed {
         let own = |word: &Word<'_>| {
-            let far = word.length.is_none_or(|length| (length - middle).abs() >= radius);
-            far && successes(word) as f64 >= 3.0 * usual
+            !is_near(word) && successes(word) as f64 >= 3.0 * usual
         };
         return Some(indices(pages.into_iter().filter(|word| !own(word))));
     }
