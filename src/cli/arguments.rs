@@ -140,7 +140,9 @@ pub struct Calls {
 
 /// `apitap apis`.
 #[derive(Debug, Args)]
-#[command(after_help = "{id} in a template stands for one object of many, {rest} for all that follows. Only answers of 2xx and 304 count, and only those to clients that do not mostly ask for what is not there.")]
+#[command(
+    after_help = "{id} in a template stands for one object of many, {rest} for all that follows. Only answers of 2xx and 304 count, and only those to clients that do not mostly ask for what is not there."
+)]
 pub struct Apis {
     /// Captures: files, directories, or - for standard input.
     #[arg(required = true, value_name = "FILE|DIR|-")]

@@ -26,7 +26,9 @@ use crate::source::{self, Source, live};
 use crate::stats::{Counter, Counters};
 
 use super::Failure;
-use super::arguments::{Apis, Arguments, Calls, Command, Common, Decoding, Detect, Detecting, Interfaces, Replay, Rules};
+use super::arguments::{
+    Apis, Arguments, Calls, Command, Common, Decoding, Detect, Detecting, Interfaces, Replay, Rules,
+};
 use super::arguments::{RulesAction, Watch};
 use super::consumers::{self, Printer};
 use super::inventory::Inventory;

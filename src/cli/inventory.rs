@@ -107,7 +107,8 @@ impl Inventory {
             let mut line = String::new();
             for (place, (cell, &width)) in row.iter().zip(&widths).enumerate() {
                 // Counts are read from the right.
-                let padded = if matches!(place, 4 | 5) { format!("{cell:>width$}  ") } else { format!("{cell:<width$}  ") };
+                let padded =
+                    if matches!(place, 4 | 5) { format!("{cell:>width$}  ") } else { format!("{cell:<width$}  ") };
                 line.push_str(&padded);
             }
             writeln!(out, "{}", line.trim_end())?;

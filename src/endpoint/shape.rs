@@ -188,7 +188,7 @@ fn is_random(bytes: &[u8], digits: usize) -> bool {
     }
     let words = bytes.iter().any(|byte| matches!(byte, b'-' | b'_' | b'.'));
     let vowels = bytes.iter().filter(|byte| b"aeiouyAEIOUY".contains(byte)).count();
-    changes * 2 > bytes.len() || (!words && vowels * 6 < bytes.len())
+    changes * 5 > bytes.len() * 3 || (!words && vowels * 6 < bytes.len())
 }
 
 /// Whether a segment is a version or the like, below which endpoints rather than objects are to be expected:

@@ -54,7 +54,8 @@ pub(super) fn entries(tree: &Tree) -> Vec<Entry<'_>> {
                 let template = if template.is_empty() { "/" } else { template.as_str() };
                 entries.push(entry(host, record, template, &parameters, catch_all));
             }
-            waiting.extend(node.below().map(|child| below(tree, child, &template, &parameters, node.catch_all.is_some())));
+            waiting
+                .extend(node.below().map(|child| below(tree, child, &template, &parameters, node.catch_all.is_some())));
         }
     }
     entries.sort_by(|one: &Entry<'_>, other| {
@@ -79,7 +80,13 @@ fn below(
     (child, format!("{template}/{}", super::written(&node.label)), parameters, catch_all)
 }
 
-fn entry<'a>(host: &'a str, record: &'a Record, template: &str, parameters: &[Parameter], catch_all: bool) -> Entry<'a> {
+fn entry<'a>(
+    host: &'a str,
+    record: &'a Record,
+    template: &str,
+    parameters: &[Parameter],
+    catch_all: bool,
+) -> Entry<'a> {
     Entry {
         host,
         method: &record.method,

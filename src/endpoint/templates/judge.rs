@@ -56,8 +56,9 @@ impl Word<'_> {
     /// Customary names of operations and of the caller's own object.
     fn customary(&self) -> bool {
         const NAMES: [&str; 24] = [
-            "all", "batch", "bulk", "count", "current", "export", "find", "health", "import", "latest", "list", "login",
-            "lookup", "me", "my", "new", "query", "recent", "search", "self", "stats", "status", "suggest", "summary",
+            "all", "batch", "bulk", "count", "current", "export", "find", "health", "import", "latest", "list",
+            "login", "lookup", "me", "my", "new", "query", "recent", "search", "self", "stats", "status", "suggest",
+            "summary",
         ];
         self.node.word().is_some_and(|word| NAMES.binary_search(&word).is_ok())
     }
@@ -74,17 +75,22 @@ pub(super) fn judge(tree: &Tree, settings: &Settings, parent: Index) -> Option<V
         return Some(verdict);
     }
     let prefix = above.parent == ROOT || above.word().is_some_and(shape::is_prefix);
+    if !prefix && let Some(members) = pages(tree, settings, above, &words) {
+        return Some(Verdict::Parameter { words: members, open: true });
+    }
     if !prefix && let Some(members) = beside(tree, above, &words) {
         return Some(Verdict::Parameter { words: members, open: false });
     }
     if !prefix && let Some(members) = few(settings, above, &words) {
         return Some(Verdict::Parameter { words: members, open: false });
     }
-    relate(tree, &mut words);
-    if !prefix && let Some(members) = pages(tree, settings, above, &words) {
-        return Some(Verdict::Parameter { words: members, open: true });
-    }
-    let members = locales(&words).or_else(|| subtrees(settings, &words, prefix)).or_else(|| many(settings, &words))?;
+    let known = above.parameter.filter(|_| above.open).and_then(|index| tree.get(index));
+    relate(tree, known, &mut words);
+    let members = match known {
+        Some(_) => Some(indices(words.iter().filter(|word| word.related))).filter(|members| !members.is_empty()),
+        None => locales(&words).or_else(|| subtrees(settings, &words, prefix)),
+    };
+    let members = members.or_else(|| many(settings, &words))?;
     Some(Verdict::Parameter { words: members, open: true })
 }
 
@@ -127,14 +133,17 @@ fn indices<'w, 't: 'w>(words: impl Iterator<Item = &'w Word<'t>>) -> Vec<Index> 
 /// Many words of one client each, all answered with the same number of bytes at whatever depth.
 fn catch_all(settings: &Settings, words: &[Word<'_>]) -> Option<Verdict> {
     let mut lengths = BTreeMap::<u64, usize>::new();
+    let mut all = 0;
     for word in words.iter().filter(|word| !word.node.confirmed) {
+        all += 1;
         if let Uniform::Always(length) = word.node.lengths {
             *lengths.entry(length).or_default() += 1;
         }
     }
     let (&length, &count) = lengths.iter().max_by_key(|&(_, &count)| count)?;
     let same = |word: &&Word<'_>| !word.node.confirmed && word.node.lengths == Uniform::Always(length);
-    (count >= settings.catch_all.max(2)).then(|| Verdict::CatchAll(indices(words.iter().filter(same)), length))
+    (count >= settings.catch_all.max(2) && 2 * count > all)
+        .then(|| Verdict::CatchAll(indices(words.iter().filter(same)), length))
 }
 
 /// Pages whose answers are of the size that a parameter beside them gives.
@@ -156,7 +165,8 @@ fn beside(tree: &Tree, above: &Node, words: &[Word<'_>]) -> Option<Vec<Index>> {
     if mean <= TELLING.ln() {
         return None;
     }
-    let close: Vec<_> = members.iter().filter(|word| word.length.is_some_and(|length| (length - mean).abs() < CLOSE)).collect();
+    let close: Vec<_> =
+        members.iter().filter(|word| word.length.is_some_and(|length| (length - mean).abs() < CLOSE)).collect();
     // The same length to the byte is that of a stub or of an error page.
     let mut lengths = parameter.lengths;
     close.iter().for_each(|word| lengths.merge(word.node.lengths));
@@ -186,9 +196,7 @@ fn pages(tree: &Tree, settings: &Settings, above: &Node, words: &[Word<'_>]) -> 
     let merged = parameter.map_or(0, |node| node.objects as usize);
     let needed = settings.alike.saturating_sub(merged).max(1);
     if 4 * near.clone().count() >= 3 * pages.len() && weight(near.copied(), settings.alike) >= needed {
-        let own = |word: &Word<'_>| {
-            !is_near(word) && successes(word) as f64 >= 3.0 * usual
-        };
+        let own = |word: &Word<'_>| !is_near(word) && successes(word) as f64 >= 3.0 * usual;
         return Some(indices(pages.into_iter().filter(|word| !own(word))));
     }
     None
@@ -213,13 +221,17 @@ fn few(settings: &Settings, above: &Node, words: &[Word<'_>]) -> Option<Vec<Inde
     (members.len() >= FEW && vouched && middle > TELLING.ln() && !equal).then(|| indices(members.into_iter()))
 }
 
-/// Marks the words that have words below that others have too, one or two levels down.
-fn relate(tree: &Tree, words: &mut [Word<'_>]) {
-    let labels: Vec<[Vec<&str>; 2]> = words.iter().map(|word| [below(tree, word.node), beyond(tree, word.node)]).collect();
+/// Marks the words that have words below that others have too, one or two levels down; or that the parameter has that
+/// all words are by now.
+fn relate(tree: &Tree, known: Option<&Node>, words: &mut [Word<'_>]) {
+    let labels: Vec<[Vec<&str>; 2]> =
+        words.iter().map(|word| [below(tree, word.node), beyond(tree, word.node)]).collect();
     let parents = labels.iter().filter(|levels| levels.iter().any(|level| !level.is_empty())).count();
-    let shared = (parents / 4).max(2);
+    let shared = if known.is_some() { 1 } else { (parents / 4).max(2) };
     let mut counts = BTreeMap::<(usize, &str), usize>::new();
-    for levels in &labels {
+    let own = known.map(|node| [below(tree, node), beyond(tree, node)]);
+    // Beside such a parameter it is of no account what the words have in common with each other.
+    for levels in own.as_ref().map_or(labels.as_slice(), std::slice::from_ref) {
         for (level, names) in levels.iter().enumerate() {
             names.iter().for_each(|name| *counts.entry((level, name)).or_default() += 1);
         }
@@ -241,7 +253,7 @@ fn below<'t>(tree: &'t Tree, node: &Node) -> Vec<&'t str> {
 
 /// The words two levels below, sorted, each once.
 fn beyond<'t>(tree: &'t Tree, node: &Node) -> Vec<&'t str> {
-    let words = node.words.iter().take(LABELS).filter_map(|&index| tree.get(index));
+    let words = node.below().take(LABELS).filter_map(|index| tree.get(index));
     let mut names: Vec<_> =
         words.flat_map(|word| word.words.iter()).take(LABELS).filter_map(|&index| tree.get(index)?.word()).collect();
     names.sort_unstable();
@@ -288,7 +300,8 @@ fn many(settings: &Settings, words: &[Word<'_>]) -> Option<Vec<Index>> {
         return None;
     }
     let middle = median(members.iter().filter_map(|word| word.length).collect());
-    let near = |word: &&&Word<'_>| word.length.zip(middle).is_some_and(|(length, middle)| (length - middle).abs() < NEAR);
+    let near =
+        |word: &&&Word<'_>| word.length.zip(middle).is_some_and(|(length, middle)| (length - middle).abs() < NEAR);
     let alike = 4 * members.iter().filter(near).count() >= 3 * members.len();
     (alike || called(&members) <= 0.1).then(|| indices(members.into_iter()))
 }

@@ -14,7 +14,7 @@
 //! | beside a parameter | 1 or 2 | only GET, nothing below, answers within 4 or 10 % of the mean length of the parameter's, which are alike and longer than 200 bytes |
 //! | few | 3 | only GET, nothing below, answers within 4 %, longer than 200 bytes, not all equal; one client alone can do this once |
 //! | alike | 8 | only GET, nothing below, three quarters within a factor of 1.6 of the median; words that are merged already count |
-//! | same subtrees | 12 | most have words below that a quarter of the others have too; a client calls a quarter of them at most |
+//! | same subtrees | 12, or 1 once it is a parameter | most have words below that a quarter of the others have too; a client calls a quarter of them at most |
 //! | locales | 3 | all look like `en` or `pt-BR`, with the same words below |
 //! | many | 40 | either nothing below or the same words; a client calls a tenth of them at most, or their answers are alike |
 //!
@@ -261,11 +261,12 @@ impl Templates {
         }
         path.nodes().iter().find_map(|&index| {
             let node = self.tree.get_mut(index)?;
-            let due = node.calls >= FIRST_LOOK.max(2 * node.words.len() as u32);
-            if !due {
+            // Comparing costs a walk over the words: a constant share of it for each call, and for each new word.
+            let words = node.words.len() as u32;
+            if node.calls < FIRST_LOOK.max(2 * words) && node.fresh < FIRST_LOOK.max(words / 4) {
                 return None;
             }
-            node.calls = 0;
+            (node.calls, node.fresh) = (0, 0);
             let verdict = judge::judge(&self.tree, &self.settings, index)?;
             self.merge(index, verdict)
         })
@@ -360,8 +361,9 @@ impl Templates {
                     self.create(at, Label::Parameter(kinds), success, path)
                 }
                 Step::Word => {
-                    if let Some(node) = self.tree.get_mut(at).filter(|node| node.open) {
-                        node.exceptions = node.exceptions.saturating_add(1);
+                    if let Some(node) = self.tree.get_mut(at) {
+                        node.exceptions = node.exceptions.saturating_add(u8::from(node.open));
+                        node.fresh = node.fresh.saturating_add(1);
                     }
                     self.create(at, Label::Word(segment.into()), success, path)
                 }
@@ -470,7 +472,8 @@ impl Templates {
                 let target = match self.tree.get(parent)?.parameter {
                     Some(target) => target,
                     None => {
-                        let creator = words.first().and_then(|&word| self.tree.get(word)).map_or(0, |node| node.creator);
+                        let creator =
+                            words.first().and_then(|&word| self.tree.get(word)).map_or(0, |node| node.creator);
                         self.tree.add(parent, Label::Parameter(Kinds::default()), creator)
                     }
                 };
@@ -478,7 +481,8 @@ impl Templates {
                 let names: Vec<Box<str>> =
                     words.iter().filter_map(|&word| self.tree.get(word)?.word()).map(Into::into).collect();
                 for &word in words {
-                    let hash = self.tree.get(word).and_then(Node::word).map(|word| self.tree.key().hash(&[word.as_bytes()]));
+                    let hash =
+                        self.tree.get(word).and_then(Node::word).map(|word| self.tree.key().hash(&[word.as_bytes()]));
                     self.tallies.evicted += self.tree.graft(word, target, self.settings.children);
                     if let Some(node) = self.tree.get_mut(target) {
                         hash.map(|hash| node.values.insert(hash));
@@ -494,7 +498,8 @@ impl Templates {
                 let target = match self.tree.get(parent)?.rest {
                     Some(target) => target,
                     None => {
-                        let creator = words.first().and_then(|&word| self.tree.get(word)).map_or(0, |node| node.creator);
+                        let creator =
+                            words.first().and_then(|&word| self.tree.get(word)).map_or(0, |node| node.creator);
                         self.tree.add(parent, Label::Rest, creator)
                     }
                 };
@@ -530,7 +535,8 @@ impl Templates {
 
     /// The endpoints at and below a word, and what they are called when it is `{id}`, or `{rest}` with all below it.
     fn moves(&self, word: Index, prefix: &str, catch_all: bool, moves: &mut Vec<Move>) {
-        let mut waiting = vec![(word, format!("{prefix}/"), format!("{prefix}/{{{}}}", if catch_all { "rest" } else { "id" }))];
+        let mut waiting =
+            vec![(word, format!("{prefix}/"), format!("{prefix}/{{{}}}", if catch_all { "rest" } else { "id" }))];
         while let Some((index, mut from, to)) = waiting.pop() {
             let Some(node) = self.tree.get(index) else { continue };
             from.push_str(written(&node.label));

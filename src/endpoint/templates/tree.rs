@@ -63,8 +63,9 @@ pub(super) struct Node {
     pub(super) objects: u32,
     /// Different values of a parameter.
     pub(super) values: Distinct,
-    /// Calls since its words were last compared.
+    /// Calls since its words were last compared, and new words.
     pub(super) calls: u32,
+    pub(super) fresh: u32,
 }
 
 impl Node {
@@ -173,7 +174,8 @@ impl Tree {
     #[inline]
     pub(super) fn find(&self, parent: Index, word: &str) -> Option<Index> {
         let hash = hash(&self.key, parent, word);
-        let same = |&index: &Index| self.get(index).is_some_and(|node| node.parent == parent && node.word() == Some(word));
+        let same =
+            |&index: &Index| self.get(index).is_some_and(|node| node.parent == parent && node.word() == Some(word));
         self.words.find(hash, same).copied()
     }
 
