@@ -131,11 +131,11 @@ fn twenty_sibling_endpoints_stay_words() {
             let client = drawn(call, 1, 40);
             expected.insert(format!("GET {path}"));
             learner.get(&path, client, length);
-            if number % 2 == 0 {
+            if number.is_multiple_of(2) {
                 expected.insert(format!("GET {path}/{{id}}"));
                 learner.get(&format!("{path}/{call}"), client, length);
             }
-            if number % 3 == 0 {
+            if number.is_multiple_of(3) {
                 expected.insert(format!("POST {path}"));
                 learner.call("POST", &path, client, 20);
             }
