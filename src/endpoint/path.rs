@@ -27,9 +27,9 @@ impl Segments {
         self.text.clear();
         self.ends.clear();
         self.beyond = 0;
-        let path = path.split(['?', '#']).next().unwrap_or_default();
+        let path = memchr::memchr2(b'?', b'#', path.as_bytes()).and_then(|end| path.get(..end)).unwrap_or(path);
         for raw in path.split('/') {
-            let raw = raw.split(';').next().unwrap_or_default();
+            let raw = memchr::memchr(b';', raw.as_bytes()).and_then(|end| raw.get(..end)).unwrap_or(raw);
             let start = self.text.len();
             normalise(raw, &mut self.text, start + MAX_SEGMENT_BYTES + 1);
             match self.text.get(start..).unwrap_or_default() {
@@ -76,7 +76,7 @@ impl Segments {
 /// Appends `raw` in its usual spelling, as long as `out` is shorter than `limit`; the last character may go over.
 fn normalise(raw: &str, out: &mut String, limit: usize) {
     const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
-    if raw.len() <= MAX_SEGMENT_BYTES && !raw.contains('%') {
+    if raw.len() <= MAX_SEGMENT_BYTES && memchr::memchr(b'%', raw.as_bytes()).is_none() {
         out.push_str(raw);
         return;
     }

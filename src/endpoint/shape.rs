@@ -110,7 +110,8 @@ fn stem_kind(bytes: &[u8], first: bool) -> Option<Kind> {
 
 /// Characters of `pchar` (RFC 3986, 3.3) but for `%`.
 fn is_plain(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@".contains(&byte)
+    matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\''
+        | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b':' | b'@')
 }
 
 /// Signed numbers and fractions. `1.0` and `2.1` are versions; other fractions have more digits or a sign.

@@ -308,10 +308,14 @@ impl Templates {
     #[inline]
     fn step(&self, at: Option<Index>, node: &Node, segment: &str, first: bool, length: Option<u64>) -> Step {
         let Some(at) = at else { return unknown(segment, first) };
-        if let Some(kind) = shape::kind(segment, first) {
+        // Only words are in the index, so what it has need not be looked at any closer; numbers need not be sought.
+        let number = segment.starts_with(|letter: char| letter.is_ascii_digit());
+        let known = if number { None } else { self.tree.find(at, segment) };
+        let kind = if known.is_some() { None } else { shape::kind(segment, first) };
+        if let Some(kind) = kind {
             return node.parameter.map_or(Step::Object(kind), Step::Known);
         }
-        if let Some(child) = self.tree.find(at, segment) {
+        if let Some(child) = known.or_else(|| if number { self.tree.find(at, segment) } else { None }) {
             let alias = self.tree.get(child).is_some_and(|child| child.alias);
             return Step::Known(node.parameter.filter(|_| alias).unwrap_or(child));
         }
