@@ -88,9 +88,9 @@ pub(super) fn judge(tree: &Tree, settings: &Settings, parent: Index) -> Option<V
     relate(tree, known, &mut words);
     let members = match known {
         Some(_) => Some(indices(words.iter().filter(|word| word.related))).filter(|members| !members.is_empty()),
-        None => locales(&words).or_else(|| subtrees(settings, &words, prefix)),
+        None => locales(&words).or_else(|| subtrees(tree, settings, &words, prefix)),
     };
-    let members = members.or_else(|| many(settings, &words))?;
+    let members = members.or_else(|| many(tree, settings, &words))?;
     Some(Verdict::Parameter { words: members, open: true })
 }
 
@@ -269,14 +269,14 @@ fn locales(words: &[Word<'_>]) -> Option<Vec<Index>> {
 }
 
 /// Words with the same words below.
-fn subtrees(settings: &Settings, words: &[Word<'_>], prefix: bool) -> Option<Vec<Index>> {
+fn subtrees(tree: &Tree, settings: &Settings, words: &[Word<'_>], prefix: bool) -> Option<Vec<Index>> {
     let members: Vec<_> = words.iter().filter(|word| word.related).collect();
     let parents = words.iter().filter(|word| !word.node.words.is_empty()).count();
     let (needed, share) = if prefix { (settings.many, 0.1) } else { (settings.same_subtrees, 0.25) };
     if weight(members.iter().copied(), needed) < needed || 4 * members.len() < 3 * parents {
         return None;
     }
-    if called(&members) > share {
+    if !seldom(tree, &members, needed, share) {
         return None;
     }
     // Those that have nothing below yet, but answer, are of the same sort when they are called no more than these.
@@ -286,7 +286,7 @@ fn subtrees(settings: &Settings, words: &[Word<'_>], prefix: bool) -> Option<Vec
 }
 
 /// So many words that nothing but their number needs to speak for it.
-fn many(settings: &Settings, words: &[Word<'_>]) -> Option<Vec<Index>> {
+fn many(tree: &Tree, settings: &Settings, words: &[Word<'_>]) -> Option<Vec<Index>> {
     let needed = settings.many.max(2);
     // One sort of methods; other words have a behaviour of their own.
     let mut sorts = BTreeMap::<Vec<&str>, Vec<&Word<'_>>>::new();
@@ -303,20 +303,35 @@ fn many(settings: &Settings, words: &[Word<'_>]) -> Option<Vec<Index>> {
     let near =
         |word: &&&Word<'_>| word.length.zip(middle).is_some_and(|(length, middle)| (length - middle).abs() < NEAR);
     let alike = 4 * members.iter().filter(near).count() >= 3 * members.len();
-    (alike || called(&members) <= 0.1).then(|| indices(members.into_iter()))
+    (alike || seldom(tree, &members, needed, 0.1)).then(|| indices(members.into_iter()))
 }
 
-/// The share of these words that a client of any of them has called: of 1,000 titles few, of 20 endpoints many.
-fn called(words: &[&Word<'_>]) -> f64 {
-    let (mut all, mut pairs) = (Distinct::default(), 0u64);
+/// Whether a client of any of these words has called no more than a share of them: of 1,000 titles few, of 20
+/// endpoints many. Unless there are three times as many words as `needed`, clients must have called often enough to
+/// show: in their first calls all of them have called few.
+fn seldom(tree: &Tree, words: &[&Word<'_>], needed: usize, share: f64) -> bool {
+    let (mut all, mut pairs, mut calls) = (Distinct::default(), 0u64, 0u64);
     for word in words {
-        let mut own = Distinct::default();
-        word.node.records.iter().for_each(|record| own.merge(&record.clients));
+        let (mut own, mut answers) = (Distinct::default(), 0u64);
+        let mut add = |node: &Node| {
+            for record in &node.records {
+                own.merge(&record.clients);
+                answers = answers.saturating_add(record.successes);
+            }
+        };
+        add(word.node);
+        if word.node.records.is_empty() {
+            // Nothing answers there itself: whoever calls what is right below.
+            word.node.below().take(LABELS).filter_map(|index| tree.get(index)).for_each(add);
+        }
         if own.count() == 0 {
             own.insert(word.node.creator);
         }
+        calls = calls.saturating_add(answers);
         pairs = pairs.saturating_add(own.count());
         all.merge(&own);
     }
-    pairs as f64 / (all.count().max(1) as f64 * words.len().max(1) as f64)
+    let (clients, count) = (all.count().max(1) as f64, words.len().max(1) as f64);
+    let shown = words.len() >= 3 * needed || calls as f64 / clients >= 2.0 * share * count;
+    shown && pairs as f64 / (clients * count) <= share
 }

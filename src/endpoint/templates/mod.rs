@@ -18,6 +18,7 @@
 //! | locales | 3 | all look like `en` or `pt-BR`, with the same words below |
 //! | many | 40 | either nothing below or the same words; a client calls a tenth of them at most, or their answers are alike |
 //!
+//! How many a client calls is asked once clients have called often enough, or there are three times as many words.
 //! Names that are customary for operations (`me`, `search`, `latest`, …) are no objects by the first two.
 //! Right behind the host and behind versions (`v1`, `api`) only the last two hold: there the words are the API's own. So a
 //! site of 200 fixed pages below one folder becomes one parameter, as its pages have one handler as far as an observer can tell,
@@ -508,7 +509,7 @@ impl Templates {
                     }
                 };
                 self.tallies.catch_alls += 1;
-                words.iter().for_each(|&word| self.tree.fold(word, target));
+                self.tallies.evicted += words.iter().map(|&word| self.tree.fold(word, target)).sum::<u64>();
                 self.tree.get_mut(parent)?.catch_all = Some(*length);
             }
         }

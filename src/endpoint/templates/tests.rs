@@ -145,6 +145,17 @@ fn twenty_sibling_endpoints_stay_words() {
 }
 
 #[test]
+fn resources_with_the_same_operations_stay_words() {
+    let mut learner = Learner::new();
+    for call in 0..3_000 {
+        let resource = slug(drawn(call, 0, 15));
+        let operation = ["list", "create", "remove"].get(drawn(call, 2, 3) as usize).copied().unwrap_or_default();
+        learner.get(&format!("/admin/{resource}/{operation}"), drawn(call, 1, 30), 60 << drawn(call, 0, 9));
+    }
+    assert_eq!(learner.settled().len(), 45);
+}
+
+#[test]
 fn a_wiki_is_one_page() {
     let mut learner = Learner::new();
     for call in 0..6_000 {

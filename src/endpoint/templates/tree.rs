@@ -17,6 +17,9 @@ pub(super) const NONE: Index = u32::MAX;
 /// The node above all hosts.
 pub(super) const ROOT: Index = 0;
 
+/// Methods at one node after words with different ones were merged.
+const MOST_RECORDS: usize = 64;
+
 /// Nodes that are compared when one has to go.
 const CANDIDATES: usize = 16;
 
@@ -279,21 +282,30 @@ impl Tree {
             };
             let full = self.get(into).is_none_or(|node| node.words.len() >= limit);
             match target {
-                Some(target) => dropped += self.graft(child, target, limit),
+                Some(target) => {
+                    // What has calls of its own is a word again.
+                    let alias = self.get(child).is_some_and(|node| node.alias);
+                    if let Some(node) = self.get_mut(target) {
+                        node.alias &= alias;
+                    }
+                    dropped += self.graft(child, target, limit);
+                }
                 None if full && matches!(label, Label::Word(_)) => dropped += self.release(child),
                 None => self.attach(child, into),
             }
         }
-        self.absorb(node, into);
-        dropped
+        dropped + self.absorb(node, into)
     }
 
-    /// Adds what a node itself holds to another.
-    fn absorb(&mut self, node: Node, into: Index) {
-        let Some(target) = self.get_mut(into) else { return };
+    /// Adds what a node itself holds to another. Gives how many of its records had no room.
+    fn absorb(&mut self, node: Node, into: Index) -> u64 {
+        let Some(target) = self.get_mut(into).filter(|_| !node.alias) else { return 0 };
+        let mut dropped = 0;
         for record in node.records {
+            let full = target.records.len() >= MOST_RECORDS;
             match target.records.iter_mut().find(|known| known.method == record.method) {
                 Some(known) => known.merge(&record),
+                None if full => dropped += 1,
                 None => target.records.push(record),
             }
         }
@@ -307,11 +319,13 @@ impl Tree {
         target.open |= node.open;
         target.objects = target.objects.saturating_add(node.objects);
         target.calls = target.calls.saturating_add(node.calls);
+        dropped
     }
 
-    /// Adds all records of `from` and below to `into`, and removes `from`.
-    pub(super) fn fold(&mut self, from: Index, into: Index) {
+    /// Adds all records of `from` and below to `into`, and removes `from`. Gives how many had no room.
+    pub(super) fn fold(&mut self, from: Index, into: Index) -> u64 {
         self.detach(from);
+        let mut dropped = 0;
         let mut waiting = vec![from];
         while let Some(index) = waiting.pop() {
             let Some(node) = self.nodes.get_mut(index as usize) else { continue };
@@ -322,8 +336,9 @@ impl Tree {
                 waiting.push(child);
             }
             node.open = false;
-            self.absorb(node, into);
+            dropped += self.absorb(node, into);
         }
+        dropped
     }
 
     /// Removes one node without others below it, the least used of the next few; none of those to `keep`.
