@@ -195,7 +195,9 @@ fn pages(tree: &Tree, settings: &Settings, above: &Node, words: &[Word<'_>]) -> 
     let near = pages.iter().filter(|word| is_near(word));
     let merged = parameter.map_or(0, |node| node.objects as usize);
     let needed = settings.alike.saturating_sub(merged).max(1);
-    if 4 * near.clone().count() >= 3 * pages.len() && weight(near.copied(), settings.alike) >= needed {
+    // Of twice as many words fewer have to agree: chance does not bring so many together.
+    let most = if pages.len() >= 2 * settings.alike { 0.6 } else { 0.75 };
+    if near.clone().count() as f64 >= most * pages.len() as f64 && weight(near.copied(), settings.alike) >= needed {
         let own = |word: &Word<'_>| !is_near(word) && successes(word) as f64 >= 3.0 * usual;
         return Some(indices(pages.into_iter().filter(|word| !own(word))));
     }

@@ -13,7 +13,7 @@
 //! | --- | --- | --- |
 //! | beside a parameter | 1 or 2 | only GET, nothing below, answers within 4 or 10 % of the mean length of the parameter's, which are alike and longer than 200 bytes |
 //! | few | 3 | only GET, nothing below, answers within 4 %, longer than 200 bytes, not all equal; one client alone can do this once |
-//! | alike | 8 | only GET, nothing below, three quarters within a factor of 1.6 of the median; words that are merged already count |
+//! | alike | 8 | only GET, nothing below, three quarters (of 16, three fifths) within a factor of 1.6 of the median; words that are merged already count |
 //! | same subtrees | 12, or 1 once it is a parameter | most have words below that a quarter of the others have too; a client calls a quarter of them at most |
 //! | locales | 3 | all look like `en` or `pt-BR`, with the same words below |
 //! | many | 40 | either nothing below or the same words; a client calls a tenth of them at most, or their answers are alike |
