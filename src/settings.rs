@@ -25,6 +25,8 @@ pub struct Settings {
     pub inspect: crate::inspect::Settings,
     /// Proxies that are believed.
     pub client: crate::client::Settings,
+    /// Learned templates of endpoints.
+    pub endpoint: crate::endpoint::Settings,
     /// Windows, budgets, tables of the detector.
     pub detect: crate::detect::Settings,
     /// What is printed.

@@ -149,6 +149,12 @@ counters! {
     ClientsEvicted = "clients_evicted",
     /// Endpoints forgotten because the table was full.
     EndpointsEvicted = "endpoints_evicted",
+    /// Path segments forgotten because there were too many to remember.
+    SegmentsForgotten = "path_segments_forgotten",
+    /// Good answers that taught no endpoint: one client alone created too many paths, or a path had too many methods.
+    CallsUntaught = "calls_untaught",
+    /// Calls of clients that mostly ask for what is not there; they teach no endpoint.
+    CallsOfSuspects = "calls_of_suspects",
     /// Alerts printed.
     Alerts = "alerts",
     /// Alerts held back by the limit per client and hour.

@@ -162,3 +162,32 @@ fn a_flood_of_a_million_handshakes_stays_within_the_budget() {
     let peak = summary["peak_memory_bytes"].as_u64().expect("a figure");
     assert!(peak < 128 << 20, "{peak} bytes");
 }
+
+#[test]
+fn the_inventory_of_the_bundled_capture() {
+    let folder = Folder::new("apis");
+    let arguments = [&fixture()[..], PROXY[0], PROXY[1], "--json"];
+    let run = folder.run("apis", &arguments);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let lines = run.lines();
+    let find = |method: &str, template: &str| {
+        lines.iter().find(|line| line["method"] == method && line["template"] == template).unwrap_or_else(|| {
+            panic!("{method} {template} is missing in {}", String::from_utf8_lossy(&run.stdout));
+        })
+    };
+    let product = find("GET", "/v1/products/{id}");
+    assert_eq!(product["host"], "shop-api.example");
+    assert_eq!(product["parameters"][0]["types"][0], "int");
+    assert!(product["calls"].as_u64() >= product["clients"].as_u64() && product["clients"].as_u64() > Some(1));
+    assert!(product["first"].as_str() < product["last"].as_str());
+    let orders = find("GET", "/v1/orders/{id}");
+    assert_eq!(orders["parameters"].as_array().map(Vec::len), Some(1));
+    // Attackers of this capture ask for hundreds of paths that are not there.
+    assert!((40..80).contains(&lines.len()), "{}", lines.len());
+    assert_eq!(folder.run("apis", &arguments).stdout, run.stdout);
+
+    let table = folder.run("apis", &[&fixture()[..], PROXY[0], PROXY[1]]);
+    let text = String::from_utf8(table.stdout).expect("UTF-8");
+    assert_eq!(text.lines().count(), lines.len() + 1);
+    assert!(text.starts_with("METHOD") && text.contains("/v1/products/{id}"), "{text}");
+}

@@ -31,6 +31,8 @@ pub enum Command {
     Calls(Calls),
     /// Read calls (what `apitap calls` prints) and print alerts: the detector alone.
     Detect(Detect),
+    /// Read captures and print the inventory of the APIs in them: every endpoint that answered well.
+    Apis(Apis),
     /// Check or list the rules: sensitive values, credentials, priors of the detector.
     Rules(Rules),
     /// List the interfaces that can be listened to.
@@ -78,13 +80,21 @@ pub struct Decoding {
     pub vxlan_port: Vec<u16>,
 }
 
-/// Options of the detector.
+/// Who is believed on the real client.
 #[derive(Debug, Args)]
-pub struct Detecting {
+pub struct Proxies {
     /// Proxy whose X-Forwarded-For, Forwarded and X-Real-IP are believed (address or CIDR); repeatable.
     #[arg(long, value_name = "CIDR", env = "APITAP_TRUSTED_PROXY", value_delimiter = ',', value_parser = network,
           help_heading = "Detection")]
     pub trusted_proxy: Vec<IpNet>,
+}
+
+/// Options of the detector.
+#[derive(Debug, Args)]
+pub struct Detecting {
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
+    pub proxies: Proxies,
     /// False alarms a day that you are willing to read.
     #[arg(long, value_name = "N", env = "APITAP_FALSE_ALARMS_PER_DAY", help_heading = "Detection")]
     pub false_alarms_per_day: Option<f64>,
@@ -120,6 +130,29 @@ pub struct Calls {
     /// Captures: files, directories, or - for standard input.
     #[arg(required = true, value_name = "FILE|DIR|-")]
     pub inputs: Vec<PathBuf>,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
+    pub decoding: Decoding,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `apitap apis`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "{id} in a template stands for one object of many, {rest} for all that follows. Only answers of 2xx and 304 count, and only those to clients that do not mostly ask for what is not there."
+)]
+pub struct Apis {
+    /// Captures: files, directories, or - for standard input.
+    #[arg(required = true, value_name = "FILE|DIR|-")]
+    pub inputs: Vec<PathBuf>,
+    /// As JSON lines.
+    #[arg(long)]
+    pub json: bool,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
+    pub proxies: Proxies,
     #[allow(missing_docs, reason = "documented at the type")]
     #[command(flatten)]
     pub decoding: Decoding,

@@ -15,6 +15,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::call::Call;
 use crate::client::TrustedProxies;
 use crate::detect::{self, DetectRules, Detector};
+use crate::endpoint::HashKey;
 use crate::inspect::Inspector;
 use crate::key::Key;
 use crate::pipeline::{self, Consumer, Outcome};
@@ -25,9 +26,12 @@ use crate::source::{self, Source, live};
 use crate::stats::{Counter, Counters};
 
 use super::Failure;
-use super::arguments::{Arguments, Calls, Command, Common, Decoding, Detect, Detecting, Interfaces, Replay, Rules};
+use super::arguments::{
+    Apis, Arguments, Calls, Command, Common, Decoding, Detect, Detecting, Interfaces, Replay, Rules,
+};
 use super::arguments::{RulesAction, Watch};
 use super::consumers::{self, Printer};
+use super::inventory::Inventory;
 use super::summary::Summary;
 
 /// Code for alerts with `--fail-on-alert`.
@@ -40,6 +44,7 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     match arguments.command {
         Command::Replay(options) => replay(options),
         Command::Calls(options) => calls(options),
+        Command::Apis(options) => apis(options),
         Command::Watch(options) => watch(options),
         Command::Detect(options) => detect_calls(options),
         Command::Rules(options) => rules(options),
@@ -65,6 +70,18 @@ fn calls(mut options: Calls) -> Result<ExitCode, Failure> {
     apply_decoding(&mut settings, &options.decoding);
     let mut printer = Printer::new(false);
     let (outcome, elapsed) = read_captures(&options.inputs, &settings, &options.common, &mut printer)?;
+    conclude(&outcome, &BTreeMap::new(), elapsed, &options.common)
+}
+
+fn apis(mut options: Apis) -> Result<ExitCode, Failure> {
+    let mut settings = settings(&mut options.common)?;
+    apply_decoding(&mut settings, &options.decoding);
+    settings.client.trusted_proxies.extend(&options.proxies.trusted_proxy);
+    let hash_key = HashKey::derived(&key(&settings)?, "apis");
+    let proxies = TrustedProxies::new(&settings.client);
+    let mut inventory = Inventory::new(settings.endpoint.clone(), hash_key, proxies, options.json);
+    let (mut outcome, elapsed) = read_captures(&options.inputs, &settings, &options.common, &mut inventory)?;
+    outcome.counters.merge(&inventory.counters());
     conclude(&outcome, &BTreeMap::new(), elapsed, &options.common)
 }
 
@@ -240,7 +257,7 @@ fn apply_decoding(settings: &mut Settings, decoding: &Decoding) {
 
 fn apply_detecting(settings: &mut Settings, detecting: &mut Detecting) {
     detecting.fail_on_alert |= settings.output.fail_on_alert;
-    settings.client.trusted_proxies.extend(&detecting.trusted_proxy);
+    settings.client.trusted_proxies.extend(&detecting.proxies.trusted_proxy);
     if let Some(budget) = detecting.false_alarms_per_day {
         settings.detect.false_alarms_per_day = budget;
     }
@@ -274,7 +291,8 @@ fn detector(settings: &Settings) -> Result<Detector, Failure> {
     let file = RuleFile::find(settings.rules.as_deref(), detect::FILE, detect::COMPILED_IN)?;
     let rules = DetectRules::load(&file)?;
     let proxies = TrustedProxies::new(&settings.client);
-    let detector = Detector::new(settings.detect.clone(), rules, move |call| proxies.resolve(call));
+    let options = detect::Settings { templates: settings.endpoint.clone(), ..settings.detect.clone() };
+    let detector = Detector::new(options, rules, move |call| proxies.resolve(call));
     Ok(detector.keyed(&key(settings)?))
 }
 

@@ -6,6 +6,7 @@
 mod arguments;
 mod commands;
 mod consumers;
+mod inventory;
 mod summary;
 
 use std::process::ExitCode;

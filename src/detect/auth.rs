@@ -16,8 +16,17 @@ const FLOOD_FLOOR: u64 = 100;
 /// Failed logins an hour, of all clients together, below which there is no attack.
 const TOGETHER_FLOOR: u64 = 40;
 
+/// Seconds within which they have to be made.
+const HOUR: u64 = 3_600;
+
 /// Calls of a stranger with a credential before it is called stolen: of a program, and of what looks like a person.
-const STRANGE_CALLS: [u32; 2] = [5, 12];
+const STRANGE_CALLS: [u32; 2] = [5, 15];
+
+/// Calls that the holder makes alone before a second user of its credential is a stranger.
+const ALONE: u32 = 12;
+
+/// Seconds of silence after which a call is not of the holder's session.
+const BREATH: u64 = 90;
 
 /// Calls of the holder since the stranger's first one.
 const RETURNS: u32 = 2;
@@ -148,8 +157,17 @@ pub(super) fn credential(
     let program = seen.rules.is_program(text);
     let Some(holder) = holders.get_mut(&credential.fingerprint) else {
         let agents = [agent, 0, 0, 0];
-        let holder =
-            Holder { client: seen.client, agents, program, last: seen.time, calls: 1, strange: 0, returned: 0 };
+        let holder = Holder {
+            client: seen.client,
+            agents,
+            program,
+            last: seen.time,
+            calls: 1,
+            strange: 0,
+            returned: 0,
+            near: 0,
+            since: seen.time,
+        };
         holders.insert(credential.fingerprint, holder, |holder| holder.last);
         return;
     };
@@ -157,24 +175,32 @@ pub(super) fn credential(
         holder.last = seen.time;
         holder.calls = holder.calls.saturating_add(1);
         holder.returned += u32::from(holder.strange > 0);
-        if !holder.agents.contains(&agent)
-            && let Some(free) = holder.agents.iter_mut().find(|held| **held == 0)
-        {
-            *free = agent;
-        }
+        holder.note(agent);
+        return;
+    }
+    // Who is there from the beginning belongs to it: the browser inside an application, on another address.
+    if holder.strange == 0 && holder.calls < ALONE && !program {
+        holder.note(agent);
         return;
     }
     // A person's browser and application may share a token, and move to another address together.
     if holder.program || holder.calls < 3 || holder.agents.contains(&agent) {
         return;
     }
-    if seen.time.since(holder.last).as_secs() < TOGETHER {
+    // What belongs to one person's session comes in one breath with it; a thief calls when the holder is silent, too.
+    let silent = seen.time.since(holder.last).as_secs();
+    holder.near += u32::from(silent < BREATH);
+    if silent < TOGETHER && (program || silent >= BREATH) {
+        if seen.time.since(holder.since).as_secs() > HOUR {
+            (holder.since, holder.strange, holder.returned, holder.near) = (seen.time, 0, 0, 0);
+        }
         holder.strange = holder.strange.saturating_add(1);
         client.sight(Family::Auth, Sighting::of(seen.call));
         let [of_program, of_person] = STRANGE_CALLS;
         // Who has only moved does not come back to where they were.
         let enough = if program { of_program } else { of_person };
-        if holder.strange >= enough && holder.returned >= RETURNS {
+        let apart = program || holder.strange >= holder.near;
+        if holder.strange >= enough && holder.returned >= RETURNS && apart {
             let finding = Finding::new(Technique::TokenReuse, 15.0, 12.0, "calls with another client's credential");
             findings.push(finding.compared(f64::from(holder.strange), 0.0));
         }

@@ -189,6 +189,9 @@ pub(super) fn endpoint(
 /// Classes of sensitive data that the endpoint did not return before.
 fn classes(seen: &Observation<'_>, endpoint: &mut Endpoint, weight: f64, threshold: f64, findings: &mut Vec<Finding>) {
     for sensitive in &seen.call.sensitive.response {
+        if seen.rules.is_issued(&sensitive.class) && seen.rules.is_of_logins(&seen.call.path) {
+            continue;
+        }
         let known = endpoint.classes.iter().any(|exposure| *exposure.class == *sensitive.class);
         if !known && endpoint.classes.len() < CLASSES {
             endpoint.classes.push(Exposure {
@@ -204,6 +207,10 @@ fn classes(seen: &Observation<'_>, endpoint: &mut Endpoint, weight: f64, thresho
     }
     for (place, exposure) in endpoint.classes.iter_mut().enumerate() {
         let held = seen.call.sensitive.response.iter().any(|sensitive| *sensitive.class == *exposure.class);
+        // A refusal has nothing to give, and is no trial.
+        if !held && !seen.good() {
+            continue;
+        }
         let honest = (exposure.held + 0.5) / (exposure.answers + 1.0);
         if honest < 0.25 {
             exposure.walk.advance(held, weight, honest, 0.5);

@@ -37,7 +37,7 @@ use std::net::IpAddr;
 
 use crate::alert::{Alert, Sighting, Suspect, Technique};
 use crate::call::Call;
-use crate::endpoint::{HashKey, Place};
+use crate::endpoint::{HashKey, Place, Success};
 use crate::key::Key;
 use crate::model::tail;
 use crate::stats::{Counter, Counters};
@@ -145,12 +145,13 @@ impl Detector {
             return;
         }
         let mut place = std::mem::take(&mut self.place);
-        place.set(call.host.as_deref(), &call.path);
+        self.state.templates.place(&mut place, call.host.as_deref(), &call.path);
         let address = (self.resolver)(call);
         let mut findings = std::mem::take(&mut self.findings);
         let seen = Observation::new(call, &self.rules, self.state.key, address, &place);
         observe(&seen, &mut self.state, &mut self.counters, &mut findings);
         raise(&seen, &mut self.state, &mut self.counters, &findings, alerts);
+        teach(&seen, &mut self.state);
         findings.clear();
         self.findings = findings;
         self.place = place;
@@ -193,6 +194,18 @@ impl Detector {
         for population in [&mut state.people, &mut state.machines] {
             flood::renew(population, state.daily);
         }
+    }
+}
+
+/// Lets a good answer to who is not under suspicion teach what endpoints there are.
+fn teach(seen: &Observation<'_>, state: &mut State) {
+    if !seen.good() || state.clients.get(&seen.client).is_none_or(Client::suspect) {
+        return;
+    }
+    if let Some(success) = Success::of(seen.call, seen.client_hash)
+        && let Some(merged) = state.templates.learn(&success)
+    {
+        state.merge(&merged);
     }
 }
 

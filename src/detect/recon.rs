@@ -42,6 +42,8 @@ pub(super) fn observe(
 ) {
     let Some(status) = seen.status else { return };
     match endpoint {
+        // A server that answers whatever is asked for has nothing there.
+        Some(_) if seen.place.catch_all => missing(seen, client, 404, shared, findings),
         Some(endpoint) => {
             if seen.good() {
                 step(seen, client, false, repeated(touches), shared);
@@ -66,7 +68,8 @@ fn missing(
     let kind = match status {
         404 | 410 if method_exists => return,
         404 | 410 => 1.0,
-        405 | 501 => 1.0,
+        // A method that is not there may be a slip, of testers more than of others.
+        405 | 501 => 0.75,
         // It may well be there for others, and nobody has been seen to succeed yet.
         403 => 0.5,
         401 if !seen.login => 0.25,

@@ -92,6 +92,9 @@ pub struct ClassRule {
     /// Whether its exposure by an endpoint is critical.
     #[serde(default)]
     pub grave: bool,
+    /// Whether logins give it out, now to many and now to few.
+    #[serde(default)]
+    pub issued: bool,
 }
 
 /// What is believed before any traffic. The file says what each number means.
@@ -223,6 +226,17 @@ impl DetectRules {
         let mut segments = path.split('/').filter(|segment| !segment.is_empty());
         let last = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
         segments.any(|segment| has(&self.login.segments, segment)) && !has(&self.login.except, last)
+    }
+
+    /// Whether a path has to do with logging in: a login, or what renews and ends one.
+    pub fn is_of_logins(&self, path: &str) -> bool {
+        let has = |list: &[String], segment: &str| list.iter().any(|word| word.eq_ignore_ascii_case(segment));
+        path.split('/').any(|segment| has(&self.login.segments, segment) || has(&self.login.except, segment))
+    }
+
+    /// Whether logins give a class out.
+    pub fn is_issued(&self, class: &str) -> bool {
+        self.class.iter().any(|rule| rule.issued && rule.name == class)
     }
 
     /// Whether a target looks for descriptions, configuration or secrets. Not for the hot path.

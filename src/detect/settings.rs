@@ -26,6 +26,9 @@ pub struct Settings {
     pub credentials: usize,
     /// Endpoints whose failed logins are counted; 256 bytes each. Beyond, the one that failed least leaves.
     pub login_endpoints: usize,
+    /// Learning of endpoint templates: the table `[endpoint]` of the configuration.
+    #[serde(skip)]
+    pub templates: crate::endpoint::Settings,
     /// Groups of principals that are remembered; 64 bytes each. Beyond, one of the fewest members leaves.
     pub groups: usize,
 }
@@ -39,6 +42,7 @@ impl Default for Settings {
             misses: 65_536,
             credentials: 100_000,
             login_endpoints: 256,
+            templates: crate::endpoint::Settings::default(),
             groups: 4_096,
         }
     }

@@ -11,7 +11,7 @@ use super::rules::Prior;
 use super::settings::Settings;
 use crate::alert::{EVIDENCE_LIMIT, Family, Sighting, Technique};
 use crate::call::Fingerprint;
-use crate::endpoint::{EndpointId, HashKey};
+use crate::endpoint::{EndpointId, HashKey, Merged, Templates};
 use crate::model::{Distinct, Extreme, Moments, Ring, Step, Table, Touched, Walk, Window};
 use crate::time::Timestamp;
 
@@ -22,6 +22,7 @@ pub(super) const RATE_WINDOWS: [Window; 4] = [Window::TenSeconds, Window::Minute
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct State {
     pub(super) key: HashKey,
+    pub(super) templates: Templates,
     pub(super) now: Timestamp,
     pub(super) begin: Option<Timestamp>,
     pub(super) calls: u64,
@@ -50,6 +51,7 @@ impl State {
     pub(super) fn new(settings: &Settings, prior: &Prior, key: HashKey) -> State {
         State {
             key,
+            templates: Templates::new(settings.templates.clone(), key),
             now: Timestamp::ZERO,
             begin: None,
             calls: 0,
@@ -69,6 +71,34 @@ impl State {
             swarm: Newcomers::default(),
             logins: Table::new(settings.login_endpoints),
             basic: Distinct::default(),
+        }
+    }
+
+    /// What was known of endpoints whose templates are merged goes to what they are now: the best known of them goes on,
+    /// the others are forgotten.
+    pub(super) fn merge(&mut self, merged: &Merged) {
+        for moved in &merged.moves {
+            let from = EndpointId::of_template(&self.key, &merged.host, &moved.from, &moved.method);
+            let to = EndpointId::of_template(&self.key, &merged.host, &moved.to, &moved.method);
+            let Some(mut endpoint) = self.endpoints.remove(&from) else { continue };
+            endpoint.template = moved.to.as_str().into();
+            endpoint.parameterised = true;
+            match self.endpoints.get_mut(&to) {
+                Some(held) if held.successes >= endpoint.successes => {
+                    held.successes += endpoint.successes;
+                    held.alerted |= endpoint.alerted;
+                }
+                Some(held) => {
+                    endpoint.successes += held.successes;
+                    endpoint.alerted |= held.alerted;
+                    *held = endpoint;
+                }
+                None => {
+                    self.endpoints.insert(to, endpoint, |endpoint| endpoint.successes);
+                }
+            }
+            let place = self.key.hash(&[merged.host.as_bytes(), moved.to.as_bytes()]);
+            self.places.insert(place, self.now, |time| *time);
         }
     }
 
@@ -364,6 +394,21 @@ pub(super) struct Holder {
     pub(super) strange: u32,
     /// Calls of the first since then.
     pub(super) returned: u32,
+    /// Calls by the other right behind one of the first.
+    pub(super) near: u32,
+    /// When the strange ones began to be counted.
+    pub(super) since: Timestamp,
+}
+
+impl Holder {
+    /// Notes a user agent that belongs to the holder.
+    pub(super) fn note(&mut self, agent: u64) {
+        if !self.agents.contains(&agent)
+            && let Some(free) = self.agents.iter_mut().find(|held| **held == 0)
+        {
+            *free = agent;
+        }
+    }
 }
 
 /// New clients that begin with nothing but misses.

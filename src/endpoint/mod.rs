@@ -1,17 +1,25 @@
 //! What is called: host, method and the path with its parameters taken out.
 //!
-//! The template is a pure function of the path for now: a segment that looks like an identifier becomes `{id}`.
-//! Whoever learns templates from the traffic replaces [`template()`] and keeps [`EndpointId`], which is all that the
-//! detectors know an endpoint by.
+//! [`Templates`] learns from good answers which segments of a path are parameters. [`template()`] is a pure
+//! function of the path, which the detectors use for now: a segment that looks like an identifier becomes `{id}`.
+//! [`EndpointId`] is all that the detectors know an endpoint by.
 
+mod path;
+mod shape;
 mod template;
+mod templates;
 
 use std::hash::Hasher;
 
 use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
 
-pub use template::{MAX_SEGMENTS, template};
+use crate::key::Key;
+
+pub use path::MAX_SEGMENTS;
+pub use shape::{Kind, Kinds};
+pub use template::template;
+pub use templates::{Entry, Merged, Move, Parameter, Settings, Success, Tallies, Templates};
 
 /// Names an endpoint: a keyed hash of host, method and template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -26,6 +34,11 @@ pub struct Place {
     pub template: String,
     /// True when the template has a parameter.
     pub parameterised: bool,
+    /// The template has answered well to some method. Of learned templates only.
+    pub known: bool,
+    /// The path is none that the server has; it answers whatever is asked for there. Of learned templates only.
+    pub catch_all: bool,
+    segments: path::Segments,
 }
 
 impl Place {
@@ -35,11 +48,26 @@ impl Place {
         normalise_host(host.unwrap_or_default(), &mut self.host);
         self.template.clear();
         self.parameterised = template(path, &mut self.template);
+        (self.known, self.catch_all) = (false, false);
     }
 
     /// The hash of host and template.
     pub fn hash(&self, key: &HashKey) -> u64 {
         key.hash(&[self.host.as_bytes(), self.template.as_bytes()])
+    }
+}
+
+impl EndpointId {
+    /// Of a method (`GET` for `HEAD`, which asks for what a `GET` would get) at a place.
+    pub fn of(key: &HashKey, place: &Place, method: &str) -> EndpointId {
+        EndpointId::of_template(key, &place.host, &place.template, method)
+    }
+
+    /// The same, by host and template: for those that [`Merged`] tells of.
+    pub fn of_template(key: &HashKey, host: &str, template: &str, method: &str) -> EndpointId {
+        let place = key.hash(&[host.as_bytes(), template.as_bytes()]);
+        let method = if method == "HEAD" { "GET" } else { method };
+        EndpointId(key.hash(&[&place.to_le_bytes(), method.as_bytes()]))
     }
 }
 
@@ -50,6 +78,16 @@ pub struct HashKey([u8; 16]);
 impl HashKey {
     /// From 16 bytes.
     pub fn new(bytes: [u8; 16]) -> Self {
+        HashKey(bytes)
+    }
+
+    /// From the installation's key, for one purpose.
+    pub fn derived(key: &Key, purpose: &str) -> Self {
+        let (one, two) = (key.fingerprint(purpose, b"0").0, key.fingerprint(purpose, b"1").0);
+        let mut bytes = [0; 16];
+        for (byte, value) in bytes.iter_mut().zip(one.to_le_bytes().into_iter().chain(two.to_le_bytes())) {
+            *byte = value;
+        }
         HashKey(bytes)
     }
 

@@ -1,7 +1,6 @@
 //! A path with the segments that look like identifiers taken out.
 
-/// Segments of a path that are looked at; the rest becomes one parameter `{rest}`.
-pub const MAX_SEGMENTS: usize = 16;
+use super::path::MAX_SEGMENTS;
 
 /// Segments longer than this are parameters whatever they look like.
 const LONGEST_LITERAL: usize = 40;

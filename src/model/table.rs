@@ -74,6 +74,16 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
         Some(evicted)
     }
 
+    /// Takes the entry of `key` out; the last one moves to its place.
+    pub fn remove(&mut self, key: &K) -> Option<V> {
+        let place = self.index.remove(key)? as usize;
+        let (_, value) = self.entries.swap_remove(place);
+        if let Some((moved, _)) = self.entries.get(place) {
+            self.index.insert(*moved, place as u32);
+        }
+        Some(value)
+    }
+
     /// The entries, in the order of their places.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.entries.iter().map(|(key, value)| (key, value))
