@@ -39,7 +39,7 @@ pub(super) struct Domains {
 }
 
 /// What was found out about the credentials of the last calls: taking a token apart costs more than all else that is
-/// done with a head. Direct-mapped; worst-case memory [`KNOWN`] times 40 bytes, 160 KiB.
+/// done with a head. Direct-mapped; worst-case memory 4,096 times 40 bytes, 160 KiB.
 #[derive(Debug)]
 pub struct KnownCredentials(Vec<Option<Credential>>);
 
