@@ -152,9 +152,7 @@ pub(super) fn credential(
     if matches!(credential.kind, CredentialKind::Basic | CredentialKind::ApiKey) {
         return;
     }
-    let text = seen.call.user_agent.as_deref().unwrap_or_default();
-    let agent = seen.key.hash(&[text.as_bytes()]);
-    let program = seen.rules.is_program(text);
+    let (agent, program) = (seen.agent, seen.program);
     let Some(holder) = holders.get_mut(&credential.fingerprint) else {
         let agents = [agent, 0, 0, 0];
         let holder = Holder {

@@ -45,7 +45,7 @@ use crate::time::Timestamp;
 
 use finding::Finding;
 use objects::Thresholds;
-use observation::Observation;
+use observation::{Agents, Observation};
 pub(crate) use rules::RULE_FILES;
 pub use rules::{AgentRules, COMPILED_IN, ClassRule, DetectRules, FILE, LoginRules, Prior, ProbeRules, SecretRules};
 pub use settings::Settings;
@@ -89,6 +89,7 @@ pub struct Detector {
     state: State,
     counters: Counters,
     place: Place,
+    agents: Agents,
     findings: Vec<Finding>,
 }
 
@@ -116,6 +117,7 @@ impl Detector {
             state,
             counters: Counters::new(),
             place: Place::default(),
+            agents: Agents::default(),
             findings: Vec::new(),
         }
     }
@@ -148,7 +150,9 @@ impl Detector {
         self.state.templates.place(&mut place, call.host.as_deref(), &call.path);
         let address = (self.resolver)(call);
         let mut findings = std::mem::take(&mut self.findings);
-        let seen = Observation::new(call, &self.rules, self.state.key, address, &place);
+        let agent = call.user_agent.as_deref().unwrap_or_default();
+        let agent = self.agents.look_up(agent, &self.rules, &self.state.key);
+        let seen = Observation::new(call, &self.rules, self.state.key, address, &place, agent);
         observe(&seen, &mut self.state, &mut self.counters, &mut findings);
         raise(&seen, &mut self.state, &mut self.counters, &findings, alerts);
         teach(&seen, &mut self.state);

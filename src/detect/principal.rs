@@ -139,7 +139,7 @@ impl Principals {
             let group = Group { members: 0, programs: 0, values: Moments::default() };
             self.groups.insert(own, group, |group| group.members);
         }
-        let program = seen.rules.is_program(seen.call.user_agent.as_deref().unwrap_or_default());
+        let program = seen.program;
         let group = self.groups.get_mut(&own)?;
         if self.table.get(&key).is_none() {
             group.members += 1;
