@@ -200,6 +200,9 @@ fn sentence(finding: &Finding, client: &str, endpoint: Option<&str>, class: Opti
         Technique::ObjectEnumeration if finding.feature == "distinct objects denied" => format!(
             "{client} was denied {observed:.0} different objects of {endpoint}, where {expected:.1} would be ordinary: it tries identifiers that are not its own."
         ),
+        Technique::ObjectEnumeration if finding.feature == "distinct objects that do not exist" => format!(
+            "{client} asked for {observed:.0} objects of {endpoint} that do not exist, where {expected:.1} would be ordinary: it tries identifiers."
+        ),
         Technique::ObjectEnumeration => format!(
             "{client} asked for {observed:.0} different objects of {endpoint}, where other clients ask for about {expected:.0}."
         ),

@@ -339,7 +339,7 @@ fn campaign(
 ) -> Option<Alert> {
     let count = newcomers.fresh(seen.time)?;
     let nats = tail::count(count as u64, expected, expected);
-    if count < 5 || nats < threshold || !newcomers.due(count as f64, seen.time) {
+    if count < 5 || nats < threshold || !newcomers.due(seen.time) {
         return None;
     }
     let feature = match technique {
@@ -349,7 +349,7 @@ fn campaign(
     let finding = Finding::new(technique, nats, threshold, feature);
     let finding = finding.compared(count as f64, expected).within(3_600);
     let members = newcomers.members();
-    let suspects = members.iter().map(|(_, ip, _)| Suspect { ip: *ip, credential: None }).collect();
+    let suspects = newcomers.named().iter().map(|&ip| Suspect { ip, credential: None }).collect();
     let calls = members.iter().map(|(_, _, call)| call.clone()).collect();
     Some(incident::of_campaign(suspects, calls, &finding, seen.time, cold))
 }

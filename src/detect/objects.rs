@@ -3,7 +3,8 @@
 //!
 //! An object is a path of a template with parameters, or what is looked up by an address or a number in the query. Their
 //! count is compared with that of peers at the same endpoint; that none of them comes there at all is evidence as
-//! well. Denials are a sequential test of their own against the share that the endpoint denies.
+//! well. Denials, and objects that do not exist, are sequential tests of their own against the share of them that the
+//! endpoint answers so.
 
 use super::finding::Finding;
 use super::observation::Observation;
@@ -12,6 +13,12 @@ use super::rules::Prior;
 use super::state::{Client, Endpoint};
 use crate::alert::{Family, Sighting, Technique};
 use crate::model::{Moments, tail};
+
+/// Strangeness, in nats, from which on few objects are enough: none of ninety peers comes here.
+const STRANGE: f64 = 4.5;
+
+/// How many times the evidence of the number of objects its strangeness may be.
+const STRANGE_MULTIPLE: f64 = 3.0;
 
 /// What this test adds up to, by the budget: a sequential one, and one a day.
 #[derive(Clone, Copy)]
@@ -39,8 +46,8 @@ pub(super) fn observe(
     }
     let prior = &seen.rules.prior;
     let Peers { principal, group, uses } = peers;
-    let suspect = client.suspect() || principal.accused;
-    let machine = principal.machine;
+    let (machine, accused) = (principal.machine, principal.accused);
+    let suspect = client.suspect() || accused;
     let object = seen
         .call
         .sensitive
@@ -53,21 +60,29 @@ pub(super) fn observe(
         return;
     }
     let denied = seen.status == Some(403);
+    let absent = seen.absent();
     let honest = (endpoint.denied + 30.0 * prior.denial) / (endpoint.asked + 30.0);
     let honest = honest.clamp(prior.denial, prior.denial_ceiling);
     let count = track.objects.count();
     let weight = if denied { 1.0 } else { (count as f64).powf(-0.35) };
     track.denials.advance(denied, weight, honest, (5.0 * honest).clamp(0.2, 0.9));
     track.denied += u32::from(denied);
+    // Each object is asked for once, so that what exists hides nothing of what does not. Lists grow old.
+    let gone = (endpoint.absent + 30.0 * prior.absence) / (endpoint.asked + 30.0);
+    let least = prior.absence * if machine { 3.0 } else { 1.0 };
+    let gone = gone.clamp(least, least.max(prior.absence_ceiling));
+    track.absences.advance(absent, 1.0, gone, (4.0 * gone).clamp(0.4, 0.9));
+    track.absent += u32::from(absent);
     if !suspect {
         endpoint.asked += weight;
         endpoint.denied += f64::from(u8::from(denied)) * weight;
+        endpoint.absent += f64::from(u8::from(absent)) * weight;
     }
     if let Some(number) = last_number(&seen.call.path) {
-        track.steps += u32::from(number.abs_diff(track.last) <= 2);
-        track.last = number;
+        track.number(number);
     }
-    let walk = track.denials.nats();
+    let (denials, absences) = (track.denials.nats(), track.absences.nats());
+    let walk = denials.max(absences);
     let others = track.taught.map_or(uses.objects, |taught| uses.objects.without(taught));
     let own_role = machine || group.members < OWN_ROLE;
     let (nats, expected) = crowd(count, own_role, &others, prior);
@@ -81,32 +96,44 @@ pub(super) fn observe(
             None => uses.objects.enter(value),
         }
     }
-    // Three steps in four between neighbours are a list that is walked.
-    let ordered = u64::from(track.steps) * 4 > count * 3;
+    let ordered = track.ordered();
     let order = if ordered { 3.0 } else { 0.0 };
     // To be where none of one's peers is proves something only together with asking for much.
-    let strange = uses.strangeness(group).min(2.0 * nats);
-    let [in_order, in_none] = prior.objects_floor;
-    let floor = if ordered || strange > 3.0 { in_order } else { in_none };
+    let strange = uses.strangeness(group);
+    let [in_order, in_none, in_strange] = prior.objects_floor;
+    let floor = match strange {
+        _ if strange > STRANGE => in_strange,
+        _ if ordered || strange > 3.0 => in_order,
+        _ => in_none,
+    };
+    let strange = strange.min(STRANGE_MULTIPLE * nats);
     // Who writes what it reads does a job.
     let reads = matches!(&*seen.call.method, "GET" | "HEAD");
     let crowded = reads && count as f64 >= floor && nats > 2.0;
     let total = walk + if crowded { nats + order + strange } else { 0.0 };
     let threshold = if walk > nats { thresholds.walk } else { thresholds.daily };
-    let denials = f64::from(track.denied);
-    if denied || total >= threshold {
+    let counts = [f64::from(track.denied), f64::from(track.absent)];
+    if denied || absent || total >= threshold {
         client.sight(Family::Recon, Sighting::of(seen.call));
     }
     if total < threshold {
         return;
     }
+    // What it taught its peers until now is withdrawn.
+    if !accused && let Some(taught) = track.taught.take() {
+        uses.withdraw(taught);
+    }
     principal.accused = true;
-    findings.push(if walk > nats {
-        let finding = Finding::new(Technique::ObjectEnumeration, total, threshold, "distinct objects denied");
-        finding.compared(denials, count as f64 * honest)
-    } else {
-        let finding = Finding::new(Technique::ObjectEnumeration, total, threshold, "distinct objects of one template");
-        finding.compared(count as f64, expected)
+    let feature = match () {
+        () if walk <= nats => "distinct objects of one template",
+        () if denials >= absences => "distinct objects denied",
+        () => "distinct objects that do not exist",
+    };
+    let finding = Finding::new(Technique::ObjectEnumeration, total, threshold, feature);
+    findings.push(match () {
+        () if walk <= nats => finding.compared(count as f64, expected),
+        () if denials >= absences => finding.compared(counts[0], count as f64 * honest),
+        () => finding.compared(counts[1], count as f64 * gone),
     });
 }
 

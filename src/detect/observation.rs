@@ -107,6 +107,11 @@ impl<'a> Observation<'a> {
             && !matches!(self.call.method.as_str(), "OPTIONS" | "TRACE" | "CONNECT")
     }
 
+    /// What was asked for is not there.
+    pub(super) fn absent(&self) -> bool {
+        matches!(self.status, Some(404 | 410))
+    }
+
     /// The call came with an API key.
     pub(super) fn api_key(&self) -> bool {
         self.call.credential.is_some_and(|credential| credential.kind == CredentialKind::ApiKey)

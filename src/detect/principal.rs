@@ -68,9 +68,16 @@ pub(super) struct Track {
     pub(super) objects: Distinct,
     pub(super) denials: Walk,
     pub(super) denied: u32,
+    /// Objects that do not exist.
+    pub(super) absences: Walk,
+    pub(super) absent: u32,
     /// The last numeric identifier, and how many steps between neighbours there were.
-    pub(super) last: u64,
-    pub(super) steps: u32,
+    last: u64,
+    steps: u32,
+    /// How many numeric identifiers there were, the lowest and the highest.
+    numbers: u32,
+    lowest: u64,
+    highest: u64,
     /// What it has contributed to its peers at this endpoint.
     pub(super) taught: Option<f64>,
 }
@@ -126,13 +133,15 @@ impl Principals {
         self.uses.limit(settings.endpoints.saturating_mul(4));
     }
 
-    /// Who made a call, if the server knew them: it was answered well, or forbidden.
+    /// Who made a call, if the server knew them: it was answered well, or forbidden, or asked for what is not there by who
+    /// had been answered well.
     pub(super) fn of(&mut self, seen: &Observation<'_>, suspect: bool) -> Option<Peers<'_>> {
         let credential = seen.call.credential?;
-        if !seen.good() && seen.status != Some(403) {
+        let key = credential.subject.unwrap_or(credential.fingerprint).0;
+        let known = || self.table.get(&key).is_some();
+        if !seen.good() && seen.status != Some(403) && !(seen.absent() && known()) {
             return None;
         }
-        let key = credential.subject.unwrap_or(credential.fingerprint).0;
         let kind = seen.key.pair(credential.kind as u64, 0);
         let own = credential.group.map_or(kind, |group| group.0);
         if self.groups.get(&own).is_none() {
@@ -167,7 +176,7 @@ impl Principals {
 impl Principal {
     /// What it is worth to remember it: evidence first, then the latest use.
     fn worth(&self) -> (u32, Timestamp) {
-        let tracks = self.tracks.iter().map(|track| track.denials.nats()).fold(0.0, f64::max);
+        let tracks = self.tracks.iter().map(Track::nats).fold(0.0, f64::max);
         (tracks as u32 + 20 * u32::from(self.accused), self.last)
     }
 
@@ -177,7 +186,7 @@ impl Principal {
             return self.tracks.get_mut(place);
         }
         if self.tracks.len() >= TRACKS {
-            let worth = |track: &Track| (track.denials.nats() * 1000.0) as u64 + track.objects.count();
+            let worth = |track: &Track| (track.nats() * 1000.0) as u64 + track.objects.count();
             let place = (0..self.tracks.len()).min_by_key(|&place| self.tracks.get(place).map_or(0, worth))?;
             self.tracks.swap_remove(place);
         }
@@ -186,11 +195,41 @@ impl Principal {
             objects: Distinct::default(),
             denials: Walk::default(),
             denied: 0,
+            absences: Walk::default(),
+            absent: 0,
             last: 0,
             steps: 0,
+            numbers: 0,
+            lowest: u64::MAX,
+            highest: 0,
             taught: None,
         });
         self.tracks.last_mut()
+    }
+}
+
+impl Track {
+    /// Evidence of its sequential tests.
+    fn nats(&self) -> f64 {
+        self.denials.nats().max(self.absences.nats())
+    }
+
+    /// A numeric identifier, of an object that was not asked for before.
+    pub(super) fn number(&mut self, number: u64) {
+        self.steps += u32::from(number.abs_diff(self.last) <= 2);
+        self.last = number;
+        self.numbers = self.numbers.saturating_add(1);
+        self.lowest = self.lowest.min(number);
+        self.highest = self.highest.max(number);
+    }
+
+    /// Three steps in four between neighbours are a list that is walked; so is a range of which a third was asked for,
+    /// in whatever order.
+    pub(super) fn ordered(&self) -> bool {
+        let count = self.objects.count();
+        let numbers = u64::from(self.numbers);
+        let dense = numbers >= 8 && numbers * 4 > count * 3 && self.highest.abs_diff(self.lowest) < 3 * numbers;
+        u64::from(self.steps) * 4 > count * 3 || dense
     }
 }
 
@@ -207,6 +246,12 @@ impl Group {
 }
 
 impl Use {
+    /// Takes back what a principal taught that was accused since.
+    pub(super) fn withdraw(&mut self, taught: f64) {
+        self.objects = self.objects.without(taught);
+        self.principals = self.principals.saturating_sub(1);
+    }
+
     /// How improbable it is that one of the group comes here at all, in nats.
     pub(super) fn strangeness(&self, group: &Group) -> f64 {
         if group.members < KNOWN_GROUP {

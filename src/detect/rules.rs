@@ -106,10 +106,12 @@ pub struct Prior {
     pub miss_ceiling: f64,
     pub denial: f64,
     pub denial_ceiling: f64,
+    pub absence: f64,
+    pub absence_ceiling: f64,
     pub login_ceiling: f64,
     pub objects: f64,
     pub objects_machine: f64,
-    pub objects_floor: [f64; 2],
+    pub objects_floor: [f64; 3],
     pub calls: [f64; 4],
     pub calls_machine: [f64; 4],
     pub calls_floor: [f64; 4],
@@ -173,6 +175,8 @@ impl DetectRules {
             ("miss_ceiling", prior.miss_ceiling),
             ("denial", prior.denial),
             ("denial_ceiling", prior.denial_ceiling),
+            ("absence", prior.absence),
+            ("absence_ceiling", prior.absence_ceiling),
             ("login_ceiling", prior.login_ceiling),
         ] {
             if !(0.001..=0.5).contains(&share) {

@@ -296,9 +296,10 @@ pub(super) struct Endpoint {
     pub(super) classes: Vec<Exposure>,
     pub(super) parameters: Vec<Parameter>,
     pub(super) next_parameter: u8,
-    /// Objects asked for and denied.
+    /// Objects asked for, denied, and not there.
     pub(super) asked: f64,
     pub(super) denied: f64,
+    pub(super) absent: f64,
     /// Response sizes: logarithms, weighted by client.
     pub(super) sizes: Moments,
     pub(super) oversized: Distinct,
@@ -417,7 +418,9 @@ pub(super) struct Newcomers {
     members: VecDeque<(Timestamp, IpAddr, Sighting)>,
     /// One came since the last look.
     fresh: bool,
-    alerted: f64,
+    /// Who was named since the campaign began, in the order in which they came.
+    named: Vec<IpAddr>,
+    /// When there were too many the last time.
     time: Timestamp,
 }
 
@@ -448,14 +451,28 @@ impl Newcomers {
         Some(self.members.len())
     }
 
-    /// Whether an alert of `count` is due: the first of a day, or of ten times as many; it is then remembered.
-    pub(super) fn due(&mut self, count: f64, now: Timestamp) -> bool {
-        let due = self.alerted == 0.0 || count >= 10.0 * self.alerted || now.since(self.time).as_secs() >= 86_400;
-        if due {
-            self.alerted = count;
+    /// Whether they are to be named: at first, and again when twice as many are known. A campaign of which nothing came
+    /// for a day is over.
+    pub(super) fn due(&mut self, now: Timestamp) -> bool {
+        if now.since(self.time).as_secs() >= 86_400 {
+            self.named.clear();
         }
         self.time = now;
-        due
+        let fresh = self.members.iter().filter(|(_, client, _)| !self.named.contains(client)).count();
+        if fresh < self.named.len().max(1) {
+            return false;
+        }
+        for (_, client, _) in &self.members {
+            if self.named.len() < Self::LIMIT && !self.named.contains(client) {
+                self.named.push(*client);
+            }
+        }
+        true
+    }
+
+    /// Who was named since the campaign began.
+    pub(super) fn named(&self) -> &[IpAddr] {
+        &self.named
     }
 
     /// Who they are, in the order in which they came.
