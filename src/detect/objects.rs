@@ -71,8 +71,11 @@ pub(super) fn observe(
     let gone = (endpoint.absent + 30.0 * prior.absence) / (endpoint.asked + 30.0);
     let least = prior.absence * if machine { 3.0 } else { 1.0 };
     let gone = gone.clamp(least, least.max(prior.absence_ceiling));
-    track.absences.advance(absent, 1.0, gone, (4.0 * gone).clamp(0.4, 0.9));
-    track.absent += u32::from(absent);
+    // Who has a role of their own may well be a tester, who asks for what is not there.
+    if group.members >= OWN_ROLE {
+        track.absences.advance(absent, 1.0, gone, (4.0 * gone).clamp(0.4, 0.9));
+        track.absent += u32::from(absent);
+    }
     if !suspect {
         endpoint.asked += weight;
         endpoint.denied += f64::from(u8::from(denied)) * weight;
