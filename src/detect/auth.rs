@@ -2,7 +2,7 @@
 
 use super::finding::Finding;
 use super::observation::Observation;
-use super::state::{Client, Holder, LoginFailures};
+use super::state::{Client, Holder, LoginFailures, Newcomers};
 use crate::alert::{Family, Sighting, Technique};
 use crate::call::{CredentialKind, Fingerprint};
 use crate::model::{Distinct, Moments, Table, Window, tail};
@@ -16,8 +16,8 @@ const FLOOD_FLOOR: u64 = 100;
 /// Failed logins an hour, of all clients together, below which there is no attack.
 const TOGETHER_FLOOR: u64 = 40;
 
-/// Seconds within which they have to be made.
-const HOUR: u64 = 3_600;
+/// Seconds within which a stranger's calls have to be made.
+const DAY: u64 = 86_400;
 
 /// Calls of a stranger with a credential before it is called stolen: of a program, and of what looks like a person.
 const STRANGE_CALLS: [u32; 2] = [5, 15];
@@ -28,14 +28,20 @@ const ALONE: u32 = 12;
 /// Seconds of silence after which a call is not of the holder's session.
 const BREATH: u64 = 90;
 
-/// Calls of the holder since the stranger's first one.
-const RETURNS: u32 = 2;
+/// How often the holder comes back after calls of a stranger that looks like a person.
+const SWITCHES: u32 = 5;
+
+/// Calls of such a stranger between two of the holder, in the mean.
+const BURST: u32 = 3;
+
+/// Accounts that a client fails to log in to for it to be suspected of guessing with others.
+const ACCOUNTS: u64 = 3;
 
 /// Takes a call to a login.
 pub(super) fn login(
     seen: &Observation<'_>,
     client: &mut Client,
-    endpoints: &mut Table<u64, LoginFailures>,
+    (endpoints, guessers): (&mut Table<u64, LoginFailures>, &mut Newcomers),
     walk: f64,
     daily: f64,
     findings: &mut Vec<Finding>,
@@ -68,10 +74,16 @@ pub(super) fn login(
     let nats = logins.walk.advance(failed, weight, ceiling, (2.5 * ceiling).min(0.95));
     let failures = logins.failures;
     if !failed {
+        logins.successes += 1;
         return;
     }
+    let several = fresh && logins.attempts.count() == ACCOUNTS && failures > 2 * logins.successes;
     client.sight(Family::Auth, Sighting::of(seen.call));
-    if fresh {
+    if several {
+        guessers.enter(seen.time, seen.client, Sighting::of(seen.call));
+    }
+    // Who is suspected already says nothing of the others.
+    if fresh && !client.suspect() {
         together(seen, endpoints, daily, findings);
     }
     if nats >= walk {
@@ -162,7 +174,8 @@ pub(super) fn credential(
             last: seen.time,
             calls: 1,
             strange: 0,
-            returned: 0,
+            switches: 0,
+            away: false,
             near: 0,
             since: seen.time,
         };
@@ -172,7 +185,7 @@ pub(super) fn credential(
     if holder.client == seen.client {
         holder.last = seen.time;
         holder.calls = holder.calls.saturating_add(1);
-        holder.returned += u32::from(holder.strange > 0);
+        holder.switches += u32::from(std::mem::take(&mut holder.away));
         holder.note(agent);
         return;
     }
@@ -189,16 +202,21 @@ pub(super) fn credential(
     let silent = seen.time.since(holder.last).as_secs();
     holder.near += u32::from(silent < BREATH);
     if silent < TOGETHER && (program || silent >= BREATH) {
-        if seen.time.since(holder.since).as_secs() > HOUR {
-            (holder.since, holder.strange, holder.returned, holder.near) = (seen.time, 0, 0, 0);
+        if seen.time.since(holder.since).as_secs() > DAY {
+            (holder.since, holder.strange, holder.switches, holder.near) = (seen.time, 0, 0, 0);
         }
         holder.strange = holder.strange.saturating_add(1);
+        holder.away = true;
         client.sight(Family::Auth, Sighting::of(seen.call));
         let [of_program, of_person] = STRANGE_CALLS;
-        // Who has only moved does not come back to where they were.
-        let enough = if program { of_program } else { of_person };
-        let apart = program || holder.strange >= holder.near;
-        if holder.strange >= enough && holder.returned >= RETURNS && apart {
+        // Who has only moved does not come back to where they were; who has two devices lays one aside for the other,
+        // and makes many calls before they come back.
+        let (enough, switches, apart) = if program {
+            (of_program, 1, true)
+        } else {
+            (of_person, SWITCHES, holder.strange >= holder.near && holder.strange <= BURST * holder.switches)
+        };
+        if holder.strange >= enough && holder.switches >= switches && apart {
             let finding = Finding::new(Technique::TokenReuse, 15.0, 12.0, "calls with another client's credential");
             findings.push(finding.compared(f64::from(holder.strange), 0.0));
         }

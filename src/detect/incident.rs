@@ -92,15 +92,21 @@ pub(super) fn of_campaign(
 ) -> Alert {
     let mut alert = base(finding, "campaign", calls, None, now, cold);
     alert.scope = Scope::Campaign;
+    let count = members.len();
     let what = match finding.technique {
-        Technique::Distributed => "call fast and long without credentials",
-        _ => "began with nothing but requests for paths that do not exist",
+        Technique::CredentialStuffing => {
+            format!("{count} clients failed to log in to several accounts each, many of them within one day")
+        }
+        Technique::Distributed => {
+            format!(
+                "{count} clients that were never seen before called fast and long without credentials, many of them within one hour"
+            )
+        }
+        _ => format!(
+            "{count} clients that were never seen before began with nothing but requests for paths that do not exist, many of them within one hour"
+        ),
     };
-    alert.summary = format!(
-        "{} clients that were never seen before {what}, within one hour; {:.1} would be ordinary.",
-        members.len(),
-        finding.expected
-    );
+    alert.summary = format!("{what}; {:.1} would be ordinary.", finding.expected);
     alert.clients = members;
     alert
 }

@@ -272,7 +272,8 @@ fn observe(seen: &Observation<'_>, state: &mut State, counters: &mut Counters, f
         }
     }
     if seen.login {
-        auth::login(seen, client, &mut state.logins, state.walk, state.daily, findings);
+        let others = (&mut state.logins, &mut state.guessers);
+        auth::login(seen, client, others, state.walk, state.daily, findings);
     }
     auth::credential(seen, client, &mut state.credentials, &mut state.basic, findings);
     let mut shared = recon::Shared {
@@ -320,34 +321,39 @@ fn raise(
             alerts.push(incident::of_client(seen.client, client, endpoint.as_deref(), finding, now, cold));
         }
     }
-    let expected = [seen.rules.prior.probing_newcomers, seen.rules.prior.swarming_newcomers];
-    let groups = [(&mut state.newcomers, Technique::Campaign), (&mut state.swarm, Technique::Distributed)];
-    for ((newcomers, technique), expected) in groups.into_iter().zip(expected) {
-        alerts.extend(campaign(newcomers, technique, expected, state.walk, seen, cold));
+    let prior = &seen.rules.prior;
+    let groups = [
+        (&mut state.newcomers, Technique::Campaign, prior.probing_newcomers, 3_600),
+        (&mut state.swarm, Technique::Distributed, prior.swarming_newcomers, 3_600),
+        (&mut state.guessers, Technique::CredentialStuffing, prior.guessers, 86_400),
+    ];
+    for (newcomers, technique, expected, window) in groups {
+        alerts.extend(campaign(newcomers, technique, (expected, window), state.walk, seen, cold));
     }
     counters.add(Counter::Alerts, (alerts.len() - before) as u64);
 }
 
-/// Newcomers of one hour that began alike, when they are too many.
+/// Newcomers of a window (its length in seconds) that began alike, when they are too many.
 fn campaign(
     newcomers: &mut Newcomers,
     technique: Technique,
-    expected: f64,
+    (expected, window): (f64, u64),
     threshold: f64,
     seen: &Observation<'_>,
     cold: bool,
 ) -> Option<Alert> {
-    let count = newcomers.fresh(seen.time)?;
+    let count = newcomers.fresh(seen.time, window)?;
     let nats = tail::count(count as u64, expected, expected);
     if count < 5 || nats < threshold || !newcomers.due(seen.time) {
         return None;
     }
     let feature = match technique {
+        Technique::CredentialStuffing => "clients that failed to log in to several accounts",
         Technique::Distributed => "new clients that called fast and long without credentials",
         _ => "new clients that began with nothing but misses",
     };
     let finding = Finding::new(technique, nats, threshold, feature);
-    let finding = finding.compared(count as f64, expected).within(3_600);
+    let finding = finding.compared(count as f64, expected).within(window);
     let members = newcomers.members();
     let suspects = newcomers.named().iter().map(|&ip| Suspect { ip, credential: None }).collect();
     let calls = members.iter().map(|(_, _, call)| call.clone()).collect();

@@ -123,6 +123,7 @@ pub struct Prior {
     pub volume_deviation: f64,
     pub probing_newcomers: f64,
     pub swarming_newcomers: f64,
+    pub guessers: f64,
     pub trials: f64,
 }
 
@@ -183,7 +184,9 @@ impl DetectRules {
                 return Err((name, "a share from 0.001 to 0.5 is expected"));
             }
         }
-        let lists: [(&'static str, &[f64]); 15] = [
+        let lists: [(&'static str, &[f64]); 17] = [
+            ("swarming_newcomers", &[prior.swarming_newcomers]),
+            ("guessers", &[prior.guessers]),
             ("values_floor", &[prior.values_floor]),
             ("objects_floor", &prior.objects_floor),
             ("calls", &prior.calls),

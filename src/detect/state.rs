@@ -42,6 +42,8 @@ pub struct State {
     pub(super) newcomers: Newcomers,
     /// Newcomers that called fast and long.
     pub(super) swarm: Newcomers,
+    /// Clients that failed to log in to several accounts.
+    pub(super) guessers: Newcomers,
     /// Failed logins by endpoint.
     pub(super) logins: Table<u64, LoginFailures>,
     pub(super) basic: Distinct,
@@ -69,6 +71,7 @@ impl State {
             machines: Population::new(prior, &prior.calls_machine),
             newcomers: Newcomers::default(),
             swarm: Newcomers::default(),
+            guessers: Newcomers::default(),
             logins: Table::new(settings.login_endpoints),
             basic: Distinct::default(),
         }
@@ -259,8 +262,9 @@ pub(super) struct Logins {
     pub(super) walk: Walk,
     pub(super) failures: u64,
     pub(super) recent: Ring,
-    /// Distinct attempts, as far as they can be told apart.
+    /// Distinct attempts that failed, as far as they can be told apart.
     pub(super) attempts: Distinct,
+    pub(super) successes: u64,
 }
 
 /// Failed logins of one endpoint that were no repetitions.
@@ -393,8 +397,10 @@ pub(super) struct Holder {
     pub(super) calls: u32,
     /// Calls by somebody with another address and another user agent, while the first went on.
     pub(super) strange: u32,
-    /// Calls of the first since then.
-    pub(super) returned: u32,
+    /// How often the first came back after one of them since then.
+    pub(super) switches: u32,
+    /// The last call was a strange one.
+    pub(super) away: bool,
     /// Calls by the other right behind one of the first.
     pub(super) near: u32,
     /// When the strange ones began to be counted.
@@ -412,7 +418,7 @@ impl Holder {
     }
 }
 
-/// New clients that begin with nothing but misses.
+/// Clients that began alike, each of them too little to be accused alone.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Newcomers {
     members: VecDeque<(Timestamp, IpAddr, Sighting)>,
@@ -428,9 +434,6 @@ impl Newcomers {
     /// Most that are held, the latest.
     const LIMIT: usize = 256;
 
-    /// Seconds for which they are held.
-    const SECONDS: u64 = 3_600;
-
     /// One more.
     pub(super) fn enter(&mut self, time: Timestamp, client: IpAddr, call: Sighting) {
         if self.members.len() >= Self::LIMIT {
@@ -440,12 +443,12 @@ impl Newcomers {
         self.fresh = true;
     }
 
-    /// How many there are within the hour, when one came since this was last asked.
-    pub(super) fn fresh(&mut self, now: Timestamp) -> Option<usize> {
+    /// How many there are within the last `seconds`, when one came since this was last asked.
+    pub(super) fn fresh(&mut self, now: Timestamp, seconds: u64) -> Option<usize> {
         if !std::mem::take(&mut self.fresh) {
             return None;
         }
-        while self.members.front().is_some_and(|(time, _, _)| now.since(*time).as_secs() >= Self::SECONDS) {
+        while self.members.front().is_some_and(|(time, _, _)| now.since(*time).as_secs() >= seconds) {
             self.members.pop_front();
         }
         Some(self.members.len())
