@@ -32,7 +32,7 @@ const BREATH: u64 = 90;
 const SWITCHES: u32 = 5;
 
 /// Calls of such a stranger between two of the holder, in the mean.
-const BURST: u32 = 3;
+const BURST: u32 = 6;
 
 /// Accounts that a client fails to log in to for it to be suspected of guessing with others.
 const ACCOUNTS: u64 = 3;
