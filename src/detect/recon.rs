@@ -110,11 +110,12 @@ fn missing(
 
 fn step(seen: &Observation<'_>, client: &mut Client, failed: bool, weight: f64, shared: &mut Shared<'_>) {
     *shared.trials += weight;
-    client.recon.step(failed, weight, seen.rules.prior.miss_ceiling);
+    client.explore(seen.agent, failed, weight, seen.rules.prior.miss_ceiling);
 }
 
 fn report(client: &Client, shared: &Shared<'_>, findings: &mut Vec<Finding>) {
-    if client.recon.nats() < shared.threshold {
+    let walk = client.explored();
+    if walk.nats() < shared.threshold {
         return;
     }
     let misses = &client.misses;
@@ -128,9 +129,9 @@ fn report(client: &Client, shared: &Shared<'_>, findings: &mut Vec<Finding>) {
             (technique, most) = (other, count);
         }
     }
-    let expected = client.recon.trials() * 0.06 / 2.06;
-    let finding = Finding::new(technique, client.recon.nats(), shared.threshold, "first contacts that missed");
-    findings.push(finding.compared(client.recon.failures(), expected));
+    let expected = walk.trials() * 0.06 / 2.06;
+    let finding = Finding::new(technique, walk.nats(), shared.threshold, "first contacts that missed");
+    findings.push(finding.compared(walk.failures(), expected));
 }
 
 /// Names of query parameters: new ones that nobody else uses are misses where the endpoint is well known.

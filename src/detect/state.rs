@@ -117,6 +117,10 @@ impl State {
     }
 }
 
+/// User agents of a client, beside the first, of which first contacts are tested alone: the latest, and those of most
+/// evidence.
+const AGENTS: usize = 4;
+
 /// What one client did.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Client {
@@ -138,6 +142,10 @@ pub(super) struct Client {
     pub(super) repeats: Ring,
     pub(super) touched: Touched,
     pub(super) recon: Walk,
+    /// The first user agent, and the same test for each of the others alone: what a tool does behind a busy address,
+    /// or beside an honest life, is not hidden by the rest.
+    pub(super) first_agent: u64,
+    pub(super) recon_by_agent: Vec<(u64, Walk)>,
     pub(super) misses: Misses,
     pub(super) logins: Logins,
     pub(super) incidents: Vec<Incident>,
@@ -162,14 +170,47 @@ impl Client {
         self.roams = true;
     }
 
+    /// The test of first contacts that says most: of all calls, or of those of one user agent.
+    pub(super) fn explored(&self) -> &Walk {
+        let most = |one: &'_ Walk, other: &'_ Walk| one.nats() < other.nats();
+        self.recon_by_agent.iter().fold(&self.recon, |best, (_, walk)| if most(best, walk) { walk } else { best })
+    }
+
+    /// One more first contact by a user agent.
+    pub(super) fn explore(&mut self, agent: u64, missed: bool, weight: f64, ceiling: f64) {
+        self.recon.step(missed, weight, ceiling);
+        if self.first_agent == 0 {
+            self.first_agent = agent;
+        }
+        if agent == self.first_agent {
+            return;
+        }
+        let place = match self.recon_by_agent.iter().position(|(held, _)| *held == agent) {
+            Some(place) => place,
+            None => {
+                if self.recon_by_agent.len() >= AGENTS {
+                    let least = |one: &(u64, Walk), other: &(u64, Walk)| one.1.nats().total_cmp(&other.1.nats());
+                    if let Some((least, _)) = self.recon_by_agent.iter().enumerate().min_by(|a, b| least(a.1, b.1)) {
+                        self.recon_by_agent.remove(least);
+                    }
+                }
+                self.recon_by_agent.push((agent, Walk::default()));
+                self.recon_by_agent.len() - 1
+            }
+        };
+        if let Some((_, walk)) = self.recon_by_agent.get_mut(place) {
+            walk.step(missed, weight, ceiling);
+        }
+    }
+
     /// Whether its behaviour may not teach: an alert named it, or it is half way to one.
     pub(super) fn suspect(&self) -> bool {
-        !self.incidents.is_empty() || self.recon.nats() > 5.0 || self.logins.walk.nats() > 6.0
+        !self.incidents.is_empty() || self.explored().nats() > 5.0 || self.logins.walk.nats() > 6.0
     }
 
     /// What it is worth to remember it: evidence first, then the latest use.
     pub(super) fn worth(&self) -> (u32, Timestamp) {
-        let nats = self.recon.nats().max(self.logins.walk.nats());
+        let nats = self.explored().nats().max(self.logins.walk.nats());
         (nats as u32 + 20 * u32::from(!self.incidents.is_empty()), self.last)
     }
 
