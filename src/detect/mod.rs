@@ -78,6 +78,9 @@ const SWARM_CALLS: u64 = 40;
 /// See [`SWARM_CALLS`].
 const SWARM_SECONDS: u64 = 180;
 
+/// Seconds of traffic in which everybody is seen for the first time, and nobody is a newcomer.
+const STRANGERS: u64 = 60;
+
 /// Seconds of traffic before which an alert's confidence is low.
 const COLD: u64 = 600;
 
@@ -289,7 +292,8 @@ fn observe(seen: &Observation<'_>, state: &mut State, counters: &mut Counters, f
         state.newcomers.enter(seen.time, seen.client, Sighting::of(seen.call));
     }
     let age = seen.time.since(client.first).as_secs();
-    if client.calls == SWARM_CALLS && age <= SWARM_SECONDS && client.people.is_empty() {
+    let new = state.begin.is_some_and(|begin| client.first.since(begin).as_secs() >= STRANGERS);
+    if new && client.calls == SWARM_CALLS && age <= SWARM_SECONDS && client.people.is_empty() {
         state.swarm.enter(seen.time, seen.client, Sighting::of(seen.call));
     }
 }

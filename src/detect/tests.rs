@@ -252,9 +252,68 @@ fn newcomers_that_only_miss_are_a_campaign() {
         }
         bench.wait(30);
     }
-    let alert = bench.only(Technique::Campaign);
-    assert_eq!((alert.scope, alert.client), (Scope::Campaign, None));
-    assert!(alert.clients.len() >= 5 && alert.clients.iter().all(|member| member.ip >= address(1_000)));
+    // They are named as their number doubles.
+    let alerts: Vec<&Alert> = bench.alerts.iter().filter(|alert| alert.kind == Technique::Campaign).collect();
+    assert!((2..=4).contains(&alerts.len()), "{}", alerts.len());
+    for alert in &alerts {
+        assert_eq!((alert.scope, alert.client), (Scope::Campaign, None));
+        assert!(alert.clients.len() >= 5 && alert.clients.iter().all(|member| member.ip >= address(1_000)));
+    }
+    assert!(alerts.last().is_some_and(|alert| alert.clients.len() >= 15), "more than half of them in the end");
+}
+
+#[test]
+fn guessers_that_try_few_accounts_each_are_named_together() {
+    let mut bench = Bench::lived_in();
+    // Forgetful people: twice their own account, then in.
+    for person in 0..40 {
+        for status in [401, 401, 200] {
+            bench.call(Get {
+                method: "POST",
+                status: Some(status),
+                sent: u64::from(40 + person),
+                ..get(2_000 + person, "/v1/login")
+            });
+        }
+        bench.wait(60);
+    }
+    assert!(bench.alerts.is_empty(), "{:?}", bench.alerts.first().map(|alert| &alert.summary));
+    for round in 0..4 {
+        for member in 0..30 {
+            let sent = u64::from(40 + (4 * member + round) % 97);
+            bench.call(Get { method: "POST", status: Some(401), sent, ..get(1_000 + member, "/v1/login") });
+            bench.wait(30);
+        }
+    }
+    let alert =
+        bench.alerts.iter().rfind(|alert| alert.kind == Technique::CredentialStuffing && !alert.clients.is_empty());
+    let alert = alert.expect("a campaign");
+    assert!(alert.clients.len() >= 15 && alert.clients.iter().all(|member| member.ip < address(2_000)));
+}
+
+#[test]
+fn identifiers_that_do_not_exist_are_object_enumeration() {
+    let mut bench = Bench::lived_in();
+    for number in 0..14 {
+        let path = format!("/v1/orders/{}", 100_000 + 7_919 * number);
+        bench.call(Get { status: Some(if number % 4 == 0 { 200 } else { 404 }), token: Some(900), ..get(900, &path) });
+        bench.wait(3_600);
+    }
+    let alert = bench.only(Technique::ObjectEnumeration);
+    assert_eq!(alert.feature, "distinct objects that do not exist");
+}
+
+#[test]
+fn a_tool_beside_an_honest_life_is_seen() {
+    let mut bench = Bench::lived_in();
+    for number in 0..12 {
+        for page in 0..9 {
+            bench.call(get(900, &format!("/v1/products/{}", 10 * number + page)));
+        }
+        bench.call(Get { agent: "python-requests/2.32", ..miss(900, &format!("/{}", word(number))) });
+        bench.wait(600);
+    }
+    bench.only(Technique::PathEnumeration);
 }
 
 #[test]
