@@ -18,6 +18,8 @@
 //! populations are described well by their distributions: heterogeneous clients are what makes false alarms, not chance.
 
 mod auth;
+#[cfg(test)]
+mod calibration;
 mod finding;
 mod flood;
 mod incident;

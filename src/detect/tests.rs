@@ -8,15 +8,15 @@ use crate::alert::{Scope, Severity};
 use crate::call::{Completeness, Credential, CredentialKind, Fingerprint, FlowId, Message, Peer, Sensitive};
 
 /// A detector, its clock and what it said.
-struct Bench {
-    detector: Detector,
-    now: Timestamp,
+pub(super) struct Bench {
+    pub(super) detector: Detector,
+    pub(super) now: Timestamp,
     position: u32,
-    alerts: Vec<Alert>,
+    pub(super) alerts: Vec<Alert>,
 }
 
 impl Bench {
-    fn new() -> Bench {
+    pub(super) fn new() -> Bench {
         Bench::with(Settings::default())
     }
 
@@ -30,7 +30,7 @@ impl Bench {
     }
 
     /// A service with a past: 40 people who read and log in, half an hour.
-    fn lived_in() -> Bench {
+    pub(super) fn lived_in() -> Bench {
         let mut bench = Bench::new();
         for round in 0..12 {
             for person in 0..40 {
@@ -45,11 +45,11 @@ impl Bench {
         bench
     }
 
-    fn wait(&mut self, seconds: u64) {
+    pub(super) fn wait(&mut self, seconds: u64) {
         self.now = self.now + Duration::from_secs(seconds);
     }
 
-    fn call(&mut self, get: Get<'_>) -> &mut Bench {
+    pub(super) fn call(&mut self, get: Get<'_>) -> &mut Bench {
         let (path, query) = get.path.split_once('?').unwrap_or((get.path, ""));
         let values = (0..get.values)
             .map(|value| {
@@ -114,25 +114,25 @@ impl Bench {
 
 /// What is different from a plain good GET without credentials.
 #[derive(Clone, Copy)]
-struct Get<'a> {
-    client: u32,
-    host: &'a str,
-    path: &'a str,
-    method: &'a str,
-    status: Option<u16>,
-    token: Option<u64>,
-    kind: CredentialKind,
-    agent: &'a str,
-    sent: u64,
-    bytes: u64,
-    gap: u64,
-    class: Option<&'a str>,
-    values: u64,
+pub(super) struct Get<'a> {
+    pub(super) client: u32,
+    pub(super) host: &'a str,
+    pub(super) path: &'a str,
+    pub(super) method: &'a str,
+    pub(super) status: Option<u16>,
+    pub(super) token: Option<u64>,
+    pub(super) kind: CredentialKind,
+    pub(super) agent: &'a str,
+    pub(super) sent: u64,
+    pub(super) bytes: u64,
+    pub(super) gap: u64,
+    pub(super) class: Option<&'a str>,
+    pub(super) values: u64,
     /// 1 when each answer has other values, 0 when this client always gets the same.
-    fresh: u64,
+    pub(super) fresh: u64,
 }
 
-fn get(client: u32, path: &str) -> Get<'_> {
+pub(super) fn get(client: u32, path: &str) -> Get<'_> {
     Get {
         client,
         host: "api.example",
@@ -155,7 +155,7 @@ fn miss(client: u32, path: &str) -> Get<'_> {
     Get { status: Some(404), ..get(client, path) }
 }
 
-fn address(client: u32) -> IpAddr {
+pub(super) fn address(client: u32) -> IpAddr {
     IpAddr::V4(Ipv4Addr::from(0xc612_0000 + client))
 }
 
