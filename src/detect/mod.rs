@@ -288,7 +288,8 @@ fn observe(seen: &Observation<'_>, state: &mut State, counters: &mut Counters, f
         state.newcomers.enter(seen.time, seen.client, Sighting::of(seen.call));
     }
     let age = seen.time.since(client.first).as_secs();
-    if client.calls == SWARM_CALLS && age <= SWARM_SECONDS && client.people.is_empty() {
+    // A record that has no credential does not say that there was none.
+    if client.calls == SWARM_CALLS && age <= SWARM_SECONDS && client.people.is_empty() && !seen.recorded {
         state.swarm.enter(seen.time, seen.client, Sighting::of(seen.call));
     }
 }

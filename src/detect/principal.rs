@@ -129,6 +129,10 @@ impl Principals {
     /// Who made a call, if the server knew them: it was answered well, or forbidden.
     pub(super) fn of(&mut self, seen: &Observation<'_>, suspect: bool) -> Option<Peers<'_>> {
         let credential = seen.call.credential?;
+        // In a record a key in the query may be that of an application, and who its users are is unknown.
+        if seen.recorded && credential.kind == CredentialKind::ApiKey {
+            return None;
+        }
         if !seen.good() && seen.status != Some(403) {
             return None;
         }
