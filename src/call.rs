@@ -341,6 +341,17 @@ impl Digest {
     }
 }
 
+/// Who took a call down, where that was not apitap. What such a record leaves out is unknown, not absent: that a call has
+/// no credential, no body and no sensitive value says nothing then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Recorder {
+    /// Another sensor that listens to the wire (Zeek, Suricata): sizes, a few headers, no bodies.
+    Sensor,
+    /// The server, in its access log: behind TLS, and without addresses of its own.
+    Server,
+}
+
 /// How much of the call the sensor saw.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -355,6 +366,9 @@ pub struct Completeness {
     /// The flow was taken up without its handshake.
     #[serde(skip_serializing_if = "is_false")]
     pub midstream: bool,
+    /// Whose record it is, unless apitap saw the call itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recorder: Option<Recorder>,
 }
 
 /// One HTTP exchange.

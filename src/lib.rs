@@ -9,6 +9,7 @@
 //! | [`packet`] | frame → [`packet::Segment`]: links, tags, tunnels, fragments undone |
 //! | [`stream`] | segment → byte runs in order, and explicit gaps, per direction |
 //! | [`http`] | byte runs → [`call::Call`] |
+//! | [`records`] | lines of logs, and of calls printed before → [`call::Call`] |
 //! | [`inspect`] | body, header and target bytes → a small digest on the call |
 //! | [`client`], [`endpoint`] | call → who called what |
 //! | [`model`] | observations → expected against observed |
@@ -32,6 +33,7 @@ pub mod key;
 pub mod model;
 pub mod packet;
 pub mod pipeline;
+pub mod records;
 pub mod rules;
 pub mod settings;
 pub mod sink;

@@ -21,6 +21,8 @@ pub struct Settings {
     pub stream: crate::stream::Settings,
     /// HTTP.
     pub http: crate::http::Settings,
+    /// Files of calls, and logs of other sensors and servers.
+    pub records: crate::records::Settings,
     /// Bodies, targets, credentials.
     pub inspect: crate::inspect::Settings,
     /// Proxies that are believed.

@@ -140,10 +140,22 @@ counters! {
     /// Calls dropped live because the detector was behind.
     CallsDropped = "calls_dropped",
 
+    // records
+    /// Records read from logs, the skipped ones included; headers, comments and empty lines are none.
+    Records = "records",
+    /// Records of other kinds than HTTP, skipped (alerts, flows, DNS and the like).
+    RecordsOther = "records_of_other_kinds",
+    /// Records of what was no HTTP request, skipped (a handshake of TLS, a connection without a request).
+    RecordsWithoutRequest = "records_without_request",
+    /// Records that name the client or its peer by something else than an address, skipped.
+    RecordsUnattributed = "records_unattributed",
+    /// Records that came later than the look-ahead reaches; they were taken none the less.
+    RecordsLate = "records_late",
+
     // detect
     /// Calls that the detector took.
     CallsDetected = "calls_detected",
-    /// Calls that could not be read.
+    /// Lines of calls and records that could not be read.
     CallsUnreadable = "calls_unreadable",
     /// Clients forgotten because the table was full.
     ClientsEvicted = "clients_evicted",

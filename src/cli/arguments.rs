@@ -2,8 +2,11 @@
 
 use std::path::PathBuf;
 
+use clap::builder::TypedValueParser;
 use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
+
+use crate::records::Format;
 
 /// Passive API-traffic anomaly detector.
 ///
@@ -29,7 +32,8 @@ pub enum Command {
     Watch(Watch),
     /// Read captures and print the HTTP calls in them as JSON lines.
     Calls(Calls),
-    /// Read calls (what `apitap calls` prints) and print alerts: the detector alone.
+    /// Read calls (what `apitap calls` prints), or logs of Zeek, Suricata, Apache or nginx, and print alerts: the
+    /// detector alone.
     Detect(Detect),
     /// Read captures and print the inventory of the APIs in them: every endpoint that answered well.
     Apis(Apis),
@@ -198,10 +202,21 @@ pub struct Watch {
 
 /// `apitap detect`.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Several files are merged by time; gzip and zstd are recognised by content. What a log leaves out \
+(bodies, most credentials) is not found, and never held against anybody.\n\nExamples:\n  apitap calls capture.pcap | apitap \
+detect -\n  apitap detect /opt/zeek/logs/2026-03-02/http.*.log.gz\n  apitap detect --format eve /var/log/suricata/eve.json\n  \
+apitap detect --trusted-proxy 10.0.0.0/8 /var/log/nginx/access.log*"
+)]
 pub struct Detect {
-    /// Calls as JSON lines; - for standard input.
+    /// Calls as JSON lines, or logs; - for standard input.
     #[arg(required = true, value_name = "FILE|-")]
     pub inputs: Vec<PathBuf>,
+    /// What the files hold: apitap (what `apitap calls` prints), zeek (http.log, JSON or tab-separated), eve (Suricata),
+    /// combined (access logs of Apache and nginx). Recognised file by file when not given.
+    #[arg(long, value_name = "FORMAT", env = "APITAP_FORMAT", value_parser = clap::builder::PossibleValuesParser::new(
+          Format::ALL.map(Format::name)).try_map(|name| name.parse::<Format>()))]
+    pub format: Option<Format>,
     #[allow(missing_docs, reason = "documented at the type")]
     #[command(flatten)]
     pub detecting: Detecting,

@@ -1,9 +1,8 @@
 //! The commands: settings checked, stages wired, run, and told.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, IsTerminal};
-use std::path::{Path, PathBuf};
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,13 +11,13 @@ use std::time::{Duration, Instant};
 use clap::CommandFactory;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::call::Call;
 use crate::client::TrustedProxies;
 use crate::detect::{self, DetectRules, Detector};
 use crate::endpoint::HashKey;
 use crate::inspect::Inspector;
 use crate::key::Key;
 use crate::pipeline::{self, Consumer, Outcome};
+use crate::records::Records;
 use crate::rules::{RuleError, RuleFile};
 use crate::settings::Settings;
 use crate::sink::{Sink, is_closed};
@@ -36,9 +35,6 @@ use super::summary::Summary;
 
 /// Code for alerts with `--fail-on-alert`.
 const ALERTED: u8 = 3;
-
-/// Longest line of a file of calls, in bytes.
-const LINE_LIMIT: u64 = 4 << 20;
 
 pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     match arguments.command {
@@ -120,60 +116,34 @@ fn watch(mut options: Watch) -> Result<ExitCode, Failure> {
 fn detect_calls(mut options: Detect) -> Result<ExitCode, Failure> {
     let mut settings = settings(&mut options.common)?;
     apply_detecting(&mut settings, &mut options.detecting);
+    settings.records.format = options.format.or(settings.records.format);
     let mut consumer = consumers::Detecting::new(detector(&settings)?);
     let started = Instant::now();
     let mut outcome = Outcome::default();
     let mut failed = false;
-    for path in &options.inputs {
-        if let Err(reason) = read_calls(path, &mut consumer, &mut outcome.counters, &mut outcome.output) {
-            eprintln!("apitap: {}: {reason}", path.display());
-            failed = true;
+    let mut records = Records::open(&options.inputs, &settings.records, &settings.source, inspector(&settings)?);
+    loop {
+        match records.next() {
+            Ok(None) => break,
+            Ok(Some(call)) => {
+                outcome.output = consumer.call(call).err();
+                if outcome.output.is_some() {
+                    break;
+                }
+            }
+            Err(error) => {
+                eprintln!("apitap: {error}");
+                failed = true;
+            }
         }
     }
+    outcome.counters.merge(records.counters());
     if outcome.output.is_none() {
         outcome.output = consumer.finish().err();
     }
     let code =
         conclude_alerts((outcome, started.elapsed()), consumer, &options.common, options.detecting.fail_on_alert)?;
     Ok(if failed { ExitCode::FAILURE } else { code })
-}
-
-/// Feeds the calls of a file to the detector; lines that are no calls are counted, the first is named.
-fn read_calls(
-    path: &Path,
-    consumer: &mut consumers::Detecting,
-    counters: &mut Counters,
-    output: &mut Option<io::Error>,
-) -> Result<(), String> {
-    let mut reader: Box<dyn BufRead> = match path.to_str() {
-        Some("-") => Box::new(BufReader::with_capacity(1 << 20, io::stdin())),
-        _ => Box::new(BufReader::with_capacity(1 << 20, File::open(path).map_err(|error| error.to_string())?)),
-    };
-    let (mut line, mut number, mut first_error) = (Vec::new(), 0u64, None);
-    loop {
-        line.clear();
-        let length = io::Read::take(&mut reader, LINE_LIMIT)
-            .read_until(b'\n', &mut line)
-            .map_err(|error| format!("line {}: {error}", number + 1))?;
-        if length == 0 {
-            break;
-        }
-        number += 1;
-        match serde_json::from_slice::<Call>(&line) {
-            Ok(call) => {
-                if let Err(error) = consumer.call(&call) {
-                    *output = Some(error);
-                    return Ok(());
-                }
-            }
-            Err(_) if line.trim_ascii().is_empty() => {}
-            Err(error) => {
-                counters.count(Counter::CallsUnreadable);
-                first_error.get_or_insert_with(|| format!("line {number}: {error}"));
-            }
-        }
-    }
-    first_error.map_or(Ok(()), Err)
 }
 
 fn rules(options: Rules) -> Result<ExitCode, Failure> {

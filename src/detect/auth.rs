@@ -4,7 +4,7 @@ use super::finding::Finding;
 use super::observation::Observation;
 use super::state::{Client, Holder, LoginFailures, Newcomers};
 use crate::alert::{Family, Sighting, Technique};
-use crate::call::{CredentialKind, Fingerprint};
+use crate::call::{CredentialKind, Fingerprint, Recorder};
 use crate::model::{Distinct, Moments, Table, Window, tail};
 
 /// Seconds within which two users of a credential are there at the same time.
@@ -152,7 +152,9 @@ pub(super) fn credential(
     if !seen.good() {
         return;
     }
-    if credential.kind == CredentialKind::Basic {
+    // Of what a server logged nobody knows how it came there.
+    let heard = seen.call.completeness.recorder != Some(Recorder::Server);
+    if credential.kind == CredentialKind::Basic && heard {
         basic.insert(seen.client_hash);
         client.sight(Family::Auth, Sighting::of(seen.call));
         findings.push(

@@ -172,11 +172,11 @@ pub(super) fn endpoint(
         return;
     }
     let weight = repeated(touches);
-    if seen.whole {
+    if seen.whole && !seen.recorded {
         classes(seen, endpoint, weight, walk, findings);
         endpoint.answers += weight;
     }
-    if seen.status == Some(401) && !seen.authenticated && touches == 0 {
+    if seen.status == Some(401) && !seen.authenticated && !seen.recorded && touches == 0 {
         endpoint.refused += 1;
     }
     if seen.good() {
@@ -255,6 +255,13 @@ fn classes(seen: &Observation<'_>, endpoint: &mut Endpoint, weight: f64, thresho
 fn open(seen: &Observation<'_>, endpoint: &mut Endpoint, weight: f64, threshold: f64, findings: &mut Vec<Finding>) {
     // Many calls of one client are one decision of the endpoint's.
     let weight = weight.powi(3);
+    if seen.recorded {
+        // Whether there was a credential is mostly unknown. It counts as none, which makes the endpoint look public.
+        let anonymous = f64::from(u8::from(!seen.authenticated)) * weight;
+        endpoint.anonymous += anonymous;
+        endpoint.authenticated += weight - anonymous;
+        return;
+    }
     let honest = (endpoint.anonymous + 0.5) / (endpoint.anonymous + endpoint.authenticated + 1.0);
     if honest < 0.25 {
         endpoint.open.advance(!seen.authenticated, weight, honest, 0.5);
@@ -294,6 +301,9 @@ fn oversized(
     findings: &mut Vec<Finding>,
 ) {
     let bytes = seen.bytes();
+    if bytes == 0 && seen.recorded {
+        return; // not every record tells sizes
+    }
     let size = (bytes as f64).ln_1p();
     let known = endpoint.sizes.count();
     // Few responses say little of how much they vary.

@@ -295,7 +295,9 @@ fn observe(seen: &Observation<'_>, state: &mut State, counters: &mut Counters, f
     }
     let age = seen.time.since(client.first).as_secs();
     let new = state.begin.is_some_and(|begin| client.first.since(begin).as_secs() >= STRANGERS);
-    if new && client.calls == SWARM_CALLS && age <= SWARM_SECONDS && client.people.is_empty() {
+    // A record that has no credential does not say that there was none.
+    let anonymous = client.people.is_empty() && !seen.recorded;
+    if new && client.calls == SWARM_CALLS && age <= SWARM_SECONDS && anonymous {
         state.swarm.enter(seen.time, seen.client, Sighting::of(seen.call));
     }
 }

@@ -25,6 +25,8 @@ pub(super) struct Observation<'a> {
     pub(super) status: Option<u16>,
     /// Nothing of the call was lost.
     pub(super) whole: bool,
+    /// It is another's record, in which bodies and most credentials are unknown.
+    pub(super) recorded: bool,
     pub(super) authenticated: bool,
     pub(super) login: bool,
     /// The user agent, an empty one where there is none.
@@ -94,6 +96,7 @@ impl<'a> Observation<'a> {
             target_hash: key.hash(&[place.host.as_bytes(), method.as_bytes(), call.target.as_bytes()]),
             status: if certain { call.status } else { None },
             whole,
+            recorded: call.completeness.recorder.is_some(),
             authenticated: call.credential.is_some() || call.query_names.iter().any(|name| rules.is_secret(name)),
             login: rules.is_login(&call.method, &call.path),
             agent,

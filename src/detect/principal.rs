@@ -137,6 +137,10 @@ impl Principals {
     /// had been answered well.
     pub(super) fn of(&mut self, seen: &Observation<'_>, suspect: bool) -> Option<Peers<'_>> {
         let credential = seen.call.credential?;
+        // In a record a key in the query may be that of an application, and who its users are is unknown.
+        if seen.recorded && credential.kind == CredentialKind::ApiKey {
+            return None;
+        }
         let key = credential.subject.unwrap_or(credential.fingerprint).0;
         let known = || self.table.get(&key).is_some();
         if !seen.good() && seen.status != Some(403) && !(seen.absent() && known()) {

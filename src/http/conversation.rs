@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::call::{Anomalies, Anomaly, Call, Version};
@@ -876,7 +877,7 @@ impl Conversation {
 
     fn new_call(&mut self, flow: &FlowInfo, requests: Direction, shared: &mut Shared) -> Box<Call> {
         let (client, server) = flow.ends(requests);
-        let community_id = self.community_id.get_or_insert_with(|| community_id(flow));
+        let community_id = self.community_id.get_or_insert_with(|| community_id(flow.source, flow.destination));
         let mut call = shared.idle.pop().unwrap_or_default();
         call.clear();
         call.flow = flow.id;
@@ -910,9 +911,9 @@ fn head_end(bytes: &[u8], from: usize) -> Option<usize> {
     bare.then_some(line_end)
 }
 
-fn community_id(flow: &FlowInfo) -> Arc<str> {
+/// The Community ID of a TCP connection, by whichever end.
+pub(crate) fn community_id(source: SocketAddr, destination: SocketAddr) -> Arc<str> {
     const TCP: u8 = 6;
-    let (source, destination) = (flow.source, flow.destination);
     community_id::calculate_community_id(
         0,
         source.ip(),
@@ -935,7 +936,7 @@ fn describe(message: &mut crate::call::Message, fields: &Fields<'_>, shared: &mu
 }
 
 /// Authority, path and query of a target (RFC 9112, section 3.2).
-fn split_target(target: &str, connect: bool) -> (Option<&str>, &str, &str) {
+pub(crate) fn split_target(target: &str, connect: bool) -> (Option<&str>, &str, &str) {
     if connect {
         return (Some(target), "", "");
     }
@@ -951,7 +952,8 @@ fn split_target(target: &str, connect: bool) -> (Option<&str>, &str, &str) {
     (authority, if path.is_empty() && authority.is_some() { "/" } else { path }, query)
 }
 
-fn query_names(query: &str, texts: &mut Interner, names: &mut Vec<Arc<str>>) {
+/// The names of a query's parameters, decoded.
+pub(crate) fn query_names(query: &str, texts: &mut Interner, names: &mut Vec<Arc<str>>) {
     for part in query.split('&').filter(|part| !part.is_empty()).take(QUERY_NAMES) {
         let name = part.split('=').next().unwrap_or_default();
         names.push(match memchr::memchr(b'%', name.as_bytes()) {

@@ -36,6 +36,8 @@ use crate::stream::{Close, Direction, End, FlowInfo, Gap, Handler, Interest, Run
 use crate::time::Timestamp;
 
 use conversation::Conversation;
+pub(crate) use conversation::{community_id, query_names, split_target};
+pub(crate) use intern::{Interner, printable_into};
 
 /// Limits of the HTTP stage. Worst-case memory a connection: `head_limit` in each direction, about 1 KiB for each of
 /// `pending_limit` requests, and one decoder (up to 8 MiB for zstd's and brotli's windows, 48 KiB for gzip's).

@@ -12,7 +12,7 @@ use super::{Damage, Settings};
 const STREAM_BUFFER: usize = 256 << 10;
 
 /// A capture's decompressed bytes.
-pub(super) struct Input {
+pub(crate) struct Input {
     bytes: Bytes,
     /// Where the window begins in `bytes`.
     start: usize,
@@ -36,7 +36,7 @@ struct Stream {
 
 impl Input {
     /// Of a file: mapped when it is plain and the settings say so, else read and decompressed.
-    pub(super) fn from_file(mut file: File, settings: &Settings) -> Result<Input, String> {
+    pub(crate) fn from_file(mut file: File, settings: &Settings) -> Result<Input, String> {
         let describe = |error: std::io::Error| format!("cannot be read: {error}");
         let metadata = file.metadata().map_err(describe)?;
         if metadata.is_dir() {
@@ -55,7 +55,7 @@ impl Input {
     }
 
     /// Of bytes in memory.
-    pub(super) fn from_bytes(bytes: Cow<'static, [u8]>, settings: &Settings) -> Input {
+    pub(crate) fn from_bytes(bytes: Cow<'static, [u8]>, settings: &Settings) -> Input {
         if is_compressed(&bytes) {
             return Input::from_reader(Box::new(std::io::Cursor::new(bytes)), settings);
         }
@@ -63,7 +63,7 @@ impl Input {
     }
 
     /// Of a stream that cannot be sought in.
-    pub(super) fn from_reader(reader: Box<dyn Read + Send>, settings: &Settings) -> Input {
+    pub(crate) fn from_reader(reader: Box<dyn Read + Send>, settings: &Settings) -> Input {
         let supply = Supply::new(reader, settings);
         let stream = Stream { supply, buffer: Vec::new(), filled: 0, ended: false, failure: None };
         Input { bytes: Bytes::Stream(stream), start: 0, offset: 0 }
@@ -79,7 +79,7 @@ impl Input {
 
     /// The window as it stands.
     #[inline]
-    pub(super) fn window(&self) -> &[u8] {
+    pub(crate) fn window(&self) -> &[u8] {
         let bytes = match &self.bytes {
             Bytes::Map(map) => map.bytes(),
             Bytes::Memory(bytes) => bytes,
@@ -90,7 +90,7 @@ impl Input {
 
     /// The window, of at least `wanted` bytes unless the capture ends before.
     #[inline]
-    pub(super) fn fill(&mut self, wanted: usize) -> &[u8] {
+    pub(crate) fn fill(&mut self, wanted: usize) -> &[u8] {
         if let Bytes::Stream(stream) = &mut self.bytes
             && stream.filled - self.start < wanted
         {
@@ -101,7 +101,7 @@ impl Input {
 
     /// Moves the window on by `count` bytes, at most those that are in it.
     #[inline]
-    pub(super) fn consume(&mut self, count: usize) {
+    pub(crate) fn consume(&mut self, count: usize) {
         let count = count.min(self.window().len());
         self.start += count;
         self.offset += count as u64;
@@ -111,7 +111,7 @@ impl Input {
     }
 
     /// Why the bytes end here, when it is not that the file is over.
-    pub(super) fn failure(&self) -> Option<Damage> {
+    pub(crate) fn failure(&self) -> Option<Damage> {
         match &self.bytes {
             Bytes::Stream(stream) => {
                 let offset = Some(self.offset + self.window().len() as u64);

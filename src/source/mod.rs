@@ -18,6 +18,7 @@ mod tests;
 
 pub use error::SourceError;
 pub use files::{from_bytes, from_reader, open};
+pub(crate) use input::Input;
 pub use live::{Interface, Live, interfaces};
 pub use merge::Opened;
 
@@ -131,7 +132,7 @@ struct Record {
 
 /// What is wrong with a capture: a [`SourceError`] without the name.
 #[derive(Clone, Debug)]
-struct Damage {
-    offset: Option<u64>,
-    reason: String,
+pub(crate) struct Damage {
+    pub(crate) offset: Option<u64>,
+    pub(crate) reason: String,
 }
