@@ -48,7 +48,7 @@ enum Origin {
     /// To be opened.
     Path(PathBuf),
     /// Opened already and standing at this call, because it cannot be opened twice.
-    Held(Box<File>, Call),
+    Held(Box<File>, Box<Call>),
 }
 
 struct Active {
@@ -188,7 +188,11 @@ impl Records {
             }
             (Some(first), None) => {
                 let first_time = first.end_time;
-                self.waiting.push_back(Waiting { first_time, rank, origin: Origin::Held(Box::new(file), first) });
+                self.waiting.push_back(Waiting {
+                    first_time,
+                    rank,
+                    origin: Origin::Held(Box::new(file), Box::new(first)),
+                });
             }
             (None, _) => self.failures.extend(file.errors()),
         }
@@ -227,7 +231,7 @@ impl Records {
         let Some(Waiting { rank, origin, .. }) = self.waiting.pop_front() else { return };
         let open = self.active.iter().flatten().count();
         let (file, head) = match origin {
-            Origin::Held(file, head) => (file, head),
+            Origin::Held(file, head) => (file, *head),
             Origin::Path(path) if open >= self.settings.max_open_files.max(1) => {
                 let reason =
                     format!("left out: it overlaps in time with {open} other files, as many as max_open_files");
