@@ -26,6 +26,9 @@ const LEAST_DEVIATION: f64 = 0.35;
 /// Blocks in a row that have to be too fast.
 const SUSTAINED: f64 = 4.0;
 
+/// Seconds that they take at least: a page that loads a hundred things at once is no pace.
+const LASTING: u64 = 60;
+
 /// How many times faster is worth an alert.
 const FASTER: f64 = 2.5;
 
@@ -37,6 +40,8 @@ pub(super) struct Pace {
     /// Logarithms of seconds a block.
     blocks: Moments,
     nats: f64,
+    /// When the blocks began that are too fast.
+    since: Timestamp,
 }
 
 /// Takes one call of a program.
@@ -59,7 +64,8 @@ pub(super) fn observe(
     if pace.calls <= BLOCK {
         return;
     }
-    let seconds = seen.time.since(pace.begin).as_secs_f64().max(1e-3);
+    let begin = pace.begin;
+    let seconds = seen.time.since(begin).as_secs_f64().max(1e-3);
     pace.calls = 1;
     pace.begin = seen.time;
     let value = seconds.ln();
@@ -70,13 +76,17 @@ pub(super) fn observe(
     let deviation = deviation * (1.0 + 4.0 / pace.blocks.count().max(1.0));
     let nats = if known && faster >= FASTER { tail::normal(-value, -mean, deviation) } else { 0.0 };
     if nats > 1.0 {
+        if pace.nats == 0.0 {
+            pace.since = begin;
+        }
         // A burst is no pace: it takes several blocks in a row.
         pace.nats += (nats - 1.0).min(threshold / SUSTAINED);
     } else {
         pace.nats = 0.0;
         pace.blocks.enter(value);
     }
-    if pace.nats >= 0.999 * threshold {
+    let lasting = seen.time.since(pace.since).as_secs() >= LASTING;
+    if pace.nats >= 0.999 * threshold && lasting {
         client.sight(Family::Flood, Sighting::of(seen.call));
         let finding = Finding::new(Technique::Volumetric, pace.nats, threshold, "calls at several times its own pace");
         let usual = f64::from(BLOCK) * seconds / mean.exp();
