@@ -230,7 +230,8 @@ fn observe(seen: &Observation<'_>, state: &mut State, counters: &mut Counters, f
     client.calls += 1;
     client.last = seen.time;
     client.damaged += u64::from(!seen.whole);
-    client.machine |= seen.good() && seen.api_key();
+    // Whether a program sent a key a record does not say: it gets the benefit of the doubt.
+    client.machine |= seen.good() && (seen.api_key() || (seen.recorded && seen.program));
     client.narrow(seen.endpoint);
     if seen.good()
         && let Some(credential) = seen.call.credential
