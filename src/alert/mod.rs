@@ -23,6 +23,9 @@ pub const SCHEMA: &str = "apitap.alert.v1";
 /// Calls that an alert shows at most.
 pub const EVIDENCE_LIMIT: usize = 5;
 
+/// Measurements that an alert shows at most.
+pub const FEATURE_LIMIT: usize = 3;
+
 /// Bytes of a target that an alert shows at most.
 pub const TARGET_LIMIT: usize = 256;
 
@@ -95,6 +98,8 @@ pub struct Sighting {
     pub position: u32,
     /// Finds the flow in Zeek and Suricata.
     pub community_id: Arc<str>,
+    /// Who sent it on the wire: the client, or the last proxy before the server.
+    pub source: IpAddr,
     /// The credential that came with it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub credential: Option<Fingerprint>,
@@ -116,25 +121,67 @@ impl Sighting {
             flow: call.flow,
             position: call.position,
             community_id: call.community_id.clone(),
+            source: call.client.ip,
             credential: call.credential.map(|credential| credential.fingerprint),
         }
     }
 }
 
-/// One line for the analyst.
+/// Where an incident stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Progress {
+    /// The evidence was enough for the first time.
+    Open,
+    /// Ten times as much was observed as when it was last told, or another technique or endpoint came to it.
+    Update,
+    /// There was no evidence any more for the time that the setting `incident_quiet_hours` gives.
+    Close,
+}
+
+/// One measurement that speaks against who is accused.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Feature {
+    /// What was measured, in a few words: the unit of `observed` and `expected`.
+    pub feature: String,
+    /// What was measured.
+    pub observed: f64,
+    /// What would have been ordinary.
+    pub expected: f64,
+    /// The window of `observed` in seconds; absent for evidence that adds up whatever the pace.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub window: Option<u64>,
+    /// Evidence in decades: 6 is a chance of one in a million if nothing were wrong.
+    pub evidence_decades: f64,
+}
+
+/// One line for the analyst: an incident opens, is updated or closes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Alert {
-    /// When the evidence was enough, in the traffic's time.
+    /// When the evidence was enough, in the traffic's time; when it closes, the moment from which it counts as over.
     pub ts: Timestamp,
-    /// 16 hexadecimal digits derived from what the alert is about and its first evidence: the same in every replay.
+    /// 16 hexadecimal digits derived from `incident` and `revision`: the same in every replay.
     pub id: String,
     /// [`SCHEMA`].
     pub schema: String,
-    /// Family and technique.
+    /// 16 hexadecimal digits derived from what the incident is about and its first evidence; all lines of one incident
+    /// have the same.
+    pub incident: String,
+    /// Where the incident stands.
+    pub state: Progress,
+    /// Which line of the incident this is, from 0.
+    pub revision: u32,
+    /// Family and technique that this line is about.
     pub kind: Technique,
-    /// How bad it is if it is true.
+    /// All techniques of the incident so far, in the order in which they came.
+    pub techniques: Vec<Technique>,
+    /// Identifiers of these techniques in the OWASP API Security Top 10, with its year.
+    pub owasp: Vec<String>,
+    /// Identifiers of these techniques in MITRE ATT&CK.
+    pub attack: Vec<String>,
+    /// How bad it is if it is true, at worst so far.
     pub severity: Severity,
-    /// How much it rests on.
+    /// How much the alert rests on.
     pub confidence: Confidence,
     /// Whom or what it is about.
     pub scope: Scope,
@@ -152,17 +199,17 @@ pub struct Alert {
     pub host: Option<String>,
     /// What happened, as a plain sentence.
     pub summary: String,
-    /// What was measured, in a few words: the unit of `observed` and `expected`.
-    pub feature: String,
-    /// The window of `observed` in seconds; absent for evidence that adds up whatever the pace.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub window: Option<u64>,
-    /// What was measured.
-    pub observed: f64,
-    /// What would have been ordinary.
-    pub expected: f64,
-    /// Evidence in decades: 6 is a chance of one in a million if nothing were wrong.
+    /// The strongest measurements of the incident so far, at most [`FEATURE_LIMIT`].
+    pub features: Vec<Feature>,
+    /// Evidence of this line's test in decades.
     pub evidence_decades: f64,
+    /// What the test had to reach, by the budget of false alarms.
+    pub threshold_decades: f64,
+    /// How many times the tests of the incident were passed so far.
+    pub findings: u64,
+    /// Share of the client's calls of which the sensor missed a part; absent when it missed none.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub incomplete_share: Option<f64>,
     /// Time of the first call of the evidence.
     pub first: Timestamp,
     /// Time of the last call of the evidence.
@@ -171,21 +218,68 @@ pub struct Alert {
     pub evidence: Vec<Sighting>,
 }
 
+#[cfg(test)]
 impl Alert {
-    /// An id out of what an alert is about (`subject`), its technique and the first call of its evidence.
-    ///
-    /// SipHash-1-3 without a key: it names, it hides nothing.
-    pub fn derive_id(kind: Technique, subject: &str, first: Timestamp, flow: FlowId, position: u32) -> String {
-        let mut hasher = siphasher::sip::SipHasher13::new();
-        for part in [SCHEMA, kind.name(), subject] {
-            hasher.write(part.as_bytes());
-            hasher.write_u8(0);
+    /// One for tests.
+    pub(crate) fn sample() -> Alert {
+        Alert {
+            ts: Timestamp::from_parts(1_772_460_000, 5),
+            id: alert_id("0011223344556677", 0),
+            schema: SCHEMA.into(),
+            incident: "0011223344556677".into(),
+            state: Progress::Open,
+            revision: 0,
+            kind: Technique::PathEnumeration,
+            techniques: vec![Technique::PathEnumeration],
+            owasp: vec!["API9:2023".into()],
+            attack: vec!["T1595.003".into()],
+            severity: Severity::Medium,
+            confidence: Confidence::High,
+            scope: Scope::Client,
+            client: Some(Suspect { ip: IpAddr::from([192, 0, 2, 1]), credential: None }),
+            clients: Vec::new(),
+            endpoint: None,
+            host: None,
+            summary: "line\nbreaks are escaped".into(),
+            features: vec![Feature {
+                feature: "first contacts that missed".into(),
+                observed: 7.0,
+                expected: 0.5,
+                window: None,
+                evidence_decades: 5.5,
+            }],
+            evidence_decades: 5.5,
+            threshold_decades: 5.4,
+            findings: 1,
+            incomplete_share: None,
+            first: Timestamp::ZERO,
+            last: Timestamp::ZERO,
+            evidence: Vec::new(),
         }
-        hasher.write_i64(first.nanos());
-        hasher.write_u64(flow.0);
-        hasher.write_u32(position);
-        format!("{:016x}", hasher.finish())
     }
+}
+
+/// An id of an incident out of what it is about (`subject`), its first technique and the first call of its evidence.
+///
+/// SipHash-1-3 without a key: it names, it hides nothing.
+pub fn incident_id(kind: Technique, subject: &str, first: Timestamp, flow: FlowId, position: u32) -> String {
+    let mut hasher = siphasher::sip::SipHasher13::new();
+    for part in [SCHEMA, kind.name(), subject] {
+        hasher.write(part.as_bytes());
+        hasher.write_u8(0);
+    }
+    hasher.write_i64(first.nanos());
+    hasher.write_u64(flow.0);
+    hasher.write_u32(position);
+    format!("{:016x}", hasher.finish())
+}
+
+/// An id of one line of an incident.
+pub fn alert_id(incident: &str, revision: u32) -> String {
+    let mut hasher = siphasher::sip::SipHasher13::new();
+    hasher.write(incident.as_bytes());
+    hasher.write_u32(revision);
+    format!("{:016x}", hasher.finish())
 }
 
 #[cfg(test)]
@@ -197,32 +291,12 @@ mod tests {
         let call = Call { method: "GET".into(), target: "é".repeat(200), status: Some(404), ..Call::default() };
         let sighting = Sighting::of(&call);
         assert_eq!(sighting.target.len(), TARGET_LIMIT);
-        let alert = Alert {
-            ts: Timestamp::from_parts(1_772_460_000, 5),
-            id: Alert::derive_id(Technique::PathEnumeration, "192.0.2.1", Timestamp::ZERO, FlowId(3), 0),
-            schema: SCHEMA.into(),
-            kind: Technique::PathEnumeration,
-            severity: Severity::Medium,
-            confidence: Confidence::High,
-            scope: Scope::Client,
-            client: Some(Suspect { ip: IpAddr::from([192, 0, 2, 1]), credential: None }),
-            clients: Vec::new(),
-            endpoint: None,
-            host: None,
-            summary: "s".into(),
-            feature: "distinct misses".into(),
-            window: None,
-            observed: 7.0,
-            expected: 0.5,
-            evidence_decades: 5.5,
-            first: Timestamp::ZERO,
-            last: Timestamp::ZERO,
-            evidence: vec![sighting],
-        };
+        let alert = Alert { evidence: vec![sighting], ..Alert::sample() };
         let text = serde_json::to_string(&alert).expect("plain data");
         for part in [
             r#""ts":"2026-03-02T14:00:00.000000005Z""#,
             r#""schema":"apitap.alert.v1""#,
+            r#""state":"open""#,
             r#""kind":"recon.path_enumeration""#,
             r#""severity":"medium""#,
             r#""scope":"client""#,
@@ -234,12 +308,13 @@ mod tests {
     }
 
     #[test]
-    fn ids_tell_alerts_apart() {
-        let id = |kind, subject: &str, flow| Alert::derive_id(kind, subject, Timestamp::ZERO, FlowId(flow), 0);
+    fn ids_tell_incidents_and_their_lines_apart() {
+        let id = |kind, subject: &str, flow| incident_id(kind, subject, Timestamp::ZERO, FlowId(flow), 0);
         let one = id(Technique::PathEnumeration, "192.0.2.1", 1);
         assert_eq!(one, id(Technique::PathEnumeration, "192.0.2.1", 1));
         assert_ne!(one, id(Technique::MethodProbing, "192.0.2.1", 1));
         assert_ne!(one, id(Technique::PathEnumeration, "192.0.2.2", 1));
         assert_ne!(one, id(Technique::PathEnumeration, "192.0.2.1", 2));
+        assert_ne!(alert_id(&one, 0), alert_id(&one, 1));
     }
 }

@@ -5,7 +5,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::Severity;
 
 /// The four families.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Family {
     /// Somebody maps the APIs.
     Recon,
@@ -18,7 +19,8 @@ pub enum Family {
 }
 
 macro_rules! techniques {
-    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal, $family:ident, $severity:ident;)+) => {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal, $family:ident, $severity:ident,
+        $owasp:expr, $attack:expr;)+) => {
         /// A technique of a family; `family.technique` in JSON.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Technique { $($(#[doc = $doc])+ $variant,)+ }
@@ -42,6 +44,16 @@ macro_rules! techniques {
                 match self { $(Technique::$variant => Severity::$severity),+ }
             }
 
+            /// Identifiers in the OWASP API Security Top 10 of 2023, without the year.
+            pub const fn owasp(self) -> &'static [&'static str] {
+                match self { $(Technique::$variant => &$owasp),+ }
+            }
+
+            /// Identifiers of techniques in MITRE ATT&CK for enterprises.
+            pub const fn attack(self) -> &'static [&'static str] {
+                match self { $(Technique::$variant => &$attack),+ }
+            }
+
             /// What it is, as one sentence for the operator.
             pub const fn help(self) -> &'static str {
                 match self { $(Technique::$variant => concat!($($doc),+)),+ }
@@ -52,43 +64,49 @@ macro_rules! techniques {
 
 techniques! {
     /// A client asks for many paths that do not exist.
-    PathEnumeration = "recon.path_enumeration", Recon, Medium;
+    PathEnumeration = "recon.path_enumeration", Recon, Medium, ["API9"], ["T1595.003"];
     /// A client asks for many objects that it may not have, or far more than others do.
-    ObjectEnumeration = "recon.object_enumeration", Recon, High;
+    ObjectEnumeration = "recon.object_enumeration", Recon, High, ["API1"], ["T1119", "T1213"];
     /// A client tries methods that the paths do not have.
-    MethodProbing = "recon.method_probing", Recon, Medium;
+    MethodProbing = "recon.method_probing", Recon, Medium, ["API5"], ["T1595.002"];
     /// A client tries query parameters that the endpoints do not have.
-    ParameterDiscovery = "recon.parameter_discovery", Recon, Medium;
+    ParameterDiscovery = "recon.parameter_discovery", Recon, Medium, ["API3"], ["T1595.003"];
     /// A client looks for descriptions of the API, configuration and secrets.
-    SchemaProbing = "recon.schema_probing", Recon, Medium;
+    SchemaProbing = "recon.schema_probing", Recon, Medium, ["API8", "API9"], ["T1595.002"];
     /// Many new clients ask for paths that do not exist, a few each.
-    Campaign = "recon.campaign", Recon, High;
+    Campaign = "recon.campaign", Recon, High, ["API9"], ["T1595.003"];
     /// A client calls far more often than its population and its own past.
-    Volumetric = "flood.volumetric", Flood, High;
+    Volumetric = "flood.volumetric", Flood, High, ["API4"], ["T1499.002"];
+    /// A client calls faster and faster, or several times as fast as it always did.
+    Ramp = "flood.ramp", Flood, High, ["API4"], ["T1499.002"];
+    /// A client floods in bursts, with pauses between them.
+    Pulse = "flood.pulse", Flood, High, ["API4"], ["T1499.002"];
     /// A client repeats one call without end.
-    Loop = "flood.loop", Flood, Medium;
+    Loop = "flood.loop", Flood, Medium, ["API4"], ["T1499.003"];
     /// A client makes far more calls that cost the server much than others do.
-    Expensive = "flood.expensive", Flood, High;
+    Expensive = "flood.expensive", Flood, High, ["API4"], ["T1499.003"];
     /// Many clients that do nothing else call one endpoint, or call fast and long.
-    Distributed = "flood.distributed", Flood, High;
+    Distributed = "flood.distributed", Flood, High, ["API4"], ["T1499.002"];
     /// A client floods a login with failing attempts.
-    Login = "flood.login", Flood, High;
+    Login = "flood.login", Flood, High, ["API2", "API4"], ["T1110"];
     /// A client takes far more data, or far more sensitive values, than its population and its own past.
-    BulkRead = "leak.bulk_read", Leak, High;
+    BulkRead = "leak.bulk_read", Leak, High, ["API6"], ["T1119", "T1213"];
+    /// The same, little by little over hours.
+    SlowRead = "leak.slow_read", Leak, High, ["API6"], ["T1119", "T1213", "T1029"];
     /// An endpoint returns a class of sensitive data that it never returned before.
-    NewExposure = "leak.new_exposure", Leak, High;
+    NewExposure = "leak.new_exposure", Leak, High, ["API3"], ["T1213"];
     /// A response is far larger than this endpoint's responses are.
-    Oversized = "leak.oversized", Leak, Medium;
+    Oversized = "leak.oversized", Leak, Medium, ["API3", "API4"], ["T1213"];
     /// A client sends secrets in URLs, where logs and proxies keep them.
-    SecretInUrl = "leak.secret_in_url", Leak, Medium;
+    SecretInUrl = "leak.secret_in_url", Leak, Medium, ["API8"], ["T1552"];
     /// An endpoint that always had credentials answers without.
-    Unauthenticated = "leak.unauthenticated", Leak, High;
+    Unauthenticated = "leak.unauthenticated", Leak, High, ["API2"], ["T1190"];
     /// A client fails to log in with one set of credentials after another.
-    CredentialStuffing = "auth.credential_stuffing", Auth, High;
+    CredentialStuffing = "auth.credential_stuffing", Auth, High, ["API2"], ["T1110.004"];
     /// A credential is used by a second client that does not fit the first.
-    TokenReuse = "auth.token_reuse", Auth, High;
+    TokenReuse = "auth.token_reuse", Auth, High, ["API2"], ["T1550.001"];
     /// A client sends a password in clear with each call.
-    Cleartext = "auth.cleartext", Auth, Low;
+    Cleartext = "auth.cleartext", Auth, Low, ["API8"], ["T1040"];
 }
 
 impl Serialize for Technique {
@@ -117,6 +135,8 @@ mod tests {
         for technique in Technique::ALL {
             let family = format!("{:?}.", technique.family()).to_lowercase();
             assert!(technique.name().starts_with(&family), "{}", technique.name());
+            assert!(technique.owasp().iter().all(|id| id.starts_with("API")), "{}", technique.name());
+            assert!(technique.attack().iter().all(|id| id.starts_with('T')), "{}", technique.name());
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Auth: who tries one set of credentials after another, and whose credentials are used by others or sent in clear.
 
+use super::budget::{Scales, Test};
 use super::finding::Finding;
 use super::observation::Observation;
 use super::state::{Client, Holder, LoginFailures, Newcomers};
@@ -42,9 +43,7 @@ pub(super) fn login(
     seen: &Observation<'_>,
     client: &mut Client,
     (endpoints, guessers): (&mut Table<u64, LoginFailures>, &mut Newcomers),
-    walk: f64,
-    daily: f64,
-    findings: &mut Vec<Finding>,
+    scales: &mut Scales<'_>,
 ) {
     let failed = match seen.status {
         Some(200..=399) => false,
@@ -71,6 +70,7 @@ pub(super) fn login(
         recent = logins.recent.add(Window::TenMinutes, seen.time, 1);
     }
     let ceiling: f64 = seen.rules.prior.login_ceiling;
+    scales.tried(Test::Logins, weight);
     let nats = logins.walk.advance(failed, weight, ceiling, (2.5 * ceiling).min(0.95));
     let failures = logins.failures;
     if !failed {
@@ -84,28 +84,24 @@ pub(super) fn login(
     }
     // Who is suspected already says nothing of the others.
     if fresh && !client.suspect() {
-        together(seen, endpoints, daily, findings);
+        together(seen, endpoints, scales);
     }
-    if nats >= walk {
-        let finding = Finding::new(Technique::CredentialStuffing, nats, walk, "failed logins that differ");
-        findings.push(finding.compared(failures as f64, ceiling * client.logins.walk.trials()));
+    if scales.wants(Test::Logins, nats) {
+        let finding = Finding::new(Test::Logins, Technique::CredentialStuffing, nats);
+        scales.weigh(finding.compared(failures as f64, ceiling * client.logins.walk.trials()));
     }
     // A person fails a few times, an office of people now and then at once: 5, with a standard deviation of 6.
-    let flood = tail::count(recent, 5.0, 36.0);
-    if flood >= daily && recent >= FLOOD_FLOOR {
+    if recent < FLOOD_FLOOR {
+        return;
+    }
+    let finding = Finding::new(Test::LoginRate, Technique::Login, tail::count(recent, 5.0, 36.0));
+    if scales.weigh(finding.compared(recent as f64, 5.0).within(600)) {
         client.sight(Family::Flood, Sighting::of(seen.call));
-        let finding = Finding::new(Technique::Login, flood, daily, "failed logins");
-        findings.push(finding.compared(recent as f64, 5.0).within(600));
     }
 }
 
 /// Failed logins of all clients together, hour by hour: many addresses that try a few accounts each.
-fn together(
-    seen: &Observation<'_>,
-    endpoints: &mut Table<u64, LoginFailures>,
-    threshold: f64,
-    findings: &mut Vec<Finding>,
-) {
+fn together(seen: &Observation<'_>, endpoints: &mut Table<u64, LoginFailures>, scales: &mut Scales<'_>) {
     let key = seen.endpoint.0;
     if endpoints.get(&key).is_none() {
         endpoints.insert(key, LoginFailures::default(), |held| held.highest);
@@ -134,10 +130,8 @@ fn together(
     let mut hours = Moments::prior(6.0, 4.0, 36.0);
     hours.merge(&held.hours);
     let nats = tail::count(count, hours.mean(), hours.variance());
-    if nats >= threshold {
-        let finding = Finding::new(Technique::CredentialStuffing, nats, threshold, "failed logins of all clients");
-        findings.push(finding.compared(count as f64, hours.mean()).within(3_600).of_endpoint());
-    }
+    let finding = Finding::new(Test::LoginsTogether, Technique::CredentialStuffing, nats);
+    scales.weigh(finding.compared(count as f64, hours.mean()).within(3_600).of_endpoint());
 }
 
 /// Takes a call with a credential: whether a second client, with another user agent, uses it while the first goes on.
@@ -146,7 +140,7 @@ pub(super) fn credential(
     client: &mut Client,
     holders: &mut Table<Fingerprint, Holder>,
     basic: &mut Distinct,
-    findings: &mut Vec<Finding>,
+    scales: &mut Scales<'_>,
 ) {
     let Some(credential) = seen.call.credential else { return };
     if !seen.good() {
@@ -157,10 +151,8 @@ pub(super) fn credential(
     if credential.kind == CredentialKind::Basic && heard {
         basic.insert(seen.client_hash);
         client.sight(Family::Auth, Sighting::of(seen.call));
-        findings.push(
-            Finding::new(Technique::Cleartext, 20.0, 10.0, "clients that send passwords in clear")
-                .compared(basic.count() as f64, 0.0),
-        );
+        let finding = Finding::new(Test::Cleartext, Technique::Cleartext, 0.0);
+        scales.fact(finding.compared(basic.count() as f64, 0.0));
     }
     // Keys of programs are shared by design: by the machines of a cluster.
     if matches!(credential.kind, CredentialKind::Basic | CredentialKind::ApiKey) {
@@ -219,8 +211,8 @@ pub(super) fn credential(
             (of_person, SWITCHES, holder.strange >= holder.near && holder.strange <= BURST * holder.switches)
         };
         if holder.strange >= enough && holder.switches >= switches && apart {
-            let finding = Finding::new(Technique::TokenReuse, 15.0, 12.0, "calls with another client's credential");
-            findings.push(finding.compared(f64::from(holder.strange), 0.0));
+            let finding = Finding::new(Test::TokenUse, Technique::TokenReuse, 0.0);
+            scales.fact(finding.compared(f64::from(holder.strange), 0.0));
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use super::budget::Test;
 use super::observation::repeated;
 use super::tests::{Bench, Get, address, get};
 
@@ -138,7 +139,7 @@ fn a_prober_is_found_within_three_times_the_least_possible_calls() {
                 bench.alerts.iter().any(|alert| alert.client.is_some_and(|suspect| suspect.ip == address(client)))
             });
             let found = found.unwrap_or(400) as f64;
-            let threshold = bench.detector.state.walk;
+            let threshold = bench.detector.state.budget.threshold(Test::FirstContacts);
             calls.push(found * divergence(share, bench.detector.rules.prior.miss_ceiling) / threshold);
         }
         let mean = calls.iter().sum::<f64>() / calls.len() as f64;

@@ -1,20 +1,21 @@
-//! What a detector hands over when a test is passed: plain numbers; words are made of them only when an alert is due.
+//! What a detector brings to the scales: plain numbers; words are made of them only when an alert is due.
 
+use super::budget::Test;
 use crate::alert::Technique;
 
-/// A test that was passed by a call.
+/// Evidence of one test after a call.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Finding {
+    pub(super) test: Test,
     pub(super) technique: Technique,
-    /// Evidence, and what the budget asked for.
+    /// Evidence.
     pub(super) nats: f64,
+    /// What was asked for; the scales set it.
     pub(super) threshold: f64,
     pub(super) observed: f64,
     pub(super) expected: f64,
     /// Length of the window in seconds, for tests that have one.
     pub(super) window: Option<u64>,
-    /// What was measured.
-    pub(super) feature: &'static str,
     /// The endpoint is meant, not the client.
     pub(super) endpoint: bool,
     /// Data of the worst classes.
@@ -25,15 +26,15 @@ pub(super) struct Finding {
 
 impl Finding {
     /// One about the client, without a window.
-    pub(super) fn new(technique: Technique, nats: f64, threshold: f64, feature: &'static str) -> Finding {
+    pub(super) fn new(test: Test, technique: Technique, nats: f64) -> Finding {
         Finding {
+            test,
             technique,
             nats,
-            threshold,
+            threshold: f64::MAX,
             observed: 0.0,
             expected: 0.0,
             window: None,
-            feature,
             endpoint: false,
             grave: false,
             class: None,

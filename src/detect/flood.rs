@@ -6,6 +6,7 @@
 //! to many calls, and so is a population of busy clients. Clients whose API key was accepted are a population of
 //! their own, since programs work through lists at paces that no person has.
 
+use super::budget::{Scales, Test};
 use super::finding::Finding;
 use super::observation::Observation;
 use super::state::{Client, Endpoint, Population, RATE_WINDOWS};
@@ -23,8 +24,7 @@ pub(super) fn observe(
     seen: &Observation<'_>,
     client: &mut Client,
     population: &mut Population,
-    threshold: f64,
-    findings: &mut Vec<Finding>,
+    scales: &mut Scales<'_>,
 ) {
     let repeats = u64::from(client.last_target == seen.target_hash);
     client.last_target = seen.target_hash;
@@ -51,16 +51,17 @@ pub(super) fn observe(
         let spread = usual + usual * usual / OWN_SHAPE;
         let own = tail::count(count, usual, spread);
         let nats = crowd.min(own);
-        if nats > best.map_or(threshold, |finding| finding.nats) {
+        if nats > best.map_or(0.0, |finding| finding.nats) {
             let repeating = window == Window::TenMinutes && repeats * 10 > count * 9;
             let technique = if repeating { Technique::Loop } else { Technique::Volumetric };
-            let finding = Finding::new(technique, nats, threshold, "calls");
+            let finding = Finding::new(Test::Calls, technique, nats);
             best = Some(finding.compared(count as f64, usual).within(window.seconds()));
         }
     }
-    if let Some(finding) = best {
+    if let Some(finding) = best
+        && scales.weigh(finding)
+    {
         client.sight(Family::Flood, Sighting::of(seen.call));
-        findings.push(finding);
     }
 }
 
@@ -68,7 +69,7 @@ pub(super) fn observe(
 const COST_WINDOWS: [Window; 2] = [Window::TenMinutes, Window::Hour];
 
 /// Takes one call that cost much: the server worked or sent long. A few of these are as many ordinary ones.
-pub(super) fn costly(seen: &Observation<'_>, client: &mut Client, threshold: f64, findings: &mut Vec<Finding>) {
+pub(super) fn costly(seen: &Observation<'_>, client: &mut Client, scales: &mut Scales<'_>) {
     let cost = &seen.rules.cost;
     let slow = seen.call.latency.is_some_and(|seconds| seconds >= cost.seconds);
     if !seen.good() || (seen.bytes() < cost.bytes && !slow) {
@@ -84,14 +85,15 @@ pub(super) fn costly(seen: &Observation<'_>, client: &mut Client, threshold: f64
         }
         let mean = usual / std::f64::consts::LN_10;
         let nats = tail::count(count / people, mean, mean + mean * mean);
-        if nats > best.map_or(threshold, |finding| finding.nats) {
-            let finding = Finding::new(Technique::Expensive, nats, threshold, "calls that cost much");
+        if nats > best.map_or(0.0, |finding| finding.nats) {
+            let finding = Finding::new(Test::CostlyCalls, Technique::Expensive, nats);
             best = Some(finding.compared(count as f64, mean * people as f64).within(window.seconds()));
         }
     }
-    if let Some(finding) = best {
+    if let Some(finding) = best
+        && scales.weigh(finding)
+    {
         client.sight(Family::Flood, Sighting::of(seen.call));
-        findings.push(finding);
     }
 }
 
@@ -124,24 +126,18 @@ pub(super) fn renew(population: &mut Population, threshold: f64) {
 
 /// New callers that keep to one or two endpoints, at three times the rate that the endpoint is used to: a crowd that
 /// came for this only. A flash sale brings people who look around.
-pub(super) fn crowd(
-    seen: &Observation<'_>,
-    client: &Client,
-    endpoint: &mut Endpoint,
-    threshold: f64,
-    findings: &mut Vec<Finding>,
-) {
+pub(super) fn crowd(seen: &Observation<'_>, client: &Client, endpoint: &mut Endpoint, scales: &mut Scales<'_>) {
     let count = endpoint.rate.add(Window::TenMinutes, seen.time, 1);
     let usual = endpoint.rate_extreme.settled();
-    endpoint.rate_extreme.note(Window::TenMinutes, seen.time, count as f64, || 30.0, endpoint.alerted != 0);
+    endpoint.rate_extreme.note(Window::TenMinutes, seen.time, count as f64, || 30.0, endpoint.accused);
     // The sixth call tells that a client came for these one or two endpoints.
     if client.calls != 6 || client.roams || seen.time.since(client.first).as_secs() > 600 {
         return;
     }
     let single = endpoint.single.add(Window::TenMinutes, seen.time, 1);
-    let nats = tail::count(single, 1.0, 2.0);
-    if single >= 8 && nats >= threshold && count as f64 >= 3.0 * usual {
-        let finding = Finding::new(Technique::Distributed, nats, threshold, "new clients that call only this");
-        findings.push(finding.compared(single as f64, 1.0).within(600).of_endpoint());
+    scales.tried(Test::Crowd, 1.0);
+    if single >= 8 && count as f64 >= 3.0 * usual {
+        let finding = Finding::new(Test::Crowd, Technique::Distributed, tail::count(single, 1.0, 2.0));
+        scales.weigh(finding.compared(single as f64, 1.0).within(600).of_endpoint());
     }
 }

@@ -1,266 +1,315 @@
-//! From a finding to an alert: words, evidence, and one alert where there is one story.
+//! One story is one incident: it opens, is told again when it grows tenfold or turns to something else, and closes.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use super::finding::Finding;
-use super::state::{Client, Endpoint, Incident};
-use crate::alert::{Alert, Confidence, EVIDENCE_LIMIT, SCHEMA, Scope, Severity, Sighting, Suspect, Technique};
-use crate::call::Fingerprint;
-use crate::stats::{Counter, Counters};
+use super::report::{Report, rounded};
+use super::sentence;
+use crate::alert::{
+    Alert, FEATURE_LIMIT, Family, Feature, Progress, SCHEMA, Severity, Technique, alert_id, incident_id,
+};
+use crate::endpoint::EndpointId;
+use crate::model::Table;
 use crate::time::Timestamp;
 
-/// How much more must have been observed for a second alert.
+/// How much more must have been observed for an incident to be told again.
 const GROWTH: f64 = 10.0;
 
-/// Seconds after which a new incident begins.
-const FORGOTTEN: u64 = 86_400;
+/// Chapters of an incident: techniques, and endpoints of those that are about one. Beyond, growth alone is told.
+const CHAPTERS: usize = 8;
 
-/// Whether an alert of this finding is due for this client, which is then remembered.
-///
-/// Misses are one story however they are named: their techniques share one incident.
-pub(super) fn due(client: &mut Client, finding: &Finding, now: Timestamp, counters: &mut Counters) -> bool {
-    let story = |technique: Technique| match technique {
-        Technique::MethodProbing | Technique::ParameterDiscovery | Technique::SchemaProbing => {
-            Technique::PathEnumeration
-        }
-        Technique::Loop => Technique::Volumetric,
-        other => other,
-    };
-    let held = client.incidents.iter_mut().find(|incident| story(incident.technique) == story(finding.technique));
-    match held {
-        Some(incident) => {
-            let grown = finding.observed >= GROWTH * incident.observed;
-            if !grown && now.since(incident.time).as_secs() < FORGOTTEN {
-                incident.time = now;
-                counters.count(Counter::AlertsSuppressed);
-                return false;
-            }
-            *incident = Incident { technique: finding.technique, observed: finding.observed, time: now };
-        }
-        None => client.incidents.push(Incident { technique: finding.technique, observed: finding.observed, time: now }),
+/// Endpoints that one technique names one by one.
+const ENDPOINTS: usize = 3;
+
+/// What an incident is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(super) enum Subject {
+    /// What a client does, a family each.
+    Client(IpAddr, Family),
+    /// What an endpoint does; for exposures a class of data each, by its hash.
+    Endpoint(EndpointId, Technique, u64),
+    /// Many clients that do the same; of several such campaigns each has something in common, by its hash.
+    Campaign(Technique, u64),
+}
+
+/// An incident that is open.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Incident {
+    chapters: Vec<Chapter>,
+    /// The strongest measurements.
+    features: Vec<Feature>,
+    findings: u64,
+    /// Of the last finding.
+    last: Timestamp,
+    /// The last line.
+    alert: Alert,
+}
+
+/// What was told of an incident, and how much had been observed then.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Chapter {
+    technique: Technique,
+    endpoint: Option<EndpointId>,
+    observed: f64,
+}
+
+/// Why a line is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    Opens,
+    Grows,
+    Turns,
+    /// Others joined a campaign.
+    Joined,
+}
+
+/// All incidents that are open. Worst-case memory 16 KiB each.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Incidents {
+    open: Table<Subject, Incident>,
+    /// The same by the time of their last finding.
+    quiet: BTreeSet<(Timestamp, Subject)>,
+    capacity: usize,
+}
+
+impl Incidents {
+    pub(super) fn new(capacity: usize) -> Incidents {
+        let capacity = capacity.max(1);
+        Incidents { open: Table::new(capacity), quiet: BTreeSet::new(), capacity }
     }
-    true
-}
 
-/// The alert of a finding about a client.
-pub(super) fn of_client(
-    address: IpAddr,
-    client: &Client,
-    endpoint: Option<&Endpoint>,
-    finding: &Finding,
-    now: Timestamp,
-    cold: bool,
-) -> Alert {
-    let sightings = client.evidence(finding.technique.family());
-    let calls = sightings.map_or(Vec::new(), |held| held.calls.clone());
-    let first = sightings.and_then(|held| held.first);
-    let credential = common(&calls);
-    let damaged = client.damaged * 5 > client.calls;
-    let subject = address.to_string();
-    let about = endpoint.filter(|_| names_endpoint(finding.technique));
-    let mut alert = base(finding, &subject, calls, first, now, cold || damaged);
-    alert.scope = Scope::Client;
-    alert.client = Some(Suspect { ip: address, credential });
-    alert.endpoint = about.map(name);
-    alert.host = about.map(|endpoint| endpoint.host.to_string());
-    alert.summary = sentence(finding, &subject, alert.endpoint.as_deref(), None);
-    alert
-}
-
-/// The alert of a finding about an endpoint.
-pub(super) fn of_endpoint(endpoint: &Endpoint, finding: &Finding, call: Sighting, now: Timestamp, cold: bool) -> Alert {
-    let exposure = finding.class.and_then(|place| endpoint.classes.get(place));
-    let calls = exposure.map_or_else(|| vec![call], |exposure| exposure.sightings.clone());
-    let title = name(endpoint);
-    let class = exposure.map(|exposure| &*exposure.class);
-    let subject = format!("{} {title} {}", endpoint.host, class.unwrap_or_default());
-    let mut alert = base(finding, &subject, calls, None, now, cold);
-    alert.scope = Scope::Endpoint;
-    alert.summary = sentence(finding, &subject, Some(&title), class);
-    alert.endpoint = Some(title);
-    alert.host = Some(endpoint.host.to_string());
-    alert
-}
-
-/// The alert of a campaign.
-pub(super) fn of_campaign(
-    members: Vec<Suspect>,
-    calls: Vec<Sighting>,
-    finding: &Finding,
-    now: Timestamp,
-    cold: bool,
-) -> Alert {
-    let mut alert = base(finding, "campaign", calls, None, now, cold);
-    alert.scope = Scope::Campaign;
-    let count = members.len();
-    let what = match finding.technique {
-        Technique::CredentialStuffing => {
-            format!("{count} clients failed to log in to several accounts each, many of them within one day")
+    /// A finding about `subject`: gives why a line is due, if one is. `endpoint` is told apart where the technique is
+    /// about one.
+    pub(super) fn note(
+        &mut self,
+        subject: Subject,
+        finding: &Finding,
+        endpoint: Option<EndpointId>,
+        now: Timestamp,
+    ) -> Option<Due> {
+        let Some(incident) = self.open.get_mut(&subject) else { return Some(Due::Opens) };
+        self.quiet.remove(&(incident.last, subject));
+        self.quiet.insert((now, subject));
+        incident.last = now;
+        incident.measure(finding);
+        let same = |chapter: &Chapter| chapter.technique == finding.technique;
+        let told = |chapter: &&mut Chapter| same(chapter) && chapter.endpoint == endpoint;
+        if let Some(chapter) = incident.chapters.iter_mut().find(told) {
+            let grown = finding.observed >= GROWTH * chapter.observed;
+            return grown.then(|| {
+                chapter.observed = finding.observed;
+                Due::Grows
+            });
         }
-        Technique::Distributed => {
-            format!(
-                "{count} clients that were never seen before called fast and long without credentials, many of them within one hour"
-            )
+        let endpoints = incident.chapters.iter().filter(|chapter| same(chapter)).count();
+        if incident.chapters.len() >= CHAPTERS || endpoints >= ENDPOINTS {
+            return None;
         }
-        _ => format!(
-            "{count} clients that were never seen before began with nothing but requests for paths that do not exist, many of them within one hour"
-        ),
-    };
-    alert.summary = format!("{what}; {:.1} would be ordinary.", finding.expected);
-    alert.clients = members;
-    alert
+        incident.chapters.push(Chapter { technique: finding.technique, endpoint, observed: finding.observed });
+        Some(Due::Turns)
+    }
+
+    /// Whether it is open.
+    pub(super) fn is_open(&self, subject: Subject) -> bool {
+        self.open.get(&subject).is_some()
+    }
+
+    /// A campaign goes on without anything new to tell.
+    pub(super) fn goes_on(&mut self, subject: Subject, now: Timestamp) {
+        if let Some(incident) = self.open.get_mut(&subject) {
+            self.quiet.remove(&(incident.last, subject));
+            self.quiet.insert((now, subject));
+            incident.last = now;
+        }
+    }
+
+    /// Makes the line that is due. To open an incident when there is no room closes the one that was quiet longest.
+    pub(super) fn tell(
+        &mut self,
+        subject: Subject,
+        due: Due,
+        finding: &Finding,
+        endpoint: Option<EndpointId>,
+        report: Report,
+        alerts: &mut Vec<Alert>,
+    ) {
+        let now = report.now;
+        if due == Due::Opens {
+            if self.open.len() >= self.capacity
+                && let Some(&(last, quietest)) = self.quiet.first()
+            {
+                self.end(last, quietest, now, &sentence::crowded_out(), alerts);
+            }
+            let chapter = Chapter { technique: finding.technique, endpoint, observed: finding.observed };
+            let mut incident = Incident {
+                chapters: vec![chapter],
+                features: Vec::new(),
+                findings: 0,
+                last: now,
+                alert: first_line(finding, &report),
+            };
+            incident.measure(finding);
+            self.open.insert(subject, incident, |_| 0u8);
+            self.quiet.insert((now, subject));
+        }
+        let Some(incident) = self.open.get_mut(&subject) else { return };
+        incident.write(due, finding, report);
+        alerts.push(incident.alert.clone());
+    }
+
+    /// Closes what was quiet for `quiet` at `now`; gives the client incidents among them.
+    pub(super) fn close(
+        &mut self,
+        now: Timestamp,
+        quiet: Duration,
+        alerts: &mut Vec<Alert>,
+        mut closed: impl FnMut(IpAddr, Family),
+    ) {
+        while let Some(&(last, subject)) = self.quiet.first()
+            && now.since(last) >= quiet
+        {
+            self.end(last, subject, last + quiet, &sentence::over(quiet), alerts);
+            if let Subject::Client(client, family) = subject {
+                closed(client, family);
+            }
+        }
+    }
+
+    fn end(&mut self, last: Timestamp, subject: Subject, time: Timestamp, why: &str, alerts: &mut Vec<Alert>) {
+        self.quiet.remove(&(last, subject));
+        let Some(incident) = self.open.remove(&subject) else { return };
+        let mut alert = incident.alert;
+        alert.ts = time;
+        alert.state = Progress::Close;
+        alert.revision += 1;
+        alert.id = alert_id(&alert.incident, alert.revision);
+        alert.findings = incident.findings;
+        alert.last = last;
+        alert.summary = format!("{why} {}", sentence::plain(&alert.summary));
+        alerts.push(alert);
+    }
 }
 
-fn base(
-    finding: &Finding,
-    subject: &str,
-    mut calls: Vec<Sighting>,
-    first: Option<Timestamp>,
-    now: Timestamp,
-    doubtful: bool,
-) -> Alert {
-    calls.truncate(EVIDENCE_LIMIT);
-    let begin = calls.first();
-    let first = first.or(begin.map(|call| call.time)).unwrap_or(now);
-    let last = calls.last().map_or(now, |call| call.time);
-    let (flow, position) = begin.map(|call| (call.flow, call.position)).unwrap_or_default();
+impl Incident {
+    /// Keeps the strongest measurement of each sort.
+    fn measure(&mut self, finding: &Finding) {
+        self.findings += 1;
+        let feature = feature(finding);
+        match self.features.iter_mut().find(|held| held.feature == feature.feature) {
+            Some(held) if held.evidence_decades <= feature.evidence_decades => *held = feature,
+            Some(_) => {}
+            None => self.features.push(feature),
+        }
+        strongest(&mut self.features);
+    }
+
+    /// Writes the next line.
+    fn write(&mut self, due: Due, finding: &Finding, report: Report) {
+        let alert = &mut self.alert;
+        if due != Due::Opens {
+            alert.state = Progress::Update;
+            alert.revision += 1;
+            alert.id = alert_id(&alert.incident, alert.revision);
+        }
+        alert.ts = report.now;
+        alert.kind = finding.technique;
+        if !alert.techniques.contains(&finding.technique) {
+            alert.techniques.push(finding.technique);
+            let year = |id: &&str| format!("{id}:2023");
+            add(&mut alert.owasp, finding.technique.owasp().iter().map(year));
+            add(&mut alert.attack, finding.technique.attack().iter().map(|&id| id.to_owned()));
+        }
+        let severity = if finding.grave { Severity::Critical } else { finding.technique.severity() };
+        alert.severity = alert.severity.max(severity);
+        alert.confidence = report.confidence;
+        alert.scope = report.scope;
+        alert.client = report.client;
+        alert.clients = report.clients;
+        alert.endpoint = report.endpoint;
+        alert.host = report.host;
+        alert.summary = sentence::told(due, &report.sentence);
+        alert.evidence_decades = rounded(finding.nats / std::f64::consts::LN_10);
+        alert.threshold_decades = rounded(finding.threshold / std::f64::consts::LN_10);
+        alert.findings = self.findings;
+        alert.incomplete_share = report.incomplete_share;
+        alert.first = alert.first.min(report.first);
+        alert.last = report.last;
+        alert.evidence = report.evidence;
+        alert.features = self.features.clone();
+        alert.features.extend(report.context);
+        strongest(&mut alert.features);
+    }
+}
+
+/// A line that opens an incident, of which [`Incident::write`] fills in the rest.
+fn first_line(finding: &Finding, report: &Report) -> Alert {
+    let (flow, position) = report.evidence.first().map(|call| (call.flow, call.position)).unwrap_or_default();
+    let incident = incident_id(finding.technique, &report.subject, report.first, flow, position);
     Alert {
-        ts: now,
-        id: Alert::derive_id(finding.technique, subject, first, flow, position),
+        ts: report.now,
+        id: alert_id(&incident, 0),
         schema: SCHEMA.to_owned(),
+        incident,
+        state: Progress::Open,
+        revision: 0,
         kind: finding.technique,
-        severity: if finding.grave { Severity::Critical } else { finding.technique.severity() },
-        confidence: match doubtful {
-            true => Confidence::Low,
-            false if finding.nats > 1.5 * finding.threshold => Confidence::High,
-            false => Confidence::Medium,
-        },
-        scope: Scope::Client,
+        techniques: Vec::new(),
+        owasp: Vec::new(),
+        attack: Vec::new(),
+        severity: Severity::Low,
+        confidence: report.confidence,
+        scope: report.scope,
         client: None,
         clients: Vec::new(),
         endpoint: None,
         host: None,
         summary: String::new(),
-        feature: finding.feature.to_owned(),
-        window: finding.window,
+        features: Vec::new(),
+        evidence_decades: 0.0,
+        threshold_decades: 0.0,
+        findings: 0,
+        incomplete_share: None,
+        first: report.first,
+        last: report.last,
+        evidence: Vec::new(),
+    }
+}
+
+fn add(list: &mut Vec<String>, ids: impl Iterator<Item = String>) {
+    for id in ids {
+        if !list.contains(&id) {
+            list.push(id);
+        }
+    }
+}
+
+/// A finding as a measurement.
+pub(super) fn feature(finding: &Finding) -> Feature {
+    Feature {
+        feature: finding.test.measure().to_owned(),
         observed: rounded(finding.observed),
         expected: rounded(finding.expected),
+        window: finding.window,
         evidence_decades: rounded(finding.nats / std::f64::consts::LN_10),
-        first,
-        last,
-        evidence: calls,
     }
 }
 
-/// To three decimals: more would say nothing.
-fn rounded(value: f64) -> f64 {
-    (value * 1000.0).round() / 1000.0
-}
-
-/// The credential that all calls came with.
-fn common(calls: &[Sighting]) -> Option<Fingerprint> {
-    let first = calls.first()?.credential?;
-    calls.iter().all(|call| call.credential == Some(first)).then_some(first)
-}
-
-fn names_endpoint(technique: Technique) -> bool {
-    matches!(
-        technique,
-        Technique::ObjectEnumeration
-            | Technique::Oversized
-            | Technique::SecretInUrl
-            | Technique::CredentialStuffing
-            | Technique::Login
-    )
-}
-
-fn name(endpoint: &Endpoint) -> String {
-    format!("{} {}", endpoint.method, endpoint.template)
-}
-
-/// What happened, as a sentence.
-fn sentence(finding: &Finding, client: &str, endpoint: Option<&str>, class: Option<&str>) -> String {
-    let (observed, expected) = (finding.observed, finding.expected);
-    let endpoint = endpoint.unwrap_or("an endpoint");
-    let class = class.unwrap_or("sensitive data");
-    let window = finding.window.map_or(String::from("in all"), |seconds| match seconds {
-        60 => "in one minute".into(),
-        600 => "in 10 minutes".into(),
-        3_600 => "in one hour".into(),
-        86_400 => "in one day".into(),
-        other => format!("in {other} seconds"),
-    });
-    match finding.technique {
-        Technique::PathEnumeration => format!(
-            "{client} keeps asking for paths that do not exist: {observed:.1} first contacts missed (weighted) where {expected:.1} would be ordinary."
-        ),
-        Technique::MethodProbing => format!(
-            "{client} keeps trying methods that the paths do not have: {observed:.1} first contacts missed (weighted) where {expected:.1} would be ordinary."
-        ),
-        Technique::ParameterDiscovery => format!(
-            "{client} keeps trying query parameters that nobody else uses: {observed:.1} (weighted) where {expected:.1} would be ordinary."
-        ),
-        Technique::SchemaProbing => format!(
-            "{client} looks for API descriptions, configuration or secrets that are not there: {observed:.1} misses (weighted) where {expected:.1} would be ordinary."
-        ),
-        Technique::ObjectEnumeration if finding.feature == "distinct objects denied" => format!(
-            "{client} was denied {observed:.0} different objects of {endpoint}, where {expected:.1} would be ordinary: it tries identifiers that are not its own."
-        ),
-        Technique::ObjectEnumeration if finding.feature == "distinct objects that do not exist" => format!(
-            "{client} asked for {observed:.0} objects of {endpoint} that do not exist, where {expected:.1} would be ordinary: it tries identifiers."
-        ),
-        Technique::ObjectEnumeration => format!(
-            "{client} asked for {observed:.0} different objects of {endpoint}, where other clients ask for about {expected:.0}."
-        ),
-        Technique::Campaign => String::new(),
-        Technique::Volumetric if finding.feature == "calls at several times its own pace" => format!(
-            "{client}, a program with a steady pace, made {observed:.0} calls {window}, where {expected:.1} would be ordinary for it, and keeps on."
-        ),
-        Technique::Expensive => format!(
-            "{client} made {observed:.0} calls {window} that make the server work or send long; about {expected:.1} would be ordinary."
-        ),
-        Technique::Volumetric => {
-            format!("{client} made {observed:.0} calls {window}; at most about {expected:.0} would be ordinary.")
-        }
-        Technique::Loop => format!(
-            "{client} repeats one and the same call: {observed:.0} calls {window}; at most about {expected:.0} would be ordinary."
-        ),
-        Technique::Distributed => format!(
-            "{observed:.0} clients that call nothing else came to {endpoint} {window}, and it is called at least three times as often as ever."
-        ),
-        Technique::Login => {
-            format!("{client} failed to log in {observed:.0} times {window}; about {expected:.0} would be ordinary.")
-        }
-        Technique::BulkRead => format!(
-            "{client} took {observed:.0} {} {window}; about {expected:.0} would be ordinary.",
-            finding.feature.trim_end_matches(" taken")
-        ),
-        Technique::NewExposure => format!(
-            "{endpoint} returns {class}, which it did not before: in {observed:.1} answers (weighted) where {expected:.1} would be ordinary."
-        ),
-        Technique::Oversized => format!(
-            "{client} got a response of {observed:.0} bytes from {endpoint}, whose responses have about {expected:.0}."
-        ),
-        Technique::SecretInUrl if finding.endpoint => {
-            format!("{observed:.0} clients send secrets in the URL of {endpoint}, where logs and proxies keep them.")
-        }
-        Technique::SecretInUrl => {
-            format!("{client} sends a secret in the URL of {endpoint}, where logs and proxies keep it.")
-        }
-        Technique::Unauthenticated => {
-            format!("{endpoint} answers without credentials, though all calls to it had credentials before.")
-        }
-        Technique::CredentialStuffing if finding.endpoint => format!(
-            "{observed:.0} logins that differ failed at {endpoint} {window}, of all clients together, where {expected:.0} would be ordinary: many addresses try a few accounts each."
-        ),
-        Technique::CredentialStuffing => format!(
-            "{client} failed to log in {observed:.0} times with attempts that differ: it tries one set of credentials after another."
-        ),
-        Technique::TokenReuse => format!(
-            "{client} made {observed:.0} calls with a credential that another client, with another user agent, is using at the same time."
-        ),
-        Technique::Cleartext => {
-            format!("{client} sends a password in clear with its calls (Basic authentication without TLS).")
+/// Keeps the strongest measurements, one of each sort, the strongest first.
+fn strongest(features: &mut Vec<Feature>) {
+    features.sort_by(|one, other| other.evidence_decades.total_cmp(&one.evidence_decades));
+    let mut place = 0;
+    while place < features.len() {
+        let (before, rest) = features.split_at(place);
+        let again = rest.first().is_some_and(|feature| before.iter().any(|held| held.feature == feature.feature));
+        if again {
+            features.remove(place);
+        } else {
+            place += 1;
         }
     }
+    features.truncate(FEATURE_LIMIT);
 }

@@ -4,6 +4,7 @@
 //! a normal distribution fitted to the principal's group (a place each) and against its own past. By endpoint: a sequential test for each
 //! class of sensitive data, and one for answers without credentials, against the share that was ordinary before.
 
+use super::budget::{Scales, Test};
 use super::finding::Finding;
 use super::observation::{Observation, repeated};
 use super::principal::{Peers, VOLUME_WINDOWS};
@@ -32,20 +33,15 @@ pub(super) fn principal(
     client: &mut Client,
     peers: &mut Peers<'_>,
     endpoint: Option<&Endpoint>,
-    threshold: f64,
-    findings: &mut Vec<Finding>,
+    scales: &mut Scales<'_>,
 ) {
     let suspect = client.suspect() || peers.principal.accused;
-    let mut best = excess(seen, peers, endpoint, suspect, threshold);
-    if let Some(finding) = values(seen, peers, endpoint, suspect, threshold)
-        && best.is_none_or(|other| finding.nats > other.nats)
-    {
-        best = Some(finding);
-    }
-    if let Some(finding) = best {
-        peers.principal.accused = true;
-        client.sight(Family::Leak, Sighting::of(seen.call));
-        findings.push(finding);
+    let found = [excess(seen, peers, endpoint, suspect), values(seen, peers, endpoint, suspect)];
+    for finding in found.into_iter().flatten() {
+        if scales.weigh(finding) {
+            peers.principal.accused = true;
+            client.sight(Family::Leak, Sighting::of(seen.call));
+        }
     }
 }
 
@@ -56,7 +52,6 @@ fn excess(
     peers: &mut Peers<'_>,
     endpoint: Option<&Endpoint>,
     suspect: bool,
-    threshold: f64,
 ) -> Option<Finding> {
     let sizes = endpoint.filter(|endpoint| seen.good() && endpoint.sizes.count() >= 8.0)?.sizes;
     let excess = seen.bytes().saturating_sub((ORDINARY * sizes.mean().exp_m1()) as u64);
@@ -80,8 +75,8 @@ fn excess(
         let crowd = tail::normal((sum as f64).ln_1p(), median.ln_1p(), deviation);
         let own = tail::normal((sum as f64).ln_1p(), extreme.settled().ln_1p().max(median.ln_1p()), OWN_DEVIATION);
         let nats = crowd.min(own);
-        if nats > best.map_or(threshold, |finding| finding.nats) {
-            let finding = Finding::new(Technique::BulkRead, nats, threshold, "bytes beyond ordinary answers");
+        if nats > best.map_or(0.0, |finding| finding.nats) {
+            let finding = Finding::new(Test::Excess, Technique::BulkRead, nats);
             best = Some(finding.compared(sum as f64, extreme.settled().max(median)).within(window.seconds()));
         }
     }
@@ -94,7 +89,6 @@ fn values(
     peers: &mut Peers<'_>,
     endpoint: Option<&Endpoint>,
     suspect: bool,
-    threshold: f64,
 ) -> Option<Finding> {
     if seen.call.sensitive.response.is_empty() || seen.status.is_none() {
         return None;
@@ -144,10 +138,8 @@ fn values(
         return None;
     }
     let (nats, expected) = compare(held.weight, &usual, held.extreme.settled());
-    (nats > threshold).then(|| {
-        let finding = Finding::new(Technique::BulkRead, nats, threshold, "distinct sensitive values");
-        finding.compared(held.weight, expected).within(Window::Day.seconds())
-    })
+    let finding = Finding::new(Test::Values, Technique::BulkRead, nats);
+    Some(finding.compared(held.weight, expected).within(Window::Day.seconds()))
 }
 
 /// How improbable a volume is for the group and for the principal itself, whichever is the lesser, and what would
@@ -165,29 +157,28 @@ pub(super) fn endpoint(
     client: &mut Client,
     endpoint: &mut Endpoint,
     touches: u16,
-    [walk, daily]: [f64; 2],
-    findings: &mut Vec<Finding>,
+    scales: &mut Scales<'_>,
 ) {
     if seen.status.is_none() {
         return;
     }
     let weight = repeated(touches);
     if seen.whole && !seen.recorded {
-        classes(seen, endpoint, weight, walk, findings);
+        classes(seen, endpoint, weight, scales);
         endpoint.answers += weight;
     }
     if seen.status == Some(401) && !seen.authenticated && !seen.recorded && touches == 0 {
         endpoint.refused += 1;
     }
     if seen.good() {
-        open(seen, endpoint, weight, walk, findings);
-        oversized(seen, client, endpoint, touches, daily, findings);
+        open(seen, endpoint, weight, scales);
+        oversized(seen, client, endpoint, touches, scales);
     }
-    secrets(seen, client, endpoint, findings);
+    secrets(seen, client, endpoint, scales);
 }
 
 /// Classes of sensitive data that the endpoint did not return before.
-fn classes(seen: &Observation<'_>, endpoint: &mut Endpoint, weight: f64, threshold: f64, findings: &mut Vec<Finding>) {
+fn classes(seen: &Observation<'_>, endpoint: &mut Endpoint, weight: f64, scales: &mut Scales<'_>) {
     for sensitive in &seen.call.sensitive.response {
         if seen.rules.is_issued(&sensitive.class) && seen.rules.is_of_logins(&seen.call.path) {
             continue;
@@ -213,6 +204,7 @@ fn classes(seen: &Observation<'_>, endpoint: &mut Endpoint, weight: f64, thresho
         }
         let honest = (exposure.held + 0.5) / (exposure.answers + 1.0);
         if honest < 0.25 {
+            scales.tried(Test::Exposure, weight);
             exposure.walk.advance(held, weight, honest, 0.5);
         }
         if exposure.walk.nats() <= 0.0 {
@@ -236,23 +228,18 @@ fn classes(seen: &Observation<'_>, endpoint: &mut Endpoint, weight: f64, thresho
         if held && exposure.sightings.len() < EVIDENCE_LIMIT {
             exposure.sightings.push(Sighting::of(seen.call));
         }
-        if held && !exposure.alerted && exposure.walk.nats() >= threshold {
+        if held && scales.wants(Test::Exposure, exposure.walk.nats()) {
             let (_, grave) = seen.rules.class(&exposure.class);
-            let finding = Finding::new(
-                Technique::NewExposure,
-                exposure.walk.nats(),
-                threshold,
-                "answers with this class of data",
-            );
+            let finding = Finding::new(Test::Exposure, Technique::NewExposure, exposure.walk.nats());
             let expected = honest * exposure.walk.trials();
             let finding = finding.compared(exposure.walk.failures(), expected).of_endpoint();
-            findings.push(Finding { grave, class: Some(place), ..finding });
+            exposure.alerted |= scales.weigh(Finding { grave, class: Some(place), ..finding });
         }
     }
 }
 
 /// Good answers without credentials where there always were some.
-fn open(seen: &Observation<'_>, endpoint: &mut Endpoint, weight: f64, threshold: f64, findings: &mut Vec<Finding>) {
+fn open(seen: &Observation<'_>, endpoint: &mut Endpoint, weight: f64, scales: &mut Scales<'_>) {
     // Many calls of one client are one decision of the endpoint's.
     let weight = weight.powi(3);
     if seen.recorded {
@@ -264,20 +251,16 @@ fn open(seen: &Observation<'_>, endpoint: &mut Endpoint, weight: f64, threshold:
     }
     let honest = (endpoint.anonymous + 0.5) / (endpoint.anonymous + endpoint.authenticated + 1.0);
     if honest < 0.25 {
+        scales.tried(Test::Unauthenticated, weight);
         endpoint.open.advance(!seen.authenticated, weight, honest, 0.5);
     }
     if endpoint.open.nats() > 0.0 {
         // An endpoint may well be open to all; it is a leak when it refused others, or gives sensitive data.
         let matters = endpoint.refused > 0 || !seen.call.sensitive.response.is_empty();
-        if !seen.authenticated && endpoint.open.nats() >= threshold && matters {
-            let finding = Finding::new(
-                Technique::Unauthenticated,
-                endpoint.open.nats(),
-                threshold,
-                "answers without credentials",
-            );
+        if !seen.authenticated && matters && scales.wants(Test::Unauthenticated, endpoint.open.nats()) {
+            let finding = Finding::new(Test::Unauthenticated, Technique::Unauthenticated, endpoint.open.nats());
             let expected = honest * endpoint.open.trials();
-            findings.push(finding.compared(endpoint.open.failures(), expected).of_endpoint());
+            scales.weigh(finding.compared(endpoint.open.failures(), expected).of_endpoint());
         }
         return;
     }
@@ -297,8 +280,7 @@ fn oversized(
     client: &mut Client,
     endpoint: &mut Endpoint,
     touches: u16,
-    threshold: f64,
-    findings: &mut Vec<Finding>,
+    scales: &mut Scales<'_>,
 ) {
     let bytes = seen.bytes();
     if bytes == 0 && seen.recorded {
@@ -309,14 +291,14 @@ fn oversized(
     // Few responses say little of how much they vary.
     let deviation = endpoint.sizes.variance().sqrt().max(0.5) + 1.0 / (1.0 + known).sqrt();
     let nats = tail::normal(size, endpoint.sizes.mean(), deviation);
-    if known >= 4.0 && nats >= threshold {
+    if known >= 4.0 && nats >= scales.budget.threshold(Test::Oversized) {
         endpoint.oversized.insert(seen.client_hash);
         endpoint.oversized_answers += 1;
         let enough = bytes >= OVERSIZED_FLOOR || (bytes >= OVERSIZED_MANY && endpoint.oversized_answers >= 8);
         if endpoint.oversized.count() == 1 && enough {
             client.sight(Family::Leak, Sighting::of(seen.call));
-            let finding = Finding::new(Technique::Oversized, nats, threshold, "bytes of one response");
-            findings.push(finding.compared(bytes as f64, endpoint.sizes.mean().exp_m1()));
+            let finding = Finding::new(Test::Oversized, Technique::Oversized, nats);
+            scales.weigh(finding.compared(bytes as f64, endpoint.sizes.mean().exp_m1()));
         }
         // Such sizes become ordinary only when several clients get them.
         if endpoint.oversized.count() < 3 {
@@ -331,7 +313,7 @@ fn oversized(
 
 /// Secrets among the query parameters. Where several clients send them it is how the endpoint was built, and the
 /// endpoint is meant.
-fn secrets(seen: &Observation<'_>, client: &mut Client, endpoint: &mut Endpoint, findings: &mut Vec<Finding>) {
+fn secrets(seen: &Observation<'_>, client: &mut Client, endpoint: &mut Endpoint, scales: &mut Scales<'_>) {
     if !seen.good() || !seen.call.query_names.iter().any(|name| seen.rules.is_secret(name)) {
         return;
     }
@@ -339,11 +321,7 @@ fn secrets(seen: &Observation<'_>, client: &mut Client, endpoint: &mut Endpoint,
     client.sight(Family::Leak, Sighting::of(seen.call));
     let users = endpoint.secrets.count();
     // Not a matter of chance: the finding is the fact itself.
-    let finding = Finding::new(Technique::SecretInUrl, 20.0, 10.0, "clients that send secrets in URLs here");
+    let finding = Finding::new(Test::Secrets, Technique::SecretInUrl, 0.0);
     let finding = finding.compared(users as f64, 0.0);
-    if users < 3 {
-        findings.push(finding);
-    } else if users >= 3 {
-        findings.push(finding.of_endpoint());
-    }
+    scales.fact(if users < 3 { finding } else { finding.of_endpoint() });
 }

@@ -10,14 +10,18 @@
 //! | `objects` | who asks for more objects than their peers, or for those of others |
 //! | `flood` | who calls far more often than clients of this sort and than itself |
 //! | `leak` | who takes far more than others, and which endpoint gives what it never gave |
+//! | `pace` | which program calls several times faster than it always did |
 //! | `auth` | who tries credential after credential, or uses those of others |
 //!
-//! Thresholds come from one number, the false alarms a day that the operator will read. Evidence is kept in nats. Tests
-//! that are made once a client and day ask for ln(clients × tests / budget); sequential tests, whose false alarms come by
-//! the trial, for ln(trials a day / (budget × share)). Both are Bonferroni's bound, and honest only as far as the
-//! populations are described well by their distributions: heterogeneous clients are what makes false alarms, not chance.
+//! All of them bring evidence, in nats, to the `budget`, whose thresholds come from one number, the false alarms a day
+//! that the operator will read. Tests that are made once a client and day ask for ln(clients × tests / budget);
+//! sequential tests, whose false alarms come by the trial, for ln(trials a day / (budget × share)). Both are Bonferroni's
+//! bound, and honest only as far as the populations are described well by their distributions: heterogeneous clients
+//! are what makes false alarms, not chance. What passes goes to the `incident` that it belongs to, for which `report` and
+//! `sentence` find the words.
 
 mod auth;
+mod budget;
 #[cfg(test)]
 mod calibration;
 mod finding;
@@ -29,39 +33,41 @@ mod observation;
 mod pace;
 mod principal;
 mod recon;
+mod report;
 mod rules;
+mod sentence;
 mod settings;
 mod state;
 #[cfg(test)]
 mod tests;
+mod trace;
 
 use std::net::IpAddr;
+use std::time::Duration;
 
-use crate::alert::{Alert, Sighting, Suspect, Technique};
+use crate::alert::{Alert, Sighting, Technique};
 use crate::call::Call;
 use crate::endpoint::{HashKey, Place, Success};
 use crate::key::Key;
-use crate::model::tail;
+use crate::model::{BUCKETS, Window, tail};
 use crate::stats::{Counter, Counters};
 use crate::time::Timestamp;
 
+use budget::Scales;
+pub use budget::{BudgetReport, Test, TestReport};
 use finding::Finding;
-use objects::Thresholds;
+use incident::{Due, Subject};
 use observation::{Agents, Observation};
+use report::Report;
 pub(crate) use rules::RULE_FILES;
 pub use rules::{AgentRules, COMPILED_IN, ClassRule, DetectRules, FILE, LoginRules, Prior, ProbeRules, SecretRules};
 pub use settings::Settings;
 pub use state::State;
-use state::{Client, Endpoint, Newcomers};
+use state::{Client, Endpoint, Kin};
+pub use trace::{Curve, Move, Trace};
 
 /// Who really made a call: the address on the wire, or what trusted proxies vouch for.
 pub type Resolver = Box<dyn Fn(&Call) -> IpAddr + Send>;
-
-/// Tests that are made of a client in a day.
-const TESTS: f64 = 20.0;
-
-/// The share of the budget that each kind of sequential test may spend.
-const SHARE: f64 = 0.25;
 
 /// Calls after which thresholds and short cuts are worked out anew.
 const RENEWAL: u64 = 1024;
@@ -83,6 +89,9 @@ const SWARM_SECONDS: u64 = 180;
 /// Seconds of traffic in which everybody is seen for the first time, and nobody is a newcomer.
 const STRANGERS: u64 = 60;
 
+/// Members that a campaign has at least.
+const CAMPAIGN: usize = 5;
+
 /// Seconds of traffic before which an alert's confidence is low.
 const COLD: u64 = 600;
 
@@ -96,6 +105,7 @@ pub struct Detector {
     place: Place,
     agents: Agents,
     findings: Vec<Finding>,
+    trace: Option<Trace>,
 }
 
 impl std::fmt::Debug for Detector {
@@ -124,7 +134,29 @@ impl Detector {
             place: Place::default(),
             agents: Agents::default(),
             findings: Vec::new(),
+            trace: None,
         }
+    }
+
+    /// The same with a trace of what moves the tests of one client.
+    pub fn tracing(mut self, client: IpAddr) -> Detector {
+        self.trace = Some(Trace::new(client));
+        self
+    }
+
+    /// What moved the tests of the client that is traced.
+    pub fn trace(&self) -> Option<&Trace> {
+        self.trace.as_ref()
+    }
+
+    /// What the tests have cost of the budget of false alarms.
+    pub fn budget(&self) -> BudgetReport {
+        self.state.budget.report(&self.settings, self.days())
+    }
+
+    /// Days of traffic so far.
+    fn days(&self) -> f64 {
+        self.state.begin.map_or(0.0, |begin| self.state.now.since(begin).as_secs_f64() / 86_400.0)
     }
 
     /// The same with the installation's key under its hashes, so that nobody can aim at its tables and sketches. To be
@@ -144,6 +176,7 @@ impl Detector {
         self.counters.count(Counter::CallsDetected);
         self.state.now = self.state.now.max(call.end_time);
         self.state.begin.get_or_insert(call.end_time);
+        self.close(alerts);
         if self.state.calls.is_multiple_of(RENEWAL) {
             self.renew();
         }
@@ -158,20 +191,26 @@ impl Detector {
         let agent = call.user_agent.as_deref().unwrap_or_default();
         let agent = self.agents.look_up(agent, &self.rules, &self.state.key);
         let seen = Observation::new(call, &self.rules, self.state.key, address, &place, agent);
-        observe(&seen, &mut self.state, &mut self.counters, &mut findings);
-        raise(&seen, &mut self.state, &mut self.counters, &findings, alerts);
+        let mut trace = self.trace.as_mut().filter(|trace| trace.client == address);
+        if let Some(trace) = &mut trace {
+            trace.begin(Sighting::of(call), format!("{} {}", call.method, place.template));
+        }
+        observe(&seen, &mut self.state, &mut self.counters, &mut findings, trace);
+        let quiet = self.settings.incident_quiet();
+        raise(&seen, quiet, &mut self.state, &mut self.counters, &findings, alerts);
         teach(&seen, &mut self.state);
         findings.clear();
         self.findings = findings;
         self.place = place;
     }
 
-    /// The traffic's time has come to `time`. Nothing is due without a call yet.
+    /// The traffic's time has come to `time`. Nothing is due without a call: what is read from calls alone, without
+    /// the times of packets in between, must give the same.
     pub fn tick(&mut self, time: Timestamp, _alerts: &mut Vec<Alert>) {
         self.state.now = self.state.now.max(time);
     }
 
-    /// There will be no more calls. Nothing is held back for the end yet.
+    /// There will be no more calls. Incidents stay open: that the input ends does not end them.
     pub fn finish(&mut self, _alerts: &mut Vec<Alert>) {}
 
     /// What was counted.
@@ -194,15 +233,25 @@ impl Detector {
 
     /// Thresholds out of the budget and what was seen so far, and the short cuts that follow from them.
     fn renew(&mut self) {
+        let days = self.days();
         let state = &mut self.state;
-        let budget = self.settings.false_alarms_per_day.max(1e-6);
-        let days = state.begin.map_or(0.0, |begin| state.now.since(begin).as_secs_f64() / 86_400.0);
-        let trials = self.rules.prior.trials.max(if days > 0.1 { state.trials / days } else { 0.0 });
-        state.daily = ((state.clients.len().max(100) as f64) * TESTS / budget).ln().max(1.0);
-        state.walk = (trials / (budget * SHARE)).ln().max(1.0);
+        state.budget.renew(&self.settings, &self.rules.prior, days, state.clients.len());
+        let threshold = state.budget.threshold(Test::Calls);
         for population in [&mut state.people, &mut state.machines] {
-            flood::renew(population, state.daily);
+            flood::renew(population, threshold);
         }
+    }
+
+    /// Closes incidents of which nothing came for long.
+    fn close(&mut self, alerts: &mut Vec<Alert>) {
+        let State { incidents, clients, now, .. } = &mut self.state;
+        let before = alerts.len();
+        incidents.close(*now, self.settings.incident_quiet(), alerts, |client, family| {
+            if let Some(client) = clients.get_mut(&client) {
+                client.forget(family);
+            }
+        });
+        self.counters.add(Counter::Alerts, (alerts.len() - before) as u64);
     }
 }
 
@@ -219,7 +268,14 @@ fn teach(seen: &Observation<'_>, state: &mut State) {
 }
 
 /// Shows one call to all detectors.
-fn observe(seen: &Observation<'_>, state: &mut State, counters: &mut Counters, findings: &mut Vec<Finding>) {
+fn observe(
+    seen: &Observation<'_>,
+    state: &mut State,
+    counters: &mut Counters,
+    findings: &mut Vec<Finding>,
+    trace: Option<&mut Trace>,
+) {
+    let mut scales = Scales { budget: &mut state.budget, findings, trace, time: seen.time };
     if state.clients.get(&seen.client).is_none() {
         let client = Client { first: seen.time, ..Client::default() };
         if state.clients.insert(seen.client, client, Client::worth).is_some() {
@@ -227,6 +283,10 @@ fn observe(seen: &Observation<'_>, state: &mut State, counters: &mut Counters, f
         }
     }
     let Some(client) = state.clients.get_mut(&seen.client) else { return };
+    let day = |time: Timestamp| Window::Day.bucket(time) / BUCKETS as i64;
+    if client.calls == 0 || day(client.last) != day(seen.time) {
+        scales.budget.client_day();
+    }
     client.calls += 1;
     client.last = seen.time;
     client.damaged += u64::from(!seen.whole);
@@ -262,34 +322,28 @@ fn observe(seen: &Observation<'_>, state: &mut State, counters: &mut Counters, f
             endpoint.successes += 1;
             endpoint.clients.insert(seen.client_hash);
         }
-        leak::endpoint(seen, client, endpoint, touches, [state.walk, state.daily], findings);
-        flood::crowd(seen, client, endpoint, state.walk, findings);
+        leak::endpoint(seen, client, endpoint, touches, &mut scales);
+        flood::crowd(seen, client, endpoint, &mut scales);
     }
 
     let population = if client.machine { &mut state.machines } else { &mut state.people };
-    flood::observe(seen, client, population, state.daily, findings);
-    flood::costly(seen, client, state.daily, findings);
+    flood::observe(seen, client, population, &mut scales);
+    flood::costly(seen, client, &mut scales);
     if let Some(mut peers) = state.principals.of(seen, client.suspect()) {
-        pace::observe(seen, client, peers.principal, state.daily, findings);
-        leak::principal(seen, client, &mut peers, endpoint.as_deref(), state.daily, findings);
+        pace::observe(seen, client, peers.principal, &mut scales);
+        leak::principal(seen, client, &mut peers, endpoint.as_deref(), &mut scales);
         if let Some(endpoint) = endpoint.as_deref_mut() {
-            let thresholds = Thresholds { walk: state.walk, daily: state.daily };
-            objects::observe(seen, client, &mut peers, endpoint, thresholds, findings);
+            objects::observe(seen, client, &mut peers, endpoint, &mut scales);
         }
     }
     if seen.login {
         let others = (&mut state.logins, &mut state.guessers);
-        auth::login(seen, client, others, state.walk, state.daily, findings);
+        auth::login(seen, client, others, &mut scales);
     }
-    auth::credential(seen, client, &mut state.credentials, &mut state.basic, findings);
-    let mut shared = recon::Shared {
-        misses: &mut state.misses,
-        places: &mut state.places,
-        parameters: &mut state.parameters,
-        trials: &mut state.trials,
-        threshold: state.walk,
-    };
-    recon::observe(seen, client, endpoint, touches, &mut shared, findings);
+    auth::credential(seen, client, &mut state.credentials, &mut state.basic, &mut scales);
+    let mut shared =
+        recon::Shared { misses: &mut state.misses, places: &mut state.places, parameters: &mut state.parameters };
+    recon::observe(seen, client, endpoint, touches, &mut shared, &mut scales);
     if client.misses.opening == OPENING {
         client.misses.opening += 1;
         state.newcomers.enter(seen.time, seen.client, Sighting::of(seen.call));
@@ -303,9 +357,10 @@ fn observe(seen: &Observation<'_>, state: &mut State, counters: &mut Counters, f
     }
 }
 
-/// Makes alerts of what was found, one where there is one story.
+/// Makes alerts of what was found.
 fn raise(
     seen: &Observation<'_>,
+    quiet: Duration,
     state: &mut State,
     counters: &mut Counters,
     findings: &[Finding],
@@ -315,56 +370,88 @@ fn raise(
     let now = state.now;
     let cold = state.begin.is_none_or(|begin| now.since(begin).as_secs() < COLD);
     for finding in findings {
-        let endpoint = state.endpoints.get_mut(&seen.endpoint);
+        let named = report::names_endpoint(finding.technique).then_some(seen.endpoint);
         if finding.endpoint {
-            let Some(endpoint) = endpoint else { continue };
-            if endpoint.due(finding) {
-                alerts.push(incident::of_endpoint(endpoint, finding, Sighting::of(seen.call), now, cold));
-            } else {
-                counters.count(Counter::AlertsSuppressed);
+            let Some(endpoint) = state.endpoints.get_mut(&seen.endpoint) else { continue };
+            let class = finding.class.and_then(|place| endpoint.classes.get(place));
+            let class = class.map_or(0, |exposure| seen.key.hash(&[exposure.class.as_bytes()]));
+            endpoint.accused |= finding.class.is_none();
+            let subject = Subject::Endpoint(seen.endpoint, finding.technique, class);
+            match state.incidents.note(subject, finding, named, now) {
+                Some(due) => {
+                    let report = Report::of_endpoint(endpoint, finding, Sighting::of(seen.call), now, cold);
+                    state.incidents.tell(subject, due, finding, named, report, alerts);
+                }
+                None => counters.count(Counter::AlertsSuppressed),
             }
             continue;
         }
         let Some(client) = state.clients.get_mut(&seen.client) else { continue };
-        if incident::due(client, finding, now, counters) {
-            alerts.push(incident::of_client(seen.client, client, endpoint.as_deref(), finding, now, cold));
+        client.accused = true;
+        let subject = Subject::Client(seen.client, finding.technique.family());
+        if finding.test == Test::FirstContacts && !state.incidents.is_open(subject) {
+            if state.newcomers.holds(seen.client, now, quiet) {
+                state.incidents.goes_on(Subject::Campaign(Technique::Campaign, 0), now);
+                counters.count(Counter::AlertsSuppressed);
+                continue;
+            }
+            if state.kin.get(&seen.agent).is_none() {
+                state.kin.insert(seen.agent, Kin::default(), Kin::last);
+            }
+            let Some(kin) = state.kin.get_mut(&seen.agent) else { continue };
+            let campaign = Subject::Campaign(Technique::Campaign, seen.agent);
+            match kin.join(seen.client, &Sighting::of(seen.call), now, quiet, CAMPAIGN) {
+                (true, true) => {
+                    let finding = Finding { technique: Technique::Campaign, ..*finding };
+                    let agent = seen.call.user_agent.as_deref().unwrap_or_default();
+                    let report = Report::of_kin(kin, agent, &finding, now, cold);
+                    let due = state.incidents.note(campaign, &finding, None, now).unwrap_or(Due::Joined);
+                    state.incidents.tell(campaign, due, &finding, None, report, alerts);
+                    continue;
+                }
+                (true, false) => {
+                    state.incidents.goes_on(campaign, now);
+                    counters.count(Counter::AlertsSuppressed);
+                    continue;
+                }
+                (false, _) => {}
+            }
+        }
+        match state.incidents.note(subject, finding, named, now) {
+            Some(due) => {
+                let population = if client.machine { &state.machines } else { &state.people };
+                let endpoint = state.endpoints.get(&seen.endpoint);
+                let report = Report::of_client(seen.client, client, population, endpoint, finding, now, cold);
+                state.incidents.tell(subject, due, finding, named, report, alerts);
+            }
+            None => counters.count(Counter::AlertsSuppressed),
         }
     }
     let prior = &seen.rules.prior;
     let groups = [
-        (&mut state.newcomers, Technique::Campaign, prior.probing_newcomers, 3_600),
-        (&mut state.swarm, Technique::Distributed, prior.swarming_newcomers, 3_600),
-        (&mut state.guessers, Technique::CredentialStuffing, prior.guessers, 86_400),
+        (&mut state.newcomers, Test::Newcomers, Technique::Campaign, prior.probing_newcomers, 3_600),
+        (&mut state.swarm, Test::Swarm, Technique::Distributed, prior.swarming_newcomers, 3_600),
+        (&mut state.guessers, Test::Guessers, Technique::CredentialStuffing, prior.guessers, 86_400),
     ];
-    for (newcomers, technique, expected, window) in groups {
-        alerts.extend(campaign(newcomers, technique, (expected, window), state.walk, seen, cold));
+    for (newcomers, test, technique, expected, window) in groups {
+        let subject = Subject::Campaign(technique, 0);
+        let threshold = state.budget.threshold(test);
+        let Some(count) = newcomers.fresh(seen.time, window) else { continue };
+        state.budget.tried(test);
+        let nats = tail::count(count as u64, expected, expected);
+        if count < CAMPAIGN || nats < threshold {
+            continue;
+        }
+        state.budget.pass(test);
+        if !newcomers.due(seen.time, quiet) {
+            state.incidents.goes_on(subject, now);
+            continue;
+        }
+        let finding = Finding { threshold, ..Finding::new(test, technique, nats) };
+        let finding = finding.compared(count as f64, expected).within(window);
+        let report = Report::of_newcomers(newcomers, &finding, now, cold);
+        let due = state.incidents.note(subject, &finding, None, now).unwrap_or(Due::Joined);
+        state.incidents.tell(subject, due, &finding, None, report, alerts);
     }
     counters.add(Counter::Alerts, (alerts.len() - before) as u64);
-}
-
-/// Newcomers of a window (its length in seconds) that began alike, when they are too many.
-fn campaign(
-    newcomers: &mut Newcomers,
-    technique: Technique,
-    (expected, window): (f64, u64),
-    threshold: f64,
-    seen: &Observation<'_>,
-    cold: bool,
-) -> Option<Alert> {
-    let count = newcomers.fresh(seen.time, window)?;
-    let nats = tail::count(count as u64, expected, expected);
-    if count < 5 || nats < threshold || !newcomers.due(seen.time) {
-        return None;
-    }
-    let feature = match technique {
-        Technique::CredentialStuffing => "clients that failed to log in to several accounts",
-        Technique::Distributed => "new clients that called fast and long without credentials",
-        _ => "new clients that began with nothing but misses",
-    };
-    let finding = Finding::new(technique, nats, threshold, feature);
-    let finding = finding.compared(count as f64, expected).within(window);
-    let members = newcomers.members();
-    let suspects = newcomers.named().iter().map(|&ip| Suspect { ip, credential: None }).collect();
-    let calls = members.iter().map(|(_, _, call)| call.clone()).collect();
-    Some(incident::of_campaign(suspects, calls, &finding, seen.time, cold))
 }

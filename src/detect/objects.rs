@@ -6,6 +6,7 @@
 //! well. Denials, and objects that do not exist, are sequential tests of their own against the share of them that the
 //! endpoint answers so.
 
+use super::budget::{Scales, Test};
 use super::finding::Finding;
 use super::observation::Observation;
 use super::principal::{OWN_ROLE, Peers};
@@ -20,21 +21,13 @@ const STRANGE: f64 = 4.5;
 /// How many times the evidence of the number of objects its strangeness may be.
 const STRANGE_MULTIPLE: f64 = 3.0;
 
-/// What this test adds up to, by the budget: a sequential one, and one a day.
-#[derive(Clone, Copy)]
-pub(super) struct Thresholds {
-    pub(super) walk: f64,
-    pub(super) daily: f64,
-}
-
 /// Takes one call of a principal to an endpoint that is known.
 pub(super) fn observe(
     seen: &Observation<'_>,
     client: &mut Client,
     peers: &mut Peers<'_>,
     endpoint: &mut Endpoint,
-    thresholds: Thresholds,
-    findings: &mut Vec<Finding>,
+    scales: &mut Scales<'_>,
 ) {
     let looked_up = seen.call.method == "GET" && !seen.call.sensitive.request.is_empty();
     if !seen.place.parameterised && !looked_up {
@@ -65,6 +58,7 @@ pub(super) fn observe(
     let honest = honest.clamp(prior.denial, prior.denial_ceiling);
     let count = track.objects.count();
     let weight = if denied { 1.0 } else { (count as f64).powf(-0.35) };
+    scales.tried(Test::ObjectDenials, weight);
     track.denials.advance(denied, weight, honest, (5.0 * honest).clamp(0.2, 0.9));
     track.denied += u32::from(denied);
     // Each object is asked for once, so that what exists hides nothing of what does not. Lists grow old.
@@ -73,6 +67,7 @@ pub(super) fn observe(
     let gone = gone.clamp(least, least.max(prior.absence_ceiling));
     // Who has a role of their own may well be a tester, who asks for what is not there.
     if group.members >= OWN_ROLE {
+        scales.tried(Test::ObjectAbsences, 1.0);
         track.absences.advance(absent, 1.0, gone, (4.0 * gone).clamp(0.4, 0.9));
         track.absent += u32::from(absent);
     }
@@ -114,12 +109,19 @@ pub(super) fn observe(
     let reads = matches!(&*seen.call.method, "GET" | "HEAD");
     let crowded = reads && count as f64 >= floor && nats > 2.0;
     let total = walk + if crowded { nats + order + strange } else { 0.0 };
-    let threshold = if walk > nats { thresholds.walk } else { thresholds.daily };
-    let counts = [f64::from(track.denied), f64::from(track.absent)];
-    if denied || absent || total >= threshold {
+    let count = count as f64;
+    let (test, observed, expected) = match () {
+        () if walk <= nats => (Test::Objects, count, expected),
+        () if denials >= absences => (Test::ObjectDenials, f64::from(track.denied), count * honest),
+        () => (Test::ObjectAbsences, f64::from(track.absent), count * gone),
+    };
+    let wanted = scales.wants(test, total);
+    let finding = Finding::new(test, Technique::ObjectEnumeration, total).compared(observed, expected);
+    let passed = wanted && scales.weigh(finding);
+    if denied || absent || passed {
         client.sight(Family::Recon, Sighting::of(seen.call));
     }
-    if total < threshold {
+    if !passed {
         return;
     }
     // What it taught its peers until now is withdrawn.
@@ -127,17 +129,6 @@ pub(super) fn observe(
         uses.withdraw(taught);
     }
     principal.accused = true;
-    let feature = match () {
-        () if walk <= nats => "distinct objects of one template",
-        () if denials >= absences => "distinct objects denied",
-        () => "distinct objects that do not exist",
-    };
-    let finding = Finding::new(Technique::ObjectEnumeration, total, threshold, feature);
-    findings.push(match () {
-        () if walk <= nats => finding.compared(count as f64, expected),
-        () if denials >= absences => finding.compared(counts[0], count as f64 * honest),
-        () => finding.compared(counts[1], count as f64 * gone),
-    });
 }
 
 /// How improbable it is among peers to ask for so many objects, and how many are ordinary.

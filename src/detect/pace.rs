@@ -7,6 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::budget::{Scales, Test};
 use super::finding::Finding;
 use super::observation::Observation;
 use super::principal::Principal;
@@ -49,9 +50,9 @@ pub(super) fn observe(
     seen: &Observation<'_>,
     client: &mut super::state::Client,
     principal: &mut Principal,
-    threshold: f64,
-    findings: &mut Vec<Finding>,
+    scales: &mut Scales<'_>,
 ) {
+    let threshold = scales.budget.threshold(Test::Pace);
     // Retries while the server fails are the server's doing.
     if !principal.machine || seen.status.is_none_or(|status| status >= 500 || status == 429) {
         return;
@@ -86,10 +87,13 @@ pub(super) fn observe(
         pace.blocks.enter(value);
     }
     let lasting = seen.time.since(pace.since).as_secs() >= LASTING;
-    if pace.nats >= 0.999 * threshold && lasting {
+    if !lasting || !scales.wants(Test::Pace, 1.001 * pace.nats) {
+        return;
+    }
+    // Four blocks at the most that one may count add up to the threshold but for rounding.
+    let finding = Finding::new(Test::Pace, Technique::Ramp, 1.001 * pace.nats);
+    let usual = f64::from(BLOCK) * seconds / mean.exp();
+    if scales.weigh(finding.compared(f64::from(BLOCK), usual).within(seconds.ceil() as u64)) {
         client.sight(Family::Flood, Sighting::of(seen.call));
-        let finding = Finding::new(Technique::Volumetric, pace.nats, threshold, "calls at several times its own pace");
-        let usual = f64::from(BLOCK) * seconds / mean.exp();
-        findings.push(finding.compared(f64::from(BLOCK), usual).within(seconds.ceil() as u64));
     }
 }

@@ -5,11 +5,12 @@
 //! trial: a stale link is one miss however often it is followed. A path that unrelated clients miss as well is a
 //! broken deploy and counts less by each of them.
 
+use super::budget::{Scales, Test};
 use super::finding::Finding;
 use super::observation::{Observation, repeated};
 use super::state::{Client, Endpoint, Missed, Parameter};
 use crate::alert::{Family, Sighting, Technique};
-use crate::model::Table;
+use crate::model::{Table, Walk};
 use crate::time::Timestamp;
 
 /// Query parameters that are remembered of an endpoint.
@@ -25,10 +26,6 @@ pub(super) struct Shared<'a> {
     pub(super) places: &'a mut Table<u64, Timestamp>,
     /// Query parameters that several clients use somewhere.
     pub(super) parameters: &'a mut Table<u64, Timestamp>,
-    /// First contacts so far, weighted.
-    pub(super) trials: &'a mut f64,
-    /// Evidence that the budget asks of a walk.
-    pub(super) threshold: f64,
 }
 
 /// Takes one call. `touches` is how often the client had touched the endpoint.
@@ -38,32 +35,29 @@ pub(super) fn observe(
     endpoint: Option<&mut Endpoint>,
     touches: u16,
     shared: &mut Shared<'_>,
-    findings: &mut Vec<Finding>,
+    scales: &mut Scales<'_>,
 ) {
     let Some(status) = seen.status else { return };
     match endpoint {
         // A server that answers whatever is asked for has nothing there.
-        Some(_) if seen.place.catch_all => missing(seen, client, 404, shared, findings),
+        Some(_) if seen.place.catch_all => missing(seen, client, 404, shared, scales),
         Some(endpoint) => {
             if seen.good() {
-                step(seen, client, false, repeated(touches), shared);
+                step(seen, client, false, repeated(touches), scales);
+                if scales.trace.is_some() {
+                    scales.watch(evidence(client));
+                }
             }
             if matches!(status, 200..=299 | 400 | 422) {
-                parameters(seen, client, endpoint, shared, findings);
+                parameters(seen, client, endpoint, shared, scales);
             }
         }
-        None => missing(seen, client, status, shared, findings),
+        None => missing(seen, client, status, shared, scales),
     }
 }
 
 /// A call to something that has never answered well.
-fn missing(
-    seen: &Observation<'_>,
-    client: &mut Client,
-    status: u16,
-    shared: &mut Shared<'_>,
-    findings: &mut Vec<Finding>,
-) {
+fn missing(seen: &Observation<'_>, client: &mut Client, status: u16, shared: &mut Shared<'_>, scales: &mut Scales<'_>) {
     let method_exists = shared.places.get(&seen.place_hash).is_some();
     let kind = match status {
         404 | 410 if method_exists => return,
@@ -104,20 +98,24 @@ fn missing(
         client.misses.opening = client.misses.opening.saturating_add(1);
     }
     client.sight(Family::Recon, Sighting::of(seen.call));
-    step(seen, client, true, weight, shared);
-    report(client, shared, findings);
+    step(seen, client, true, weight, scales);
+    report(client, scales);
 }
 
-fn step(seen: &Observation<'_>, client: &mut Client, failed: bool, weight: f64, shared: &mut Shared<'_>) {
-    *shared.trials += weight;
+fn step(seen: &Observation<'_>, client: &mut Client, failed: bool, weight: f64, scales: &mut Scales<'_>) {
+    scales.tried(Test::FirstContacts, weight);
     client.explore(seen.agent, failed, weight, seen.rules.prior.miss_ceiling);
 }
 
-fn report(client: &Client, shared: &Shared<'_>, findings: &mut Vec<Finding>) {
-    let walk = client.explored();
-    if walk.nats() < shared.threshold {
-        return;
+fn report(client: &Client, scales: &mut Scales<'_>) {
+    if scales.wants(Test::FirstContacts, client.explored().nats()) {
+        scales.weigh(evidence(client));
     }
+}
+
+/// The evidence so far, under the name of what prevails among the misses.
+fn evidence(client: &Client) -> Finding {
+    let walk = client.explored();
     let misses = &client.misses;
     let (mut technique, mut most) = (Technique::PathEnumeration, misses.paths);
     for (other, count) in [
@@ -129,9 +127,12 @@ fn report(client: &Client, shared: &Shared<'_>, findings: &mut Vec<Finding>) {
             (technique, most) = (other, count);
         }
     }
-    let expected = walk.trials() * 0.06 / 2.06;
-    let finding = Finding::new(technique, walk.nats(), shared.threshold, "first contacts that missed");
-    findings.push(finding.compared(walk.failures(), expected));
+    Finding::new(Test::FirstContacts, technique, walk.nats()).compared(walk.failures(), expected(walk))
+}
+
+/// How many first contacts of so many the most ordinary client misses.
+pub(super) fn expected(walk: &Walk) -> f64 {
+    walk.trials() * 0.06 / 2.06
 }
 
 /// Names of query parameters: new ones that nobody else uses are misses where the endpoint is well known.
@@ -140,7 +141,7 @@ fn parameters(
     client: &mut Client,
     endpoint: &mut Endpoint,
     shared: &mut Shared<'_>,
-    findings: &mut Vec<Finding>,
+    scales: &mut Scales<'_>,
 ) {
     let known = endpoint.successes >= 30 && endpoint.clients.count() >= 5;
     for name in seen.call.query_names.iter().take(PARAMETERS_A_CALL) {
@@ -174,8 +175,8 @@ fn parameters(
         }
         client.misses.parameters += 1.0;
         client.sight(Family::Recon, Sighting::of(seen.call));
-        step(seen, client, true, 1.0, shared);
-        report(client, shared, findings);
+        step(seen, client, true, 1.0, scales);
+        report(client, scales);
     }
 }
 

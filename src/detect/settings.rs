@@ -1,11 +1,13 @@
 //! What the operator may set.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 
 /// Budget and limits of the detector.
 ///
-/// Worst-case memory is `clients` × 20 KiB + `endpoints` × 48 KiB + `misses` × 128 bytes + `credentials` × 128 bytes: with the
-/// defaults 2.9 GiB when all clients and endpoints are as suspicious as can be, and about 0.3 GiB when they are quiet.
+/// Worst-case memory is `clients` × 20 KiB + `endpoints` × 48 KiB + `misses` × 128 bytes + `credentials` × 8.2 KiB + `incidents` × 16 KiB: with the
+/// defaults 3.8 GiB when all clients and endpoints are as suspicious as can be, and about 0.3 GiB when they are quiet.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
@@ -26,11 +28,24 @@ pub struct Settings {
     pub credentials: usize,
     /// Endpoints whose failed logins are counted; 256 bytes each. Beyond, the one that failed least leaves.
     pub login_endpoints: usize,
+    /// Incidents that are open at a time; 16 KiB each. Beyond, the one that was quiet longest closes early, and says so.
+    pub incidents: usize,
+    /// Hours without evidence after which an incident closes. Longer than a night between two working days, so that who
+    /// comes back each morning is one incident.
+    pub incident_quiet_hours: f64,
     /// Learning of endpoint templates: the table `[endpoint]` of the configuration.
     #[serde(skip)]
     pub templates: crate::endpoint::Settings,
     /// Groups of principals that are remembered; 64 bytes each. Beyond, one of the fewest members leaves.
     pub groups: usize,
+}
+
+impl Settings {
+    /// `incident_quiet_hours`, at least a minute.
+    pub(super) fn incident_quiet(&self) -> Duration {
+        let seconds = (self.incident_quiet_hours * 3_600.0).clamp(60.0, 1e9);
+        Duration::from_secs_f64(if seconds.is_finite() { seconds } else { 72_000.0 })
+    }
 }
 
 impl Default for Settings {
@@ -42,6 +57,8 @@ impl Default for Settings {
             misses: 65_536,
             credentials: 100_000,
             login_endpoints: 256,
+            incidents: 4_096,
+            incident_quiet_hours: 20.0,
             templates: crate::endpoint::Settings::default(),
             groups: 4_096,
         }

@@ -2,14 +2,16 @@
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::finding::Finding;
+use super::budget::Budget;
+use super::incident::Incidents;
 use super::principal::Principals;
 use super::rules::Prior;
 use super::settings::Settings;
-use crate::alert::{EVIDENCE_LIMIT, Family, Sighting, Technique};
+use crate::alert::{EVIDENCE_LIMIT, Family, Sighting};
 use crate::call::Fingerprint;
 use crate::endpoint::{EndpointId, HashKey, Merged, Templates};
 use crate::model::{Distinct, Extreme, Moments, Ring, Step, Table, Touched, Walk, Window};
@@ -26,10 +28,8 @@ pub struct State {
     pub(super) now: Timestamp,
     pub(super) begin: Option<Timestamp>,
     pub(super) calls: u64,
-    pub(super) trials: f64,
-    /// Evidence that the budget asks of a test that is made once a client and day, and of a sequential one.
-    pub(super) daily: f64,
-    pub(super) walk: f64,
+    pub(super) budget: Budget,
+    pub(super) incidents: Incidents,
     pub(super) clients: Table<IpAddr, Client>,
     pub(super) endpoints: Table<EndpointId, Endpoint>,
     pub(super) places: Table<u64, Timestamp>,
@@ -44,6 +44,8 @@ pub struct State {
     pub(super) swarm: Newcomers,
     /// Clients that failed to log in to several accounts.
     pub(super) guessers: Newcomers,
+    /// Clients that were accused of recon, by user agent.
+    pub(super) kin: Table<u64, Kin>,
     /// Failed logins by endpoint.
     pub(super) logins: Table<u64, LoginFailures>,
     pub(super) basic: Distinct,
@@ -57,9 +59,8 @@ impl State {
             now: Timestamp::ZERO,
             begin: None,
             calls: 0,
-            trials: 0.0,
-            daily: f64::MAX,
-            walk: f64::MAX,
+            budget: Budget::new(),
+            incidents: Incidents::new(settings.incidents),
             clients: Table::new(settings.clients),
             endpoints: Table::new(settings.endpoints),
             places: Table::new(settings.endpoints),
@@ -72,6 +73,7 @@ impl State {
             newcomers: Newcomers::default(),
             swarm: Newcomers::default(),
             guessers: Newcomers::default(),
+            kin: Table::new(settings.incidents),
             logins: Table::new(settings.login_endpoints),
             basic: Distinct::default(),
         }
@@ -89,11 +91,11 @@ impl State {
             match self.endpoints.get_mut(&to) {
                 Some(held) if held.successes >= endpoint.successes => {
                     held.successes += endpoint.successes;
-                    held.alerted |= endpoint.alerted;
+                    held.accused |= endpoint.accused;
                 }
                 Some(held) => {
                     endpoint.successes += held.successes;
-                    endpoint.alerted |= held.alerted;
+                    endpoint.accused |= held.accused;
                     *held = endpoint;
                 }
                 None => {
@@ -148,7 +150,8 @@ pub(super) struct Client {
     pub(super) recon_by_agent: Vec<(u64, Walk)>,
     pub(super) misses: Misses,
     pub(super) logins: Logins,
-    pub(super) incidents: Vec<Incident>,
+    /// An alert named it.
+    pub(super) accused: bool,
     pub(super) sightings: Vec<Sightings>,
     /// The first two endpoints that were called, and whether there were more.
     pub(super) first_two: [Option<EndpointId>; 2],
@@ -205,13 +208,13 @@ impl Client {
 
     /// Whether its behaviour may not teach: an alert named it, or it is half way to one.
     pub(super) fn suspect(&self) -> bool {
-        !self.incidents.is_empty() || self.explored().nats() > 5.0 || self.logins.walk.nats() > 6.0
+        self.accused || self.explored().nats() > 5.0 || self.logins.walk.nats() > 6.0
     }
 
     /// What it is worth to remember it: evidence first, then the latest use.
     pub(super) fn worth(&self) -> (u32, Timestamp) {
         let nats = self.explored().nats().max(self.logins.walk.nats());
-        (nats as u32 + 20 * u32::from(!self.incidents.is_empty()), self.last)
+        (nats as u32 + 20 * u32::from(self.accused), self.last)
     }
 
     /// Remembers a call as evidence of a family.
@@ -230,6 +233,11 @@ impl Client {
             }
             held.calls.push(sighting);
         }
+    }
+
+    /// Forgets the calls that were evidence of a family: what comes is another story.
+    pub(super) fn forget(&mut self, family: Family) {
+        self.sightings.retain(|held| held.family != family as u8);
     }
 
     /// The evidence of a family.
@@ -276,14 +284,6 @@ pub(super) struct Sightings {
     pub(super) family: u8,
     pub(super) first: Option<Timestamp>,
     pub(super) calls: Vec<Sighting>,
-}
-
-/// What was alerted of a client, and how much had been observed then.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Incident {
-    pub(super) technique: Technique,
-    pub(super) observed: f64,
-    pub(super) time: Timestamp,
 }
 
 /// Misses by technique, to name what prevails.
@@ -355,7 +355,8 @@ pub(super) struct Endpoint {
     pub(super) rate_extreme: Extreme,
     /// Callers of the last ten minutes that call nothing else.
     pub(super) single: Ring,
-    pub(super) alerted: u32,
+    /// An alert was about it.
+    pub(super) accused: bool,
 }
 
 impl Endpoint {
@@ -367,16 +368,9 @@ impl Endpoint {
         })
     }
 
-    /// Whether an alert of this finding is due: the first of its technique, or of its class of data; it is then
-    /// remembered.
-    pub(super) fn due(&mut self, finding: &Finding) -> bool {
-        if let Some(exposure) = finding.class.and_then(|place| self.classes.get_mut(place)) {
-            return !std::mem::replace(&mut exposure.alerted, true);
-        }
-        let bit = 1u32 << (finding.technique as u32 % 32);
-        let due = self.alerted & bit == 0;
-        self.alerted |= bit;
-        due
+    /// Method and template.
+    pub(super) fn title(&self) -> String {
+        format!("{} {}", self.method, self.template)
     }
 }
 
@@ -496,9 +490,9 @@ impl Newcomers {
     }
 
     /// Whether they are to be named: at first, and again when twice as many are known. A campaign of which nothing came
-    /// for a day is over.
-    pub(super) fn due(&mut self, now: Timestamp) -> bool {
-        if now.since(self.time).as_secs() >= 86_400 {
+    /// for the time `quiet` is over.
+    pub(super) fn due(&mut self, now: Timestamp, quiet: Duration) -> bool {
+        if now.since(self.time) >= quiet {
             self.named.clear();
         }
         self.time = now;
@@ -506,12 +500,22 @@ impl Newcomers {
         if fresh < self.named.len().max(1) {
             return false;
         }
+        self.name();
+        true
+    }
+
+    /// Whether a client was named in a campaign that is going on: what is found of it belongs there. Who was not named is
+    /// a story of its own.
+    pub(super) fn holds(&self, client: IpAddr, now: Timestamp, quiet: Duration) -> bool {
+        now.since(self.time) < quiet && self.named.contains(&client)
+    }
+
+    fn name(&mut self) {
         for (_, client, _) in &self.members {
             if self.named.len() < Self::LIMIT && !self.named.contains(client) {
                 self.named.push(*client);
             }
         }
-        true
     }
 
     /// Who was named since the campaign began.
@@ -522,6 +526,63 @@ impl Newcomers {
     /// Who they are, in the order in which they came.
     pub(super) fn members(&self) -> &VecDeque<(Timestamp, IpAddr, Sighting)> {
         &self.members
+    }
+}
+
+/// Clients with something in common that were accused of the same, each by evidence of its own.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Kin {
+    members: Vec<IpAddr>,
+    /// Calls of theirs, the first and the latest.
+    calls: Vec<Sighting>,
+    /// How many of the members were named.
+    named: usize,
+    last: Timestamp,
+}
+
+impl Kin {
+    /// Most that are held.
+    const LIMIT: usize = 256;
+
+    /// One more. From `least` on they are one story: gives whether they are, and whether it is to be told again, which
+    /// is when a quarter more have come.
+    pub(super) fn join(
+        &mut self,
+        client: IpAddr,
+        call: &Sighting,
+        now: Timestamp,
+        quiet: Duration,
+        least: usize,
+    ) -> (bool, bool) {
+        if now.since(self.last) >= quiet {
+            *self = Kin::default();
+        }
+        self.last = now;
+        if !self.members.contains(&client) && self.members.len() < Self::LIMIT {
+            self.members.push(client);
+            if self.calls.len() >= EVIDENCE_LIMIT {
+                self.calls.remove(2);
+            }
+            self.calls.push(call.clone());
+        }
+        let count = self.members.len();
+        let due = count >= least && count > self.named && count * 4 >= self.named * 5;
+        if due {
+            self.named = count;
+        }
+        (count >= least, due)
+    }
+
+    pub(super) fn members(&self) -> &[IpAddr] {
+        &self.members
+    }
+
+    pub(super) fn calls(&self) -> &[Sighting] {
+        &self.calls
+    }
+
+    pub(super) fn last(&self) -> Timestamp {
+        self.last
     }
 }
 

@@ -175,7 +175,7 @@ fn one_probe_an_hour_is_found_in_few_calls() {
     assert!(found.is_some_and(|calls| calls <= 10), "{found:?}");
     let alert = bench.only(Technique::PathEnumeration);
     assert_eq!(alert.client.map(|client| client.ip), Some(address(900)));
-    assert_eq!((alert.evidence.len(), alert.window), (5, None));
+    assert_eq!((alert.evidence.len(), alert.features[0].window), (5, None));
     assert!(alert.first < alert.last && alert.last <= alert.ts);
 }
 
@@ -300,7 +300,7 @@ fn identifiers_that_do_not_exist_are_object_enumeration() {
         bench.wait(3_600);
     }
     let alert = bench.only(Technique::ObjectEnumeration);
-    assert_eq!(alert.feature, "distinct objects that do not exist");
+    assert_eq!(alert.features[0].feature, "distinct objects that do not exist");
 }
 
 #[test]
@@ -335,7 +335,8 @@ fn a_flood_is_found_and_an_office_is_not() {
     }
     let alert = bench.only(Technique::Volumetric);
     assert_eq!(alert.client.map(|client| client.ip), Some(address(900)));
-    assert!(alert.observed > 3.0 * alert.expected && alert.window.is_some());
+    let feature = &alert.features[0];
+    assert!(feature.observed > 3.0 * feature.expected && feature.window.is_some());
     assert!(bench.detector.counters().value(Counter::AlertsSuppressed) > 0, "one story is one alert");
 }
 
@@ -348,7 +349,11 @@ fn bulk_reading_of_sensitive_values() {
         bench.wait(60);
     }
     let found: Vec<_> = bench.alerts.iter().filter(|alert| alert.kind == Technique::BulkRead).collect();
-    assert!(found.iter().any(|alert| alert.feature == "distinct sensitive values"), "{:?}", bench.kinds());
+    assert!(
+        found.iter().any(|alert| alert.features.iter().any(|held| held.feature == "distinct sensitive values")),
+        "{:?}",
+        bench.kinds()
+    );
     assert!(found.iter().all(|alert| alert.client.map(|client| client.ip) == Some(address(900))));
 }
 

@@ -71,33 +71,6 @@ impl<W: Write + Send> Sink for JsonLines<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::alert::{Confidence, SCHEMA, Scope, Severity, Technique};
-    use crate::time::Timestamp;
-
-    fn alert() -> Alert {
-        Alert {
-            ts: Timestamp::ZERO,
-            id: "0".into(),
-            schema: SCHEMA.into(),
-            kind: Technique::Loop,
-            severity: Severity::Low,
-            confidence: Confidence::Low,
-            scope: Scope::Client,
-            client: None,
-            clients: Vec::new(),
-            endpoint: None,
-            host: None,
-            summary: "line\nbreaks are escaped".into(),
-            feature: String::new(),
-            window: None,
-            observed: 0.0,
-            expected: 0.0,
-            evidence_decades: 0.0,
-            first: Timestamp::ZERO,
-            last: Timestamp::ZERO,
-            evidence: Vec::new(),
-        }
-    }
 
     struct Closed;
     impl Write for Closed {
@@ -112,8 +85,8 @@ mod tests {
     #[test]
     fn one_alert_one_line() -> io::Result<()> {
         let mut sink = JsonLines::new(Vec::new());
-        sink.write(&alert())?;
-        sink.write(&alert())?;
+        sink.write(&Alert::sample())?;
+        sink.write(&Alert::sample())?;
         sink.flush()?;
         let text = sink.into_inner();
         assert_eq!(text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).count(), 2);
@@ -123,7 +96,7 @@ mod tests {
 
     #[test]
     fn a_closed_pipe_is_told_apart() {
-        let error = JsonLines::new(Closed).write(&alert()).expect_err("nobody reads");
+        let error = JsonLines::new(Closed).write(&Alert::sample()).expect_err("nobody reads");
         assert!(is_closed(&error));
         assert!(!is_closed(&io::Error::other("disk full")));
     }

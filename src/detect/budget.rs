@@ -1,0 +1,341 @@
+//! The budget of false alarms: what each test has to reach, what it may cost, and what it has cost so far.
+//!
+//! Every test of every detector brings its evidence to the [`Scales`], which alone know the thresholds, so that what is
+//! spent is counted in one place and what moved a test can be traced.
+//!
+//! A sequential test that asks for h nats raises at most one false alarm in e^h trials (see [`crate::model::Walk`]); a test that
+//! is made once a client and day, one in e^h client-days. Thresholds are chosen so that this comes to each test's
+//! share of the budget, by the number of trials a day so far, and of the prior when there were fewer.
+
+use serde::{Deserialize, Serialize};
+
+use super::finding::Finding;
+use super::rules::Prior;
+use super::settings::Settings;
+use super::trace::Trace;
+use crate::alert::Family;
+use crate::time::Timestamp;
+
+/// How a test's chance of a false alarm is reckoned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Evidence adds up, trial by trial.
+    Sequential,
+    /// So many tails a client and day.
+    Daily(u32),
+    /// Not a matter of chance: what is found is the fact itself.
+    Fact,
+}
+
+macro_rules! tests {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal, $family:ident, $kind:expr, $measure:literal;)+) => {
+        /// A statistical test.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum Test { $($(#[doc = $doc])+ $variant,)+ }
+
+        impl Test {
+            /// All of them.
+            pub const ALL: &'static [Test] = &[$(Test::$variant),+];
+
+            /// Its name in JSON.
+            pub const fn name(self) -> &'static str {
+                match self { $(Test::$variant => $name),+ }
+            }
+
+            /// The family that it finds.
+            pub const fn family(self) -> Family {
+                match self { $(Test::$variant => Family::$family),+ }
+            }
+
+            /// What it measures, in a few words.
+            pub const fn measure(self) -> &'static str {
+                match self { $(Test::$variant => $measure),+ }
+            }
+
+            pub(super) const fn kind(self) -> Kind {
+                match self { $(Test::$variant => $kind),+ }
+            }
+        }
+    };
+}
+
+use Kind::{Daily, Fact, Sequential};
+
+tests! {
+    /// First contacts with what the API has and has not.
+    FirstContacts = "first_contacts", Recon, Sequential, "first contacts that missed";
+    /// Objects of a template that are refused.
+    ObjectDenials = "object_denials", Recon, Sequential, "distinct objects denied";
+    /// Objects of a template that do not exist.
+    ObjectAbsences = "object_absences", Recon, Sequential, "distinct objects that do not exist";
+    /// Objects of a template, against peers.
+    Objects = "objects", Recon, Daily(6), "distinct objects of one template";
+    /// Newcomers that began with misses.
+    Newcomers = "newcomers", Recon, Sequential, "new clients that began with nothing but misses";
+    /// Calls in windows, against the population and the client's past.
+    Calls = "calls", Flood, Daily(4), "calls";
+    /// Calls that cost much.
+    CostlyCalls = "costly_calls", Flood, Daily(2), "calls that cost much";
+    /// A program's pace, against its past.
+    Pace = "pace", Flood, Daily(1), "calls at several times its own pace";
+    /// Failed logins of a client in ten minutes.
+    LoginRate = "login_rate", Flood, Daily(1), "failed logins";
+    /// Newcomers that call only one endpoint.
+    Crowd = "crowd", Flood, Sequential, "new clients that call only this";
+    /// Newcomers that call fast and long.
+    Swarm = "swarm", Flood, Sequential, "new clients that called fast and long without credentials";
+    /// Sensitive values that a principal took in a day.
+    Values = "values", Leak, Daily(1), "distinct sensitive values";
+    /// Bytes beyond what answers usually have.
+    Excess = "excess", Leak, Daily(3), "bytes beyond ordinary answers";
+    /// A class of sensitive data at an endpoint.
+    Exposure = "exposure", Leak, Sequential, "answers with this class of data";
+    /// Good answers of an endpoint without credentials.
+    Unauthenticated = "unauthenticated", Leak, Sequential, "answers without credentials";
+    /// The size of one answer, against the endpoint's.
+    Oversized = "oversized", Leak, Daily(1), "bytes of one response";
+    /// Secrets in URLs.
+    Secrets = "secrets", Leak, Fact, "clients that send secrets in URLs here";
+    /// Logins of a client.
+    Logins = "logins", Auth, Sequential, "failed logins that differ";
+    /// Failed logins of an endpoint in an hour, of all clients together.
+    LoginsTogether = "logins_together", Auth, Daily(1), "failed logins of all clients";
+    /// Clients that failed to log in to several accounts.
+    Guessers = "guessers", Auth, Sequential, "clients that failed to log in to several accounts";
+    /// A credential in two places.
+    TokenUse = "token_use", Auth, Fact, "calls with another client's credential";
+    /// Passwords in clear.
+    Cleartext = "cleartext", Auth, Fact, "clients that send passwords in clear";
+}
+
+/// How many tests there are.
+const COUNT: usize = Test::ALL.len();
+
+/// Evidence that a fact has, and what is asked of it.
+const FACT: [f64; 2] = [20.0, 10.0];
+
+/// Tails that are looked at of a client in a day.
+const TAILS: f64 = {
+    let (mut sum, mut place) = (0, 0);
+    while place < COUNT {
+        if let Daily(tails) = Test::ALL[place].kind() {
+            sum += tails;
+        }
+        place += 1;
+    }
+    sum as f64
+};
+
+/// Sequential tests beside the one of first contacts.
+const SEQUENTIAL: f64 = {
+    let (mut sum, mut place) = (0, 0);
+    while place < COUNT {
+        sum += matches!(Test::ALL[place].kind(), Sequential) as u32;
+        place += 1;
+    }
+    (sum - 1) as f64
+};
+
+/// What is asked of the tests, and what they have cost.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Budget {
+    thresholds: [f64; COUNT],
+    /// Trials of sequential tests, weighted; tails of daily ones.
+    trials: [f64; COUNT],
+    /// Those of them that are reckoned into `spent`.
+    reckoned: [f64; COUNT],
+    /// False alarms to be expected of them.
+    spent: [f64; COUNT],
+    /// Tests passed.
+    passed: [u64; COUNT],
+    /// Days with calls, summed over the clients.
+    client_days: u64,
+}
+
+impl Budget {
+    pub(super) fn new() -> Budget {
+        Budget {
+            thresholds: [f64::MAX; COUNT],
+            trials: [0.0; COUNT],
+            reckoned: [0.0; COUNT],
+            spent: [0.0; COUNT],
+            passed: [0; COUNT],
+            client_days: 0,
+        }
+    }
+
+    /// What a test has to reach, in nats.
+    #[inline]
+    pub(super) fn threshold(&self, test: Test) -> f64 {
+        self.thresholds.get(test as usize).copied().unwrap_or(f64::MAX)
+    }
+
+    /// A trial of a sequential test, outside of the scales.
+    pub(super) fn tried(&mut self, test: Test) {
+        if let Some(trials) = self.trials.get_mut(test as usize) {
+            *trials += 1.0;
+        }
+    }
+
+    /// A test was passed.
+    pub(super) fn pass(&mut self, test: Test) {
+        if let Some(count) = self.passed.get_mut(test as usize) {
+            *count += 1;
+        }
+    }
+
+    /// A client's first call of a day.
+    pub(super) fn client_day(&mut self) {
+        self.client_days += 1;
+    }
+
+    /// Reckons what was spent since the last time, and sets the thresholds anew. `days` of traffic were seen, and
+    /// `clients` are known.
+    pub(super) fn renew(&mut self, settings: &Settings, prior: &Prior, days: f64, clients: usize) {
+        self.reckon();
+        let budget = settings.false_alarms_per_day.max(1e-6);
+        for (&test, threshold) in Test::ALL.iter().zip(&mut self.thresholds) {
+            *threshold = match test.kind() {
+                Fact => FACT[1],
+                Daily(_) => ((clients.max(100) as f64) * TAILS / (budget * share(test) * TAILS)).ln().max(1.0),
+                Sequential => {
+                    let seen = self.trials.get(test as usize).copied().unwrap_or_default();
+                    let trials = prior.trials.max(if days > 0.1 { seen / days } else { 0.0 });
+                    (trials / (budget * share(test))).ln().max(1.0)
+                }
+            };
+        }
+    }
+
+    fn reckon(&mut self) {
+        let columns = self.trials.iter_mut().zip(&mut self.reckoned).zip(&mut self.spent).zip(&self.thresholds);
+        for (&test, (((trials, reckoned), spent), threshold)) in Test::ALL.iter().zip(columns) {
+            if let Daily(tails) = test.kind() {
+                *trials = self.client_days as f64 * f64::from(tails);
+            }
+            if test.kind() != Fact {
+                *spent += (*trials - *reckoned) * (-threshold).exp();
+            }
+            *reckoned = *trials;
+        }
+    }
+
+    /// What was spent until now, test by test, over `days` of traffic.
+    pub(super) fn report(&self, settings: &Settings, days: f64) -> BudgetReport {
+        let mut now = self.clone();
+        now.reckon();
+        let tests = Test::ALL.iter().zip(now.trials).zip(now.spent).zip(now.passed).zip(now.thresholds);
+        let tests = tests.map(|((((&test, trials), spent), passed), threshold)| TestReport {
+            test,
+            family: test.family(),
+            trials,
+            threshold_decades: threshold.min(1e6) / std::f64::consts::LN_10,
+            expected_false_alarms: spent,
+            passed,
+        });
+        BudgetReport {
+            false_alarms_per_day: settings.false_alarms_per_day,
+            days,
+            client_days: self.client_days,
+            expected_false_alarms: now.spent.iter().sum(),
+            tests: tests.collect(),
+        }
+    }
+}
+
+/// What part of the budget a test may spend.
+fn share(test: Test) -> f64 {
+    match test.kind() {
+        Fact => 0.0,
+        Daily(_) => 1.0 / TAILS,
+        Sequential if test == Test::FirstContacts => 0.25,
+        Sequential => 0.25 + 0.0 * SEQUENTIAL,
+    }
+}
+
+/// What the tests have cost, for the summary.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct BudgetReport {
+    /// The budget.
+    pub false_alarms_per_day: f64,
+    /// Days of traffic so far.
+    pub days: f64,
+    /// Days with calls, summed over the clients.
+    pub client_days: u64,
+    /// False alarms to be expected of all tests so far, if nothing were wrong.
+    pub expected_false_alarms: f64,
+    /// Test by test.
+    pub tests: Vec<TestReport>,
+}
+
+/// What one test has cost.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TestReport {
+    /// The test.
+    pub test: Test,
+    /// The family that it finds.
+    pub family: Family,
+    /// Trials of a sequential test, weighted; tails of one that is made once a client and day.
+    pub trials: f64,
+    /// What it has to reach now.
+    pub threshold_decades: f64,
+    /// False alarms to be expected of these trials, if nothing were wrong.
+    pub expected_false_alarms: f64,
+    /// How often it was passed; most are of incidents that are open already.
+    pub passed: u64,
+}
+
+/// Where all tests of a call bring their evidence.
+pub(super) struct Scales<'a> {
+    pub(super) budget: &'a mut Budget,
+    pub(super) findings: &'a mut Vec<Finding>,
+    /// There if somebody wants to know what moved this client's tests.
+    pub(super) trace: Option<&'a mut Trace>,
+    pub(super) time: Timestamp,
+}
+
+impl Scales<'_> {
+    /// Whether this evidence is worth weighing: it is enough, or it is traced.
+    #[inline]
+    pub(super) fn wants(&self, test: Test, nats: f64) -> bool {
+        nats >= self.budget.threshold(test) || self.trace.is_some()
+    }
+
+    /// Weighs a finding: true if it is enough, and then kept.
+    pub(super) fn weigh(&mut self, mut finding: Finding) -> bool {
+        finding.threshold = self.budget.threshold(finding.test);
+        if let Some(trace) = &mut self.trace
+            && !finding.endpoint
+        {
+            trace.note(self.time, &finding);
+        }
+        let passed = finding.nats >= finding.threshold;
+        if passed {
+            self.budget.pass(finding.test);
+            self.findings.push(finding);
+        }
+        passed
+    }
+
+    /// Shows evidence to who traces it, and to nobody else.
+    pub(super) fn watch(&mut self, mut finding: Finding) {
+        finding.threshold = self.budget.threshold(finding.test);
+        if let Some(trace) = &mut self.trace {
+            trace.note(self.time, &finding);
+        }
+    }
+
+    /// A fact needs no evidence.
+    pub(super) fn fact(&mut self, finding: Finding) {
+        self.weigh(Finding { nats: FACT[0], ..finding });
+    }
+
+    /// A trial of a sequential test.
+    #[inline]
+    pub(super) fn tried(&mut self, test: Test, weight: f64) {
+        if let Some(trials) = self.budget.trials.get_mut(test as usize) {
+            *trials += weight;
+        }
+    }
+}
