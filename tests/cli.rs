@@ -191,3 +191,44 @@ fn the_inventory_of_the_bundled_capture() {
     assert_eq!(text.lines().count(), lines.len() + 1);
     assert!(text.starts_with("METHOD") && text.contains("/v1/products/{id}"), "{text}");
 }
+
+#[test]
+fn an_explanation_tells_the_alerts_of_a_client_and_what_moved_its_tests() {
+    let folder = Folder::new("explain");
+    let alerts = folder.run("replay", &[&fixture()[..], PROXY[0], PROXY[1], "--json-summary"]);
+    let budget = &alerts.summary()["budget"];
+    assert!(budget["expected_false_alarms"].as_f64() > Some(0.0), "{budget}");
+    let alerts = alerts.lines();
+    let first = alerts.iter().find(|alert| alert["kind"] == "recon.path_enumeration").expect("a scan");
+    let client = first["client"]["ip"].as_str().expect("an address");
+    let arguments = [&fixture()[..], PROXY[0], PROXY[1], "--client", client];
+
+    let json = folder.run("explain", &[&arguments[..], &["--json"]].concat());
+    assert_eq!(json.code, Some(0), "{}", json.stderr);
+    let told = &json.lines()[0];
+    let named = |alert: &&serde_json::Value| {
+        alert["client"]["ip"] == client
+            || alert["clients"].as_array().is_some_and(|all| all.iter().any(|member| member["ip"] == client))
+    };
+    assert_eq!(
+        told["alerts"].as_array().expect("alerts").iter().collect::<Vec<_>>(),
+        alerts.iter().filter(named).collect::<Vec<_>>()
+    );
+    let curve = told["curves"].as_array().expect("curves").iter().find(|curve| curve["test"] == "first_contacts");
+    let curve = curve.expect("the test that was passed");
+    assert_eq!(curve["passed"], first["ts"]);
+    assert_eq!(curve["moves"].as_array().map(Vec::len), Some(5), "{curve}");
+
+    let text = folder.run("explain", &arguments);
+    let text = String::from_utf8(text.stdout).expect("UTF-8");
+    assert!(text.contains("first contacts that missed") && text.contains('█'), "{text}");
+
+    // The same from calls, and nothing of who never called.
+    let calls = folder.run("calls", &[&fixture()[..], "--quiet"]);
+    fs::write(folder.path("calls.jsonl"), &calls.stdout).expect("a file");
+    let again = folder.run("explain", &["calls.jsonl", "--calls", PROXY[0], PROXY[1], "--client", client]);
+    assert_eq!(String::from_utf8(again.stdout).expect("UTF-8"), text);
+    let nobody = folder.run("explain", &[&fixture()[..], "--client", "203.0.113.9"]);
+    assert_eq!(nobody.code, Some(1));
+    assert!(nobody.stderr.contains("203.0.113.9"), "{}", nobody.stderr);
+}

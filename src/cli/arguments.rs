@@ -35,6 +35,8 @@ pub enum Command {
     /// Read calls (what `apitap calls` prints), or logs of Zeek, Suricata, Apache or nginx, and print alerts: the
     /// detector alone.
     Detect(Detect),
+    /// Show what moved the tests of one client: its evidence over time, and the calls behind it.
+    Explain(Explain),
     /// Read captures and print the inventory of the APIs in them: every endpoint that answered well.
     Apis(Apis),
     /// Check or list the rules: sensitive values, credentials, priors of the detector.
@@ -217,6 +219,35 @@ pub struct Detect {
     #[arg(long, value_name = "FORMAT", env = "APITAP_FORMAT", value_parser = clap::builder::PossibleValuesParser::new(
           Format::ALL.map(Format::name)).try_map(|name| name.parse::<Format>()))]
     pub format: Option<Format>,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
+    pub detecting: Detecting,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `apitap explain`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "All of the input is read, since a client is judged against the others. With the same settings, the alerts are those of `apitap replay`.\n\nExamples:\n  apitap explain monday.pcap.zst --client 192.0.2.7\n  apitap explain --calls calls.jsonl --client 192.0.2.7 --json | jq '.curves[] | [.measure, .highest_decades]'"
+)]
+pub struct Explain {
+    /// Captures: files, directories, or - for standard input.
+    #[arg(required = true, value_name = "FILE|DIR|-")]
+    pub inputs: Vec<PathBuf>,
+    /// Whom to explain, by the address that alerts name.
+    #[arg(long, value_name = "IP")]
+    pub client: std::net::IpAddr,
+    /// The files hold calls or logs, as for `apitap detect`.
+    #[arg(long)]
+    pub calls: bool,
+    /// As one JSON object.
+    #[arg(long)]
+    pub json: bool,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
+    pub decoding: Decoding,
     #[allow(missing_docs, reason = "documented at the type")]
     #[command(flatten)]
     pub detecting: Detecting,

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use clap::CommandFactory;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::call::Call;
 use crate::client::TrustedProxies;
-use crate::detect::{self, DetectRules, Detector};
+use crate::detect::{self, BudgetReport, DetectRules, Detector};
 use crate::endpoint::HashKey;
 use crate::inspect::Inspector;
 use crate::key::Key;
@@ -26,10 +27,11 @@ use crate::stats::{Counter, Counters};
 
 use super::Failure;
 use super::arguments::{
-    Apis, Arguments, Calls, Command, Common, Decoding, Detect, Detecting, Interfaces, Replay, Rules,
+    Apis, Arguments, Calls, Command, Common, Decoding, Detect, Detecting, Explain, Interfaces, Replay, Rules,
 };
 use super::arguments::{RulesAction, Watch};
 use super::consumers::{self, Printer};
+use super::explain::Explaining;
 use super::inventory::Inventory;
 use super::summary::Summary;
 
@@ -43,6 +45,7 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Apis(options) => apis(options),
         Command::Watch(options) => watch(options),
         Command::Detect(options) => detect_calls(options),
+        Command::Explain(options) => explain(options),
         Command::Rules(options) => rules(options),
         Command::Interfaces(options) => interfaces(options),
         Command::Completions { shell } => {
@@ -66,7 +69,7 @@ fn calls(mut options: Calls) -> Result<ExitCode, Failure> {
     apply_decoding(&mut settings, &options.decoding);
     let mut printer = Printer::new(false);
     let (outcome, elapsed) = read_captures(&options.inputs, &settings, &options.common, &mut printer)?;
-    conclude(&outcome, &BTreeMap::new(), elapsed, &options.common)
+    conclude(&outcome, &BTreeMap::new(), None, elapsed, &options.common)
 }
 
 fn apis(mut options: Apis) -> Result<ExitCode, Failure> {
@@ -78,7 +81,7 @@ fn apis(mut options: Apis) -> Result<ExitCode, Failure> {
     let mut inventory = Inventory::new(settings.endpoint.clone(), hash_key, proxies, options.json);
     let (mut outcome, elapsed) = read_captures(&options.inputs, &settings, &options.common, &mut inventory)?;
     outcome.counters.merge(&inventory.counters());
-    conclude(&outcome, &BTreeMap::new(), elapsed, &options.common)
+    conclude(&outcome, &BTreeMap::new(), None, elapsed, &options.common)
 }
 
 fn watch(mut options: Watch) -> Result<ExitCode, Failure> {
@@ -106,7 +109,7 @@ fn watch(mut options: Watch) -> Result<ExitCode, Failure> {
     if options.calls || settings.output.calls {
         let mut printer = Printer::new(true);
         let outcome = process(&mut source, &settings, true, &mut printer, &stop, &mut |_, _| {})?;
-        return conclude(&outcome, &BTreeMap::new(), started.elapsed(), &options.common);
+        return conclude(&outcome, &BTreeMap::new(), None, started.elapsed(), &options.common);
     }
     let mut consumer = consumers::Detecting::new(detector(&settings)?);
     let outcome = process(&mut source, &settings, true, &mut consumer, &stop, &mut |_, _| {})?;
@@ -119,14 +122,59 @@ fn detect_calls(mut options: Detect) -> Result<ExitCode, Failure> {
     settings.records.format = options.format.or(settings.records.format);
     let mut consumer = consumers::Detecting::new(detector(&settings)?);
     let started = Instant::now();
+    let (mut outcome, failed) = read_records(&options.inputs, &settings, &mut |call| consumer.call(call))?;
+    if outcome.output.is_none() {
+        outcome.output = consumer.finish().err();
+    }
+    let code =
+        conclude_alerts((outcome, started.elapsed()), consumer, &options.common, options.detecting.fail_on_alert)?;
+    Ok(if failed { ExitCode::FAILURE } else { code })
+}
+
+fn explain(mut options: Explain) -> Result<ExitCode, Failure> {
+    let mut settings = settings(&mut options.common)?;
+    apply_decoding(&mut settings, &options.decoding);
+    apply_detecting(&mut settings, &mut options.detecting);
+    let mut consumer = Explaining::new(detector(&settings)?, options.client, options.json);
+    let started = Instant::now();
+    let (mut outcome, failed) = if options.calls {
+        let mut take = |call: &Call| {
+            consumer.call(call);
+            Ok(())
+        };
+        let (mut outcome, failed) = read_records(&options.inputs, &settings, &mut take)?;
+        outcome.output = consumer.finish().err();
+        (outcome, failed)
+    } else {
+        let (outcome, _) = read_captures(&options.inputs, &settings, &options.common, &mut consumer)?;
+        (outcome, false)
+    };
+    outcome.counters.merge(consumer.counters());
+    let code = conclude(&outcome, &BTreeMap::new(), None, started.elapsed(), &options.common)?;
+    if !consumer.seen() {
+        let message = format!(
+            "there is no call of {}; clients behind a proxy are told apart when it is given with --trusted-proxy",
+            options.client
+        );
+        return Err(Failure::Failed(message));
+    }
+    Ok(if failed { ExitCode::FAILURE } else { code })
+}
+
+/// Reads calls or logs; tells whether some of them could not be read.
+fn read_records(
+    inputs: &[PathBuf],
+    settings: &Settings,
+    take: &mut dyn FnMut(&Call) -> io::Result<()>,
+) -> Result<(Outcome, bool), Failure> {
     let mut outcome = Outcome::default();
     let mut failed = false;
-    let mut records = Records::open(&options.inputs, &settings.records, &settings.source, inspector(&settings)?);
+    let mut records = Records::open(inputs, &settings.records, &settings.source, inspector(settings)?);
     loop {
         match records.next() {
             Ok(None) => break,
             Ok(Some(call)) => {
-                outcome.output = consumer.call(call).err();
+                outcome.output = take(call).err();
                 if outcome.output.is_some() {
                     break;
                 }
@@ -138,12 +186,7 @@ fn detect_calls(mut options: Detect) -> Result<ExitCode, Failure> {
         }
     }
     outcome.counters.merge(records.counters());
-    if outcome.output.is_none() {
-        outcome.output = consumer.finish().err();
-    }
-    let code =
-        conclude_alerts((outcome, started.elapsed()), consumer, &options.common, options.detecting.fail_on_alert)?;
-    Ok(if failed { ExitCode::FAILURE } else { code })
+    Ok((outcome, failed))
 }
 
 fn rules(options: Rules) -> Result<ExitCode, Failure> {
@@ -354,7 +397,7 @@ fn conclude_alerts(
     fail_on_alert: bool,
 ) -> Result<ExitCode, Failure> {
     outcome.counters.merge(consumer.counters());
-    let code = conclude(&outcome, &consumer.kinds, elapsed, common)?;
+    let code = conclude(&outcome, &consumer.kinds, Some(&consumer.budget()), elapsed, common)?;
     let alerted = !consumer.kinds.is_empty() && fail_on_alert && outcome.errors.is_empty();
     Ok(if alerted { ExitCode::from(ALERTED) } else { code })
 }
@@ -363,10 +406,11 @@ fn conclude_alerts(
 fn conclude(
     outcome: &Outcome,
     alerts: &BTreeMap<String, u64>,
+    budget: Option<&BudgetReport>,
     elapsed: Duration,
     common: &Common,
 ) -> Result<ExitCode, Failure> {
-    let summary = Summary::of(outcome, alerts, elapsed);
+    let summary = Summary::of(outcome, alerts, budget, elapsed);
     if common.json_summary {
         eprintln!("{}", summary.json());
     } else if !common.quiet {

@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Stdout};
 
 use crate::alert::Alert;
 use crate::call::Call;
-use crate::detect::Detector;
+use crate::detect::{BudgetReport, Detector};
 use crate::pipeline::Consumer;
 use crate::sink::{JsonLines, Sink};
 use crate::time::Timestamp;
@@ -57,6 +57,11 @@ impl Detecting {
 
     pub(super) fn counters(&self) -> &crate::stats::Counters {
         self.detector.counters()
+    }
+
+    /// What the tests cost of the budget of false alarms.
+    pub(super) fn budget(&self) -> BudgetReport {
+        self.detector.budget()
     }
 
     /// Takes one call.

@@ -6,6 +6,7 @@
 mod arguments;
 mod commands;
 mod consumers;
+mod explain;
 mod inventory;
 mod summary;
 

@@ -1,10 +1,12 @@
 //! What a run came to, on standard error.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::detect::BudgetReport;
 use crate::pipeline::Outcome;
 use crate::stats::{Counter, Counters};
 use crate::time::Timestamp;
@@ -19,6 +21,9 @@ pub(super) struct Summary<'s> {
     pub(super) counters: &'s Counters,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) alerts: &'s BTreeMap<String, u64>,
+    /// What the tests cost of the budget of false alarms; absent where nothing was detected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) budget: Option<&'s BudgetReport>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub(super) unknown_links: &'s [(String, u64)],
     /// Time of the first and the last packet.
@@ -30,10 +35,16 @@ pub(super) struct Summary<'s> {
 }
 
 impl<'s> Summary<'s> {
-    pub(super) fn of(outcome: &'s Outcome, alerts: &'s BTreeMap<String, u64>, elapsed: Duration) -> Summary<'s> {
+    pub(super) fn of(
+        outcome: &'s Outcome,
+        alerts: &'s BTreeMap<String, u64>,
+        budget: Option<&'s BudgetReport>,
+        elapsed: Duration,
+    ) -> Summary<'s> {
         Summary {
             counters: &outcome.counters,
             alerts,
+            budget,
             unknown_links: &outcome.unknown_links,
             span: outcome.span,
             elapsed: elapsed.as_secs_f64(),
@@ -71,6 +82,7 @@ impl<'s> Summary<'s> {
         for (kind, count) in self.alerts {
             lines.push(format!("  alert  {kind:<32} {}", thousands(*count)));
         }
+        lines.extend(self.budget.map(spending));
         for (name, count) in self.unknown_links {
             lines.push(format!("  link type not understood: {name}, {} frames", thousands(*count)));
         }
@@ -79,6 +91,29 @@ impl<'s> Summary<'s> {
         }
         lines.join("\n")
     }
+}
+
+/// What the budget of false alarms was spent on.
+fn spending(budget: &BudgetReport) -> String {
+    let mut text = format!(
+        "budget {} false alarms a day; {:.3} to be expected of {:.2} days, {} client-days",
+        budget.false_alarms_per_day,
+        budget.expected_false_alarms,
+        budget.days,
+        thousands(budget.client_days),
+    );
+    for test in budget.tests.iter().filter(|test| test.expected_false_alarms > 0.0 || test.passed > 0) {
+        let trials = thousands(test.trials.round() as u64);
+        let _ = write!(
+            text,
+            "\n  test   {:<20} {trials:>12} trials, {:.4} false alarms to be expected at {:.2} decades, passed {}",
+            test.test.name(),
+            test.expected_false_alarms,
+            test.threshold_decades,
+            thousands(test.passed),
+        );
+    }
+    text
 }
 
 /// The high-water mark of resident memory, from Linux's `/proc`.

@@ -17,10 +17,10 @@ use crate::alert::Family;
 use crate::time::Timestamp;
 
 /// How a test's chance of a false alarm is reckoned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Kind {
-    /// Evidence adds up, trial by trial.
-    Sequential,
+    /// Evidence adds up, trial by trial; believed to be this part of the prior's trials a day.
+    Sequential(f64),
     /// So many tails a client and day.
     Daily(u32),
     /// Not a matter of chance: what is found is the fact itself.
@@ -64,15 +64,15 @@ use Kind::{Daily, Fact, Sequential};
 
 tests! {
     /// First contacts with what the API has and has not.
-    FirstContacts = "first_contacts", Recon, Sequential, "first contacts that missed";
+    FirstContacts = "first_contacts", Recon, Sequential(1.0), "first contacts that missed";
     /// Objects of a template that are refused.
-    ObjectDenials = "object_denials", Recon, Sequential, "distinct objects denied";
+    ObjectDenials = "object_denials", Recon, Sequential(0.5), "distinct objects denied";
     /// Objects of a template that do not exist.
-    ObjectAbsences = "object_absences", Recon, Sequential, "distinct objects that do not exist";
+    ObjectAbsences = "object_absences", Recon, Sequential(0.5), "distinct objects that do not exist";
     /// Objects of a template, against peers.
     Objects = "objects", Recon, Daily(6), "distinct objects of one template";
     /// Newcomers that began with misses.
-    Newcomers = "newcomers", Recon, Sequential, "new clients that began with nothing but misses";
+    Newcomers = "newcomers", Recon, Sequential(0.02), "new clients that began with nothing but misses";
     /// Calls in windows, against the population and the client's past.
     Calls = "calls", Flood, Daily(4), "calls";
     /// Calls that cost much.
@@ -82,27 +82,27 @@ tests! {
     /// Failed logins of a client in ten minutes.
     LoginRate = "login_rate", Flood, Daily(1), "failed logins";
     /// Newcomers that call only one endpoint.
-    Crowd = "crowd", Flood, Sequential, "new clients that call only this";
+    Crowd = "crowd", Flood, Sequential(0.02), "new clients that call only this";
     /// Newcomers that call fast and long.
-    Swarm = "swarm", Flood, Sequential, "new clients that called fast and long without credentials";
+    Swarm = "swarm", Flood, Sequential(0.02), "new clients that called fast and long without credentials";
     /// Sensitive values that a principal took in a day.
     Values = "values", Leak, Daily(1), "distinct sensitive values";
     /// Bytes beyond what answers usually have.
     Excess = "excess", Leak, Daily(3), "bytes beyond ordinary answers";
     /// A class of sensitive data at an endpoint.
-    Exposure = "exposure", Leak, Sequential, "answers with this class of data";
+    Exposure = "exposure", Leak, Sequential(0.5), "answers with this class of data";
     /// Good answers of an endpoint without credentials.
-    Unauthenticated = "unauthenticated", Leak, Sequential, "answers without credentials";
+    Unauthenticated = "unauthenticated", Leak, Sequential(0.5), "answers without credentials";
     /// The size of one answer, against the endpoint's.
     Oversized = "oversized", Leak, Daily(1), "bytes of one response";
     /// Secrets in URLs.
     Secrets = "secrets", Leak, Fact, "clients that send secrets in URLs here";
     /// Logins of a client.
-    Logins = "logins", Auth, Sequential, "failed logins that differ";
+    Logins = "logins", Auth, Sequential(0.1), "failed logins that differ";
     /// Failed logins of an endpoint in an hour, of all clients together.
     LoginsTogether = "logins_together", Auth, Daily(1), "failed logins of all clients";
     /// Clients that failed to log in to several accounts.
-    Guessers = "guessers", Auth, Sequential, "clients that failed to log in to several accounts";
+    Guessers = "guessers", Auth, Sequential(0.02), "clients that failed to log in to several accounts";
     /// A credential in two places.
     TokenUse = "token_use", Auth, Fact, "calls with another client's credential";
     /// Passwords in clear.
@@ -127,11 +127,19 @@ const TAILS: f64 = {
     sum as f64
 };
 
+/// Parts of the budget: of all tests that are made once a client and day together, of first contacts, and of all other
+/// sequential tests together.
+const DAILY_SHARE: f64 = 0.5;
+/// See [`DAILY_SHARE`].
+const FIRST_SHARE: f64 = 0.25;
+/// See [`DAILY_SHARE`].
+const OTHER_SHARE: f64 = 0.25;
+
 /// Sequential tests beside the one of first contacts.
-const SEQUENTIAL: f64 = {
+const OTHERS: f64 = {
     let (mut sum, mut place) = (0, 0);
     while place < COUNT {
-        sum += matches!(Test::ALL[place].kind(), Sequential) as u32;
+        sum += matches!(Test::ALL[place].kind(), Sequential(_)) as u32;
         place += 1;
     }
     (sum - 1) as f64
@@ -198,11 +206,15 @@ impl Budget {
         for (&test, threshold) in Test::ALL.iter().zip(&mut self.thresholds) {
             *threshold = match test.kind() {
                 Fact => FACT[1],
-                Daily(_) => ((clients.max(100) as f64) * TAILS / (budget * share(test) * TAILS)).ln().max(1.0),
-                Sequential => {
+                Daily(_) => {
+                    let clients = prior.clients.max(clients as f64);
+                    (clients * TAILS / (budget * DAILY_SHARE)).ln().max(1.0)
+                }
+                Sequential(part) => {
                     let seen = self.trials.get(test as usize).copied().unwrap_or_default();
-                    let trials = prior.trials.max(if days > 0.1 { seen / days } else { 0.0 });
-                    (trials / (budget * share(test))).ln().max(1.0)
+                    let trials = (part * prior.trials).max(if days > 0.1 { seen / days } else { 0.0 });
+                    let share = if test == Test::FirstContacts { FIRST_SHARE } else { OTHER_SHARE / OTHERS };
+                    (trials / (budget * share)).ln().max(1.0)
                 }
             };
         }
@@ -241,16 +253,6 @@ impl Budget {
             expected_false_alarms: now.spent.iter().sum(),
             tests: tests.collect(),
         }
-    }
-}
-
-/// What part of the budget a test may spend.
-fn share(test: Test) -> f64 {
-    match test.kind() {
-        Fact => 0.0,
-        Daily(_) => 1.0 / TAILS,
-        Sequential if test == Test::FirstContacts => 0.25,
-        Sequential => 0.25 + 0.0 * SEQUENTIAL,
     }
 }
 

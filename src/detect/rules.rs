@@ -125,6 +125,7 @@ pub struct Prior {
     pub swarming_newcomers: f64,
     pub guessers: f64,
     pub trials: f64,
+    pub clients: f64,
 }
 
 impl Default for DetectRules {
@@ -184,7 +185,8 @@ impl DetectRules {
                 return Err((name, "a share from 0.001 to 0.5 is expected"));
             }
         }
-        let lists: [(&'static str, &[f64]); 17] = [
+        let lists: [(&'static str, &[f64]); 18] = [
+            ("clients", &[prior.clients]),
             ("swarming_newcomers", &[prior.swarming_newcomers]),
             ("guessers", &[prior.guessers]),
             ("values_floor", &[prior.values_floor]),

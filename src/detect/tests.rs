@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use super::*;
-use crate::alert::{Scope, Severity};
+use crate::alert::{Progress, Scope, Severity};
 use crate::call::{Completeness, Credential, CredentialKind, Fingerprint, FlowId, Message, Peer, Sensitive};
 
 /// A detector, its clock and what it said.
@@ -485,4 +485,140 @@ fn a_call_without_a_request_is_taken_and_says_nothing() {
     bench.detector.call(&Call { status: Some(404), ..Call::default() }, &mut bench.alerts);
     bench.detector.finish(&mut bench.alerts);
     assert_eq!((bench.alerts.len(), bench.detector.counters().value(Counter::CallsDetected)), (0, 1));
+}
+
+#[test]
+fn an_incident_opens_grows_turns_and_closes() {
+    let mut bench = Bench::lived_in();
+    for number in 0..100 {
+        bench.call(miss(900, &format!("/{}/{}", word(number), word(number + 200))));
+        bench.wait(600);
+    }
+    for number in 0..30 {
+        let path = format!("/v1/orders/{}", 100 + 7 * number);
+        bench.call(Get { status: Some(403), token: Some(3), ..get(3, "/v1/orders/17") });
+        bench.call(Get { status: Some(if number == 0 { 200 } else { 403 }), token: Some(900), ..get(900, &path) });
+        bench.wait(600);
+    }
+    // Somebody else calls two days later.
+    bench.wait(48 * 3_600);
+    bench.call(get(7, "/v1/products"));
+
+    let lines: Vec<&Alert> =
+        bench.alerts.iter().filter(|alert| alert.client.map(|client| client.ip) == Some(address(900))).collect();
+    let course: Vec<_> = lines.iter().map(|alert| (alert.state, alert.kind, alert.revision)).collect();
+    assert_eq!(
+        course,
+        [
+            (Progress::Open, Technique::PathEnumeration, 0),
+            (Progress::Update, Technique::PathEnumeration, 1),
+            (Progress::Update, Technique::ObjectEnumeration, 2),
+            (Progress::Close, Technique::ObjectEnumeration, 3),
+        ]
+    );
+    let [open, grown, turned, close] = lines[..] else { panic!("four lines") };
+    assert!(lines.iter().all(|alert| alert.incident == open.incident && alert.first == open.first));
+    assert!(lines.windows(2).all(|pair| pair[0].id != pair[1].id && pair[0].findings <= pair[1].findings));
+    assert!(grown.features[0].observed >= 10.0 * open.features[0].observed);
+    assert_eq!(turned.techniques, [Technique::PathEnumeration, Technique::ObjectEnumeration]);
+    assert_eq!((turned.owasp.join(" "), turned.severity), ("API9:2023 API1:2023".to_owned(), Severity::High));
+    assert_eq!(turned.features.len(), 2, "{:?}", turned.features);
+    assert_eq!(
+        close.ts,
+        close.last + Duration::from_secs(20 * 3_600),
+        "it is over when it says so, whoever calls next"
+    );
+    assert!(close.summary.starts_with("Over: no further evidence for 20 hours."), "{}", close.summary);
+    assert!(!close.summary.contains("same story"), "{}", close.summary);
+}
+
+#[test]
+fn a_story_that_was_closed_is_another_one_when_it_goes_on() {
+    let mut bench = Bench::lived_in();
+    for round in 0..2 {
+        for number in 0..10 {
+            bench.call(miss(900, &format!("/{}/{}", word(number), word(number + 200 + 50 * round))));
+        }
+        bench.wait(48 * 3_600);
+    }
+    let states: Vec<_> = bench.alerts.iter().map(|alert| alert.state).collect();
+    assert_eq!(states, [Progress::Open, Progress::Close, Progress::Open]);
+    assert_ne!(bench.alerts[0].incident, bench.alerts[2].incident);
+    assert!(bench.alerts[2].first > bench.alerts[1].ts, "old calls are no evidence of a new story");
+}
+
+#[test]
+fn scanners_with_one_user_agent_become_one_story() {
+    let mut bench = Bench::lived_in();
+    for scanner in 0..20 {
+        // They have been here before, so that they are no newcomers.
+        bench.call(Get { agent: "probe/2", ..get(900 + scanner, "/v1/products") });
+    }
+    for scanner in 0..20 {
+        for number in 0..12 {
+            let path = format!("/{}/{}", word(40 * scanner + number), word(number));
+            bench.call(Get { agent: "probe/2", ..miss(900 + scanner, &path) });
+        }
+        bench.wait(3_600);
+    }
+    let alone = bench.alerts.iter().filter(|alert| alert.scope == Scope::Client).count();
+    let together: Vec<&Alert> = bench.alerts.iter().filter(|alert| alert.scope == Scope::Campaign).collect();
+    assert_eq!(alone, 4, "{:?}", bench.kinds());
+    assert!((2..10).contains(&together.len()), "{:?}", bench.kinds());
+    let last = together.last().expect("a campaign");
+    assert!(last.clients.len() >= 16 && last.summary.contains("probe/2"), "{}", last.summary);
+}
+
+#[test]
+fn incidents_are_bounded_and_close_with_a_word() {
+    let mut bench = Bench::with(Settings { incidents: 3, ..Settings::default() });
+    for person in 0..40 {
+        bench.call(get(person, "/v1/products"));
+    }
+    for scanner in 0..6 {
+        let agent = word(scanner);
+        for number in 0..12 {
+            bench.call(Get {
+                agent: &agent,
+                ..miss(900 + scanner, &format!("/{}/{agent}", word(40 * scanner + number)))
+            });
+        }
+        bench.wait(7_200);
+    }
+    let closed: Vec<&Alert> = bench.alerts.iter().filter(|alert| alert.state == Progress::Close).collect();
+    assert_eq!(closed.len(), 3, "{:?}", bench.kinds());
+    assert!(closed.iter().all(|alert| alert.summary.contains("setting `incidents`")));
+}
+
+#[test]
+fn what_the_tests_cost_is_reckoned() {
+    let mut bench = Bench::lived_in();
+    let before = bench.detector.budget();
+    let contacts = |report: &BudgetReport| report.tests.iter().find(|test| test.test == Test::FirstContacts).cloned();
+    for number in 0..12 {
+        bench.call(miss(900, &format!("/{}/{}", word(number), word(number + 200))));
+    }
+    let after = bench.detector.budget();
+    let (before, first) = (contacts(&before).expect("listed"), contacts(&after).expect("listed"));
+    assert!(first.trials > before.trials + 10.0 && first.expected_false_alarms > before.expected_false_alarms);
+    assert!(first.passed >= 1 && before.passed == 0);
+    assert_eq!(after.client_days, 41);
+    assert!(after.expected_false_alarms > 0.0 && after.expected_false_alarms < after.days.max(1.0));
+}
+
+#[test]
+fn a_trace_shows_what_moved_a_test() {
+    let mut bench = Bench::lived_in();
+    bench.detector.trace = Some(Trace::new(address(900)));
+    for number in 0..12 {
+        bench.call(get(900, "/v1/products"));
+        bench.call(miss(900, &format!("/{}/{}", word(number), word(number + 200))));
+        bench.wait(60);
+    }
+    let trace = bench.detector.trace().expect("asked for");
+    assert_eq!((trace.client, trace.calls), (address(900), 24));
+    let curve = trace.curves.iter().find(|curve| curve.test == Test::FirstContacts).expect("moved");
+    assert_eq!(curve.passed, bench.alerts.first().map(|alert| alert.ts));
+    assert!(curve.highest_decades > curve.threshold_decades && curve.points.len() == 23, "{curve:?}");
+    assert!(curve.moves.iter().all(|moved| moved.added_decades > 0.0 && moved.call.status == Some(404)));
 }

@@ -61,7 +61,7 @@ pub struct Curve {
     pub window: Option<u64>,
     /// Times, and evidence in decades from then on.
     pub points: Vec<(Timestamp, f64)>,
-    /// The calls that added most, in the order in which they came.
+    /// The calls that added most until the test was passed, in the order in which they came.
     pub moves: Vec<Move>,
     #[serde(skip)]
     stride: u32,
@@ -128,6 +128,14 @@ impl Trace {
 }
 
 impl Curve {
+    /// One for tests.
+    #[cfg(test)]
+    pub(crate) fn of_points(test: Test, kind: Technique, threshold: f64, points: Vec<(Timestamp, f64)>) -> Curve {
+        let highest = points.iter().map(|(_, decades)| *decades).fold(0.0, f64::max);
+        let curve = Curve::new(&Finding::new(test, kind, highest), None);
+        Curve { highest_decades: highest, threshold_decades: threshold, points, ..curve }
+    }
+
     fn new(finding: &Finding, endpoint: Option<String>) -> Curve {
         Curve {
             test: finding.test,
@@ -150,6 +158,7 @@ impl Curve {
 
     fn note(&mut self, time: Timestamp, decades: f64, finding: &Finding, call: &Sighting) {
         self.threshold_decades = finding.threshold.min(1e6) / std::f64::consts::LN_10;
+        let before = self.passed.is_none();
         if finding.nats >= finding.threshold {
             self.passed.get_or_insert(time);
         }
@@ -158,7 +167,8 @@ impl Curve {
             (self.observed, self.expected, self.window) = (finding.observed, finding.expected, finding.window);
         }
         let added = decades - std::mem::replace(&mut self.last, decades);
-        if added > 0.0 {
+        // What it took to pass is what has to be believed; what came later adds nothing to that.
+        if added > 0.0 && before {
             self.moves.push(Move { added_decades: added, decades, call: call.clone() });
             if self.moves.len() > MOVES {
                 // The first of the least goes, so that of equal calls the latest stay beside the first.
