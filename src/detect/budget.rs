@@ -66,43 +66,49 @@ tests! {
     /// First contacts with what the API has and has not.
     FirstContacts = "first_contacts", Recon, Sequential(1.0), "first contacts that missed";
     /// Objects of a template that are refused.
-    ObjectDenials = "object_denials", Recon, Sequential(0.5), "distinct objects denied";
+    ObjectDenials = "object_denials", Recon, Sequential(0.25), "distinct objects denied";
     /// Objects of a template that do not exist.
     ObjectAbsences = "object_absences", Recon, Sequential(0.5), "distinct objects that do not exist";
     /// Objects of a template, against peers.
     Objects = "objects", Recon, Daily(6), "distinct objects of one template";
     /// Newcomers that began with misses.
-    Newcomers = "newcomers", Recon, Sequential(0.02), "new clients that began with nothing but misses";
+    Newcomers = "newcomers", Recon, Sequential(0.01), "new clients that began with nothing but misses";
     /// Calls in windows, against the population and the client's past.
     Calls = "calls", Flood, Daily(4), "calls";
+    /// Calls that are the same as the one before.
+    Repeats = "repeats", Flood, Daily(1), "identical calls in a row";
     /// Calls that cost much.
-    CostlyCalls = "costly_calls", Flood, Daily(2), "calls that cost much";
+    CostlyCalls = "costly_calls", Flood, Daily(3), "calls that cost much";
+    /// Time that the server works for a client.
+    ServerTime = "server_time", Flood, Daily(1), "seconds of the server's time";
+    /// Minutes with bursts of calls.
+    BusyMinutes = "busy_minutes", Flood, Daily(1), "minutes with bursts of calls";
     /// A program's pace, against its past.
     Pace = "pace", Flood, Daily(1), "calls at several times its own pace";
     /// Failed logins of a client in ten minutes.
     LoginRate = "login_rate", Flood, Daily(1), "failed logins";
     /// Newcomers that call only one endpoint.
-    Crowd = "crowd", Flood, Sequential(0.02), "new clients that call only this";
+    Crowd = "crowd", Flood, Sequential(0.01), "new clients that call only this";
     /// Newcomers that call fast and long.
-    Swarm = "swarm", Flood, Sequential(0.02), "new clients that called fast and long without credentials";
+    Swarm = "swarm", Flood, Sequential(0.01), "new clients that called fast and long without credentials";
     /// Sensitive values that a principal took in a day.
     Values = "values", Leak, Daily(1), "distinct sensitive values";
     /// Bytes beyond what answers usually have.
     Excess = "excess", Leak, Daily(3), "bytes beyond ordinary answers";
     /// A class of sensitive data at an endpoint.
-    Exposure = "exposure", Leak, Sequential(0.5), "answers with this class of data";
+    Exposure = "exposure", Leak, Sequential(0.25), "answers with this class of data";
     /// Good answers of an endpoint without credentials.
-    Unauthenticated = "unauthenticated", Leak, Sequential(0.5), "answers without credentials";
+    Unauthenticated = "unauthenticated", Leak, Sequential(0.3), "answers without credentials";
     /// The size of one answer, against the endpoint's.
     Oversized = "oversized", Leak, Daily(1), "bytes of one response";
     /// Secrets in URLs.
     Secrets = "secrets", Leak, Fact, "clients that send secrets in URLs here";
     /// Logins of a client.
-    Logins = "logins", Auth, Sequential(0.1), "failed logins that differ";
+    Logins = "logins", Auth, Sequential(0.05), "failed logins that differ";
     /// Failed logins of an endpoint in an hour, of all clients together.
     LoginsTogether = "logins_together", Auth, Daily(1), "failed logins of all clients";
     /// Clients that failed to log in to several accounts.
-    Guessers = "guessers", Auth, Sequential(0.02), "clients that failed to log in to several accounts";
+    Guessers = "guessers", Auth, Sequential(0.01), "clients that failed to log in to several accounts";
     /// A credential in two places.
     TokenUse = "token_use", Auth, Fact, "calls with another client's credential";
     /// Passwords in clear.
@@ -135,14 +141,16 @@ const FIRST_SHARE: f64 = 0.25;
 /// See [`DAILY_SHARE`].
 const OTHER_SHARE: f64 = 0.25;
 
-/// Sequential tests beside the one of first contacts.
+/// The trials of all sequential tests beside the one of first contacts, in parts of the prior's.
 const OTHERS: f64 = {
-    let (mut sum, mut place) = (0, 0);
+    let (mut sum, mut place) = (0.0, 0);
     while place < COUNT {
-        sum += matches!(Test::ALL[place].kind(), Sequential(_)) as u32;
+        if let Sequential(part) = Test::ALL[place].kind() {
+            sum += part;
+        }
         place += 1;
     }
-    (sum - 1) as f64
+    sum - 1.0
 };
 
 /// What is asked of the tests, and what they have cost.
@@ -213,7 +221,8 @@ impl Budget {
                 Sequential(part) => {
                     let seen = self.trials.get(test as usize).copied().unwrap_or_default();
                     let trials = (part * prior.trials).max(if days > 0.1 { seen / days } else { 0.0 });
-                    let share = if test == Test::FirstContacts { FIRST_SHARE } else { OTHER_SHARE / OTHERS };
+                    let first = test == Test::FirstContacts;
+                    let share = if first { FIRST_SHARE } else { OTHER_SHARE * part / OTHERS };
                     (trials / (budget * share)).ln().max(1.0)
                 }
             };

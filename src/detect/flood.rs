@@ -1,17 +1,23 @@
-//! Flood: who calls far more often than clients of this sort and than itself.
+//! Flood: who calls far more often than clients of this sort and than itself, or makes the server work far more.
 //!
-//! Counts in sliding windows against two predictive distributions, both gamma-Poisson and so negative binomial: one
-//! fitted to the highest counts of the population's clients (a place each, shrunk to the prior), one around this
-//! client's own highest count of the past. A count must be improbable under both: an office behind one address is used
-//! to many calls, and so is a population of busy clients. Clients whose API key was accepted are a population of
-//! their own, since programs work through lists at paces that no person has.
+//! Meters count calls, identical calls in a row, calls that cost much, seconds that the server worked, and minutes with bursts,
+//! in sliding windows, against two predictive distributions, both gamma-Poisson and so negative binomial: one fitted to the
+//! highest counts of the population's clients (a place each, shrunk to the prior), one around this client's own
+//! highest count of the past. A count must be improbable under both: an office behind one address is used to many
+//! calls, and so is a population of busy clients. Clients whose API key was accepted are a population of their own, since
+//! programs work through lists at paces that no person has. What several others do as much of at the same endpoint
+//! (polling for news, waiting for an answer) is how it is used, and no flood.
+
+use serde::{Deserialize, Serialize};
 
 use super::budget::{Scales, Test};
 use super::finding::Finding;
 use super::observation::Observation;
-use super::state::{Client, Endpoint, Population, RATE_WINDOWS};
+use super::rules::MeterRule;
+use super::state::{Client, Endpoint};
 use crate::alert::{Family, Sighting, Technique};
-use crate::model::{Moments, Window, tail};
+use crate::model::{Extreme, Moments, Ring, Step, Window, tail};
+use crate::time::Timestamp;
 
 /// Shape of the gamma distribution of a client's rate around its own highest count: a standard deviation of one half.
 const OWN_SHAPE: f64 = 4.0;
@@ -19,82 +25,232 @@ const OWN_SHAPE: f64 = 4.0;
 /// How many times the population's mean a client's count may settle at once.
 const FIRST_STEP: f64 = 4.0;
 
+/// Other clients that do at least half the floor at an endpoint, from which on that is how it is used.
+const USUAL_HERE: u64 = 3;
+
+/// Seconds to an answer below which the server has hardly worked.
+const WORK: f64 = 0.05;
+
+/// How many times its usual time an endpoint's answer counts at most: that the service is slow is nobody's flood.
+const SLOW: f64 = 3.0;
+
+/// Seconds that one answer counts at most.
+const LONGEST: f64 = 10.0;
+
+/// Which part of the floor of a minute's calls makes it one of a burst.
+const BURST: f64 = 3.0;
+
+/// What a meter counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Quantity {
+    /// Calls.
+    Calls,
+    /// Calls that are the same as the one before.
+    Repeats,
+    /// Calls that cost much.
+    CostlyCalls,
+    /// Seconds from requests to answers.
+    ServerSeconds,
+    /// Minutes with bursts of calls.
+    BusyMinutes,
+}
+
+/// Where each meter is found.
+pub(super) const METERS: [(Quantity, Window); 10] = [
+    (Quantity::Calls, Window::TenSeconds),
+    (Quantity::Calls, Window::Minute),
+    (Quantity::Calls, Window::TenMinutes),
+    (Quantity::Calls, Window::Hour),
+    (Quantity::Repeats, Window::Hour),
+    (Quantity::CostlyCalls, Window::TenMinutes),
+    (Quantity::CostlyCalls, Window::Hour),
+    (Quantity::CostlyCalls, Window::Day),
+    (Quantity::ServerSeconds, Window::Hour),
+    (Quantity::BusyMinutes, Window::Day),
+];
+
+/// The first meter of each quantity, in the order of [`METERS`].
+const FIRST: [usize; 6] = [0, 4, 5, 8, 9, 10];
+
+/// The meter of the calls of a minute.
+const MINUTE: usize = 1;
+
+/// Milliseconds, in which seconds are kept.
+const MILLISECONDS: u64 = 1_000;
+
+/// One count of one client in one window.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Meter {
+    pub(super) ring: Ring,
+    extreme: Extreme,
+    step: Step,
+}
+
+/// All meters of a client.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Meters {
+    pub(super) meters: [Meter; METERS.len()],
+    last_target: u64,
+    /// Calls in a row that were the same.
+    run: u64,
+    /// When the present burst ends.
+    burst: Timestamp,
+}
+
+/// What clients of a sort do at most in a day.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Population {
+    pub(super) moments: [Moments; METERS.len()],
+    /// Counts below which no test can be passed: a short cut that is renewed now and then.
+    limits: [u64; METERS.len()],
+}
+
+impl Population {
+    /// Rates as if exponential: nine in ten are below mean × ln 10. `highest` is what one client in ten exceeds.
+    pub(super) fn new(weight: f64, rules: &[MeterRule], highest: impl Fn(&MeterRule) -> f64) -> Population {
+        let mut moments = [Moments::default(); METERS.len()];
+        for (moments, rule) in moments.iter_mut().zip(rules) {
+            let mean = highest(rule) / std::f64::consts::LN_10;
+            *moments = Moments::prior(weight, mean, mean + mean * mean);
+        }
+        Population { moments, limits: [0; METERS.len()] }
+    }
+
+    /// Renews the counts below which the tests need not be made: where the population's tail is half the threshold.
+    pub(super) fn renew(&mut self, threshold: f64) {
+        for (moments, limit) in self.moments.iter().zip(&mut self.limits) {
+            let (mut low, mut high) = (0, 1_000_000);
+            while low < high {
+                let middle = (low + high) / 2;
+                if tail::count(middle, moments.mean(), moments.variance()) >= threshold / 2.0 {
+                    high = middle;
+                } else {
+                    low = middle + 1;
+                }
+            }
+            *limit = low;
+        }
+    }
+}
+
 /// Takes one call.
 pub(super) fn observe(
     seen: &Observation<'_>,
     client: &mut Client,
     population: &mut Population,
+    mut endpoint: Option<&mut Endpoint>,
     scales: &mut Scales<'_>,
 ) {
-    let repeats = u64::from(client.last_target == seen.target_hash);
-    client.last_target = seen.target_hash;
-    let repeats = client.repeats.add(Window::TenMinutes, seen.time, repeats);
+    let meters = &mut client.meters;
+    let repeated = meters.last_target == seen.target_hash;
+    meters.run = if repeated { meters.run + 1 } else { 0 };
+    meters.last_target = seen.target_hash;
+
+    let minute = count(Quantity::Calls, 1, seen, client, population, None, scales);
+    let people = client.people.count();
+    let floor = seen.rules.meter.get(MINUTE).map_or(f64::INFINITY, |rule| rule.floor) / BURST;
+    let usual = population.limits.get(MINUTE).copied().unwrap_or_default();
+    if minute >= (floor as u64).max(usual / 2) * people && seen.time >= client.meters.burst {
+        client.meters.burst = seen.time + std::time::Duration::from_secs(60);
+        count(Quantity::BusyMinutes, 1, seen, client, population, None, scales);
+    }
+    if repeated {
+        count(Quantity::Repeats, 1, seen, client, population, endpoint.as_deref_mut(), scales);
+    }
+    if !seen.good() {
+        return;
+    }
+    let latency = seen.call.latency.unwrap_or_default();
+    if latency >= WORK {
+        let seconds = work(latency, endpoint.as_deref_mut());
+        let amount = (seconds * MILLISECONDS as f64) as u64;
+        count(Quantity::ServerSeconds, amount, seen, client, population, endpoint.as_deref_mut(), scales);
+    }
+    if seen.bytes() >= seen.rules.cost.bytes || latency >= seen.rules.cost.seconds {
+        count(Quantity::CostlyCalls, 1, seen, client, population, endpoint, scales);
+    }
+}
+
+/// Seconds that an answer counts, which teach what is usual at the endpoint.
+fn work(latency: f64, endpoint: Option<&mut Endpoint>) -> f64 {
+    let Some(endpoint) = endpoint else { return latency.min(LONGEST) };
+    let usual = endpoint.latencies.mean().exp();
+    let known = endpoint.latencies.count() >= 8.0;
+    let seconds = if known { latency.min(SLOW * usual) } else { latency };
+    if endpoint.latencies.count() < 4_096.0 {
+        endpoint.latencies.enter(seconds.ln());
+    }
+    seconds.min(LONGEST)
+}
+
+/// Adds to the meters of a quantity and tests them; gives the count of the second of them, which is the minute's of calls.
+fn count(
+    quantity: Quantity,
+    amount: u64,
+    seen: &Observation<'_>,
+    client: &mut Client,
+    population: &mut Population,
+    endpoint: Option<&mut Endpoint>,
+    scales: &mut Scales<'_>,
+) -> u64 {
+    let [from, to] = [quantity as usize, quantity as usize + 1].map(|place| FIRST.get(place).copied().unwrap_or(0));
     let suspect = client.suspect();
     let people = client.people.count();
+    let Meters { meters, run, .. } = &mut client.meters;
     let mut best: Option<Finding> = None;
-    let windows =
-        client.rates.iter_mut().zip(&mut client.rate_extremes).zip(&mut client.rate_steps).zip(&mut population.rates);
-    let fixed = RATE_WINDOWS.iter().zip(&population.rate_limits).zip(&seen.rules.prior.calls_floor);
-    for ((((ring, extreme), step), moments), ((&window, &limit), &floor)) in windows.zip(fixed) {
-        let count = ring.add(window, seen.time, 1);
+    let (mut minute, mut most) = (0, 0.0_f64);
+    let held = meters.iter_mut().zip(&mut population.moments);
+    let fixed = METERS.iter().zip(&population.limits).zip(&seen.rules.meter);
+    for ((meter, moments), ((&(_, window), &limit), rule)) in held.zip(fixed).take(to).skip(from) {
+        let mut count = meter.ring.add(window, seen.time, amount);
+        if quantity == Quantity::ServerSeconds {
+            count /= MILLISECONDS;
+        }
+        if window == Window::Minute {
+            minute = count;
+        }
         let least = || FIRST_STEP * moments.mean();
-        if let Some((old, new)) = extreme.note(window, seen.time, count as f64, least, suspect) {
+        if let Some((old, new)) = meter.extreme.note(window, seen.time, count as f64, least, suspect) {
             teach(moments, old / people as f64, new / people as f64);
         }
-        if count <= limit.max(floor as u64) * people || !step.due(count) {
+        most = most.max(count as f64 / (rule.floor * people as f64));
+        if count <= limit.max(rule.floor as u64) * people || !meter.step.due(count) {
             continue;
         }
         let each = count / people;
         let crowd = tail::count(each, moments.mean(), moments.variance());
-        let expected = extreme.settled().max(moments.mean());
+        let expected = meter.extreme.settled().max(moments.mean());
         let usual = expected * people as f64;
         let spread = usual + usual * usual / OWN_SHAPE;
         let own = tail::count(count, usual, spread);
         let nats = crowd.min(own);
         if nats > best.map_or(0.0, |finding| finding.nats) {
-            let repeating = window == Window::TenMinutes && repeats * 10 > count * 9;
-            let technique = if repeating { Technique::Loop } else { Technique::Volumetric };
-            let finding = Finding::new(Test::Calls, technique, nats);
+            let (test, technique) = match quantity {
+                Quantity::Calls if *run * 10 > count * 9 => (Test::Calls, Technique::Loop),
+                Quantity::Calls if meter.ring.rises(window, seen.time) => (Test::Calls, Technique::Ramp),
+                Quantity::Calls => (Test::Calls, Technique::Volumetric),
+                Quantity::Repeats => (Test::Repeats, Technique::Loop),
+                Quantity::CostlyCalls => (Test::CostlyCalls, Technique::Expensive),
+                Quantity::ServerSeconds => (Test::ServerTime, Technique::Expensive),
+                Quantity::BusyMinutes => (Test::BusyMinutes, Technique::Pulse),
+            };
+            let finding = Finding::new(test, technique, nats);
             best = Some(finding.compared(count as f64, usual).within(window.seconds()));
         }
     }
-    if let Some(finding) = best
+    let usual_here = endpoint.is_some_and(|endpoint| {
+        if most >= 0.5 && !suspect {
+            endpoint.heavy_users.insert(seen.client_hash);
+        }
+        best.is_some() && endpoint.heavy_users.count() > USUAL_HERE
+    });
+    if let Some(finding) = best.filter(|_| !usual_here)
         && scales.weigh(finding)
     {
         client.sight(Family::Flood, Sighting::of(seen.call));
     }
-}
-
-/// Windows in which calls that cost much are counted.
-const COST_WINDOWS: [Window; 2] = [Window::TenMinutes, Window::Hour];
-
-/// Takes one call that cost much: the server worked or sent long. A few of these are as many ordinary ones.
-pub(super) fn costly(seen: &Observation<'_>, client: &mut Client, scales: &mut Scales<'_>) {
-    let cost = &seen.rules.cost;
-    let slow = seen.call.latency.is_some_and(|seconds| seconds >= cost.seconds);
-    if !seen.good() || (seen.bytes() < cost.bytes && !slow) {
-        return;
-    }
-    let people = client.people.count();
-    let mut best: Option<Finding> = None;
-    let rings = client.costs.iter_mut().zip(&mut client.cost_steps).zip(COST_WINDOWS);
-    for (((ring, step), window), (&usual, &floor)) in rings.zip(cost.calls.iter().zip(&cost.calls_floor)) {
-        let count = ring.add(window, seen.time, 1);
-        if count <= floor as u64 * people || !step.due(count) {
-            continue;
-        }
-        let mean = usual / std::f64::consts::LN_10;
-        let nats = tail::count(count / people, mean, mean + mean * mean);
-        if nats > best.map_or(0.0, |finding| finding.nats) {
-            let finding = Finding::new(Test::CostlyCalls, Technique::Expensive, nats);
-            best = Some(finding.compared(count as f64, mean * people as f64).within(window.seconds()));
-        }
-    }
-    if let Some(finding) = best
-        && scales.weigh(finding)
-    {
-        client.sight(Family::Flood, Sighting::of(seen.call));
-    }
+    minute
 }
 
 /// A client's place in the population goes from `old` (0: it has none) to `new`, cut off where one client would weigh
@@ -105,22 +261,6 @@ fn teach(moments: &mut Moments, old: f64, new: f64) {
         moments.replace(old.min(most), new.min(most));
     } else {
         moments.enter(new.min(most));
-    }
-}
-
-/// Renews the counts below which the tests need not be made: where the population's tail is half the threshold.
-pub(super) fn renew(population: &mut Population, threshold: f64) {
-    for (moments, limit) in population.rates.iter().zip(&mut population.rate_limits) {
-        let (mut low, mut high) = (0, 1_000_000);
-        while low < high {
-            let middle = (low + high) / 2;
-            if tail::count(middle, moments.mean(), moments.variance()) >= threshold / 2.0 {
-                high = middle;
-            } else {
-                low = middle + 1;
-            }
-        }
-        *limit = low;
     }
 }
 

@@ -56,11 +56,14 @@ use crate::time::Timestamp;
 use budget::Scales;
 pub use budget::{BudgetReport, Test, TestReport};
 use finding::Finding;
+pub use flood::Quantity;
 use incident::{Due, Subject};
 use observation::{Agents, Observation};
 use report::Report;
 pub(crate) use rules::RULE_FILES;
-pub use rules::{AgentRules, COMPILED_IN, ClassRule, DetectRules, FILE, LoginRules, Prior, ProbeRules, SecretRules};
+pub use rules::{
+    AgentRules, COMPILED_IN, ClassRule, DetectRules, FILE, LoginRules, MeterRule, Prior, ProbeRules, SecretRules,
+};
 pub use settings::Settings;
 pub use state::State;
 use state::{Client, Endpoint, Kin};
@@ -124,7 +127,7 @@ impl Detector {
         rules: DetectRules,
         resolver: impl Fn(&Call) -> IpAddr + Send + 'static,
     ) -> Detector {
-        let state = State::new(&settings, &rules.prior, HashKey::default());
+        let state = State::new(&settings, &rules, HashKey::default());
         Detector {
             settings,
             rules,
@@ -167,7 +170,7 @@ impl Detector {
         for (byte, value) in bytes.iter_mut().zip(one.to_le_bytes().into_iter().chain(two.to_le_bytes())) {
             *byte = value;
         }
-        self.state = State::new(&self.settings, &self.rules.prior, HashKey::new(bytes));
+        self.state = State::new(&self.settings, &self.rules, HashKey::new(bytes));
         self
     }
 
@@ -238,7 +241,7 @@ impl Detector {
         state.budget.renew(&self.settings, &self.rules.prior, days, state.clients.len());
         let threshold = state.budget.threshold(Test::Calls);
         for population in [&mut state.people, &mut state.machines] {
-            flood::renew(population, threshold);
+            population.renew(threshold);
         }
     }
 
@@ -327,8 +330,7 @@ fn observe(
     }
 
     let population = if client.machine { &mut state.machines } else { &mut state.people };
-    flood::observe(seen, client, population, &mut scales);
-    flood::costly(seen, client, &mut scales);
+    flood::observe(seen, client, population, endpoint.as_deref_mut(), &mut scales);
     if let Some(mut peers) = state.principals.of(seen, client.suspect()) {
         pace::observe(seen, client, peers.principal, &mut scales);
         leak::principal(seen, client, &mut peers, endpoint.as_deref(), &mut scales);

@@ -4,9 +4,10 @@ use std::net::IpAddr;
 
 use super::budget::Test;
 use super::finding::Finding;
+use super::flood::{METERS, Population, Quantity};
 use super::incident::feature;
 use super::sentence;
-use super::state::{Client, Endpoint, Kin, Newcomers, Population, RATE_WINDOWS};
+use super::state::{Client, Endpoint, Kin, Newcomers};
 use crate::alert::{Confidence, EVIDENCE_LIMIT, Feature, Scope, Sighting, Suspect, Technique};
 use crate::call::Fingerprint;
 use crate::model::tail;
@@ -150,9 +151,12 @@ fn context(client: &Client, population: &Population, now: Timestamp) -> Vec<Feat
     let failed = Finding::new(Test::Logins, Technique::CredentialStuffing, logins.walk.nats());
     tell(failed.compared(logins.failures as f64, 0.0));
     let people = client.people.count();
-    for ((ring, moments), window) in client.rates.iter().zip(&population.rates).zip(RATE_WINDOWS) {
+    for ((meter, moments), (quantity, window)) in client.meters.meters.iter().zip(&population.moments).zip(METERS) {
+        if quantity != Quantity::Calls {
+            continue;
+        }
         // A copy: to look at it must not roll it.
-        let mut ring = *ring;
+        let mut ring = meter.ring;
         let count = ring.sum(window, now);
         let nats = tail::count(count / people, moments.mean(), moments.variance());
         let calls = Finding::new(Test::Calls, Technique::Volumetric, nats);

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::flood::{METERS, Quantity};
 use crate::alert::Technique;
 use crate::rules::{Listed, Registered, RuleError, RuleFile};
 
@@ -30,9 +31,27 @@ pub struct DetectRules {
     pub prior: Prior,
     /// What a call costs.
     pub cost: CostRules,
+    /// What is counted of clients in windows; in the order of the detector once loaded.
+    pub meter: Vec<MeterRule>,
 }
 
-/// Which calls cost much, and how many of them are ordinary.
+/// What is believed of one count, before any traffic.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MeterRule {
+    /// What is counted.
+    pub of: Quantity,
+    /// The length of the window in seconds.
+    pub window: u64,
+    /// What one person in ten exceeds once a day.
+    pub person: f64,
+    /// What one client in ten with an API key exceeds once a day.
+    pub machine: f64,
+    /// What is no flood in any case: nobody would want to read of less.
+    pub floor: f64,
+}
+
+/// Which calls cost much.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CostRules {
@@ -40,10 +59,6 @@ pub struct CostRules {
     pub bytes: u64,
     /// Seconds to the answer from which on it costs much.
     pub seconds: f64,
-    /// Such calls that one client in ten exceeds once a day, in 10 min and 1 h.
-    pub calls: [f64; 2],
-    /// Such calls of one person in 10 min and 1 h that are no flood in any case.
-    pub calls_floor: [f64; 2],
 }
 
 /// What is a login.
@@ -112,9 +127,6 @@ pub struct Prior {
     pub objects: f64,
     pub objects_machine: f64,
     pub objects_floor: [f64; 3],
-    pub calls: [f64; 4],
-    pub calls_machine: [f64; 4],
-    pub calls_floor: [f64; 4],
     pub values_floor: f64,
     pub bytes: [f64; 3],
     pub bytes_machine: [f64; 3],
@@ -162,7 +174,10 @@ impl DetectRules {
     ///
     /// What does not fit this shape, and numbers outside their range.
     pub fn load(file: &RuleFile) -> Result<DetectRules, RuleError> {
-        let rules: DetectRules = file.parse()?;
+        let mut rules: DetectRules = file.parse()?;
+        let place =
+            |rule: &MeterRule| METERS.iter().position(|(of, window)| *of == rule.of && window.seconds() == rule.window);
+        rules.meter.sort_by_key(place);
         rules.check().map_err(|(name, reason)| {
             // The line of the key, as well as it can be told from the text.
             let line = file.text.lines().position(|line| line.split('=').next().is_some_and(|key| key.trim() == name));
@@ -185,15 +200,12 @@ impl DetectRules {
                 return Err((name, "a share from 0.001 to 0.5 is expected"));
             }
         }
-        let lists: [(&'static str, &[f64]); 18] = [
+        let lists: [(&'static str, &[f64]); 15] = [
             ("clients", &[prior.clients]),
             ("swarming_newcomers", &[prior.swarming_newcomers]),
             ("guessers", &[prior.guessers]),
             ("values_floor", &[prior.values_floor]),
             ("objects_floor", &prior.objects_floor),
-            ("calls", &prior.calls),
-            ("calls_machine", &prior.calls_machine),
-            ("calls_floor", &prior.calls_floor),
             ("bytes", &prior.bytes),
             ("bytes_machine", &prior.bytes_machine),
             ("values", &[prior.values]),
@@ -209,6 +221,21 @@ impl DetectRules {
             if !numbers.iter().all(|number| number.is_finite() && *number > 0.0) {
                 return Err((name, "a number above 0 is expected"));
             }
+        }
+        let complete = METERS.len() == self.meter.len()
+            && METERS
+                .iter()
+                .zip(&self.meter)
+                .all(|((of, window), rule)| *of == rule.of && window.seconds() == rule.window);
+        if !complete {
+            return Err((
+                "[[meter]]",
+                "one for each quantity and window of the compiled-in file is expected, and no other",
+            ));
+        }
+        let numbers = |rule: &MeterRule| [rule.person, rule.machine, rule.floor];
+        if !self.meter.iter().flat_map(numbers).all(|number| number.is_finite() && number > 0.0) {
+            return Err(("[[meter]]", "numbers above 0 are expected"));
         }
         if !self.class.iter().all(|class| class.weight.is_finite() && class.weight >= 0.0) {
             return Err(("weight", "a class weighs 0 or more"));

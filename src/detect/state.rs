@@ -7,18 +7,16 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::budget::Budget;
+use super::flood::{Meters, Population};
 use super::incident::Incidents;
 use super::principal::Principals;
-use super::rules::Prior;
+use super::rules::DetectRules;
 use super::settings::Settings;
 use crate::alert::{EVIDENCE_LIMIT, Family, Sighting};
 use crate::call::Fingerprint;
 use crate::endpoint::{EndpointId, HashKey, Merged, Templates};
-use crate::model::{Distinct, Extreme, Moments, Ring, Step, Table, Touched, Walk, Window};
+use crate::model::{Distinct, Extreme, Moments, Ring, Table, Touched, Walk};
 use crate::time::Timestamp;
-
-/// Windows in which calls are counted.
-pub(super) const RATE_WINDOWS: [Window; 4] = [Window::TenSeconds, Window::Minute, Window::TenMinutes, Window::Hour];
 
 /// What the detector remembers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -52,7 +50,8 @@ pub struct State {
 }
 
 impl State {
-    pub(super) fn new(settings: &Settings, prior: &Prior, key: HashKey) -> State {
+    pub(super) fn new(settings: &Settings, rules: &DetectRules, key: HashKey) -> State {
+        let weight = rules.prior.weight;
         State {
             key,
             templates: Templates::new(settings.templates.clone(), key),
@@ -68,8 +67,8 @@ impl State {
             misses: Table::new(settings.misses),
             credentials: Table::new(settings.credentials),
             principals: Principals::new(settings),
-            people: Population::new(prior, &prior.calls),
-            machines: Population::new(prior, &prior.calls_machine),
+            people: Population::new(weight, &rules.meter, |rule| rule.person),
+            machines: Population::new(weight, &rules.meter, |rule| rule.machine),
             newcomers: Newcomers::default(),
             swarm: Newcomers::default(),
             guessers: Newcomers::default(),
@@ -134,14 +133,7 @@ pub(super) struct Client {
     /// An API key was accepted: it is counted among machines.
     pub(super) machine: bool,
     pub(super) credential: Option<Fingerprint>,
-    pub(super) rates: [Ring; RATE_WINDOWS.len()],
-    /// Calls that cost much, in ten minutes and an hour.
-    pub(super) costs: [Ring; 2],
-    pub(super) cost_steps: [Step; 2],
-    pub(super) rate_extremes: [Extreme; RATE_WINDOWS.len()],
-    pub(super) rate_steps: [Step; RATE_WINDOWS.len()],
-    pub(super) last_target: u64,
-    pub(super) repeats: Ring,
+    pub(super) meters: Meters,
     pub(super) touched: Touched,
     pub(super) recon: Walk,
     /// The first user agent, and the same test for each of the others alone: what a tool does behind a busy address,
@@ -349,6 +341,10 @@ pub(super) struct Endpoint {
     pub(super) sizes: Moments,
     pub(super) oversized: Distinct,
     pub(super) oversized_answers: u32,
+    /// Seconds to its answers, logarithms.
+    pub(super) latencies: Moments,
+    /// Clients that repeat it, or make it work, half as much as would be worth an alert.
+    pub(super) heavy_users: Distinct,
     /// Clients that send secrets in its URLs.
     pub(super) secrets: Distinct,
     pub(super) rate: Ring,
@@ -583,24 +579,5 @@ impl Kin {
 
     pub(super) fn last(&self) -> Timestamp {
         self.last
-    }
-}
-
-/// What clients of a sort do at most in a day.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Population {
-    pub(super) rates: [Moments; RATE_WINDOWS.len()],
-    /// Counts below which no test can be passed: a short cut that is renewed now and then.
-    pub(super) rate_limits: [u64; RATE_WINDOWS.len()],
-}
-
-impl Population {
-    fn new(prior: &Prior, calls: &[f64; 4]) -> Population {
-        // Rates as if exponential: nine in ten are below mean × ln 10.
-        let rates = calls.map(|quantile| {
-            let mean = quantile / std::f64::consts::LN_10;
-            Moments::prior(prior.weight, mean, mean + mean * mean)
-        });
-        Population { rates, rate_limits: [0; RATE_WINDOWS.len()] }
     }
 }

@@ -92,6 +92,17 @@ impl Ring {
         self.total
     }
 
+    /// Whether it grew steadily over the window that ends at `time`: each third of it has half as much again as the one
+    /// before, and the first something.
+    pub fn rises(&mut self, window: Window, time: Timestamp) -> bool {
+        let bucket = window.bucket(time);
+        self.roll(bucket);
+        // The bucket that is being filled is left out.
+        let third = |back: i64| self.buckets[slot(bucket - back)] + self.buckets[slot(bucket - back - 1)];
+        let (last, middle, first) = (self.buckets[slot(bucket - 1)] * 2, third(2), third(4));
+        first > 0 && middle * 2 >= first * 3 && last * 2 >= middle * 3
+    }
+
     /// Adds what `other`, a ring of the same window, has counted.
     pub fn merge(&mut self, other: &Ring) {
         self.roll(other.newest);
