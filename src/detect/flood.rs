@@ -76,6 +76,11 @@ const FIRST: [usize; 6] = [0, 4, 5, 8, 9, 10];
 /// The meter of the calls of a minute.
 const MINUTE: usize = 1;
 
+/// The bit of the meter of the calls of an hour, and those of all that not every client has.
+const HOUR: u16 = 1 << 3;
+/// See [`HOUR`].
+const RARE: u16 = (1 << METERS.len()) - (1 << 4);
+
 /// Milliseconds, in which seconds are kept.
 const MILLISECONDS: u64 = 1_000;
 
@@ -96,6 +101,8 @@ pub(super) struct Meters {
     run: u64,
     /// When the present burst ends.
     burst: Timestamp,
+    /// The meters, a bit each, in whose population it has its place.
+    placed: u16,
 }
 
 /// What clients of a sort do at most in a day.
@@ -197,12 +204,12 @@ fn count(
     let [from, to] = [quantity as usize, quantity as usize + 1].map(|place| FIRST.get(place).copied().unwrap_or(0));
     let suspect = client.suspect();
     let people = client.people.count();
-    let Meters { meters, run, .. } = &mut client.meters;
+    let Meters { meters, run, placed, .. } = &mut client.meters;
     let mut best: Option<Finding> = None;
     let (mut minute, mut most) = (0, 0.0_f64);
     let held = meters.iter_mut().zip(&mut population.moments);
     let fixed = METERS.iter().zip(&population.limits).zip(&seen.rules.meter);
-    for ((meter, moments), ((&(_, window), &limit), rule)) in held.zip(fixed).take(to).skip(from) {
+    for (place, ((meter, moments), ((&(_, window), &limit), rule))) in held.zip(fixed).enumerate().take(to).skip(from) {
         let mut count = meter.ring.add(window, seen.time, amount);
         if quantity == Quantity::ServerSeconds {
             count /= MILLISECONDS;
@@ -212,7 +219,9 @@ fn count(
         }
         let least = || FIRST_STEP * moments.mean();
         if let Some((old, new)) = meter.extreme.note(window, seen.time, count as f64, least, suspect) {
-            teach(moments, old / people as f64, new / people as f64);
+            let known = *placed & (1 << place) != 0;
+            *placed |= 1 << place;
+            teach(moments, known.then_some(old / people as f64), new / people as f64);
         }
         most = most.max(count as f64 / (rule.floor * people as f64));
         if count <= limit.max(rule.floor as u64) * people || !meter.step.due(count) {
@@ -239,6 +248,15 @@ fn count(
             best = Some(finding.compared(count as f64, usual).within(window.seconds()));
         }
     }
+    // Who is known by the calls of an hour, and has nothing of what is rare, has its place there too.
+    if *placed & HOUR != 0 && *placed & RARE != RARE {
+        for (place, moments) in population.moments.iter_mut().enumerate() {
+            if *placed & (1 << place) == 0 {
+                *placed |= 1 << place;
+                moments.enter(0.0);
+            }
+        }
+    }
     let usual_here = endpoint.is_some_and(|endpoint| {
         if most >= 0.5 && !suspect {
             endpoint.heavy_users.insert(seen.client_hash);
@@ -253,14 +271,13 @@ fn count(
     minute
 }
 
-/// A client's place in the population goes from `old` (0: it has none) to `new`, cut off where one client would weigh
-/// too much.
-fn teach(moments: &mut Moments, old: f64, new: f64) {
+/// A client's place in the population goes from `old`, if it has one, to `new`, cut off where one client would weigh too
+/// much.
+fn teach(moments: &mut Moments, old: Option<f64>, new: f64) {
     let most = 5.0 * moments.mean() + 10.0;
-    if old > 0.0 {
-        moments.replace(old.min(most), new.min(most));
-    } else {
-        moments.enter(new.min(most));
+    match old {
+        Some(old) => moments.replace(old.min(most), new.min(most)),
+        None => moments.enter(new.min(most)),
     }
 }
 

@@ -19,10 +19,10 @@ use crate::time::Timestamp;
 /// How much more must have been observed for an incident to be told again.
 const GROWTH: f64 = 10.0;
 
-/// Chapters of an incident: techniques, and endpoints of those that are about one. Beyond, growth alone is told.
-const CHAPTERS: usize = 8;
+/// Chapters of an incident: techniques, and what they are about. Beyond, growth alone is told.
+const CHAPTERS: usize = 16;
 
-/// Endpoints that one technique names one by one.
+/// Endpoints that one technique of a client names one by one.
 const ENDPOINTS: usize = 3;
 
 /// What an incident is about.
@@ -30,8 +30,8 @@ const ENDPOINTS: usize = 3;
 pub(super) enum Subject {
     /// What a client does, a family each.
     Client(IpAddr, Family),
-    /// What an endpoint does; for exposures a class of data each, by its hash.
-    Endpoint(EndpointId, Technique, u64),
+    /// What an endpoint does.
+    Endpoint(EndpointId, Technique),
     /// Many clients that do the same; of several such campaigns each has something in common, by its hash.
     Campaign(Technique, u64),
 }
@@ -53,7 +53,7 @@ struct Incident {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Chapter {
     technique: Technique,
-    endpoint: Option<EndpointId>,
+    aspect: Option<u64>,
     observed: f64,
 }
 
@@ -82,13 +82,13 @@ impl Incidents {
         Incidents { open: Table::new(capacity), quiet: BTreeSet::new(), capacity }
     }
 
-    /// A finding about `subject`: gives why a line is due, if one is. `endpoint` is told apart where the technique is
-    /// about one.
+    /// A finding about `subject`: gives why a line is due, if one is. `aspect` is what is told apart within a technique: the
+    /// endpoint, or the class of data, by its hash.
     pub(super) fn note(
         &mut self,
         subject: Subject,
         finding: &Finding,
-        endpoint: Option<EndpointId>,
+        aspect: Option<u64>,
         now: Timestamp,
     ) -> Option<Due> {
         let Some(incident) = self.open.get_mut(&subject) else { return Some(Due::Opens) };
@@ -97,19 +97,22 @@ impl Incidents {
         incident.last = now;
         incident.measure(finding);
         let same = |chapter: &Chapter| chapter.technique == finding.technique;
-        let told = |chapter: &&mut Chapter| same(chapter) && chapter.endpoint == endpoint;
+        let told = |chapter: &&mut Chapter| same(chapter) && chapter.aspect == aspect;
         if let Some(chapter) = incident.chapters.iter_mut().find(told) {
-            let grown = finding.observed >= GROWTH * chapter.observed;
-            return grown.then(|| {
-                chapter.observed = finding.observed;
-                Due::Grows
-            });
+            if finding.observed < GROWTH * chapter.observed {
+                return None;
+            }
+            chapter.observed = finding.observed;
+            // Classes of data grow together, call by call: one line tells of all of them.
+            let told_now = incident.alert.ts == now && incident.alert.state == Progress::Update;
+            return (!told_now).then_some(Due::Grows);
         }
-        let endpoints = incident.chapters.iter().filter(|chapter| same(chapter)).count();
-        if incident.chapters.len() >= CHAPTERS || endpoints >= ENDPOINTS {
+        let aspects = incident.chapters.iter().filter(|chapter| same(chapter)).count();
+        let limit = if matches!(subject, Subject::Endpoint(..)) { CHAPTERS } else { ENDPOINTS };
+        if incident.chapters.len() >= CHAPTERS || aspects >= limit {
             return None;
         }
-        incident.chapters.push(Chapter { technique: finding.technique, endpoint, observed: finding.observed });
+        incident.chapters.push(Chapter { technique: finding.technique, aspect, observed: finding.observed });
         Some(Due::Turns)
     }
 
@@ -133,7 +136,7 @@ impl Incidents {
         subject: Subject,
         due: Due,
         finding: &Finding,
-        endpoint: Option<EndpointId>,
+        aspect: Option<u64>,
         report: Report,
         alerts: &mut Vec<Alert>,
     ) {
@@ -144,7 +147,7 @@ impl Incidents {
             {
                 self.end(last, quietest, now, &sentence::crowded_out(), alerts);
             }
-            let chapter = Chapter { technique: finding.technique, endpoint, observed: finding.observed };
+            let chapter = Chapter { technique: finding.technique, aspect, observed: finding.observed };
             let mut incident = Incident {
                 chapters: vec![chapter],
                 features: Vec::new(),

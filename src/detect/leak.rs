@@ -21,6 +21,9 @@ const OWN_DEVIATION: f64 = 0.6;
 /// How many times the endpoint's mean an answer may have without being more than ordinary.
 const ORDINARY: f64 = 4.0;
 
+/// Seconds after the day's first value from which on a read is a slow one.
+const SLOW: u64 = 4 * 3_600;
+
 /// One response below this is never called oversized.
 const OVERSIZED_FLOOR: u64 = 65_536;
 
@@ -101,6 +104,7 @@ fn values(
         held.day = day;
         held.seen = Distinct::default();
         held.weight = 0.0;
+        held.since = seen.time;
     }
     for sensitive in &seen.call.sensitive.response {
         // What the endpoint has begun to give to everybody is the endpoint's leak, not the reader's.
@@ -138,7 +142,9 @@ fn values(
         return None;
     }
     let (nats, expected) = compare(held.weight, &usual, held.extreme.settled());
-    let finding = Finding::new(Test::Values, Technique::BulkRead, nats);
+    let slow = seen.time.since(held.since).as_secs() >= SLOW;
+    let technique = if slow { Technique::SlowRead } else { Technique::BulkRead };
+    let finding = Finding::new(Test::Values, technique, nats);
     Some(finding.compared(held.weight, expected).within(Window::Day.seconds()))
 }
 

@@ -372,17 +372,17 @@ fn raise(
     let now = state.now;
     let cold = state.begin.is_none_or(|begin| now.since(begin).as_secs() < COLD);
     for finding in findings {
-        let named = report::names_endpoint(finding.technique).then_some(seen.endpoint);
+        let named = report::names_endpoint(finding.technique).then_some(seen.endpoint.0);
         if finding.endpoint {
             let Some(endpoint) = state.endpoints.get_mut(&seen.endpoint) else { continue };
             let class = finding.class.and_then(|place| endpoint.classes.get(place));
-            let class = class.map_or(0, |exposure| seen.key.hash(&[exposure.class.as_bytes()]));
+            let class = class.map(|exposure| seen.key.hash(&[exposure.class.as_bytes()]));
             endpoint.accused |= finding.class.is_none();
-            let subject = Subject::Endpoint(seen.endpoint, finding.technique, class);
-            match state.incidents.note(subject, finding, named, now) {
+            let subject = Subject::Endpoint(seen.endpoint, finding.technique);
+            match state.incidents.note(subject, finding, class, now) {
                 Some(due) => {
                     let report = Report::of_endpoint(endpoint, finding, Sighting::of(seen.call), now, cold);
-                    state.incidents.tell(subject, due, finding, named, report, alerts);
+                    state.incidents.tell(subject, due, finding, class, report, alerts);
                 }
                 None => counters.count(Counter::AlertsSuppressed),
             }

@@ -53,6 +53,8 @@ pub(super) struct Principal {
 pub(super) struct Values {
     pub(super) day: i64,
     pub(super) seen: Distinct,
+    /// When the first of them came.
+    pub(super) since: Timestamp,
     /// Values so far, by the weights of their classes.
     pub(super) weight: f64,
     pub(super) extreme: Extreme,

@@ -72,6 +72,7 @@ impl Bench {
                 .map(Into::into)
                 .collect(),
             status: get.status,
+            latency: Some(get.latency),
             request: Message { body_bytes: get.sent, ..Message::default() },
             response: Message { wire_bytes: get.bytes, gap_bytes: get.gap, ..Message::default() },
             credential: get.token.map(|token| Credential::new(get.kind, Fingerprint(token))),
@@ -125,6 +126,8 @@ pub(super) struct Get<'a> {
     pub(super) agent: &'a str,
     pub(super) sent: u64,
     pub(super) bytes: u64,
+    /// Seconds to the answer.
+    pub(super) latency: f64,
     pub(super) gap: u64,
     pub(super) class: Option<&'a str>,
     pub(super) values: u64,
@@ -144,6 +147,7 @@ pub(super) fn get(client: u32, path: &str) -> Get<'_> {
         agent: "Mozilla/5.0",
         sent: 0,
         bytes: 400,
+        latency: 0.01,
         gap: 0,
         class: None,
         values: 1,
@@ -621,4 +625,109 @@ fn a_trace_shows_what_moved_a_test() {
     assert_eq!(curve.passed, bench.alerts.first().map(|alert| alert.ts));
     assert!(curve.highest_decades > curve.threshold_decades && curve.points.len() == 23, "{curve:?}");
     assert!(curve.moves.iter().all(|moved| moved.added_decades > 0.0 && moved.call.status == Some(404)));
+}
+
+/// A service with four hours of people in its past, a few calls each now and then.
+fn half_a_day() -> Bench {
+    let mut bench = Bench::lived_in();
+    for _ in 0..24 {
+        for person in 0..40 {
+            bench.call(Get { token: Some(u64::from(person)), latency: 0.1, ..get(person, "/v1/products") });
+            bench.call(Get { token: Some(u64::from(person)), ..get(person, "/v1/me") });
+            bench.wait(15);
+        }
+    }
+    assert!(bench.alerts.is_empty(), "{:?}", bench.kinds());
+    bench
+}
+
+/// Goes on like that with one client that does something every `pause` seconds, until the first alert; gives how often
+/// it did.
+fn until_alerted(bench: &mut Bench, pause: u64, most: u64, mut act: impl FnMut(&mut Bench, u64)) -> Option<u64> {
+    (1..=most).find(|&number| {
+        act(bench, number);
+        bench.wait(pause);
+        if number % 7 == 0 {
+            let person = (number % 40) as u32;
+            bench.call(Get { token: Some(u64::from(person)), ..get(person, "/v1/me") });
+        }
+        !bench.alerts.is_empty()
+    })
+}
+
+#[test]
+fn one_call_without_end_is_a_loop_at_any_pace() {
+    let mut bench = half_a_day();
+    let found = until_alerted(&mut bench, 10, 1_000, |bench, _| {
+        bench.call(Get { token: Some(3), ..get(3, "/v1/cart") });
+    });
+    assert!(found.is_some_and(|calls| (120..400).contains(&calls)), "{found:?}");
+    assert_eq!(bench.only(Technique::Loop).client.map(|client| client.ip), Some(address(3)));
+}
+
+#[test]
+fn what_several_poll_is_made_to_be_polled() {
+    let mut bench = half_a_day();
+    let found = until_alerted(&mut bench, 10, 1_000, |bench, _| {
+        for person in 3..9 {
+            bench.call(Get { token: Some(u64::from(person)), ..get(person, "/v1/news") });
+        }
+    });
+    assert_eq!(found, None, "{:?}", bench.kinds());
+}
+
+#[test]
+fn work_for_the_server_is_counted_by_its_time() {
+    let mut bench = half_a_day();
+    let found = until_alerted(&mut bench, 10, 1_500, |bench, number| {
+        let path = format!("/v1/products?q={}", word(number as u32));
+        bench.call(Get { token: Some(3), latency: 0.3, ..get(3, &path) });
+    });
+    assert!(found.is_some(), "never");
+    assert_eq!(bench.only(Technique::Expensive).client.map(|client| client.ip), Some(address(3)));
+}
+
+#[test]
+fn a_slow_service_is_nobodys_flood() {
+    let mut bench = half_a_day();
+    let found = until_alerted(&mut bench, 10, 1_500, |bench, number| {
+        for person in 0..40 {
+            // All answers take fifty times as long as they did.
+            if (number + u64::from(person)) % 4 == 0 {
+                bench.call(Get { token: Some(u64::from(person)), latency: 5.0, ..get(person, "/v1/products") });
+            }
+        }
+    });
+    assert_eq!(found, None, "{:?}", bench.kinds());
+}
+
+#[test]
+fn bursts_with_hours_between_them_are_a_pulse() {
+    let mut bench = half_a_day();
+    let found = until_alerted(&mut bench, 3_600, 30, |bench, number| {
+        for call in 0..100 {
+            let path = format!("/v1/products?q={}", word((100 * number + call) as u32));
+            bench.call(Get { token: Some(3), ..get(3, &path) });
+            if call % 2 == 0 {
+                bench.wait(1);
+            }
+        }
+    });
+    assert!(found.is_some_and(|bursts| bursts <= 20), "{found:?}");
+    bench.only(Technique::Pulse);
+}
+
+#[test]
+fn an_endpoint_that_gives_three_classes_at_once_is_one_story() {
+    let mut bench = Bench::lived_in();
+    for round in 0..40 {
+        for class in ["email", "iban", "payment_card"] {
+            let person = round % 40;
+            bench.call(Get { token: Some(u64::from(person)), class: Some(class), ..get(person, "/v1/me") });
+        }
+        bench.wait(10);
+    }
+    let lines: Vec<&Alert> = bench.alerts.iter().filter(|alert| alert.kind == Technique::NewExposure).collect();
+    assert!(lines.iter().all(|alert| alert.incident == lines[0].incident), "{:?}", bench.kinds());
+    assert!((3..=6).contains(&lines.len()), "{:?}", bench.kinds());
 }

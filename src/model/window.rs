@@ -181,4 +181,18 @@ mod tests {
             prop_assert_eq!(two, whole);
         }
     }
+
+    #[test]
+    fn what_rises_is_told_from_what_is_there() {
+        let counts = |of: [u64; 6]| {
+            let mut ring = Ring::default();
+            for (bucket, count) in (0..).zip(of) {
+                ring.add(Window::Minute, at(1_000 * 60 + 10 * bucket), count);
+            }
+            ring.rises(Window::Minute, at(1_000 * 60 + 10 * 5))
+        };
+        assert!(counts([1, 1, 2, 2, 4, 0]));
+        assert!(!counts([2, 2, 2, 2, 2, 2]));
+        assert!(!counts([0, 0, 0, 0, 9, 9]), "what has just begun has not risen");
+    }
 }
