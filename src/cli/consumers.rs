@@ -82,9 +82,7 @@ impl Detecting {
 
 impl Consumer for Detecting {
     fn calls(&mut self, calls: &mut Vec<Box<Call>>, watermark: Timestamp) -> io::Result<()> {
-        for call in calls.iter() {
-            self.call(call)?;
-        }
+        self.detector.calls(calls, &mut self.alerts);
         self.detector.tick(watermark, &mut self.alerts);
         self.print()
     }

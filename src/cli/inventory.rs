@@ -89,7 +89,7 @@ impl Inventory {
             }
         }
         if let Some(success) = success {
-            self.templates.learn(&success);
+            self.templates.learn_at(&success, &self.place);
         }
     }
 

@@ -105,6 +105,14 @@ pub(super) struct Meters {
     placed: u16,
 }
 
+impl Meters {
+    /// Reads a word of each meter.
+    #[inline]
+    pub(super) fn warm(&self) -> u64 {
+        self.meters.iter().take(4).fold(self.last_target, |sum, meter| sum ^ meter.ring.warm())
+    }
+}
+
 /// What clients of a sort do at most in a day.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Population {

@@ -39,6 +39,10 @@ pub struct Place {
     /// The path is none that the server has; it answers whatever is asked for there. Of learned templates only.
     pub catch_all: bool,
     segments: path::Segments,
+    /// The nodes of the tree of templates that the path led through, from the host on, if it led to the end in the way
+    /// that any answer would lead.
+    nodes: Vec<u32>,
+    settled: bool,
 }
 
 impl Place {
@@ -94,22 +98,44 @@ impl HashKey {
     /// The keyed hash of some byte strings, their borders included (SipHash-1-3).
     #[inline]
     pub fn hash(&self, parts: &[&[u8]]) -> u64 {
-        let mut hasher = SipHasher13::new_with_key(&self.0);
+        let hasher = SipHasher13::new_with_key(&self.0);
+        // One write is several times faster than many short ones, and gives the same.
+        let mut together = [0; TOGETHER];
+        let mut length = 0;
         for part in parts {
-            hasher.write(part);
-            hasher.write_u8(0xff);
+            let end = length + part.len();
+            let (Some(place), true) = (together.get_mut(length..end), end < TOGETHER) else {
+                return stream(hasher, parts);
+            };
+            place.copy_from_slice(part);
+            together[end] = 0xff; // `end` lies within, as just tested
+            length = end + 1;
         }
-        hasher.finish()
+        hasher.hash(together.get(..length).unwrap_or_default())
     }
 
     /// The keyed hash of two hashes.
     #[inline]
     pub fn pair(&self, one: u64, two: u64) -> u64 {
-        let mut hasher = SipHasher13::new_with_key(&self.0);
-        hasher.write_u64(one);
-        hasher.write_u64(two);
-        hasher.finish()
+        let mut bytes = [0; 16];
+        for (byte, value) in bytes.iter_mut().zip(one.to_le_bytes().into_iter().chain(two.to_le_bytes())) {
+            *byte = value;
+        }
+        SipHasher13::new_with_key(&self.0).hash(&bytes)
     }
+}
+
+/// Bytes that are hashed in one go.
+const TOGETHER: usize = 256;
+
+/// The hash of long parts.
+#[cold]
+fn stream(mut hasher: SipHasher13, parts: &[&[u8]]) -> u64 {
+    for part in parts {
+        hasher.write(part);
+        hasher.write_u8(0xff);
+    }
+    hasher.finish()
 }
 
 /// Appends `host` in lower case, without port, trailing dot and user information.
@@ -147,5 +173,10 @@ mod tests {
         let key = HashKey::default();
         assert_ne!(key.hash(&[b"ab", b"c"]), key.hash(&[b"a", b"bc"]));
         assert_ne!(key.pair(1, 2), key.pair(2, 1));
+        for length in [0, 1, 8, 100, 250, 251, 252, 253, 254, 255, 256, 300] {
+            let long = vec![b'x'; length];
+            let parts = [&b"ab"[..], &long];
+            assert_eq!(key.hash(&parts), stream(SipHasher13::new_with_key(&key.0), &parts), "{length}");
+        }
     }
 }

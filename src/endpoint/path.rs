@@ -28,7 +28,10 @@ impl Segments {
         self.ends.clear();
         self.beyond = 0;
         let path = memchr::memchr2(b'?', b'#', path.as_bytes()).and_then(|end| path.get(..end)).unwrap_or(path);
-        for raw in path.split('/') {
+        let mut begin = 0;
+        for end in memchr::memchr_iter(b'/', path.as_bytes()).chain([path.len()]) {
+            let raw = path.get(begin..end).unwrap_or_default();
+            begin = end + 1;
             let raw = memchr::memchr(b';', raw.as_bytes()).and_then(|end| raw.get(..end)).unwrap_or(raw);
             let start = self.text.len();
             normalise(raw, &mut self.text, start + MAX_SEGMENT_BYTES + 1);

@@ -88,24 +88,89 @@ pub(super) fn kind(segment: &str, first: bool) -> Option<Kind> {
     stem_kind(bytes, first)
 }
 
+/// What the letters of a segment are, counted in one pass.
+#[derive(Default)]
+struct Survey {
+    digits: usize,
+    hexadecimal: usize,
+    vowels: usize,
+    /// Hyphens, underscores and dots.
+    separators: usize,
+    /// Changes between lower case, upper case and digits.
+    changes: usize,
+}
+
+/// What a byte is: the low two bits are its class (digit, lower, upper, other), the others flags.
+const VOWEL: u8 = 4;
+/// See [`VOWEL`].
+const HEXADECIMAL: u8 = 8;
+/// See [`VOWEL`].
+const SEPARATOR: u8 = 16;
+/// See [`VOWEL`].
+const OTHER: u8 = 3;
+
+const BYTES: [u8; 256] = {
+    let mut table = [OTHER; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let letter = byte as u8;
+        let class = match letter {
+            b'0'..=b'9' => 0,
+            b'a'..=b'z' => 1,
+            b'A'..=b'Z' => 2,
+            _ => OTHER,
+        };
+        let vowel = matches!(letter.to_ascii_lowercase(), b'a' | b'e' | b'i' | b'o' | b'u' | b'y');
+        let separator = matches!(letter, b'-' | b'_' | b'.');
+        table[byte] = class
+            | (vowel as u8 * VOWEL)
+            | (letter.is_ascii_hexdigit() as u8 * HEXADECIMAL)
+            | (separator as u8 * SEPARATOR);
+        byte += 1;
+    }
+    table
+};
+
+impl Survey {
+    fn of(bytes: &[u8]) -> Survey {
+        let mut survey = Survey::default();
+        let mut before = OTHER;
+        for &byte in bytes {
+            let what = BYTES[usize::from(byte)]; // a byte lies within 256
+            let class = what & OTHER;
+            survey.digits += usize::from(class == 0);
+            survey.vowels += usize::from(what & VOWEL != 0);
+            survey.hexadecimal += usize::from(what & HEXADECIMAL != 0);
+            survey.separators += usize::from(what & SEPARATOR != 0);
+            survey.changes += usize::from(class != before && class != OTHER && before != OTHER);
+            before = class;
+        }
+        survey
+    }
+}
+
 fn stem_kind(bytes: &[u8], first: bool) -> Option<Kind> {
-    let digits = bytes.iter().filter(|byte| byte.is_ascii_digit()).count();
+    let survey = Survey::of(bytes);
+    let digits = survey.digits;
     if digits == bytes.len() {
         return (!(first && digits <= 2)).then_some(Kind::Int);
     }
-    if is_date(bytes) {
-        return Some(Kind::Date);
-    }
-    if is_number(bytes) {
-        return Some(Kind::Int);
+    // All of these have digits, and the usual long word has none.
+    if digits > 0 {
+        if is_date(bytes) {
+            return Some(Kind::Date);
+        }
+        if is_number(bytes) {
+            return Some(Kind::Int);
+        }
     }
     if is_uuid(bytes) {
         return Some(Kind::Uuid);
     }
-    if bytes.len() >= 16 && bytes.iter().all(u8::is_ascii_hexdigit) {
+    if bytes.len() >= 16 && survey.hexadecimal == bytes.len() {
         return Some(Kind::Hash);
     }
-    (is_code(bytes) || is_random(bytes, digits)).then_some(Kind::Token)
+    ((digits > 0 && is_code(bytes)) || is_random(bytes.len(), &survey)).then_some(Kind::Token)
 }
 
 /// Characters of `pchar` (RFC 3986, 3.3) but for `%`.
@@ -167,29 +232,14 @@ fn is_code(bytes: &[u8]) -> bool {
 }
 
 /// Letters and digits that change as in a random string.
-fn is_random(bytes: &[u8], digits: usize) -> bool {
-    let class = |byte: u8| match byte {
-        b'0'..=b'9' => 0,
-        b'a'..=b'z' => 1,
-        b'A'..=b'Z' => 2,
-        _ => 3,
-    };
-    let pairs = bytes.windows(2).filter_map(|pair| pair.first().zip(pair.get(1)));
-    let changes = pairs
-        .filter(|&(&one, &two)| {
-            let (one, two) = (class(one), class(two));
-            one != two && one < 3 && two < 3
-        })
-        .count();
-    if digits >= 2 && bytes.len() >= 10 && changes > bytes.len() / 3 {
+fn is_random(length: usize, survey: &Survey) -> bool {
+    if survey.digits >= 2 && length >= 10 && survey.changes > length / 3 {
         return true;
     }
-    if bytes.len() < 16 {
+    if length < 16 {
         return false;
     }
-    let words = bytes.iter().any(|byte| matches!(byte, b'-' | b'_' | b'.'));
-    let vowels = bytes.iter().filter(|byte| b"aeiouyAEIOUY".contains(byte)).count();
-    changes * 5 > bytes.len() * 3 || (!words && vowels * 6 < bytes.len())
+    survey.changes * 5 > length * 3 || (survey.separators == 0 && survey.vowels * 6 < length)
 }
 
 /// Whether a segment is a version or the like, below which endpoints rather than objects are to be expected:

@@ -92,6 +92,12 @@ impl Ring {
         self.total
     }
 
+    /// Reads it, for whoever needs it soon.
+    #[inline]
+    pub fn warm(&self) -> u64 {
+        self.newest as u64
+    }
+
     /// Whether it grew steadily over the window that ends at `time`: each third of it has half as much again as the one
     /// before, and the first something.
     pub fn rises(&mut self, window: Window, time: Timestamp) -> bool {

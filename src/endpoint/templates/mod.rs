@@ -44,7 +44,7 @@ use serde::{Deserialize, Serialize};
 pub use inventory::{Entry, Parameter};
 pub use settings::Settings;
 
-use super::path::{MAX_SEGMENTS, Segments};
+use super::path::MAX_SEGMENTS;
 use super::shape::{self, Kind, Kinds};
 use super::{HashKey, Place, normalise_host};
 use crate::call::{Anomaly, Call};
@@ -164,10 +164,9 @@ pub struct Templates {
     tree: Tree,
     unconfirmed: Table<u64, Unconfirmed>,
     tallies: Tallies,
+    /// The place of the path that is being learned.
     #[serde(skip)]
-    segments: Segments,
-    #[serde(skip)]
-    host: String,
+    found: Place,
 }
 
 /// Where one more segment leads.
@@ -187,8 +186,7 @@ impl Templates {
             tree: Tree::new(key),
             settings,
             tallies: Tallies::default(),
-            segments: Segments::default(),
-            host: String::new(),
+            found: Place::default(),
         }
     }
 
@@ -202,11 +200,18 @@ impl Templates {
         place.parameterised = false;
         place.catch_all = false;
         let mut at = self.tree.find(ROOT, &place.host);
+        place.nodes.clear();
+        place.nodes.extend(at);
+        place.settled = at.is_some() && !place.segments.more();
         let count = place.segments.len();
         for number in 0..count {
             let segment = place.segments.at(number);
             let (step, catch_all) = match at.and_then(|index| self.tree.get(index)) {
-                Some(node) => (self.step(at, node, segment, number == 0 && count > 1, None), node.catch_all.is_some()),
+                Some(node) => {
+                    // Where words are parameters, the answer has a say in what is one.
+                    place.settled &= !node.open;
+                    (self.step(at, node, segment, number == 0 && count > 1, None), node.catch_all.is_some())
+                }
                 None => (unknown(segment, number == 0 && count > 1), false),
             };
             place.template.push('/');
@@ -216,8 +221,10 @@ impl Templates {
                     place.template.push_str(label);
                     place.parameterised |= label == "{id}";
                     at = Some(index);
+                    place.nodes.push(index);
                 }
                 _ if catch_all => {
+                    place.settled = false;
                     place.template.push_str("{rest}");
                     place.catch_all = true;
                     place.known = true;
@@ -226,9 +233,11 @@ impl Templates {
                 Step::Object(_) => {
                     place.template.push_str("{id}");
                     place.parameterised = true;
+                    place.settled = false;
                     at = None;
                 }
                 Step::Word => {
+                    place.settled = false;
                     place.template.push_str(segment);
                     at = None;
                 }
@@ -246,16 +255,27 @@ impl Templates {
 
     /// Learns from a good answer. When it makes templates one, says which.
     pub fn learn(&mut self, success: &Success<'_>) -> Option<Merged> {
+        let mut place = std::mem::take(&mut self.found);
+        self.place(&mut place, Some(success.host), success.path);
+        let merged = self.learn_at(success, &place);
+        self.found = place;
+        merged
+    }
+
+    /// The same for who has asked for the place of that path since something was last learned: it is not sought again.
+    pub fn learn_at(&mut self, success: &Success<'_>, place: &Place) -> Option<Merged> {
         let method = match success.method {
             "OPTIONS" | "TRACE" | "CONNECT" => return None,
             "HEAD" => "GET",
             method => method,
         };
-        let mut segments = std::mem::take(&mut self.segments);
-        segments.set(success.path);
         let mut path = Path::default();
-        let learned = self.walk(success, &segments, &mut path);
-        self.segments = segments;
+        let learned = if place.settled {
+            self.follow(place, &mut path);
+            true
+        } else {
+            self.walk(success, place, &mut path)
+        };
         if !learned || !self.record(success, method, &path) {
             self.tallies.refused += 1;
             return None;
@@ -334,16 +354,37 @@ impl Templates {
         record.lengths.count() >= 3.0 && apart > (4.0 * record.lengths.variance().sqrt()).max(0.5)
     }
 
-    /// Follows a path and creates what is new of it; false when that is too much for its client.
-    fn walk(&mut self, success: &Success<'_>, segments: &Segments, path: &mut Path) -> bool {
-        let mut host = std::mem::take(&mut self.host);
-        host.clear();
-        normalise_host(success.host, &mut host);
-        let mut at = self.tree.find(ROOT, &host);
-        if at.is_none() && self.may_create(success) {
-            at = Some(self.create(ROOT, Label::Word(host.as_str().into()), success, path));
+    /// Follows a path on which nothing is new.
+    fn follow(&mut self, place: &Place, path: &mut Path) {
+        let count = place.segments.len();
+        for (number, &index) in place.nodes.iter().enumerate() {
+            path.push(index);
+            if let Some(number) = number.checked_sub(1) {
+                self.note_value(index, place.segments.at(number), number == 0 && count > 1);
+            }
         }
-        self.host = host;
+    }
+
+    /// Notes the value of a parameter; of a word there is nothing to note.
+    #[inline]
+    fn note_value(&mut self, index: Index, segment: &str, first: bool) {
+        if !self.tree.get(index).is_some_and(|node| matches!(node.label, Label::Parameter(_))) {
+            return;
+        }
+        let hash = self.tree.key().hash(&[segment.as_bytes()]);
+        if let Some(Node { label: Label::Parameter(kinds), values, .. }) = self.tree.get_mut(index) {
+            kinds.insert(shape::kind(segment, first).unwrap_or(Kind::Slug));
+            values.insert(hash);
+        }
+    }
+
+    /// Follows a path and creates what is new of it; false when that is too much for its client.
+    fn walk(&mut self, success: &Success<'_>, place: &Place, path: &mut Path) -> bool {
+        let segments = &place.segments;
+        let mut at = self.tree.find(ROOT, &place.host);
+        if at.is_none() && self.may_create(success) {
+            at = Some(self.create(ROOT, Label::Word(place.host.as_str().into()), success, path));
+        }
         let Some(mut at) = at else { return false };
         path.push(at);
         let count = segments.len();
@@ -374,11 +415,7 @@ impl Templates {
                 }
             };
             path.push(at);
-            let hash = self.tree.key().hash(&[segment.as_bytes()]);
-            if let Some(Node { label: Label::Parameter(kinds), values, .. }) = self.tree.get_mut(at) {
-                kinds.insert(shape::kind(segment, number == 0 && count > 1).unwrap_or(Kind::Slug));
-                values.insert(hash);
-            }
+            self.note_value(at, segment, number == 0 && count > 1);
         }
         if segments.more() {
             let rest = self.tree.get(at).and_then(|node| node.rest);

@@ -1,0 +1,34 @@
+//! Fetches what the next calls will need into the processor's caches.
+//!
+//! Nothing here changes anything: values are read, and thrown away.
+
+use std::borrow::Borrow;
+use std::hint::black_box;
+use std::net::IpAddr;
+
+use super::state::State;
+use crate::call::Call;
+
+/// Looks at what is remembered of the clients and principals of some calls.
+pub(super) fn look_ahead<C: Borrow<Call>>(state: &State, calls: &[C], addresses: &[IpAddr]) {
+    // The indices first, then what they lead to: loads that do not depend on each other run side by side.
+    for address in addresses.iter().take(calls.len()) {
+        state.clients.warm(address);
+    }
+    for call in calls {
+        if let Some(credential) = call.borrow().credential {
+            state.credentials.warm(&credential.fingerprint);
+            state.principals.warm(credential.subject.unwrap_or(credential.fingerprint).0);
+        }
+    }
+    for address in addresses.iter().take(calls.len()) {
+        if let Some(client) = state.clients.get(address) {
+            black_box(client.warm());
+        }
+    }
+    for call in calls {
+        if let Some(credential) = call.borrow().credential {
+            state.principals.warm_values(credential.subject.unwrap_or(credential.fingerprint).0);
+        }
+    }
+}
