@@ -78,7 +78,7 @@ tests! {
     /// Calls that are the same as the one before.
     Repeats = "repeats", Flood, Daily(1), "identical calls in a row";
     /// Calls that cost much.
-    CostlyCalls = "costly_calls", Flood, Daily(3), "calls that cost much";
+    CostlyCalls = "costly_calls", Flood, Daily(4), "calls that cost much";
     /// Time that the server works for a client.
     ServerTime = "server_time", Flood, Daily(1), "seconds of the server's time";
     /// Minutes with bursts of calls.

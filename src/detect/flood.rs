@@ -56,8 +56,9 @@ pub enum Quantity {
     BusyMinutes,
 }
 
-/// Where each meter is found.
-pub(super) const METERS: [(Quantity, Window); 10] = [
+/// Where each meter is found. Calls and repeats are not counted by the day: a client that is steady, and new, would be
+/// accused, and by the time that its past explains the count it would explain an attack's as well.
+pub(super) const METERS: [(Quantity, Window); 11] = [
     (Quantity::Calls, Window::TenSeconds),
     (Quantity::Calls, Window::Minute),
     (Quantity::Calls, Window::TenMinutes),
@@ -66,12 +67,13 @@ pub(super) const METERS: [(Quantity, Window); 10] = [
     (Quantity::CostlyCalls, Window::TenMinutes),
     (Quantity::CostlyCalls, Window::Hour),
     (Quantity::CostlyCalls, Window::Day),
+    (Quantity::CostlyCalls, Window::Week),
     (Quantity::ServerSeconds, Window::Hour),
     (Quantity::BusyMinutes, Window::Day),
 ];
 
 /// The first meter of each quantity, in the order of [`METERS`].
-const FIRST: [usize; 6] = [0, 4, 5, 8, 9, 10];
+const FIRST: [usize; 6] = [0, 4, 5, 9, 10, 11];
 
 /// The meter of the calls of a minute.
 const MINUTE: usize = 1;

@@ -74,6 +74,7 @@ fn within(window: Option<u64>) -> String {
         Some(600) => "in 10 minutes".into(),
         Some(3_600) => "in one hour".into(),
         Some(86_400) => "in one day".into(),
+        Some(604_800) => "in one week".into(),
         Some(other) => format!("in {other} seconds"),
     }
 }

@@ -22,11 +22,14 @@ pub enum Window {
     Hour,
     /// One day.
     Day,
+    /// One week.
+    Week,
 }
 
 impl Window {
     /// All of them, the shortest first.
-    pub const ALL: [Window; 5] = [Window::TenSeconds, Window::Minute, Window::TenMinutes, Window::Hour, Window::Day];
+    pub const ALL: [Window; 6] =
+        [Window::TenSeconds, Window::Minute, Window::TenMinutes, Window::Hour, Window::Day, Window::Week];
 
     /// Its length in seconds.
     pub const fn seconds(self) -> u64 {
@@ -36,6 +39,7 @@ impl Window {
             Window::TenMinutes => 600,
             Window::Hour => 3_600,
             Window::Day => 86_400,
+            Window::Week => 604_800,
         }
     }
 
@@ -52,6 +56,7 @@ impl Window {
             Window::TenMinutes => time.nanos() / const { length(Window::TenMinutes) },
             Window::Hour => time.nanos() / const { length(Window::Hour) },
             Window::Day => time.nanos() / const { length(Window::Day) },
+            Window::Week => time.nanos() / const { length(Window::Week) },
         }
     }
 }
