@@ -169,7 +169,7 @@ counters! {
     CallsOfSuspects = "calls_of_suspects",
     /// Alerts printed.
     Alerts = "alerts",
-    /// Alerts held back by the limit per client and hour.
+    /// Findings of incidents that are open already, and not told again.
     AlertsSuppressed = "alerts_suppressed",
 }
 
