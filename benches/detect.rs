@@ -26,7 +26,7 @@ fn main() {
     let mut calls: Vec<Call> = (0..CALLS).map(|position| call(&mut random, clients, position)).collect();
     let most = 2 * clients as usize;
     let settings = Settings { clients: most, credentials: most, ..Settings::default() };
-    let mut detector = Detector::new(settings, DetectRules::default(), |call| call.client.ip);
+    let mut detector = Detector::new(settings, DetectRules::default(), |call| Some(call.client.ip));
     let (mut alerts, mut spent) = (Vec::new(), Duration::ZERO);
     for _ in 0..ROUNDS {
         let begin = Instant::now();

@@ -169,6 +169,8 @@ counters! {
     CallsOfSuspects = "calls_of_suspects",
     /// Alerts printed.
     Alerts = "alerts",
+    /// Calls that nobody is held to account for: a trusted proxy sent them, and what it said of the client was lost.
+    ClientsUnknown = "clients_unknown",
     /// Findings of incidents that are open already, and not told again.
     AlertsSuppressed = "alerts_suppressed",
 }

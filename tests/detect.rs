@@ -72,7 +72,7 @@ fn calls(path: &Path) -> impl Iterator<Item = Call> + use<> {
 }
 
 fn detector() -> Detector {
-    Detector::new(Settings::default(), DetectRules::default(), |call| call.client.ip)
+    Detector::new(Settings::default(), DetectRules::default(), |call| Some(call.client.ip))
 }
 
 fn alerts(path: &Path) -> Vec<Alert> {

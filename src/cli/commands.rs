@@ -305,7 +305,7 @@ fn detector(settings: &Settings) -> Result<Detector, Failure> {
     let rules = DetectRules::load(&file)?;
     let proxies = TrustedProxies::new(&settings.client);
     let options = detect::Settings { templates: settings.endpoint.clone(), ..settings.detect.clone() };
-    let detector = Detector::new(options, rules, move |call| proxies.resolve(call));
+    let detector = Detector::new(options, rules, move |call| proxies.known(call));
     Ok(detector.keyed(&key(settings)?))
 }
 

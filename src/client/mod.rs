@@ -50,6 +50,12 @@ impl TrustedProxies {
         self.resolve_from(call.client.ip, &call.forwarding)
     }
 
+    /// The same; none when a trusted proxy sent the call, and the sensor missed a part of what it said.
+    pub fn known(&self, call: &Call) -> Option<IpAddr> {
+        let lost = call.request.gap_bytes > 0 && call.forwarding.is_empty() && self.contains(call.client.ip);
+        (!lost).then(|| self.resolve(call))
+    }
+
     /// The same, from the peer on the wire and what proxies said.
     pub fn resolve_from(&self, peer: IpAddr, forwarding: &Forwarding) -> IpAddr {
         let peer = peer.to_canonical();

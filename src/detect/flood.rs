@@ -165,7 +165,7 @@ pub(super) fn observe(
     meters.last_target = seen.target_hash;
 
     let minute = count(Quantity::Calls, 1, seen, client, population, None, scales);
-    let people = client.people.count();
+    let people = client.people();
     let floor = seen.rules.meter.get(MINUTE).map_or(f64::INFINITY, |rule| rule.floor) / BURST;
     let usual = population.limits.get(MINUTE).copied().unwrap_or_default();
     if minute >= (floor as u64).max(usual / 2) * people && seen.time >= client.meters.burst {
@@ -175,7 +175,8 @@ pub(super) fn observe(
     if repeated {
         count(Quantity::Repeats, 1, seen, client, population, endpoint.as_deref_mut(), scales);
     }
-    if !seen.good() {
+    // Of what was lost neither times nor sizes are known.
+    if !seen.good() || !seen.whole {
         return;
     }
     let latency = seen.call.latency.unwrap_or_default();
@@ -213,7 +214,7 @@ fn count(
 ) -> u64 {
     let [from, to] = [quantity as usize, quantity as usize + 1].map(|place| FIRST.get(place).copied().unwrap_or(0));
     let suspect = client.suspect();
-    let people = client.people.count();
+    let people = client.people();
     let Meters { meters, run, placed, .. } = &mut client.meters;
     let mut best: Option<Finding> = None;
     let (mut minute, mut most) = (0, 0.0_f64);

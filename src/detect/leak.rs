@@ -56,7 +56,7 @@ fn excess(
     endpoint: Option<&Endpoint>,
     suspect: bool,
 ) -> Option<Finding> {
-    let sizes = endpoint.filter(|endpoint| seen.good() && endpoint.sizes.count() >= 8.0)?.sizes;
+    let sizes = endpoint.filter(|endpoint| seen.good() && seen.whole && endpoint.sizes.count() >= 8.0)?.sizes;
     let excess = seen.bytes().saturating_sub((ORDINARY * sizes.mean().exp_m1()) as u64);
     let principal = &mut *peers.principal;
     let mut best: Option<Finding> = None;
@@ -289,7 +289,7 @@ fn oversized(
     scales: &mut Scales<'_>,
 ) {
     let bytes = seen.bytes();
-    if bytes == 0 && seen.recorded {
+    if !seen.whole || (bytes == 0 && seen.recorded) {
         return; // not every record tells sizes
     }
     let size = (bytes as f64).ln_1p();

@@ -150,7 +150,7 @@ fn context(client: &Client, population: &Population, now: Timestamp) -> Vec<Feat
     let logins = &client.logins;
     let failed = Finding::new(Test::Logins, Technique::CredentialStuffing, logins.walk.nats());
     tell(failed.compared(logins.failures as f64, 0.0));
-    let people = client.people.count();
+    let people = client.people();
     for ((meter, moments), (quantity, window)) in client.meters.meters.iter().zip(&population.moments).zip(METERS) {
         if quantity != Quantity::Calls {
             continue;

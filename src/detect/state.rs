@@ -122,6 +122,9 @@ impl State {
 /// evidence.
 const AGENTS: usize = 4;
 
+/// How many people are believed to be behind a client of which little is seen.
+const UNSEEN_PEOPLE: u64 = 4;
+
 /// What one client did.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Client {
@@ -156,6 +159,13 @@ impl Client {
     #[inline]
     pub(super) fn warm(&self) -> u64 {
         self.calls ^ self.meters.warm() ^ self.touched.warm() ^ self.people.warm() ^ self.recon.nats().to_bits()
+    }
+
+    /// How many people there may be behind it, at least one. Of whom half the calls are incomplete, the credentials are not
+    /// known either: it may well be an office, or a program.
+    pub(super) fn people(&self) -> u64 {
+        let known = self.people.count();
+        if self.damaged * 2 > self.calls { known.max(UNSEEN_PEOPLE) } else { known }
     }
 
     /// Notes which endpoint is called, as long as there are only two.

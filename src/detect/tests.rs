@@ -22,7 +22,7 @@ impl Bench {
 
     fn with(settings: Settings) -> Bench {
         Bench {
-            detector: Detector::new(settings, DetectRules::default(), |call| call.client.ip),
+            detector: Detector::new(settings, DetectRules::default(), |call| Some(call.client.ip)),
             now: Timestamp::from_parts(1_772_460_000, 0),
             position: 0,
             alerts: Vec::new(),
@@ -73,7 +73,7 @@ impl Bench {
                 .collect(),
             status: get.status,
             latency: Some(get.latency),
-            request: Message { body_bytes: get.sent, ..Message::default() },
+            request: Message { body_bytes: get.sent, gap_bytes: get.sent_gap, ..Message::default() },
             response: Message { wire_bytes: get.bytes, gap_bytes: get.gap, ..Message::default() },
             credential: get.token.map(|token| Credential::new(get.kind, Fingerprint(token))),
             user_agent: Some(get.agent.into()),
@@ -128,6 +128,8 @@ pub(super) struct Get<'a> {
     pub(super) bytes: u64,
     /// Seconds to the answer.
     pub(super) latency: f64,
+    /// Bytes of the request that were lost.
+    pub(super) sent_gap: u64,
     pub(super) gap: u64,
     pub(super) class: Option<&'a str>,
     pub(super) values: u64,
@@ -148,6 +150,7 @@ pub(super) fn get(client: u32, path: &str) -> Get<'_> {
         sent: 0,
         bytes: 400,
         latency: 0.01,
+        sent_gap: 0,
         gap: 0,
         class: None,
         values: 1,
@@ -730,4 +733,31 @@ fn an_endpoint_that_gives_three_classes_at_once_is_one_story() {
     let lines: Vec<&Alert> = bench.alerts.iter().filter(|alert| alert.kind == Technique::NewExposure).collect();
     assert!(lines.iter().all(|alert| alert.incident == lines[0].incident), "{:?}", bench.kinds());
     assert!((3..=6).contains(&lines.len()), "{:?}", bench.kinds());
+}
+
+#[test]
+fn who_cannot_be_known_is_not_accused() {
+    let mut bench = Bench::lived_in();
+    bench.detector.resolver = Box::new(|call| (call.request.gap_bytes == 0).then_some(call.client.ip));
+    for number in 0..200 {
+        bench.call(Get { sent_gap: 10, ..miss(900, &format!("/{}", word(number))) });
+    }
+    assert!(bench.alerts.is_empty(), "{:?}", bench.kinds());
+    assert_eq!(bench.detector.counters().value(Counter::ClientsUnknown), 200);
+}
+
+#[test]
+fn of_whom_little_is_seen_there_may_be_many() {
+    let flood = |gap: u64| {
+        let mut bench = Bench::lived_in();
+        for number in 0..300 {
+            bench.call(Get { gap, ..get(900, &format!("/v1/products?q={}", word(number))) });
+            if number % 20 == 0 {
+                bench.wait(1);
+            }
+        }
+        bench.alerts.len()
+    };
+    assert_eq!(flood(0), 1);
+    assert_eq!(flood(10), 0, "an office whose credentials were lost");
 }

@@ -10,9 +10,9 @@ use super::state::State;
 use crate::call::Call;
 
 /// Looks at what is remembered of the clients and principals of some calls.
-pub(super) fn look_ahead<C: Borrow<Call>>(state: &State, calls: &[C], addresses: &[IpAddr]) {
+pub(super) fn look_ahead<C: Borrow<Call>>(state: &State, calls: &[C], addresses: &[Option<IpAddr>]) {
     // The indices first, then what they lead to: loads that do not depend on each other run side by side.
-    for address in addresses.iter().take(calls.len()) {
+    for address in addresses.iter().take(calls.len()).flatten() {
         state.clients.warm(address);
     }
     for call in calls {
@@ -21,7 +21,7 @@ pub(super) fn look_ahead<C: Borrow<Call>>(state: &State, calls: &[C], addresses:
             state.principals.warm(credential.subject.unwrap_or(credential.fingerprint).0);
         }
     }
-    for address in addresses.iter().take(calls.len()) {
+    for address in addresses.iter().take(calls.len()).flatten() {
         if let Some(client) = state.clients.get(address) {
             black_box(client.warm());
         }

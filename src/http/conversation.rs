@@ -36,6 +36,8 @@ struct Exchange {
     response_done: bool,
     /// Nothing more will come of the side that is missing.
     given_up: bool,
+    /// What its sender sent right behind it was lost.
+    lost_behind: bool,
     upgrade: bool,
 }
 
@@ -50,6 +52,7 @@ impl Exchange {
             has_response: false,
             response_done: false,
             given_up: false,
+            lost_behind: false,
             upgrade: false,
         }
     }
@@ -144,6 +147,12 @@ impl Conversation {
     pub(crate) fn gap(&mut self, flow: &FlowInfo, gap: Gap, shared: &mut Shared, counters: &mut Counters) {
         let d = gap.direction.index();
         self.request_lost |= self.readers[d].role != Some(Role::Response);
+        let next = self.readers[d].next;
+        if self.requests == Some(gap.direction)
+            && let Some(exchange) = self.exchanges.back_mut()
+        {
+            exchange.lost_behind |= exchange.has_request && exchange.request.end == next;
+        }
         match &mut self.readers[d].phase {
             Phase::Ignored | Phase::Lost => self.readers[d].disturbed = true,
             Phase::Head => {
@@ -611,7 +620,7 @@ impl Conversation {
     /// The exchange that a response whose head was just read belongs to; a new one where none fits.
     ///
     /// In step, responses answer requests in order. After a loss, a request can only be meant if the server had its
-    /// head, and if its sender had not acknowledged the response before sending it. Of those that are left, a
+    /// head and no more, and if its sender had not acknowledged the response before sending it. Of those that are left, a
     /// request that acknowledges more proves that the ones before were answered. If that leaves one, it is meant.
     fn pair(&mut self, flow: &FlowInfo, d: usize, direction: Direction, shared: &mut Shared) -> usize {
         let mark = self.readers[d].mark;
@@ -620,6 +629,19 @@ impl Conversation {
         let front = self.exchanges.iter().position(waits);
         if !disturbed && let Some(at) = front {
             return at;
+        }
+        if !self.pipelined {
+            // Who does not pipeline has had the answer to a request before it sends more: a response to one who has sent
+            // more is that to a later request.
+            let seen_until = self.readers[direction.opposite().index()].next;
+            for exchange in self.exchanges.iter_mut().filter(|exchange| waits(exchange)) {
+                let request = &exchange.call.request;
+                let whole = exchange.request_done && !request.truncated && request.gap_bytes == 0;
+                // Bytes behind it that were seen, and are no request, belong to it in their odd way.
+                let alone = exchange.lost_behind || seen_until <= exchange.request.end;
+                let plain = whole && request.wire_bytes == 0 && alone;
+                exchange.given_up = plain && mark.acknowledged.is_some_and(|seen| seen > exchange.request.end);
+            }
         }
         let possible = |exchange: &Exchange| {
             waits(exchange)
@@ -647,7 +669,8 @@ impl Conversation {
             call.anomalies.insert(Anomaly::UncertainPairing);
         }
         // Responses come in order, so it stands before the requests that still wait.
-        let at = self.exchanges.iter().position(|exchange| !exchange.has_response).unwrap_or(self.exchanges.len());
+        let open = |exchange: &Exchange| !exchange.has_response && !exchange.given_up;
+        let at = self.exchanges.iter().position(open).unwrap_or(self.exchanges.len());
         self.insert(at, Exchange::new(call))
     }
 

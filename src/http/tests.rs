@@ -227,6 +227,17 @@ fn a_lost_request_takes_no_others_response() {
 }
 
 #[test]
+fn a_response_whose_request_was_lost_answers_no_earlier_one() {
+    let mut talk = Talk::new(1_000);
+    talk.client(&get("/0")).server(&answer("zero")).client(&get("/1"));
+    // The answer to /1 is lost, and the next request with it; its answer is seen.
+    talk.lose(false, 90).lose(true, 60).server(&answer("two"));
+    talk.client(&get("/3")).server(&answer("three"));
+    let calls = talk.calls();
+    assert_eq!(lines(&calls), ["GET /0 200", "GET /1 -", "  200", "GET /3 200"]);
+}
+
+#[test]
 fn tunnels_and_upgrades_end_http() {
     let mut talk = Talk::new(1460);
     talk.client("GET /chat HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n");
