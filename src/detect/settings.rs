@@ -6,15 +6,15 @@ use serde::Deserialize;
 
 /// Budget and limits of the detector.
 ///
-/// Worst-case memory is `clients` × 20 KiB + `endpoints` × 48 KiB + `misses` × 128 bytes + `credentials` × 8.2 KiB + `incidents` × 16 KiB: with the
-/// defaults 3.8 GiB when all clients and endpoints are as suspicious as can be, and about 0.3 GiB when they are quiet.
+/// Worst-case memory is `clients` × 16 KiB + `endpoints` × 48 KiB + `misses` × 128 bytes + `credentials` × 8.2 KiB + `incidents` × 16 KiB: with the
+/// defaults 3.4 GiB when all clients and endpoints are as suspicious as can be, and about 0.3 GiB when they are quiet.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// How many false alarms a day the operator will read. It is divided among all tests and clients.
     pub false_alarms_per_day: f64,
-    /// Clients that are remembered; 2 KiB each when quiet, at most 20 KiB with evidence of all
-    /// families (calls with the longest targets). Beyond, the least suspicious of sixteen leaves and is
+    /// Clients that are remembered; 2 KiB each when quiet, at most 16 KiB with evidence of all
+    /// families. Beyond, the least suspicious of sixteen leaves and is
     /// counted (`clients_evicted`).
     pub clients: usize,
     /// Endpoints that are remembered; 2 KiB each, at most 48 KiB while sixteen new classes of data

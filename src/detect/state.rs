@@ -280,6 +280,12 @@ impl People {
         self.current.insert(credential);
     }
 
+    /// Bytes on the heap.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.current.bytes()
+    }
+
     /// True when none was accepted.
     pub(super) fn is_empty(&self) -> bool {
         self.current.count() == 0 && self.previous == 0

@@ -761,3 +761,34 @@ fn of_whom_little_is_seen_there_may_be_many() {
     assert_eq!(flood(0), 1);
     assert_eq!(flood(10), 0, "an office whose credentials were lost");
 }
+
+/// Bytes that a client takes, with what hangs on it.
+fn cost(client: &Client) -> usize {
+    let sightings: usize = client
+        .sightings
+        .iter()
+        .flat_map(|held| &held.calls)
+        .map(|call| size_of::<crate::alert::Sighting>() + call.target.len() + call.host.as_deref().map_or(0, str::len))
+        .sum();
+    let agents = client.recon_by_agent.capacity() * 32;
+    size_of::<Client>() + client.touched.bytes() + client.people.bytes() + agents + sightings
+}
+
+#[test]
+fn a_client_costs_two_kibibytes_when_quiet_and_sixteen_at_most() {
+    let mut bench = Bench::lived_in();
+    let quiet = bench.detector.state.clients.get(&address(3)).map(cost);
+    assert!(quiet.is_some_and(|bytes| bytes <= 2_048), "{quiet:?}");
+    // All that one can do: probes with long targets, many agents, failing logins, calls in great number.
+    for number in 0..3_000 {
+        let long = format!("/{}/{}?{}", word(number), word(number + 7), "x".repeat(4_000));
+        let agent = word(number % 50);
+        bench.call(Get { agent: &agent, ..miss(900, &long) });
+        bench.call(Get { method: "POST", status: Some(401), sent: u64::from(number), ..get(900, "/v1/login") });
+        bench.call(Get { token: Some(u64::from(number)), kind: CredentialKind::Basic, ..get(900, "/v1/products") });
+        let path = format!("/v1/products?token={number}");
+        bench.call(Get { token: Some(u64::from(number)), agent: &agent, bytes: 100_000, ..get(900, &path) });
+    }
+    let busy = bench.detector.state.clients.get(&address(900)).map(cost);
+    assert!(busy.is_some_and(|bytes| (4_096..=16_384).contains(&bytes)), "{busy:?}");
+}

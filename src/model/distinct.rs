@@ -43,6 +43,14 @@ impl Default for Distinct {
 }
 
 impl Distinct {
+    /// Bytes on the heap.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Distinct::Exact(values) => values.capacity() * size_of::<u64>(),
+            Distinct::Sketch(sketch) => sketch.ranks.capacity(),
+        }
+    }
+
     /// Adds a value; true when it is certainly new (exact) or moved the sketch.
     pub fn insert(&mut self, hash: u64) -> bool {
         match self {

@@ -23,6 +23,11 @@ impl Touched {
         self.slots.iter().step_by(8).fold(0, |sum, (key, _)| sum ^ u64::from(*key))
     }
 
+    /// Bytes on the heap.
+    pub fn bytes(&self) -> usize {
+        self.slots.capacity() * size_of::<(u32, u16)>()
+    }
+
     /// Counts one more touch and gives how many there were before.
     pub fn touch(&mut self, hash: u64) -> u16 {
         let key = (hash >> 32) as u32 ^ hash as u32;
