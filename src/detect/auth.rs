@@ -104,7 +104,7 @@ pub(super) fn login(
 fn together(seen: &Observation<'_>, endpoints: &mut Table<u64, LoginFailures>, scales: &mut Scales<'_>) {
     let key = seen.endpoint.0;
     if endpoints.get(&key).is_none() {
-        endpoints.insert(key, LoginFailures::default(), |held| held.highest);
+        endpoints.insert(key, LoginFailures::default(), |held| held.hours.highest());
     }
     let Some(held) = endpoints.get_mut(&key) else { return };
     let count = held.hour.add(Window::Hour, seen.time, 1);
@@ -112,23 +112,24 @@ fn together(seen: &Observation<'_>, endpoints: &mut Table<u64, LoginFailures>, s
     if epoch != held.epoch {
         if held.epoch > 0 {
             // An attack teaches little: twice what was known at most, and hours in between had none.
-            let most = 2 * held.highest.max(TOGETHER_FLOOR / 4);
-            held.highest = held.highest.max(held.current.min(most));
-            held.hours.enter(held.current.min(most) as f64);
-            for _ in 0..(epoch - held.epoch - 1).clamp(0, 24) {
-                held.hours.enter(0.0);
+            let most = 2.0 * held.hours.highest().max(TOGETHER_FLOOR as f64 / 4.0);
+            held.hours.enter(held.epoch, (held.current as f64).min(most));
+            for hour in (held.epoch + 1..epoch).take(24) {
+                held.hours.enter(hour, 0.0);
             }
         }
         held.epoch = epoch;
         held.current = 0;
     }
     held.current = held.current.max(count);
-    if count < TOGETHER_FLOOR || count < 3 * held.highest {
+    // Where nights are quieter than days, they are compared with nights.
+    let usual = held.hours.at(epoch);
+    if count < TOGETHER_FLOOR || (count as f64) < 3.0 * usual.highest {
         return;
     }
     // Before there is a history: four an hour, give or take six.
     let mut hours = Moments::prior(6.0, 4.0, 36.0);
-    hours.merge(&held.hours);
+    hours.merge(&usual.moments);
     let nats = tail::count(count, hours.mean(), hours.variance());
     let finding = Finding::new(Test::LoginsTogether, Technique::CredentialStuffing, nats);
     scales.weigh(finding.compared(count as f64, hours.mean()).within(3_600).of_endpoint());

@@ -427,26 +427,27 @@ fn raise(
                 counters.count(Counter::AlertsSuppressed);
                 continue;
             }
-            if state.kin.get(&seen.agent).is_none() {
-                state.kin.insert(seen.agent, Kin::default(), Kin::last);
-            }
-            let Some(kin) = state.kin.get_mut(&seen.agent) else { continue };
-            let campaign = Subject::Campaign(Technique::Campaign, seen.agent);
-            match kin.join(seen.client, &Sighting::of(seen.call), now, quiet, CAMPAIGN) {
-                (true, true) => {
-                    let finding = Finding { technique: Technique::Campaign, ..*finding };
-                    let agent = seen.call.user_agent.as_deref().unwrap_or_default();
-                    let report = Report::of_kin(kin, agent, &finding, now, cold);
+            let finding = Finding { technique: Technique::Campaign, ..*finding };
+            let mut together = false;
+            for (hash, trait_) in seen.traits() {
+                if state.kin.get(&hash).is_none() {
+                    state.kin.insert(hash, Kin::default(), Kin::last);
+                }
+                let Some(kin) = state.kin.get_mut(&hash) else { continue };
+                let campaign = Subject::Campaign(Technique::Campaign, hash);
+                let (one_story, due) = kin.join(seen.client, &Sighting::of(seen.call), now, quiet, CAMPAIGN);
+                if due && !together {
+                    let report = Report::of_kin(kin, trait_, &finding, now, cold);
                     let due = state.incidents.note(campaign, &finding, None, now).unwrap_or(Due::Joined);
                     state.incidents.tell(campaign, due, &finding, None, report, alerts);
-                    continue;
-                }
-                (true, false) => {
+                } else if one_story {
                     state.incidents.goes_on(campaign, now);
-                    counters.count(Counter::AlertsSuppressed);
-                    continue;
                 }
-                (false, _) => {}
+                together |= one_story;
+            }
+            if together {
+                counters.count(Counter::AlertsSuppressed);
+                continue;
             }
         }
         match state.incidents.note(subject, finding, named, now) {

@@ -3,9 +3,17 @@
 use std::net::IpAddr;
 
 use super::rules::DetectRules;
-use crate::call::{Anomaly, Call, CredentialKind};
+use crate::call::{Anomaly, Call, CredentialKind, Fingerprint};
 use crate::endpoint::{EndpointId, HashKey, Place};
 use crate::time::Timestamp;
+
+/// What several clients have in common.
+pub(super) enum Trait {
+    Agent(std::sync::Arc<str>),
+    /// An address in it, and how many bits they share.
+    Network(IpAddr, u8),
+    Credential(Fingerprint),
+}
 
 /// A call, who made it and what it called.
 pub(super) struct Observation<'a> {
@@ -102,6 +110,23 @@ impl<'a> Observation<'a> {
             agent,
             program,
         }
+    }
+
+    /// What clients that act together may have in common, by its hash: the user agent, the network (24 bits of an IPv4
+    /// address, 48 of an IPv6 one), the credential.
+    pub(super) fn traits(&self) -> impl Iterator<Item = (u64, Trait)> {
+        let agent = self.call.user_agent.clone().unwrap_or_default();
+        let network = match self.client {
+            IpAddr::V4(address) => u64::from(address.to_bits() >> 8),
+            IpAddr::V6(address) => (address.to_bits() >> 80) as u64,
+        };
+        let width = if self.client.is_ipv4() { 24 } else { 48 };
+        let network = (self.key.pair(network, width), Trait::Network(self.client, width as u8));
+        let credential = self.call.credential.map(|credential| {
+            let hash = self.key.pair(credential.fingerprint.0, 0);
+            (hash, Trait::Credential(credential.fingerprint))
+        });
+        [(self.agent, Trait::Agent(agent)), network].into_iter().chain(credential)
     }
 
     /// The answer was good: what was asked for exists and was given.

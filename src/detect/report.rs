@@ -6,6 +6,7 @@ use super::budget::Test;
 use super::finding::Finding;
 use super::flood::{METERS, Population, Quantity};
 use super::incident::feature;
+use super::observation::Trait;
 use super::sentence;
 use super::state::{Client, Endpoint, Kin, Newcomers};
 use crate::alert::{Confidence, EVIDENCE_LIMIT, Feature, Scope, Sighting, Suspect, Technique};
@@ -122,9 +123,9 @@ impl Report {
     }
 
     /// Of clients that have something in common.
-    pub(super) fn of_kin(kin: &Kin, agent: &str, finding: &Finding, now: Timestamp, cold: bool) -> Report {
+    pub(super) fn of_kin(kin: &Kin, common: Trait, finding: &Finding, now: Timestamp, cold: bool) -> Report {
         let mut report = Report::of_campaign(kin.members(), kin.calls().to_vec(), finding, now, cold);
-        report.sentence = sentence::of_kin(report.clients.len(), agent);
+        report.sentence = sentence::of_kin(report.clients.len(), &common);
         report
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::budget::Test;
 use super::finding::Finding;
 use super::incident::Due;
+use super::observation::Trait;
 use crate::alert::Technique;
 
 /// What an incident's line begins with when it is told again.
@@ -43,12 +44,22 @@ pub(super) fn crowded_out() -> String {
 /// Characters of a user agent that a sentence shows.
 const AGENT: usize = 80;
 
-/// What clients do that share a user agent.
-pub(super) fn of_kin(members: usize, agent: &str) -> String {
-    let agent: String =
-        agent.chars().take(AGENT).map(|letter| if letter.is_control() { '?' } else { letter }).collect();
+/// What clients do that have something in common.
+pub(super) fn of_kin(members: usize, common: &Trait) -> String {
+    let common = match common {
+        Trait::Agent(agent) => {
+            let plain = |letter: char| if letter.is_control() { '?' } else { letter };
+            let agent: String = agent.chars().take(AGENT).map(plain).collect();
+            format!("with the user agent \"{agent}\"")
+        }
+        Trait::Network(address, width) => {
+            let network = ipnet::IpNet::new(*address, *width).map(|network| network.trunc().to_string());
+            format!("of the network {}", network.unwrap_or_else(|_| address.to_string()))
+        }
+        Trait::Credential(fingerprint) => format!("with the credential {fingerprint}"),
+    };
     format!(
-        "{members} clients with the user agent \"{agent}\" keep asking for paths that do not exist, each of them enough to be accused alone."
+        "{members} clients {common} keep asking for paths that do not exist, each of them enough to be accused alone."
     )
 }
 

@@ -15,7 +15,7 @@ use super::settings::Settings;
 use crate::alert::{EVIDENCE_LIMIT, Family, Sighting};
 use crate::call::Fingerprint;
 use crate::endpoint::{EndpointId, HashKey, Merged, Templates};
-use crate::model::{Distinct, Extreme, Moments, Ring, Table, Touched, Walk};
+use crate::model::{Distinct, Extreme, Moments, Profile, Ring, Table, Touched, Walk};
 use crate::time::Timestamp;
 
 /// What the detector remembers.
@@ -331,12 +331,10 @@ pub(super) struct Logins {
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct LoginFailures {
     pub(super) hour: Ring,
-    pub(super) day: Ring,
     /// Counts of the hours that are over.
-    pub(super) hours: Moments,
+    pub(super) hours: Profile,
     pub(super) epoch: i64,
     pub(super) current: u64,
-    pub(super) highest: u64,
 }
 
 /// What is known of an endpoint that has answered well.

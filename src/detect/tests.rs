@@ -577,6 +577,24 @@ fn scanners_with_one_user_agent_become_one_story() {
 }
 
 #[test]
+fn scanners_of_one_network_become_one_story() {
+    let mut bench = Bench::lived_in();
+    for scanner in 0..12 {
+        bench.call(get(0x1_0000 + scanner, "/v1/products"));
+    }
+    for scanner in 0..12 {
+        let agent = word(scanner);
+        for number in 0..12 {
+            let path = format!("/{}/{}", word(40 * scanner + number), word(number));
+            bench.call(Get { agent: &agent, ..miss(0x1_0000 + scanner, &path) });
+        }
+        bench.wait(3_600);
+    }
+    let together = bench.alerts.iter().rfind(|alert| alert.scope == Scope::Campaign).expect("a campaign");
+    assert!(together.clients.len() >= 10 && together.summary.contains("198.19.0.0/24"), "{}", together.summary);
+}
+
+#[test]
 fn incidents_are_bounded_and_close_with_a_word() {
     let mut bench = Bench::with(Settings { incidents: 3, ..Settings::default() });
     for person in 0..40 {
@@ -587,7 +605,7 @@ fn incidents_are_bounded_and_close_with_a_word() {
         for number in 0..12 {
             bench.call(Get {
                 agent: &agent,
-                ..miss(900 + scanner, &format!("/{}/{agent}", word(40 * scanner + number)))
+                ..miss(900 + 256 * scanner, &format!("/{}/{agent}", word(40 * scanner + number)))
             });
         }
         bench.wait(7_200);

@@ -8,6 +8,7 @@
 //! | [`Ring`] | a sum over a sliding window of the traffic's time |
 //! | [`Distinct`] | how many different values were seen |
 //! | [`Moments`] | mean and variance over clients, one contribution each |
+//! | [`Profile`] | counts of hours, by the time of day where it shows |
 //! | [`Extreme`] | one client's own highest value of the past, which it cannot quickly teach |
 //! | [`Walk`] | evidence of a sequential test, in nats |
 //! | [`Touched`] | how often a client touched each of a few hundred things |
@@ -16,6 +17,7 @@
 mod distinct;
 mod extreme;
 mod moments;
+mod profile;
 mod step;
 mod table;
 pub mod tail;
@@ -26,6 +28,7 @@ mod window;
 pub use distinct::{Distinct, EXACT_LIMIT};
 pub use extreme::Extreme;
 pub use moments::Moments;
+pub use profile::{Profile, Slot};
 pub use step::Step;
 pub use table::Table;
 pub use touched::Touched;
