@@ -1,14 +1,15 @@
 //! Wires the stages to threads; the only place that knows how many there are.
 //!
-//! Today: one thread reads, decodes, reassembles and makes calls, and takes the calls in their total order
+//! With one worker, one thread reads, decodes, reassembles and makes calls, and takes the calls in their total order
 //! ([`Call::order`]) to what the command is about (detects, prints). Live, that is done on a thread of its own, to
 //! which batches of calls travel over a bounded queue; a full one drops whole batches, counted, since the wire does
-//! not wait. A replay waits, and passing a call to another core and back (some twenty cache lines each way) was
-//! measured to cost as much as detecting: a sixth of all CPU, without being done any sooner.
+//! not wait. A replay with several workers divides the flows among them ([`shards`]); it waits where it has to.
 //!
 //! What makes runs identical: a call's end time is a moment of packet time at which the worker completed it, so calls
 //! leave a worker in ascending end time; the [`Sequencer`] puts those of the same moment in order and lets them go
 //! once the watermark, the traffic's time, has passed them. Nothing depends on how batches are cut.
+
+mod shards;
 
 use std::io;
 use std::sync::Arc;
@@ -46,6 +47,8 @@ pub struct Settings {
     pub http: http::Settings,
     /// Live: a full queue drops calls instead of holding the reader back.
     pub live: bool,
+    /// Workers among whom the flows of a replay are divided; live there is one.
+    pub workers: usize,
 }
 
 /// Takes the calls in their order. Live, it runs on a thread of its own.
@@ -80,32 +83,27 @@ pub struct Outcome {
     pub output: Option<io::Error>,
 }
 
-/// The stages from frame to call, on one thread.
-pub struct Worker {
+/// The stages from frame to segment.
+struct Front {
     decoder: Decoder,
-    tracker: Tracker<Http>,
-    sequencer: Sequencer,
     counters: Counters,
     first: Option<Timestamp>,
     clock: Clock,
 }
 
-impl Worker {
-    /// Ready for the first frame.
-    pub fn new(settings: &Settings, inspector: Arc<Inspector>) -> Worker {
-        Worker {
+impl Front {
+    fn new(settings: &Settings) -> Front {
+        Front {
             decoder: Decoder::new(settings.packet.clone()),
-            tracker: Tracker::new(settings.stream.clone(), Http::new(settings.http.clone(), inspector)),
-            sequencer: Sequencer::default(),
             counters: Counters::new(),
             first: None,
             clock: Clock::default(),
         }
     }
 
-    /// Takes a frame.
+    /// Counts a frame; gives the traffic's time.
     #[inline]
-    pub fn frame(&mut self, frame: &Frame<'_>) {
+    fn note(&mut self, frame: &Frame<'_>) -> Timestamp {
         self.counters.count(Counter::Frames);
         self.counters.add(Counter::FrameBytes, frame.data.len() as u64);
         if frame.original_length as usize > frame.data.len() {
@@ -115,8 +113,43 @@ impl Worker {
             self.counters.count(Counter::FramesOutOfOrder);
         }
         self.first.get_or_insert(frame.time);
-        let now = self.clock.observe(frame.time);
-        if let Some(segment) = self.decoder.decode(frame, &mut self.counters) {
+        self.clock.observe(frame.time)
+    }
+
+    /// What a run came to, as far as it is known here.
+    fn conclude(&self, outcome: &mut Outcome) {
+        outcome.unknown_links = self
+            .decoder
+            .unknown_link_types()
+            .into_iter()
+            .map(|unknown| (unknown.name.into_owned(), unknown.frames))
+            .collect();
+        outcome.span = self.first.map(|first| (first, self.clock.now()));
+    }
+}
+
+/// The stages from frame to call, on one thread.
+pub struct Worker {
+    front: Front,
+    tracker: Tracker<Http>,
+    sequencer: Sequencer,
+}
+
+impl Worker {
+    /// Ready for the first frame.
+    pub fn new(settings: &Settings, inspector: Arc<Inspector>) -> Worker {
+        Worker {
+            front: Front::new(settings),
+            tracker: Tracker::new(settings.stream.clone(), Http::new(settings.http.clone(), inspector)),
+            sequencer: Sequencer::default(),
+        }
+    }
+
+    /// Takes a frame.
+    #[inline]
+    pub fn frame(&mut self, frame: &Frame<'_>) {
+        let now = self.front.note(frame);
+        if let Some(segment) = self.front.decoder.decode(frame, &mut self.front.counters) {
             self.tracker.tick(now);
             self.tracker.segment(&segment);
         }
@@ -124,22 +157,23 @@ impl Worker {
 
     /// The traffic's time has come to `now` without a frame.
     pub fn tick(&mut self, now: Timestamp) {
-        let now = self.clock.observe(now);
+        let now = self.front.clock.observe(now);
         self.tracker.tick(now);
     }
 
     /// Appends the calls that are due to `calls`, in order, and says up to when.
     pub fn drain(&mut self, calls: &mut Vec<Box<Call>>) -> Timestamp {
-        self.tracker.tick(self.clock.now());
+        let now = self.front.clock.now();
+        self.tracker.tick(now);
         self.sequencer.take(self.tracker.handler().calls());
-        self.sequencer.release(self.clock.now(), calls);
-        self.clock.now()
+        self.sequencer.release(now, calls);
+        now
     }
 
     /// Ends all flows and appends what they still gave.
     pub fn finish(&mut self, calls: &mut Vec<Box<Call>>) {
-        self.decoder.finish(&mut self.counters);
-        self.tracker.tick(self.clock.now());
+        self.front.decoder.finish(&mut self.front.counters);
+        self.tracker.tick(self.front.clock.now());
         self.tracker.finish();
         self.sequencer.take(self.tracker.handler().calls());
         self.sequencer.release(Timestamp::MAX, calls);
@@ -158,7 +192,7 @@ impl Worker {
 
     /// What was counted.
     pub fn counters(&self) -> Counters {
-        let mut counters = self.counters.clone();
+        let mut counters = self.front.counters.clone();
         counters.merge(self.tracker.counters());
         counters
     }
@@ -198,6 +232,13 @@ pub fn run(
     stop: &AtomicBool,
     progress: &mut dyn FnMut(&dyn Source, &Counters),
 ) -> Outcome {
+    if !settings.live && settings.workers > 1 {
+        let read = |shards: &mut shards::Shards| divide(source, settings, shards, stop, progress);
+        let (mut outcome, counters, failed) = shards::run(settings, &inspector, consumer, read);
+        outcome.counters.merge(&counters);
+        outcome.output = failed;
+        return outcome;
+    }
     if !settings.live {
         let mut out = Out::Here { consumer, failed: None };
         let mut outcome = read(source, settings, inspector, &mut out, stop, progress);
@@ -314,23 +355,70 @@ fn read(
         }
         if look {
             turn = 0;
-            progress(source, &worker.counters);
+            progress(source, &worker.front.counters);
             if stop.load(Ordering::Relaxed) {
                 break;
             }
         }
     }
     worker.finish(&mut calls);
-    let end = worker.clock.now();
+    let end = worker.front.clock.now();
     out.send(&mut calls, end, &mut worker, &mut outcome.counters);
     outcome.counters.merge(&worker.counters());
     source.report(&mut outcome.counters);
-    outcome.unknown_links = worker
-        .decoder
-        .unknown_link_types()
-        .into_iter()
-        .map(|unknown| (unknown.name.into_owned(), unknown.frames))
-        .collect();
-    outcome.span = worker.first.map(|first| (first, worker.clock.now()));
+    worker.front.conclude(&mut outcome);
+    outcome
+}
+
+/// Reads a source for several workers.
+fn divide(
+    source: &mut dyn Source,
+    settings: &Settings,
+    shards: &mut shards::Shards,
+    stop: &AtomicBool,
+    progress: &mut dyn FnMut(&dyn Source, &Counters),
+) -> Outcome {
+    let mut front = Front::new(settings);
+    let mut outcome = Outcome::default();
+    let mut turn = 0;
+    loop {
+        let mut full = false;
+        let quiet = match source.advance() {
+            Ok(Advance::Frame) => {
+                let frame = source.frame();
+                let now = front.note(&frame);
+                if let Some(segment) = front.decoder.decode(&frame, &mut front.counters) {
+                    full = shards.push(&segment, now);
+                }
+                false
+            }
+            Ok(Advance::Idle(now)) => {
+                front.clock.observe(now);
+                true
+            }
+            Ok(Advance::End) => break,
+            Err(error) => {
+                outcome.errors.push(error);
+                false
+            }
+        };
+        turn += 1;
+        let look = quiet || turn >= FRAMES_A_TURN;
+        if (full || look) && !shards.send(front.clock.now(), false) {
+            break;
+        }
+        if look {
+            turn = 0;
+            progress(source, &front.counters);
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+        }
+    }
+    front.decoder.finish(&mut front.counters);
+    shards.send(front.clock.now(), true);
+    outcome.counters.merge(&front.counters);
+    source.report(&mut outcome.counters);
+    front.conclude(&mut outcome);
     outcome
 }

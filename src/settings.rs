@@ -39,6 +39,8 @@ pub struct Settings {
     pub state: Option<PathBuf>,
     /// File with the key, instead of the one in the state folder.
     pub key_file: Option<PathBuf>,
+    /// Threads among which the flows of captures are divided; by default one for each core. Up to 8 MiB each.
+    pub workers: Option<usize>,
 }
 
 /// What is printed, and how a run ends.

@@ -232,3 +232,31 @@ fn an_explanation_tells_the_alerts_of_a_client_and_what_moved_its_tests() {
     assert_eq!(nobody.code, Some(1));
     assert!(nobody.stderr.contains("203.0.113.9"), "{}", nobody.stderr);
 }
+
+#[test]
+fn the_number_of_workers_changes_nothing() {
+    let folder = Folder::new("workers");
+    // The bundled capture, and the same with every seventh frame lost.
+    let capture = plain();
+    let mut damaged = capture[..24].to_vec();
+    for (number, frame) in frames(&capture).into_iter().enumerate() {
+        if number % 7 != 3 {
+            damaged.extend_from_slice(&capture[frame]);
+        }
+    }
+    fs::write(folder.path("damaged.pcap"), damaged).expect("a capture");
+    for input in [fixture(), "damaged.pcap".to_owned()] {
+        for command in ["replay", "calls"] {
+            let run = |workers: &str| folder.run(command, &[&input, "--workers", workers, "--json-summary"]);
+            let one = run("1");
+            assert!(one.code == Some(0) && !one.stdout.is_empty(), "{}", one.stderr);
+            for workers in ["2", "5"] {
+                let several = run(workers);
+                assert!(several.stdout == one.stdout, "{command} of {input} with {workers} workers");
+                assert_eq!(several.summary()["counters"], one.summary()["counters"], "{command} of {input}");
+            }
+        }
+    }
+    let none = folder.run("replay", &[&fixture(), "--workers", "0"]);
+    assert_eq!(none.code, Some(2), "{}", none.stderr);
+}

@@ -66,6 +66,10 @@ pub struct Common {
     /// File with the key (16 bytes) under which credentials and sensitive values are fingerprinted.
     #[arg(long, value_name = "FILE", env = "APITAP_KEY_FILE", help_heading = "Configuration")]
     pub key_file: Option<PathBuf>,
+    /// Threads among which the flows of captures are divided. Default: one for each core. The output is the same
+    /// however many there are.
+    #[arg(long, value_name = "N", env = "APITAP_WORKERS", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub workers: Option<u16>,
     /// No summary on standard error.
     #[arg(long, short, env = "APITAP_QUIET")]
     pub quiet: bool,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::CommandFactory;
@@ -255,6 +256,7 @@ fn settings(common: &mut Common) -> Result<Settings, Failure> {
     settings.rules = common.rules.clone().or(settings.rules);
     settings.state = common.state.clone().or(settings.state);
     settings.key_file = common.key_file.clone().or(settings.key_file);
+    settings.workers = common.workers.map(usize::from).or(settings.workers);
     common.quiet |= settings.output.quiet;
     common.json_summary |= settings.output.json_summary;
     if let Some(folder) = settings.rules.as_deref().filter(|folder| !folder.is_dir()) {
@@ -362,6 +364,10 @@ fn process(
         stream: settings.stream.clone(),
         http: settings.http.clone(),
         live,
+        workers: settings
+            .workers
+            .unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from))
+            .clamp(1, 256),
     };
     Ok(pipeline::run(source, &stages, inspector(settings)?, consumer, stop, progress))
 }
