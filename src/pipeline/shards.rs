@@ -178,7 +178,7 @@ pub(super) fn run<T>(
             segments: 0,
         };
         let (mut answers, mut returns, mut threads) = (Vec::new(), Vec::new(), Vec::new());
-        for _ in 0..count {
+        for number in 0..count {
             let (send, parcels) = bounded(ROUNDS);
             let (answer, answered) = bounded(ROUNDS);
             let (give_back, done) = bounded(2 * ROUNDS);
@@ -187,9 +187,11 @@ pub(super) fn run<T>(
             answers.push(answered);
             returns.push(give_back);
             let give_empty = give_empty.clone();
-            threads.push(scope.spawn(move || work(settings, inspector, &parcels, &answer, &give_empty, &done)));
+            threads.push(start(scope, format!("worker-{number}"), move || {
+                work(settings, inspector, &parcels, &answer, &give_empty, &done)
+            }));
         }
-        let consuming = scope.spawn(move || consume(consumer, &answers, &returns));
+        let consuming = start(scope, "consumer".to_owned(), move || consume(consumer, &answers, &returns));
         let given = read(&mut shards);
         drop(shards);
         let mut counters = Counters::new();
@@ -204,6 +206,16 @@ pub(super) fn run<T>(
             Err(panic) => std::panic::resume_unwind(panic),
         }
     })
+}
+
+/// Starts a thread that has a name in the system's tools.
+fn start<'scope, T: Send + 'scope>(
+    scope: &'scope thread::Scope<'scope, '_>,
+    name: String,
+    run: impl FnOnce() -> T + Send + 'scope,
+) -> thread::ScopedJoinHandle<'scope, T> {
+    #[allow(clippy::expect_used, reason = "as with thread::spawn: a system without threads left can go on in no way")]
+    thread::Builder::new().name(name).spawn_scoped(scope, run).expect("a thread")
 }
 
 /// A worker's part of the budgets.
