@@ -3,7 +3,7 @@
 //! With one worker, one thread reads, decodes, reassembles and makes calls, and takes the calls in their total order
 //! ([`Call::order`]) to what the command is about (detects, prints). Live, that is done on a thread of its own, to
 //! which batches of calls travel over a bounded queue; a full one drops whole batches, counted, since the wire does
-//! not wait. A replay with several workers divides the flows among them ([`shards`]); it waits where it has to.
+//! not wait. A replay with several workers divides the flows among them (`shards`); it waits where it has to.
 //!
 //! What makes runs identical: a call's end time is a moment of packet time at which the worker completed it, so calls
 //! leave a worker in ascending end time; the [`Sequencer`] puts those of the same moment in order and lets them go
