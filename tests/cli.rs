@@ -253,7 +253,9 @@ fn the_number_of_workers_changes_nothing() {
             for workers in ["2", "5"] {
                 let several = run(workers);
                 assert!(several.stdout == one.stdout, "{command} of {input} with {workers} workers");
-                assert_eq!(several.summary()["counters"], one.summary()["counters"], "{command} of {input}");
+                for part in ["counters", "alerts", "budget", "span"] {
+                    assert_eq!(several.summary()[part], one.summary()[part], "{part}: {command} of {input}");
+                }
             }
         }
     }

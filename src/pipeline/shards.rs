@@ -117,7 +117,10 @@ impl Parcel {
 /// What a worker completed in a round.
 struct Answer {
     calls: Vec<Box<Call>>,
+    /// What the traffic's time has come to.
     now: Timestamp,
+    /// The capture is over.
+    last: bool,
 }
 
 /// The reader's side: parcels that are being filled, and the way to the workers.
@@ -252,8 +255,7 @@ fn work(
             tracker.finish();
         }
         let calls = std::mem::take(tracker.handler().calls());
-        let now = if parcel.last { Timestamp::MAX } else { parcel.now };
-        if answers.send(Answer { calls, now }).is_err() {
+        if answers.send(Answer { calls, now: parcel.now, last: parcel.last }).is_err() {
             break;
         }
         parcel.clear();
@@ -270,19 +272,17 @@ fn consume(
 ) -> io::Result<()> {
     let (mut held, mut due) = (Vec::<Box<Call>>::new(), Vec::new());
     'rounds: loop {
-        let mut watermark = Timestamp::MAX;
+        let (mut watermark, mut last) = (Timestamp::MAX, false);
         for worker in answers {
             let Ok(answer) = worker.recv() else { break 'rounds };
             held.extend(answer.calls);
             watermark = watermark.min(answer.now);
+            last |= answer.last; // of one worker, and so of all
         }
         held.sort_by_key(|call| call.order());
-        let count = match watermark {
-            Timestamp::MAX => held.len(),
-            _ => held.partition_point(|call| call.end_time < watermark),
-        };
+        let count = if last { held.len() } else { held.partition_point(|call| call.end_time < watermark) };
         due.extend(held.drain(..count));
-        if due.is_empty() && watermark != Timestamp::MAX {
+        if due.is_empty() && !last {
             continue;
         }
         consumer.calls(&mut due, watermark)?;
