@@ -418,38 +418,18 @@ fn raise(
             }
             continue;
         }
-        let Some(client) = state.clients.get_mut(&seen.client) else { continue };
-        client.accused = true;
-        let subject = Subject::Client(seen.client, finding.technique.family());
-        if finding.test == Test::FirstContacts && !state.incidents.is_open(subject) {
-            if state.newcomers.holds(seen.client, now, quiet) {
-                state.incidents.goes_on(Subject::Campaign(Technique::Campaign, 0), now);
-                counters.count(Counter::AlertsSuppressed);
-                continue;
-            }
-            let finding = Finding { technique: Technique::Campaign, ..*finding };
-            let mut together = false;
-            for (hash, trait_) in seen.traits() {
-                if state.kin.get(&hash).is_none() {
-                    state.kin.insert(hash, Kin::default(), Kin::last);
-                }
-                let Some(kin) = state.kin.get_mut(&hash) else { continue };
-                let campaign = Subject::Campaign(Technique::Campaign, hash);
-                let (one_story, due) = kin.join(seen.client, &Sighting::of(seen.call), now, quiet, CAMPAIGN);
-                if due && !together {
-                    let report = Report::of_kin(kin, trait_, &finding, now, cold);
-                    let due = state.incidents.note(campaign, &finding, None, now).unwrap_or(Due::Joined);
-                    state.incidents.tell(campaign, due, &finding, None, report, alerts);
-                } else if one_story {
-                    state.incidents.goes_on(campaign, now);
-                }
-                together |= one_story;
-            }
-            if together {
-                counters.count(Counter::AlertsSuppressed);
-                continue;
-            }
+        if let Some(client) = state.clients.get_mut(&seen.client) {
+            client.accused = true;
         }
+        let subject = Subject::Client(seen.client, finding.technique.family());
+        if finding.test == Test::FirstContacts
+            && !state.incidents.is_open(subject)
+            && belongs(seen, quiet, state, finding, cold, alerts)
+        {
+            counters.count(Counter::AlertsSuppressed);
+            continue;
+        }
+        let Some(client) = state.clients.get(&seen.client) else { continue };
         match state.incidents.note(subject, finding, named, now) {
             Some(due) => {
                 let population = if client.machine { &state.machines } else { &state.people };
@@ -460,6 +440,48 @@ fn raise(
             None => counters.count(Counter::AlertsSuppressed),
         }
     }
+    campaigns(seen, quiet, state, cold, alerts);
+    counters.add(Counter::Alerts, (alerts.len() - before) as u64);
+}
+
+/// Whether what is found of a client is part of a campaign's story, which is then told again if that is due.
+fn belongs(
+    seen: &Observation<'_>,
+    quiet: Duration,
+    state: &mut State,
+    finding: &Finding,
+    cold: bool,
+    alerts: &mut Vec<Alert>,
+) -> bool {
+    let now = state.now;
+    if state.newcomers.holds(seen.client, now, quiet) {
+        state.incidents.goes_on(Subject::Campaign(Technique::Campaign, 0), now);
+        return true;
+    }
+    let finding = Finding { technique: Technique::Campaign, ..*finding };
+    let mut together = false;
+    for (hash, common) in seen.traits() {
+        if state.kin.get(&hash).is_none() {
+            state.kin.insert(hash, Kin::default(), Kin::last);
+        }
+        let Some(kin) = state.kin.get_mut(&hash) else { continue };
+        let campaign = Subject::Campaign(Technique::Campaign, hash);
+        let (one_story, due) = kin.join(seen.client, &Sighting::of(seen.call), now, quiet, CAMPAIGN);
+        if due && !together {
+            let report = Report::of_kin(kin, common, &finding, now, cold);
+            let due = state.incidents.note(campaign, &finding, None, now).unwrap_or(Due::Joined);
+            state.incidents.tell(campaign, due, &finding, None, report, alerts);
+        } else if one_story {
+            state.incidents.goes_on(campaign, now);
+        }
+        together |= one_story;
+    }
+    together
+}
+
+/// Tells of newcomers that began alike, when they are too many.
+fn campaigns(seen: &Observation<'_>, quiet: Duration, state: &mut State, cold: bool, alerts: &mut Vec<Alert>) {
+    let now = state.now;
     let prior = &seen.rules.prior;
     let groups = [
         (&mut state.newcomers, Test::Newcomers, Technique::Campaign, prior.probing_newcomers, 3_600),
@@ -486,5 +508,4 @@ fn raise(
         let due = state.incidents.note(subject, &finding, None, now).unwrap_or(Due::Joined);
         state.incidents.tell(subject, due, &finding, None, report, alerts);
     }
-    counters.add(Counter::Alerts, (alerts.len() - before) as u64);
 }
