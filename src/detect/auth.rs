@@ -1,9 +1,10 @@
 //! Auth: who tries one set of credentials after another, and whose credentials are used by others or sent in clear.
 
 use super::budget::{Scales, Test};
+use super::campaign::Newcomers;
 use super::finding::Finding;
 use super::observation::Observation;
-use super::state::{Client, Holder, LoginFailures, Newcomers};
+use super::state::{Client, Holder, LoginFailures};
 use crate::alert::{Family, Sighting, Technique};
 use crate::call::{CredentialKind, Fingerprint, Recorder};
 use crate::model::{Distinct, Moments, Table, Window, tail};

@@ -24,6 +24,7 @@ mod auth;
 mod budget;
 #[cfg(test)]
 mod calibration;
+mod campaign;
 mod finding;
 mod flood;
 mod incident;
@@ -57,6 +58,7 @@ use crate::time::Timestamp;
 
 use budget::Scales;
 pub use budget::{BudgetReport, Test, TestReport};
+use campaign::Kin;
 use finding::Finding;
 pub use flood::Quantity;
 use incident::{Due, Subject};
@@ -68,7 +70,7 @@ pub use rules::{
 };
 pub use settings::Settings;
 pub use state::State;
-use state::{Client, Endpoint, Kin};
+use state::{Client, Endpoint};
 pub use trace::{Curve, Move, Trace};
 
 /// Who really made a call: the address on the wire, or what trusted proxies vouch for; none where that was lost.

@@ -3,12 +3,13 @@
 use std::net::IpAddr;
 
 use super::budget::Test;
+use super::campaign::{Kin, Newcomers};
 use super::finding::Finding;
 use super::flood::{METERS, Population, Quantity};
 use super::incident::feature;
 use super::observation::Trait;
 use super::sentence;
-use super::state::{Client, Endpoint, Kin, Newcomers};
+use super::state::{Client, Endpoint};
 use crate::alert::{Confidence, EVIDENCE_LIMIT, Feature, Scope, Sighting, Suspect, Technique};
 use crate::call::Fingerprint;
 use crate::model::tail;
