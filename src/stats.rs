@@ -169,6 +169,8 @@ counters! {
     CallsOfSuspects = "calls_of_suspects",
     /// Alerts printed.
     Alerts = "alerts",
+    /// Incidents that closed early because more were open than the setting `incidents` allows.
+    IncidentsClosedEarly = "incidents_closed_early",
     /// Calls that nobody is held to account for: a trusted proxy sent them, and what it said of the client was lost.
     ClientsUnknown = "clients_unknown",
     /// Findings of incidents that are open already, and not told again.

@@ -114,7 +114,11 @@ impl Kin {
             *self = Kin::default();
         }
         self.last = now;
-        if !self.members.contains(&client) && self.members.len() < Self::LIMIT {
+        let known = self.members.contains(&client);
+        if !known && self.members.len() >= Self::LIMIT {
+            return (false, false); // who cannot be named here is a story of its own
+        }
+        if !known {
             self.members.push(client);
             if self.calls.len() >= EVIDENCE_LIMIT {
                 self.calls.remove(2);

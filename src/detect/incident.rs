@@ -67,19 +67,21 @@ pub(super) enum Due {
     Joined,
 }
 
-/// All incidents that are open. Worst-case memory 16 KiB each.
+/// All incidents that are open. Worst-case memory 24 KiB each: five calls, and 256 members of a campaign.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Incidents {
     open: Table<Subject, Incident>,
     /// The same by the time of their last finding.
     quiet: BTreeSet<(Timestamp, Subject)>,
     capacity: usize,
+    /// Closed because there was no room.
+    closed_early: u64,
 }
 
 impl Incidents {
     pub(super) fn new(capacity: usize) -> Incidents {
         let capacity = capacity.max(1);
-        Incidents { open: Table::new(capacity), quiet: BTreeSet::new(), capacity }
+        Incidents { open: Table::new(capacity), quiet: BTreeSet::new(), capacity, closed_early: 0 }
     }
 
     /// A finding about `subject`: gives why a line is due, if one is. `aspect` is what is told apart within a technique: the
@@ -116,6 +118,11 @@ impl Incidents {
         Some(Due::Turns)
     }
 
+    /// How many closed for want of room since this was last asked.
+    pub(super) fn closed_early(&mut self) -> u64 {
+        std::mem::take(&mut self.closed_early)
+    }
+
     /// Whether it is open.
     pub(super) fn is_open(&self, subject: Subject) -> bool {
         self.open.get(&subject).is_some()
@@ -146,6 +153,7 @@ impl Incidents {
                 && let Some(&(last, quietest)) = self.quiet.first()
             {
                 self.end(last, quietest, now, &sentence::crowded_out(), alerts);
+                self.closed_early += 1;
             }
             let chapter = Chapter { technique: finding.technique, aspect, observed: finding.observed };
             let mut incident = Incident {

@@ -443,6 +443,7 @@ fn raise(
         }
     }
     campaigns(seen, quiet, state, cold, alerts);
+    counters.add(Counter::IncidentsClosedEarly, state.incidents.closed_early());
     counters.add(Counter::Alerts, (alerts.len() - before) as u64);
 }
 

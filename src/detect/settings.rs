@@ -6,8 +6,8 @@ use serde::Deserialize;
 
 /// Budget and limits of the detector.
 ///
-/// Worst-case memory is `clients` × 16 KiB + `endpoints` × 48 KiB + `misses` × 128 bytes + `credentials` × 8.2 KiB + `incidents` × 16 KiB: with the
-/// defaults 3.4 GiB when all clients and endpoints are as suspicious as can be, and about 0.3 GiB when they are quiet.
+/// Worst-case memory is `clients` × 16 KiB + `endpoints` × 48 KiB + `misses` × 128 bytes + `credentials` × 8.2 KiB + `incidents` × 32 KiB: with the
+/// defaults 3.5 GiB when all clients and endpoints are as suspicious as can be, and about 0.3 GiB when they are quiet.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
@@ -28,7 +28,7 @@ pub struct Settings {
     pub credentials: usize,
     /// Endpoints whose failed logins are counted; 256 bytes each. Beyond, the one that failed least leaves.
     pub login_endpoints: usize,
-    /// Incidents that are open at a time; 16 KiB each. Beyond, the one that was quiet longest closes early, and says so.
+    /// Incidents that are open at a time, 24 KiB each, and traits by which accused clients are held together, 8 KiB each. Beyond, the one that was quiet longest closes early, and says so.
     pub incidents: usize,
     /// Hours without evidence after which an incident closes. Longer than a night between two working days, so that who
     /// comes back each morning is one incident.

@@ -612,6 +612,7 @@ fn incidents_are_bounded_and_close_with_a_word() {
     }
     let closed: Vec<&Alert> = bench.alerts.iter().filter(|alert| alert.state == Progress::Close).collect();
     assert_eq!(closed.len(), 3, "{:?}", bench.kinds());
+    assert_eq!(bench.detector.counters().value(Counter::IncidentsClosedEarly), 3);
     assert!(closed.iter().all(|alert| alert.summary.contains("setting `incidents`")));
 }
 
