@@ -318,8 +318,8 @@ pub struct Sensitive {
     /// How many values matched, repeats included.
     pub count: u32,
     /// Keyed fingerprints of distinct values, ascending, at most as many as configured (the smallest ones, so that
-    /// they are a fair sample); `count` goes on beyond.
-    pub values: Vec<Fingerprint>,
+    /// they are a fair sample); `count` goes on beyond. Shared by calls that were answered with the same.
+    pub values: Arc<[Fingerprint]>,
 }
 
 /// What inspection found in the messages of a call.

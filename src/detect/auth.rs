@@ -58,7 +58,7 @@ pub(super) fn login(
     if failed {
         // Accounts are told apart by what inspection found in the request, else by its length. The same attempt
         // again and again is a forgotten daemon: it adds nothing.
-        let account = seen.call.sensitive.request.iter().flat_map(|sensitive| &sensitive.values).next();
+        let account = seen.call.sensitive.request.iter().flat_map(|sensitive| sensitive.values.iter()).next();
         let attempt = account.map_or(seen.call.request.body_bytes, |value| value.0);
         fresh = logins.attempts.insert(seen.key.pair(seen.endpoint.0, attempt));
         if !fresh {

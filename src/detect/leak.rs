@@ -112,7 +112,7 @@ fn values(
             continue;
         }
         let (weight, _) = seen.rules.class(&sensitive.class);
-        for value in &sensitive.values {
+        for value in sensitive.values.iter() {
             let before = held.seen.count();
             if held.seen.insert(seen.key.pair(value.0, 0)) {
                 // Beyond the exact set the estimate moves in steps that are right on average.

@@ -46,7 +46,7 @@ pub(super) fn observe(
         .sensitive
         .request
         .iter()
-        .flat_map(|sensitive| &sensitive.values)
+        .flat_map(|sensitive| sensitive.values.iter())
         .fold(seen.key.hash(&[seen.call.path.as_bytes()]), |object, value| seen.key.pair(object, value.0));
     let Some(track) = principal.track(seen.endpoint) else { return };
     if !track.objects.insert(object) {

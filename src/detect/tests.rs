@@ -51,7 +51,7 @@ impl Bench {
 
     pub(super) fn call(&mut self, get: Get<'_>) -> &mut Bench {
         let (path, query) = get.path.split_once('?').unwrap_or((get.path, ""));
-        let values = (0..get.values)
+        let values: Vec<Fingerprint> = (0..get.values)
             .map(|value| {
                 Fingerprint((u64::from(get.client) << 40) | ((get.fresh * u64::from(self.position)) << 16) | value)
             })
@@ -84,7 +84,7 @@ impl Bench {
                     .map(|&class| Sensitive {
                         class: class.into(),
                         count: get.values as u32,
-                        values: Vec::clone(&values),
+                        values: values.as_slice().into(),
                     })
                     .collect(),
                 ..Default::default()

@@ -5,7 +5,8 @@ use std::io::Write;
 use flate2::{Decompress, FlushDecompress, Status};
 
 use super::gzip::Gzip;
-use crate::inspect::{Inspector, Scan, Scans};
+use super::recall::{Before, Piece, Recall};
+use crate::inspect::{Findings, Inspector, Scan, Scans};
 
 /// Bytes that are decoded at a time.
 const PIECE: usize = 32 << 10;
@@ -23,12 +24,19 @@ enum Coding {
     Zstd,
 }
 
-/// Decoders that are done, to be used again.
-#[derive(Default)]
+/// Decoders that are done, to be used again, and what bodies came to before.
 pub(crate) struct Decoders {
     gzip: Vec<Box<Gzip>>,
     scratch: Vec<Vec<u8>>,
     pub(crate) scans: Scans,
+    recall: Recall,
+}
+
+impl Decoders {
+    /// With so many bytes for [`Recall`].
+    pub(crate) fn new(recall_bytes: usize) -> Decoders {
+        Decoders { gzip: Vec::new(), scratch: Vec::new(), scans: Scans::default(), recall: Recall::new(recall_bytes) }
+    }
 }
 
 enum Decoder {
@@ -58,9 +66,40 @@ pub(crate) enum Stopped {
 pub(crate) struct Content {
     decoders: Vec<Decoder>,
     scan: Option<Box<Scan>>,
-    encoded: u64,
+    totals: Totals,
+    /// Where the body stands in [`Recall`], as long as it keeps to what can be remembered.
+    known: Option<Before>,
+    /// The body was decoded and inspected up to here. Until then all of it was known.
+    begun: bool,
+}
+
+/// What a body has come to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Totals {
+    /// Bytes before decoding, holes included.
+    pub(crate) encoded: u64,
+    /// Bytes after it.
     pub(crate) decoded: u64,
+    /// Why it is not decoded any further.
     pub(crate) stopped: Option<Stopped>,
+}
+
+/// What was found in a body.
+pub(crate) enum Found {
+    /// By looking into it.
+    New(Findings),
+    /// By knowing it.
+    Known(std::rc::Rc<Piece>),
+}
+
+impl Found {
+    /// The findings; none of a body that was not looked at.
+    pub(crate) fn findings(&self) -> Option<&Findings> {
+        match self {
+            Found::New(findings) => Some(findings),
+            Found::Known(piece) => piece.findings().get(),
+        }
+    }
 }
 
 /// The caps of [`Content`].
@@ -74,45 +113,94 @@ pub(crate) struct Caps {
 impl Content {
     /// For a body with this `Content-Encoding`, to be looked at by `scan`.
     pub(crate) fn new(encoding: Option<&[u8]>, scan: Option<Box<Scan>>, caps: Caps, pool: &mut Decoders) -> Content {
-        let mut content = Content { decoders: Vec::new(), scan, encoded: 0, decoded: 0, stopped: None };
+        let mut content = Content { decoders: Vec::new(), scan, totals: Totals::default(), known: None, begun: false };
         for name in encoding.unwrap_or_default().split(|&byte| byte == b',') {
-            let coding = match name.trim_ascii().to_ascii_lowercase().as_slice() {
-                b"" | b"identity" | b"none" | b"utf-8" => continue,
-                b"gzip" | b"x-gzip" => Coding::Gzip,
-                b"deflate" => Coding::Deflate,
-                b"br" => Coding::Brotli,
-                b"zstd" => Coding::Zstd,
-                _ => {
-                    content.stopped = Some(Stopped::Damaged);
-                    return content;
-                }
+            let coding = match name.trim_ascii() {
+                b"" => continue,
+                b"gzip" => Coding::Gzip,
+                name => match name.to_ascii_lowercase().as_slice() {
+                    b"identity" | b"none" | b"utf-8" => continue,
+                    b"gzip" | b"x-gzip" => Coding::Gzip,
+                    b"deflate" => Coding::Deflate,
+                    b"br" => Coding::Brotli,
+                    b"zstd" => Coding::Zstd,
+                    _ => {
+                        content.totals.stopped = Some(Stopped::Damaged);
+                        return content;
+                    }
+                },
             };
             if content.decoders.len() >= caps.encodings {
-                content.stopped = Some(Stopped::Limit);
+                content.totals.stopped = Some(Stopped::Limit);
                 return content;
             }
             match decoder(coding, pool) {
                 Some(decoder) => content.decoders.insert(0, decoder), // the last one named is undone first
-                None => content.stopped = Some(Stopped::Damaged),
+                None => content.totals.stopped = Some(Stopped::Damaged),
             }
         }
+        content.known = content.beginning(pool);
         content
+    }
+
+    /// Where it stands in [`Recall`]; none for what is seldom or cheap.
+    fn beginning(&self, pool: &Decoders) -> Option<Before> {
+        let scan = self.scan.as_ref().filter(|scan| scan.is_plain())?;
+        let encoded = match self.decoders.as_slice() {
+            [] => 0,
+            [Decoder::Gzip(_)] => 1,
+            _ => return None,
+        };
+        (!pool.recall.is_off()).then(|| Before::Nothing(2 * encoded + scan.side() as u8))
+    }
+
+    /// What the body has come to so far.
+    pub(crate) fn totals(&self) -> Totals {
+        self.totals
     }
 
     /// The next bytes of the body, chunking undone; `last` when it is known that there are no more.
     pub(crate) fn data(&mut self, bytes: &[u8], last: bool, inspector: &Inspector, caps: Caps, pool: &mut Decoders) {
-        self.encoded += bytes.len() as u64;
-        if self.stopped.is_some() {
+        let Some(before) = self.known.take() else {
+            self.begun = true;
+            return self.work(bytes, last, inspector, caps, pool);
+        };
+        let sought = pool.recall.seek(&before, bytes, last);
+        if let Some(piece) = sought.as_ref().and_then(|sought| sought.piece.as_ref())
+            && !self.begun
+        {
+            self.totals = piece.totals();
+            self.known = Some(Before::Piece(piece.clone()));
+            return;
+        }
+        self.begin(&before, inspector, caps, pool);
+        self.work(bytes, last, inspector, caps, pool);
+        self.known = sought.map(|sought| pool.recall.keep(sought, before, bytes, last, self.totals));
+    }
+
+    /// Does what was left out as known.
+    fn begin(&mut self, before: &Before, inspector: &Inspector, caps: Caps, pool: &mut Decoders) {
+        if std::mem::replace(&mut self.begun, true) {
+            return;
+        }
+        self.totals = Totals::default();
+        before.replay(|bytes, last| self.work(bytes, last, inspector, caps, pool));
+    }
+
+    /// Decodes and inspects.
+    fn work(&mut self, bytes: &[u8], last: bool, inspector: &Inspector, caps: Caps, pool: &mut Decoders) {
+        self.totals.encoded += bytes.len() as u64;
+        if self.totals.stopped.is_some() {
             return;
         }
         if self.decoders.is_empty() {
-            self.decoded += bytes.len() as u64;
+            self.totals.decoded += bytes.len() as u64;
             if let Some(scan) = &mut self.scan {
                 inspector.data(scan, bytes, last);
             }
             return;
         }
-        let Content { decoders, scan, encoded, decoded, stopped } = self;
+        let Content { decoders, scan, totals: Totals { encoded, decoded, stopped }, .. } = self;
         let mut sink = |piece: &[u8]| {
             *decoded += piece.len() as u64;
             if let Some(scan) = scan {
@@ -133,22 +221,44 @@ impl Content {
     }
 
     /// Bytes were lost: an encoded body cannot be decoded beyond.
-    pub(crate) fn gap(&mut self, length: u64, inspector: &Inspector) {
-        self.encoded += length;
+    pub(crate) fn gap(&mut self, length: u64, inspector: &Inspector, caps: Caps, pool: &mut Decoders) {
+        if let Some(before) = self.known.take() {
+            self.begin(&before, inspector, caps, pool);
+        }
+        self.totals.encoded += length;
         if self.decoders.is_empty() {
-            self.decoded += length;
+            self.totals.decoded += length;
         } else {
-            self.stopped = Some(Stopped::Damaged);
+            self.totals.stopped = Some(Stopped::Damaged);
         }
         if let Some(scan) = &mut self.scan {
             inspector.gap(scan);
         }
     }
 
-    /// Gives the decoders back and the scan out.
-    pub(crate) fn finish(mut self, pool: &mut Decoders) -> Option<Box<Scan>> {
+    /// Gives the decoders back, and out what was found.
+    pub(crate) fn finish(mut self, inspector: &Inspector, caps: Caps, pool: &mut Decoders) -> Option<Found> {
+        let known = self.known.take();
+        if let Some(Before::Piece(piece)) = &known
+            && piece.findings().get().is_some()
+        {
+            let piece = piece.clone();
+            self.recycle(pool);
+            if let Some(scan) = self.scan.take() {
+                pool.scans.give_back(scan);
+            }
+            return Some(Found::Known(piece));
+        }
+        if let Some(before) = &known {
+            self.begin(before, inspector, caps, pool);
+        }
         self.recycle(pool);
-        self.scan.take()
+        let findings = inspector.finish(self.scan.take()?, &mut pool.scans);
+        if let Some(Before::Piece(piece)) = known {
+            let _ = piece.findings().set(findings); // was empty, as just seen
+            return Some(Found::Known(piece));
+        }
+        Some(Found::New(findings))
     }
 
     fn recycle(&mut self, pool: &mut Decoders) {

@@ -12,7 +12,7 @@ use crate::stream::{Direction, FlowInfo, Gap, Interest, Run};
 use crate::time::Timestamp;
 
 use super::Shared;
-use super::content::{Caps, Content, Stopped};
+use super::content::{Caps, Content, Found, Stopped, Totals};
 use super::framing::{Chunks, Framing, Step};
 use super::head::{self, Fields, Head, Reading, RequestHead, ResponseHead};
 use super::intern::{Interner, printable_into};
@@ -146,6 +146,7 @@ impl Conversation {
     /// Bytes were lost.
     pub(crate) fn gap(&mut self, flow: &FlowInfo, gap: Gap, shared: &mut Shared, counters: &mut Counters) {
         let d = gap.direction.index();
+        let caps = caps(shared);
         self.request_lost |= self.readers[d].role != Some(Role::Response);
         let next = self.readers[d].next;
         if self.requests == Some(gap.direction)
@@ -175,7 +176,7 @@ impl Conversation {
                     Framing::Chunked(_) => 0,
                     Framing::UntilClose => gap.length,
                 };
-                body.content.gap(inside, &shared.inspector);
+                body.content.gap(inside, &shared.inspector, caps, &mut shared.decoders);
                 let finished = matches!(body.framing, Framing::Length(0));
                 let broken = inside < gap.length;
                 if let Some(message) = self.message(d, serial) {
@@ -337,7 +338,7 @@ impl Conversation {
             }
             let in_step = !self.readers[d].disturbed;
             if !self.is_head(d, trimmed, in_step) {
-                self.no_head(d, cursor, counters);
+                self.no_head(d, cursor, shared, counters);
                 return;
             }
             self.readers[d].begin_head(cursor.run, cursor.used);
@@ -390,7 +391,7 @@ impl Conversation {
     }
 
     /// What comes is no head: the answer to an HTTP/0.9 request, which has none, or something to skip.
-    fn no_head(&mut self, d: usize, cursor: &mut Cursor<'_, '_>, counters: &mut Counters) {
+    fn no_head(&mut self, d: usize, cursor: &mut Cursor<'_, '_>, shared: &mut Shared, counters: &mut Counters) {
         let from_server = self.requests.is_some_and(|requests| requests.index() != d);
         let waiting = self.exchanges.iter().position(|exchange| exchange.has_request && !exchange.has_response);
         if let Some(at) = waiting.filter(|_| from_server && !self.readers[d].disturbed)
@@ -403,7 +404,7 @@ impl Conversation {
             self.readers[d].role = Some(Role::Response);
             self.readers[d].phase = Phase::Body(Body {
                 framing: Framing::UntilClose,
-                content: Content::new(None, None, NO_CAPS, &mut Default::default()),
+                content: Content::new(None, None, NO_CAPS, &mut shared.decoders),
                 serial,
                 doubtful: false,
             });
@@ -796,9 +797,10 @@ impl Conversation {
     fn finish(&mut self, d: usize, truncated: bool, shared: &mut Shared, counters: &mut Counters) {
         let Phase::Body(body) = std::mem::replace(&mut self.readers[d].phase, Phase::Head) else { return };
         let response = self.readers[d].role == Some(Role::Response);
-        let (decoded, stopped) = (body.content.decoded, body.content.stopped);
+        let caps = caps(shared);
+        let Totals { decoded, stopped, .. } = body.content.totals();
         let Shared { inspector, decoders, .. } = shared;
-        let findings = body.content.finish(decoders).map(|scan| inspector.finish(scan, &mut decoders.scans));
+        let found = body.content.finish(inspector, caps, decoders);
         let Some(exchange) = self.exchange(body.serial) else { return };
         let call = &mut *exchange.call;
         let message = if response { &mut call.response } else { &mut call.request };
@@ -817,14 +819,14 @@ impl Conversation {
             }
             Some(Stopped::Damaged) | None => {}
         }
-        if let Some(findings) = findings {
+        if let Some(findings) = found.as_ref().and_then(Found::findings) {
             let message = if response { &mut call.response } else { &mut call.request };
             if findings.capped {
                 message.capped = true;
                 counters.count(Counter::InspectionTruncated);
             }
             let list = if response { &mut call.sensitive.response } else { &mut call.sensitive.request };
-            shared.inspector.merge(list, findings.sensitive);
+            shared.inspector.merge(list, &findings.sensitive);
         }
         if response {
             exchange.response_done = true;

@@ -6,6 +6,7 @@
 //! | `head` | start lines and the headers that a call needs: httparse first, then what real servers accept |
 //! | `framing` | where a body ends (RFC 9112, section 6), chunks |
 //! | `content` | content encodings undone as they stream, and what looks at the result |
+//! | `recall` | what bodies that came before came to |
 //! | `reader` | one direction: heads and bodies in turn, and finding the next head after a loss |
 //! | `conversation` | both directions: which response answers which request |
 //!
@@ -21,6 +22,7 @@ mod gzip;
 mod head;
 mod intern;
 mod reader;
+mod recall;
 mod recognise;
 #[cfg(test)]
 mod tests;
@@ -56,6 +58,9 @@ pub struct Settings {
     pub decoded_ratio: u64,
     /// Content encodings of one body that are undone one behind the other.
     pub encoding_limit: usize,
+    /// Bytes of bodies that a worker remembers with what was found in them, so that what comes again need not be
+    /// decoded and inspected again: the worst case of their memory. 0 remembers none; the calls are the same.
+    pub recall_bytes: usize,
 }
 
 impl Default for Settings {
@@ -67,6 +72,7 @@ impl Default for Settings {
             decoded_limit: 64 << 20,
             decoded_ratio: 1100,
             encoding_limit: 4,
+            recall_bytes: 4 << 20,
         }
     }
 }
@@ -96,11 +102,11 @@ impl Http {
     pub fn new(settings: Settings, inspector: Arc<Inspector>) -> Self {
         Http {
             shared: Shared {
+                decoders: content::Decoders::new(settings.recall_bytes),
                 settings,
                 inspector,
                 texts: intern::Interner::default(),
                 credentials: KnownCredentials::default(),
-                decoders: content::Decoders::default(),
                 calls: Vec::new(),
                 idle: Vec::new(),
             },

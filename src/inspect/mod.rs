@@ -93,6 +93,16 @@ pub struct Findings {
 #[derive(Debug, Default)]
 pub struct Scans(Vec<Box<Scan>>);
 
+impl Scans {
+    /// Takes a scan back that is done with.
+    pub fn give_back(&mut self, mut scan: Box<Scan>) {
+        if self.0.len() < IDLE_SCANS {
+            scan.clear();
+            self.0.push(scan);
+        }
+    }
+}
+
 /// One message being looked at.
 #[derive(Debug, Default)]
 pub struct Scan {
@@ -139,18 +149,23 @@ impl Inspector {
     }
 
     /// Adds the findings of one part of a message (its body) to those of another (its target), both sorted by class.
-    pub fn merge(&self, into: &mut Vec<Sensitive>, from: Vec<Sensitive>) {
+    pub fn merge(&self, into: &mut Vec<Sensitive>, from: &[Sensitive]) {
+        if into.is_empty() {
+            into.extend_from_slice(from);
+            return;
+        }
         for found in from {
             match into.binary_search_by(|known| known.class.cmp(&found.class)) {
                 Ok(at) => {
                     let known = &mut into[at];
                     known.count = known.count.saturating_add(found.count);
-                    known.values.extend(found.values);
-                    known.values.sort_unstable();
-                    known.values.dedup();
-                    known.values.truncate(self.settings.distinct_limit);
+                    let mut values = [&known.values[..], &found.values[..]].concat();
+                    values.sort_unstable();
+                    values.dedup();
+                    values.truncate(self.settings.distinct_limit);
+                    known.values = values.into();
                 }
-                Err(at) => into.insert(at, found),
+                Err(at) => into.insert(at, found.clone()),
             }
         }
     }
@@ -212,10 +227,7 @@ impl Inspector {
         self.flush(&mut scan, cut);
         let mut findings = scan.tally.findings(&self.compiled, self.settings.distinct_limit);
         findings.capped |= cut;
-        if idle.0.len() < IDLE_SCANS {
-            scan.clear();
-            idle.0.push(scan);
-        }
+        idle.give_back(scan);
         findings
     }
 
@@ -317,6 +329,16 @@ impl Inspector {
 }
 
 impl Scan {
+    /// Whose message it is.
+    pub fn side(&self) -> Side {
+        self.side
+    }
+
+    /// True when bytes are looked at as they come: this is no form.
+    pub fn is_plain(&self) -> bool {
+        self.form.is_none()
+    }
+
     /// Ready for another message.
     fn clear(&mut self) {
         self.form = None;

@@ -129,7 +129,7 @@ impl Tally {
                 sensitive.push(Sensitive {
                     class: class.name.clone(),
                     count: found.count,
-                    values: found.values.clone(),
+                    values: found.values.as_slice().into(),
                 });
             }
         }

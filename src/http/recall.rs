@@ -1,0 +1,302 @@
+//! What was inspected is not inspected again: pieces of bodies that came before, with what came of them.
+//!
+//! Clients poll, pages are popular, catalogues change once a day: much of what an API says it has said before. A piece
+//! of a body (what one segment carried of it) is compared byte by byte with one that stood at the same place behind the same
+//! pieces; where they are equal, decoding and inspection would come to the same, and are left out. Comparing costs a
+//! thirtieth of that. The result is the same to the byte in any case, whatever is remembered: a body that parts ways with
+//! what is known is done from its beginning, out of the pieces that it was found equal to.
+//!
+//! Only what is seen for the second time is kept, as in TinyLFU's doorkeeper (Einziger, Friedman, Manes 2017), so that
+//! traffic that never repeats pays for a look and no copy: 2 % of inspection. Places come in pairs, found by a keyed hash
+//! of samples of the piece; who chooses bodies that share a place makes them be inspected, no more.
+
+use std::cell::{Cell, OnceCell};
+use std::rc::Rc;
+
+use ahash::RandomState;
+
+use super::content::Totals;
+use crate::inspect::Findings;
+
+/// Shorter pieces are inspected sooner than looked up.
+const SHORTEST: usize = 96;
+
+/// Pieces of one body that are remembered, from its beginning.
+const DEEPEST: u16 = 64;
+
+/// Bytes of memory for each place.
+const A_PLACE: usize = 1024;
+
+/// Tags of what was seen once, for each pair of places.
+const TAGS: usize = 4;
+
+/// Part of the memory that one piece may have.
+const LARGEST_PART: usize = 32;
+
+/// Words of a piece that its hash is made of, beside the first two and the last two.
+const SAMPLES: usize = 8;
+
+/// Pieces of bodies, with what came of them. A worker has its own.
+pub(crate) struct Recall {
+    /// A power of two of pairs, or none; what was used last comes first.
+    places: Box<[[Option<Rc<Piece>>; 2]]>,
+    /// Tags of what was seen once.
+    seen_once: Box<[u32]>,
+    hasher: RandomState,
+    /// Bytes of all pieces that are kept, and of those that conversations still stand at.
+    held: Rc<Cell<usize>>,
+    limit: usize,
+}
+
+/// A piece of a body that was seen before.
+pub(crate) struct Piece {
+    before: Before,
+    bytes: Box<[u8]>,
+    last: bool,
+    hash: u64,
+    depth: u16,
+    /// What the body came to with it.
+    totals: Totals,
+    /// What was found in the body, when it ended here.
+    findings: OnceCell<Findings>,
+    held: Rc<Cell<usize>>,
+}
+
+/// What a piece stands behind.
+#[derive(Clone)]
+pub(crate) enum Before {
+    /// Nothing: the body's beginning. The number tells apart what is done differently from the beginning on.
+    Nothing(u8),
+    /// The piece before it.
+    Piece(Rc<Piece>),
+    /// A piece that is not kept: its hash and depth, so that what comes behind it is known to have been seen once.
+    Unkept(u64, u16),
+}
+
+/// What came of a look.
+pub(crate) struct Sought {
+    /// The same piece at the same place.
+    pub(crate) piece: Option<Rc<Piece>>,
+    hash: u64,
+    /// It was seen before, and may be kept.
+    again: bool,
+}
+
+impl Recall {
+    /// Of at most `limit` bytes; none at all for 0.
+    pub(crate) fn new(limit: usize) -> Recall {
+        let pairs = if limit < 2 * A_PLACE { 0 } else { (limit / A_PLACE / 2).next_power_of_two() };
+        Recall {
+            places: vec![[None, None]; pairs].into_boxed_slice(),
+            seen_once: vec![0; TAGS * pairs].into_boxed_slice(),
+            hasher: RandomState::new(),
+            held: Rc::default(),
+            limit,
+        }
+    }
+
+    /// True when it never remembers anything.
+    pub(crate) fn is_off(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// Looks for the piece that stands behind `before`. None for one that is not worth it.
+    #[inline]
+    pub(crate) fn seek(&mut self, before: &Before, bytes: &[u8], last: bool) -> Option<Sought> {
+        if bytes.len() < SHORTEST || before.depth() >= DEEPEST {
+            return None;
+        }
+        let hash = self.hasher.hash_one(Sample { before: before.hash(), bytes, last });
+        let place = hash as usize & self.places.len().wrapping_sub(1);
+        let pair = self.places.get_mut(place)?;
+        let same = |piece: &Option<Rc<Piece>>| {
+            piece.as_ref().is_some_and(|piece| {
+                piece.hash == hash && piece.last == last && piece.before.is(before) && *piece.bytes == *bytes
+            })
+        };
+        if let Some(found) = pair.iter().position(same) {
+            if found > 0 {
+                pair.swap(0, found);
+            }
+            return Some(Sought { piece: pair[0].clone(), hash, again: true });
+        }
+        let place = hash as usize & self.seen_once.len().wrapping_sub(1);
+        let (tag, known) = ((hash >> 32) as u32 | 1, self.seen_once.get_mut(place)?);
+        let again = *known == tag;
+        *known = tag;
+        Some(Sought { piece: None, hash, again })
+    }
+
+    /// Keeps a piece that was sought, if it was seen before and there is room. Gives what the next stands behind.
+    pub(crate) fn keep(&mut self, sought: Sought, before: Before, bytes: &[u8], last: bool, totals: Totals) -> Before {
+        if let Some(piece) = sought.piece {
+            return Before::Piece(piece);
+        }
+        let depth = before.depth() + 1;
+        let unkept = Before::Unkept(sought.hash, depth);
+        let cost = bytes.len() + size_of::<Piece>();
+        if !sought.again || cost > self.limit / LARGEST_PART || matches!(before, Before::Unkept(..)) {
+            return unkept;
+        }
+        let place = sought.hash as usize & self.places.len().wrapping_sub(1);
+        let Some(pair) = self.places.get_mut(place) else { return unkept };
+        pair[1] = None;
+        if self.held.get() + cost > self.limit {
+            return unkept;
+        }
+        self.held.set(self.held.get() + cost);
+        let piece = Rc::new(Piece {
+            depth,
+            before,
+            bytes: bytes.into(),
+            last,
+            hash: sought.hash,
+            totals,
+            findings: OnceCell::new(),
+            held: self.held.clone(),
+        });
+        *pair = [Some(piece.clone()), pair[0].take()];
+        Before::Piece(piece)
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        self.held.set(self.held.get() - self.bytes.len() - size_of::<Piece>());
+    }
+}
+
+impl Piece {
+    /// What the body came to with it.
+    pub(crate) fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    /// What was found in a body that ended with it.
+    pub(crate) fn findings(&self) -> &OnceCell<Findings> {
+        &self.findings
+    }
+}
+
+impl Before {
+    fn depth(&self) -> u16 {
+        match self {
+            Before::Nothing(_) => 0,
+            Before::Piece(piece) => piece.depth,
+            Before::Unkept(_, depth) => *depth,
+        }
+    }
+
+    fn hash(&self) -> u64 {
+        match self {
+            Before::Nothing(number) => u64::from(*number),
+            Before::Piece(piece) => piece.hash,
+            Before::Unkept(hash, _) => *hash,
+        }
+    }
+
+    fn is(&self, other: &Before) -> bool {
+        match (self, other) {
+            (Before::Nothing(one), Before::Nothing(two)) => one == two,
+            (Before::Piece(one), Before::Piece(two)) => Rc::ptr_eq(one, two),
+            _ => false,
+        }
+    }
+
+    /// The pieces from the body's beginning on: their bytes, and whether each was the last.
+    pub(crate) fn replay(&self, mut take: impl FnMut(&[u8], bool)) {
+        let mut pieces = Vec::with_capacity(usize::from(self.depth()));
+        let mut at = self;
+        while let Before::Piece(piece) = at {
+            pieces.push(piece);
+            at = &piece.before;
+        }
+        for piece in pieces.iter().rev() {
+            take(&piece.bytes, piece.last);
+        }
+    }
+}
+
+/// Words from all over a piece, instead of all of it: equality is tested later.
+struct Sample<'b> {
+    before: u64,
+    bytes: &'b [u8],
+    last: bool,
+}
+
+impl std::hash::Hash for Sample<'_> {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        let word =
+            |at: usize| self.bytes.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |word| u64::from_le_bytes(*word));
+        let length = self.bytes.len();
+        state.write_u64(self.before);
+        state.write_u64((length as u64) << 1 | u64::from(self.last));
+        for at in [0, 8, length.saturating_sub(16), length.saturating_sub(8)] {
+            state.write_u64(word(at));
+        }
+        let stride = length / (SAMPLES + 1);
+        for step in 1..=SAMPLES {
+            state.write_u64(word(step * stride));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn totals(encoded: u64) -> Totals {
+        Totals { encoded, decoded: encoded, stopped: None }
+    }
+
+    /// Looks a body up piece by piece as `content` does; how many pieces were known before another came.
+    fn pass(recall: &mut Recall, pieces: &[&[u8]]) -> usize {
+        let (mut before, mut known, mut all) = (Before::Nothing(0), 0, true);
+        for (number, bytes) in pieces.iter().enumerate() {
+            let last = number + 1 == pieces.len();
+            let Some(sought) = recall.seek(&before, bytes, last) else { return known };
+            all &= sought.piece.is_some();
+            known += usize::from(all);
+            before = recall.keep(sought, before, bytes, last, totals(0));
+        }
+        known
+    }
+
+    #[test]
+    fn what_comes_a_third_time_is_known_and_equal_in_every_byte() {
+        let mut recall = Recall::new(1 << 20);
+        recall.hasher = RandomState::with_seeds(1, 2, 3, 4); // no two pieces share a place
+        let body: Vec<u8> = (0..3_000u32).flat_map(|n| n.to_le_bytes()).collect();
+        let pieces: Vec<&[u8]> = body.chunks(1_448).collect();
+        assert_eq!((pass(&mut recall, &pieces), pass(&mut recall, &pieces)), (0, 0));
+        assert_eq!(pass(&mut recall, &pieces), pieces.len());
+        for changed in (0..body.len()).step_by(97) {
+            let mut other = body.clone();
+            other[changed] ^= 1;
+            let others: Vec<&[u8]> = other.chunks(1_448).collect();
+            assert_eq!(pass(&mut recall, &others), changed / 1_448, "byte {changed}");
+            // It may have taken a place.
+            assert!((0..4).any(|_| pass(&mut recall, &pieces) == pieces.len()));
+        }
+    }
+
+    #[test]
+    fn memory_is_bounded_and_given_back() {
+        let mut recall = Recall::new(64 << 10);
+        let mut standing = Vec::new();
+        for number in 0..2_000u32 {
+            let body = number.to_le_bytes().repeat(300);
+            for _ in 0..2 {
+                if let Some(sought) = recall.seek(&Before::Nothing(0), &body, true) {
+                    standing.push(recall.keep(sought, Before::Nothing(0), &body, true, totals(0)));
+                }
+            }
+            assert!(recall.held.get() <= 64 << 10);
+        }
+        assert!(recall.held.get() > 32 << 10);
+        standing.clear();
+        recall.places.fill([None, None]);
+        assert_eq!(recall.held.get(), 0);
+        assert!(Recall::new(0).is_off() && Recall::new(0).seek(&Before::Nothing(0), &[7; 500], true).is_none());
+    }
+}
