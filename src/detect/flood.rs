@@ -121,6 +121,8 @@ pub(super) struct Population {
     pub(super) moments: [Moments; METERS.len()],
     /// Counts below which no test can be passed: a short cut that is renewed now and then.
     limits: [u64; METERS.len()],
+    /// What they were worked out for: the moments, and the threshold.
+    renewed: [(Moments, f64); METERS.len()],
 }
 
 impl Population {
@@ -131,12 +133,17 @@ impl Population {
             let mean = highest(rule) / std::f64::consts::LN_10;
             *moments = Moments::prior(weight, mean, mean + mean * mean);
         }
-        Population { moments, limits: [0; METERS.len()] }
+        Population { moments, limits: [0; METERS.len()], renewed: Default::default() }
     }
 
-    /// Renews the counts below which the tests need not be made: where the population's tail is half the threshold.
+    /// Renews the counts below which the tests need not be made: where the population's tail is half the threshold. As
+    /// the other half is to spare, a threshold that has moved by a hundredth is as good as the same.
     pub(super) fn renew(&mut self, threshold: f64) {
-        for (moments, limit) in self.moments.iter().zip(&mut self.limits) {
+        for ((moments, limit), renewed) in self.moments.iter().zip(&mut self.limits).zip(&mut self.renewed) {
+            if renewed.0 == *moments && (renewed.1 - threshold).abs() <= 0.01 * threshold {
+                continue;
+            }
+            *renewed = (*moments, threshold);
             let (mut low, mut high) = (0, 1_000_000);
             while low < high {
                 let middle = (low + high) / 2;

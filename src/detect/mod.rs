@@ -223,8 +223,7 @@ impl Detector {
         let mut place = std::mem::take(&mut self.place);
         self.state.templates.place(&mut place, call.host.as_deref(), &call.path);
         let mut findings = std::mem::take(&mut self.findings);
-        let agent = call.user_agent.as_deref().unwrap_or_default();
-        let agent = self.agents.look_up(agent, &self.rules, &self.state.key);
+        let agent = self.agents.look_up(call.user_agent.as_ref(), &self.rules, &self.state.key);
         let seen = Observation::new(call, &self.rules, self.state.key, address, &place, agent);
         let mut trace = self.trace.as_mut().filter(|trace| trace.client == address);
         if let Some(trace) = &mut trace {

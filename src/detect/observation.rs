@@ -1,6 +1,7 @@
 //! A call as the detectors see it: the few things that all of them ask, worked out once.
 
 use std::net::IpAddr;
+use std::sync::{Arc, LazyLock};
 
 use super::rules::DetectRules;
 use crate::call::{Anomaly, Call, CredentialKind, Fingerprint};
@@ -9,7 +10,7 @@ use crate::time::Timestamp;
 
 /// What several clients have in common.
 pub(super) enum Trait {
-    Agent(std::sync::Arc<str>),
+    Agent(Arc<str>),
     /// An address in it, and how many bits they share.
     Network(IpAddr, u8),
     Credential(Fingerprint),
@@ -43,13 +44,19 @@ pub(super) struct Observation<'a> {
     pub(super) program: bool,
 }
 
-/// What user agents turned out to be: looking for all the words in each would cost more than the rest of a call.
-/// Direct-mapped; worst-case memory [`Agents::KNOWN`] times 16 bytes, 8 KiB. Holds nothing that the rules do not say.
-pub(super) struct Agents(Vec<(u64, bool)>);
+/// What user agents turned out to be: looking for all the words in each would cost more than the rest of a call, and
+/// hashing it again more than it should. Direct-mapped; holds nothing that the rules do not say. Worst-case memory
+/// [`Agents::KNOWN`] times 1 KiB, as http cuts them there.
+pub(super) struct Agents {
+    /// By where the text lies.
+    texts: Vec<Option<(Arc<str>, (u64, bool))>>,
+    /// By hash.
+    known: Vec<(u64, bool)>,
+}
 
 impl Default for Agents {
     fn default() -> Self {
-        Agents(vec![(0, false); Agents::KNOWN])
+        Agents { texts: vec![None; Agents::KNOWN], known: vec![(0, false); Agents::KNOWN] }
     }
 }
 
@@ -57,10 +64,28 @@ impl Agents {
     const KNOWN: usize = 512;
 
     /// A user agent's hash, and whether it is that of a program.
-    pub(super) fn look_up(&mut self, agent: &str, rules: &DetectRules, key: &HashKey) -> (u64, bool) {
+    pub(super) fn look_up(&mut self, agent: Option<&Arc<str>>, rules: &DetectRules, key: &HashKey) -> (u64, bool) {
+        let Some(agent) = agent else { return self.by_hash("", rules, key) };
+        // Texts are shared by the calls that have them: where one lies says which one it is, as long as it is held.
+        let place = (Arc::as_ptr(agent).addr() >> 4) % Agents::KNOWN;
+        if let Some(Some((text, found))) = self.texts.get(place)
+            && Arc::ptr_eq(agent, text)
+        {
+            return *found;
+        }
+        let found = self.by_hash(agent, rules, key);
+        if let Some(place) = self.texts.get_mut(place) {
+            *place = Some((agent.clone(), found));
+        }
+        found
+    }
+
+    fn by_hash(&mut self, agent: &str, rules: &DetectRules, key: &HashKey) -> (u64, bool) {
         // 0 marks what is free.
         let hash = key.hash(&[agent.as_bytes()]).max(1);
-        let Some(known) = self.0.get_mut(hash as usize % Agents::KNOWN) else { return (hash, rules.is_program(agent)) };
+        let Some(known) = self.known.get_mut(hash as usize % Agents::KNOWN) else {
+            return (hash, rules.is_program(agent));
+        };
         if known.0 != hash {
             *known = (hash, rules.is_program(agent));
         }
@@ -85,23 +110,23 @@ impl<'a> Observation<'a> {
             && call.completeness.response
             && !call.anomalies.contains(Anomaly::UncertainPairing);
         let place_hash = place.hash(&key);
-        // A HEAD asks for what a GET would get.
-        let method = if call.method == "HEAD" { "GET" } else { call.method.as_str() };
-        let octets = match client {
-            IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
-            IpAddr::V6(address) => address.octets(),
+        let bits = match client {
+            IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
+            IpAddr::V6(address) => address.to_bits(),
         };
+        // A HEAD asks for what a GET would get.
+        let endpoint = EndpointId::at(&key, place_hash, &call.method);
         Observation {
             call,
             rules,
             key,
             time: call.end_time,
             client,
-            client_hash: key.hash(&[&octets]),
+            client_hash: key.pair((bits >> 64) as u64, bits as u64),
             place,
             place_hash,
-            endpoint: EndpointId(key.hash(&[&place_hash.to_le_bytes(), method.as_bytes()])),
-            target_hash: key.hash(&[place.host.as_bytes(), method.as_bytes(), call.target.as_bytes()]),
+            endpoint,
+            target_hash: key.pair(endpoint.0, key.hash(&[call.target.as_bytes()])),
             status: if certain { call.status } else { None },
             whole,
             recorded: call.completeness.recorder.is_some(),
@@ -153,5 +178,10 @@ impl<'a> Observation<'a> {
 
 /// What the j-th touch of the same thing counts, from 0: j^-0.35, so that a favourite page hides nothing.
 pub(super) fn repeated(before: u16) -> f64 {
-    (f64::from(before) + 1.0).powf(-0.35)
+    static OFTEN: LazyLock<[f64; 1024]> = LazyLock::new(|| std::array::from_fn(|before| weight(before as f64)));
+    OFTEN.get(usize::from(before)).copied().unwrap_or_else(|| weight(f64::from(before)))
+}
+
+fn weight(before: f64) -> f64 {
+    (before + 1.0).powf(-0.35)
 }

@@ -31,6 +31,8 @@ pub struct Sketch {
     sum: u64,
     /// Registers that have seen nothing.
     empty: u16,
+    /// What these come to: asked for far more often than they change.
+    estimate: u64,
 }
 
 /// Exponent of the fixed-point sums; ranks beyond it (one value in 2^44) count as if they were it.
@@ -69,17 +71,10 @@ impl Distinct {
 
     /// How many there are; an estimate beyond [`EXACT_LIMIT`].
     pub fn count(&self) -> u64 {
-        let sketch = match self {
-            Distinct::Exact(hashes) => return hashes.len() as u64,
-            Distinct::Sketch(sketch) => sketch,
-        };
-        let size = REGISTERS as f64;
-        let sum = sketch.sum.max(1) as f64 / (1u64 << SCALE) as f64;
-        let empty = sketch.empty;
-        let raw = 0.7213 / (1.0 + 1.079 / size) * size * size / sum;
-        let estimate = if raw <= 2.5 * size && empty > 0 { size * (size / f64::from(empty)).ln() } else { raw };
-        // The sketch begins with one value more than the exact set can hold.
-        (estimate.round() as u64).max(EXACT_LIMIT as u64 + 1)
+        match self {
+            Distinct::Exact(hashes) => hashes.len() as u64,
+            Distinct::Sketch(sketch) => sketch.estimate,
+        }
     }
 
     /// Adds all that `other` has seen.
@@ -105,7 +100,7 @@ impl Distinct {
 impl Sketch {
     fn of(hashes: impl Iterator<Item = u64>) -> Sketch {
         let (empty, sum) = (REGISTERS as u16, (REGISTERS as u64) << SCALE);
-        let mut sketch = Sketch { ranks: vec![0; REGISTERS], sum, empty };
+        let mut sketch = Sketch { ranks: vec![0; REGISTERS], sum, empty, estimate: 0 };
         for hash in hashes {
             sketch.insert(hash);
         }
@@ -125,10 +120,21 @@ impl Sketch {
                 self.sum = self.sum.saturating_sub(term(*known)).saturating_add(term(rank));
                 self.empty = self.empty.saturating_sub(u16::from(*known == 0));
                 *known = rank;
+                self.reckon();
                 true
             }
             _ => false,
         }
+    }
+
+    fn reckon(&mut self) {
+        let size = REGISTERS as f64;
+        let sum = self.sum.max(1) as f64 / (1u64 << SCALE) as f64;
+        let raw = 0.7213 / (1.0 + 1.079 / size) * size * size / sum;
+        let few = raw <= 2.5 * size && self.empty > 0;
+        let estimate = if few { size * (size / f64::from(self.empty)).ln() } else { raw };
+        // The sketch begins with one value more than the exact set can hold.
+        self.estimate = (estimate.round() as u64).max(EXACT_LIMIT as u64 + 1);
     }
 }
 

@@ -1,5 +1,6 @@
 //! The tree of segments: nodes in one list, and an index from parent and word to child.
 
+use ahash::RandomState;
 use hashbrown::HashTable;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -144,6 +145,8 @@ pub(super) struct Tree {
     nodes: Vec<Node>,
     free: Vec<Index>,
     words: HashTable<Index>,
+    /// Of the index, whose order nobody sees.
+    hasher: RandomState,
     key: HashKey,
     hand: usize,
 }
@@ -151,7 +154,8 @@ pub(super) struct Tree {
 impl Tree {
     pub(super) fn new(key: HashKey) -> Tree {
         let root = Node { label: Label::Rest, parent: NONE, ..Node::default() };
-        Tree { nodes: vec![root], free: Vec::new(), words: HashTable::new(), key, hand: 0 }
+        let hasher = RandomState::new();
+        Tree { nodes: vec![root], free: Vec::new(), words: HashTable::new(), hasher, key, hand: 0 }
     }
 
     pub(super) fn key(&self) -> &HashKey {
@@ -176,7 +180,7 @@ impl Tree {
     /// The child of `parent` for a word.
     #[inline]
     pub(super) fn find(&self, parent: Index, word: &str) -> Option<Index> {
-        let hash = hash(&self.key, parent, word);
+        let hash = hash(&self.hasher, parent, word);
         let same =
             |&index: &Index| self.get(index).is_some_and(|node| node.parent == parent && node.word() == Some(word));
         self.words.find(hash, same).copied()
@@ -202,7 +206,7 @@ impl Tree {
     fn attach(&mut self, index: Index, parent: Index) {
         let Some(node) = self.nodes.get_mut(index as usize) else { return };
         node.parent = parent;
-        let word = node.word().map(|word| hash(&self.key, parent, word));
+        let word = node.word().map(|word| hash(&self.hasher, parent, word));
         let is_rest = node.label == Label::Rest;
         if let Some(above) = self.nodes.get_mut(parent as usize) {
             match (word, is_rest) {
@@ -217,17 +221,17 @@ impl Tree {
     }
 
     fn index(&mut self, index: Index, hash: u64) {
-        let Tree { nodes, words, key, .. } = self;
+        let Tree { nodes, words, hasher, .. } = self;
         words.insert_unique(hash, index, |&other| {
             let node = nodes.get(other as usize);
-            node.and_then(|node| Some(self::hash(key, node.parent, node.word()?))).unwrap_or(0)
+            node.and_then(|node| Some(self::hash(hasher, node.parent, node.word()?))).unwrap_or(0)
         });
     }
 
     /// Takes a word out of the index.
     fn forget(&mut self, index: Index) {
         let Some(node) = self.nodes.get(index as usize) else { return };
-        let Some(hash) = node.word().map(|word| hash(&self.key, node.parent, word)) else { return };
+        let Some(hash) = node.word().map(|word| hash(&self.hasher, node.parent, word)) else { return };
         if let Ok(entry) = self.words.find_entry(hash, |&other| other == index) {
             entry.remove();
         }
@@ -403,8 +407,8 @@ impl Tree {
     }
 }
 
-fn hash(key: &HashKey, parent: Index, word: &str) -> u64 {
-    key.hash(&[&parent.to_le_bytes(), word.as_bytes()])
+fn hash(hasher: &RandomState, parent: Index, word: &str) -> u64 {
+    hasher.hash_one((parent, word))
 }
 
 /// What of a tree is written down; the index follows from it.
@@ -427,7 +431,7 @@ impl<'de> Deserialize<'de> for Tree {
     /// Links that lead nowhere, twice to one node or in a circle are errors: nothing here could loop on them later.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Written { nodes, free, key, hand } = Written::<Vec<Node>>::deserialize(deserializer)?;
-        let mut tree = Tree { nodes, free, words: HashTable::new(), key, hand };
+        let mut tree = Tree { nodes, free, words: HashTable::new(), hasher: RandomState::new(), key, hand };
         let wrong = |reason| Err(serde::de::Error::custom(reason));
         let mut reached = vec![false; tree.nodes.len()];
         let mut waiting = vec![(ROOT, NONE, 0)];
@@ -451,7 +455,7 @@ impl<'de> Deserialize<'de> for Tree {
                 return wrong("a child of another sort");
             }
             if let Some(word) = node.word() {
-                words.push((index, hash(&tree.key, parent, word)));
+                words.push((index, hash(&tree.hasher, parent, word)));
             }
             waiting.extend(node.below().map(|child| (child, index, depth + 1)));
         }
