@@ -30,6 +30,7 @@ pub mod endpoint;
 pub mod http;
 pub mod inspect;
 pub mod key;
+mod lanes;
 pub mod model;
 pub mod packet;
 pub mod pipeline;

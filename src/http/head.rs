@@ -1,12 +1,13 @@
 //! Start lines and the headers that a call needs.
 //!
-//! httparse reads what is well-formed. What it refuses and real servers accept (folding, white space before a colon,
+//! What is written as usual is read in one pass ([`super::quick`]); httparse reads all that is well-formed. What it refuses and real servers accept (folding, white space before a colon,
 //! raw bytes in targets, unusual versions, control bytes) a second, tolerant pass over the lines reads, and marks.
 
 use std::mem::MaybeUninit;
 
 use memchr::{memchr, memrchr};
 
+use super::quick;
 use crate::call::{Anomalies, Anomaly, Version};
 
 /// Headers that httparse is given room for; heads with more take the tolerant pass.
@@ -98,6 +99,14 @@ pub(crate) fn quick<'h>(bytes: &'h [u8], reading: &Reading<'_>) -> Option<(Head<
     Some((Head::Request(head), length))
 }
 
+fn quick_request<'h>(bytes: &'h [u8], reading: &Reading<'_>) -> Option<(RequestHead<'h>, usize)> {
+    quick::request(bytes, reading).or_else(|| usual_request(bytes, reading))
+}
+
+fn quick_response<'h>(bytes: &'h [u8], reading: &Reading<'_>) -> Option<(ResponseHead<'h>, usize)> {
+    quick::response(bytes, reading).or_else(|| usual_response(bytes, reading))
+}
+
 /// Reads a whole head. None when its first line is neither a request line nor a status line.
 pub(crate) fn read<'h>(head: &'h [u8], reading: &Reading<'_>) -> Option<Head<'h>> {
     if head.starts_with(b"HTTP/") {
@@ -107,7 +116,8 @@ pub(crate) fn read<'h>(head: &'h [u8], reading: &Reading<'_>) -> Option<Head<'h>
     }
 }
 
-fn quick_request<'h>(bytes: &'h [u8], reading: &Reading<'_>) -> Option<(RequestHead<'h>, usize)> {
+/// Reads a request's head with httparse.
+pub(super) fn usual_request<'h>(bytes: &'h [u8], reading: &Reading<'_>) -> Option<(RequestHead<'h>, usize)> {
     let mut headers = [const { MaybeUninit::uninit() }; QUICK_HEADERS];
     let mut quick = httparse::Request::new(&mut []);
     let Ok(httparse::Status::Complete(length)) = quick.parse_with_uninit_headers(bytes, &mut headers) else {
@@ -118,7 +128,8 @@ fn quick_request<'h>(bytes: &'h [u8], reading: &Reading<'_>) -> Option<(RequestH
     Some((RequestHead { method: method.as_bytes(), target: target.as_bytes(), version, fields }.checked(), length))
 }
 
-fn quick_response<'h>(bytes: &'h [u8], reading: &Reading<'_>) -> Option<(ResponseHead<'h>, usize)> {
+/// Reads a response's head with httparse.
+pub(super) fn usual_response<'h>(bytes: &'h [u8], reading: &Reading<'_>) -> Option<(ResponseHead<'h>, usize)> {
     let mut headers = [const { MaybeUninit::uninit() }; QUICK_HEADERS];
     let mut quick = httparse::Response::new(&mut []);
     let config = httparse::ParserConfig::default();
@@ -153,7 +164,7 @@ fn response<'h>(head: &'h [u8], reading: &Reading<'_>) -> Option<ResponseHead<'h
 }
 
 impl RequestHead<'_> {
-    fn checked(mut self) -> Self {
+    pub(super) fn checked(mut self) -> Self {
         let fields = &mut self.fields;
         if fields.hosts > 1 || (fields.hosts == 0 && self.version == Version::Http11) {
             fields.anomalies.insert(Anomaly::OddHost);
@@ -272,7 +283,8 @@ impl<'h> Fields<'h> {
     }
 
     /// Takes one header.
-    fn take(&mut self, name: &'h [u8], value: &'h [u8], reading: &Reading<'_>) {
+    #[inline]
+    pub(super) fn take(&mut self, name: &'h [u8], value: &'h [u8], reading: &Reading<'_>) {
         let is = |text: &str| name.eq_ignore_ascii_case(text.as_bytes());
         match name.len() {
             4 if is("host") => {
@@ -371,7 +383,7 @@ impl<'h> Fields<'h> {
     }
 
     /// What is odd about the headers together.
-    fn check(&mut self, version: Version) {
+    pub(super) fn check(&mut self, version: Version) {
         if self.length_seen && (self.chunked || self.unframed) {
             self.anomalies.insert(Anomaly::LengthAndTransferEncoding);
         }

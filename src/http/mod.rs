@@ -3,7 +3,8 @@
 //! | file | owns |
 //! | --- | --- |
 //! | `recognise` | what the beginning of an HTTP message looks like |
-//! | `head` | start lines and the headers that a call needs: httparse first, then what real servers accept |
+//! | `quick` | heads as most are, in one pass over vectors of bytes |
+//! | `head` | start lines and the headers that a call needs: httparse, then what real servers accept |
 //! | `framing` | where a body ends (RFC 9112, section 6), chunks |
 //! | `content` | content encodings undone as they stream, and what looks at the result |
 //! | `recall` | what bodies that came before came to |
@@ -21,6 +22,7 @@ mod framing;
 mod gzip;
 mod head;
 mod intern;
+mod quick;
 mod reader;
 mod recall;
 mod recognise;
