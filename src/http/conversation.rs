@@ -323,8 +323,7 @@ impl Conversation {
             if trimmed.is_empty() {
                 return;
             }
-            let inspector = shared.inspector.clone();
-            let is_api_key = |name: &[u8]| inspector.is_api_key_header(name);
+            let is_api_key = |name: &[u8]| shared.inspector.is_api_key_header(name);
             let reading = Reading { header_limit: shared.settings.header_limit, is_api_key: &is_api_key };
             let role = if trimmed.starts_with(b"HTTP/") { Role::Response } else { Role::Request };
             if self.readers[d].role.is_none_or(|known| known == role)
@@ -428,10 +427,10 @@ impl Conversation {
         shared: &mut Shared,
         counters: &mut Counters,
     ) -> Option<u64> {
-        let inspector = shared.inspector.clone();
-        let is_api_key = |name: &[u8]| inspector.is_api_key_header(name);
+        let is_api_key = |name: &[u8]| shared.inspector.is_api_key_header(name);
         let reading = Reading { header_limit: shared.settings.header_limit, is_api_key: &is_api_key };
-        self.take_head(flow, d, head::read(bytes, &reading), bytes.len(), now, shared, counters)
+        let head = head::read(bytes, &reading);
+        self.take_head(flow, d, head, bytes.len(), now, shared, counters)
     }
 
     /// Takes a head, if it was one. Gives the serial of its exchange, none for interim responses and what is no head.
@@ -965,6 +964,13 @@ pub(crate) fn split_target(target: &str, connect: bool) -> (Option<&str>, &str, 
     if connect {
         return (Some(target), "", "");
     }
+    // As most are.
+    if target.starts_with('/') {
+        let end = memchr::memchr2(b'?', b'#', target.as_bytes()).unwrap_or(target.len());
+        let (path, rest) = target.split_at(end);
+        let Some(query) = rest.strip_prefix('?') else { return (None, path, "") };
+        return (None, path, memchr::memchr(b'#', query.as_bytes()).map_or(query, |end| &query[..end]));
+    }
     let (authority, rest) = match target.split_once("://") {
         Some((scheme, rest)) if !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
             let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -979,11 +985,16 @@ pub(crate) fn split_target(target: &str, connect: bool) -> (Option<&str>, &str, 
 
 /// The names of a query's parameters, decoded.
 pub(crate) fn query_names(query: &str, texts: &mut Interner, names: &mut Vec<Arc<str>>) {
-    for part in query.split('&').filter(|part| !part.is_empty()).take(QUERY_NAMES) {
-        let name = part.split('=').next().unwrap_or_default();
-        names.push(match memchr::memchr(b'%', name.as_bytes()) {
-            Some(_) => texts.text(percent_encoding::percent_decode_str(name).decode_utf8_lossy().as_bytes()),
-            None => texts.text(name.as_bytes()),
+    if query.is_empty() {
+        return;
+    }
+    let parts = query.as_bytes().split(|&byte| byte == b'&').filter(|part| !part.is_empty());
+    for part in parts.take(QUERY_NAMES) {
+        let end = part.iter().position(|&byte| byte == b'=').unwrap_or(part.len());
+        let name = &part[..end];
+        names.push(match memchr::memchr(b'%', name) {
+            Some(_) => texts.text(percent_encoding::percent_decode(name).decode_utf8_lossy().as_bytes()),
+            None => texts.text(name),
         });
     }
 }

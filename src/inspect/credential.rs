@@ -137,20 +137,38 @@ pub(super) struct CredentialRules {
 #[derive(Debug, Default)]
 pub(super) struct Names {
     names: Vec<Box<[u8]>>,
-    /// A bit for each length that occurs.
-    lengths: u64,
+    /// By length, a bit for each letter that a name begins with: most names are none of these at a glance.
+    initials: Vec<u32>,
+}
+
+/// Names of this length and longer are looked at together.
+const LONG_NAME: usize = 63;
+
+/// The place of a name among [`Names::initials`], and the bit of its first letter.
+#[inline]
+fn initial(name: &[u8]) -> (usize, u32) {
+    (name.len().min(LONG_NAME), 1 << (name.first().copied().unwrap_or(0) & 31))
 }
 
 impl Names {
     fn new(names: &[Spanned<String>]) -> Names {
         let names: Vec<Box<[u8]>> = names.iter().map(|name| fold(name.get_ref()).into_bytes().into()).collect();
-        let lengths = names.iter().fold(0, |lengths, name| lengths | 1 << (name.len() & 63));
-        Names { names, lengths }
+        let mut initials = vec![0; LONG_NAME + 1];
+        for name in &names {
+            let (length, bit) = initial(name);
+            initials[length] |= bit; // at most LONG_NAME
+            // A name may be written with a hyphen where it has an underscore.
+            if name.first() == Some(&b'_') {
+                initials[length] |= initial(b"-").1;
+            }
+        }
+        Names { names, initials }
     }
 
     #[inline]
     pub(super) fn has(&self, name: &[u8]) -> bool {
-        self.lengths & 1 << (name.len() & 63) != 0 && self.has_exactly(name)
+        let (length, bit) = initial(name);
+        self.initials.get(length).is_some_and(|initials| initials & bit != 0) && self.has_exactly(name)
     }
 
     fn has_exactly(&self, name: &[u8]) -> bool {

@@ -27,6 +27,8 @@ pub(super) const BEFORE: usize = 192;
 pub(super) const AHEAD: usize = PATTERN_REACH + 128;
 /// Blocks that are classified before their candidates are looked at: the bytes stay in the first cache.
 const BLOCKS: usize = 32;
+/// The same for targets and other short texts.
+const FEW_BLOCKS: usize = 4;
 /// Longest identifier with its spaces.
 const IDENTIFIER_LIMIT: usize = 48;
 
@@ -89,10 +91,19 @@ pub(super) struct Finder<'f> {
 impl Finder<'_> {
     /// Looks at every candidate whose place is in `from..to` of the window.
     pub(super) fn scan(&self, tally: &mut Tally, window: &Window<'_>, from: usize, to: usize) {
-        let mut masks = [Masks::default(); BLOCKS + 1];
+        if to.saturating_sub(from) <= FEW_BLOCKS * BLOCK {
+            self.scan_by(&mut [Masks::default(); FEW_BLOCKS + 1], tally, window, from, to);
+        } else {
+            self.scan_by(&mut [Masks::default(); BLOCKS + 1], tally, window, from, to);
+        }
+    }
+
+    /// The same, as many blocks at a time as there are masks, but for one.
+    #[inline]
+    fn scan_by(&self, masks: &mut [Masks], tally: &mut Tally, window: &Window<'_>, from: usize, to: usize) {
         let (mut begin, mut done) = (from, from);
         while begin < to {
-            let end = to.min(begin + BLOCKS * BLOCK);
+            let end = to.min(begin + (masks.len() - 1) * BLOCK);
             // One more, since runs of digits may go on.
             let blocks = (end - begin).div_ceil(BLOCK);
             let Some(masks) = masks.get_mut(..=blocks) else { return };

@@ -439,5 +439,8 @@ fn is_opaque(content_type: &str) -> bool {
         "application/java-archive",
         "application/vnd.android",
     ];
+    if matches!(content_type, "application/json" | "text/html" | "text/plain") {
+        return false;
+    }
     !has_prefix(content_type, "image/svg") && OPAQUE.iter().any(|prefix| has_prefix(content_type, prefix))
 }
