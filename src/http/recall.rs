@@ -2,12 +2,11 @@
 //!
 //! Clients poll, pages are popular, catalogues change once a day: much of what an API says it has said before. A piece
 //! of a body (what one segment carried of it) is compared byte by byte with one that stood at the same place behind the same
-//! pieces; where they are equal, decoding and inspection would come to the same, and are left out. Comparing costs a
-//! thirtieth of that. The result is the same to the byte in any case, whatever is remembered: a body that parts ways with
+//! pieces; where they are equal, decoding and inspection would come to the same, and are left out. The result is the same to the byte in any case, whatever is remembered: a body that parts ways with
 //! what is known is done from its beginning, out of the pieces that it was found equal to.
 //!
 //! Only what is seen for the second time is kept, as in TinyLFU's doorkeeper (Einziger, Friedman, Manes 2017), so that
-//! traffic that never repeats pays for a look and no copy: 2 % of inspection. Places come in pairs, found by a keyed hash
+//! traffic that never repeats pays for a look and no copy. Places come in pairs, found by a keyed hash
 //! of samples of the piece; who chooses bodies that share a place makes them be inspected, no more.
 
 use std::cell::{Cell, OnceCell};
