@@ -49,10 +49,13 @@ pub(super) struct Observation<'a> {
 /// [`Agents::KNOWN`] times 1 KiB, as http cuts them there.
 pub(super) struct Agents {
     /// By where the text lies.
-    texts: Vec<Option<(Arc<str>, (u64, bool))>>,
+    texts: Vec<Option<(Arc<str>, Agent)>>,
     /// By hash.
-    known: Vec<(u64, bool)>,
+    known: Vec<Agent>,
 }
+
+/// A user agent's hash, and whether it is that of a program.
+type Agent = (u64, bool);
 
 impl Default for Agents {
     fn default() -> Self {
