@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 
 use super::rules::DetectRules;
 use crate::call::{Anomaly, Call, CredentialKind, Fingerprint};
-use crate::endpoint::{EndpointId, HashKey, Place};
+use crate::endpoint::{EndpointId, HashKey, Place, method_hash};
 use crate::time::Timestamp;
 
 /// What several clients have in common.
@@ -117,6 +117,7 @@ impl<'a> Observation<'a> {
             IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
             IpAddr::V6(address) => address.to_bits(),
         };
+        let target = key.hash(&[place.host.as_bytes(), call.target.as_bytes()]);
         // A HEAD asks for what a GET would get.
         let endpoint = EndpointId::at(&key, place_hash, &call.method);
         Observation {
@@ -129,7 +130,7 @@ impl<'a> Observation<'a> {
             place,
             place_hash,
             endpoint,
-            target_hash: key.pair(endpoint.0, key.hash(&[call.target.as_bytes()])),
+            target_hash: key.pair(target, method_hash(&key, &call.method)),
             status: if certain { call.status } else { None },
             whole,
             recorded: call.completeness.recorder.is_some(),

@@ -131,7 +131,7 @@ impl HashKey {
         hasher.hash(together.get(..length).unwrap_or_default())
     }
 
-    /// The keyed hash of two words, which are keyed hashes themselves or few: two folded multiplications (Wang Yi 2019),
+    /// The keyed hash of two words, which are keyed hashes themselves, addresses, or few: two folded multiplications (Wang Yi 2019),
     /// a tenth of the work of [`HashKey::hash`]. Nobody outside sees what comes of it.
     #[inline]
     pub fn pair(&self, one: u64, two: u64) -> u64 {

@@ -97,7 +97,7 @@ impl Found {
     pub(crate) fn findings(&self) -> Option<&Findings> {
         match self {
             Found::New(findings) => Some(findings),
-            Found::Known(piece) => piece.findings().get(),
+            Found::Known(piece) => piece.findings(),
         }
     }
 }
@@ -115,20 +115,16 @@ impl Content {
     pub(crate) fn new(encoding: Option<&[u8]>, scan: Option<Box<Scan>>, caps: Caps, pool: &mut Decoders) -> Content {
         let mut content = Content { decoders: Vec::new(), scan, totals: Totals::default(), known: None, begun: false };
         for name in encoding.unwrap_or_default().split(|&byte| byte == b',') {
-            let coding = match name.trim_ascii() {
-                b"" => continue,
-                b"gzip" => Coding::Gzip,
-                name => match name.to_ascii_lowercase().as_slice() {
-                    b"identity" | b"none" | b"utf-8" => continue,
-                    b"gzip" | b"x-gzip" => Coding::Gzip,
-                    b"deflate" => Coding::Deflate,
-                    b"br" => Coding::Brotli,
-                    b"zstd" => Coding::Zstd,
-                    _ => {
-                        content.totals.stopped = Some(Stopped::Damaged);
-                        return content;
-                    }
-                },
+            let coding = match name.trim_ascii().to_ascii_lowercase().as_slice() {
+                b"" | b"identity" | b"none" | b"utf-8" => continue,
+                b"gzip" | b"x-gzip" => Coding::Gzip,
+                b"deflate" => Coding::Deflate,
+                b"br" => Coding::Brotli,
+                b"zstd" => Coding::Zstd,
+                _ => {
+                    content.totals.stopped = Some(Stopped::Damaged);
+                    return content;
+                }
             };
             if content.decoders.len() >= caps.encodings {
                 content.totals.stopped = Some(Stopped::Limit);
@@ -240,7 +236,7 @@ impl Content {
     pub(crate) fn finish(mut self, inspector: &Inspector, caps: Caps, pool: &mut Decoders) -> Option<Found> {
         let known = self.known.take();
         if let Some(Before::Piece(piece)) = &known
-            && piece.findings().get().is_some()
+            && piece.findings().is_some()
         {
             let piece = piece.clone();
             self.recycle(pool);
@@ -255,8 +251,7 @@ impl Content {
         self.recycle(pool);
         let findings = inspector.finish(self.scan.take()?, &mut pool.scans);
         if let Some(Before::Piece(piece)) = known {
-            let _ = piece.findings().set(findings); // was empty, as just seen
-            return Some(Found::Known(piece));
+            piece.conclude(&findings);
         }
         Some(Found::New(findings))
     }

@@ -1,13 +1,14 @@
 //! What was inspected is not inspected again: pieces of bodies that came before, with what came of them.
 //!
 //! Clients poll, pages are popular, catalogues change once a day: much of what an API says it has said before. A piece
-//! of a body (what one segment carried of it) is compared byte by byte with one that stood at the same place behind the same
-//! pieces; where they are equal, decoding and inspection would come to the same, and are left out. The result is the same to the byte in any case, whatever is remembered: a body that parts ways with
-//! what is known is done from its beginning, out of the pieces that it was found equal to.
+//! of a body (what one segment carried of it) is compared byte by byte with one that stood at the same place behind the
+//! same pieces; where they are equal, decoding and inspection would come to the same, and are left out. The result is the
+//! same to the byte in any case, whatever is remembered: a body that parts ways with what is known is done from its
+//! beginning, out of the pieces that it was found equal to.
 //!
 //! Only what is seen for the second time is kept, as in TinyLFU's doorkeeper (Einziger, Friedman, Manes 2017), so that
-//! traffic that never repeats pays for a look and no copy. Places come in pairs, found by a keyed hash
-//! of samples of the piece; who chooses bodies that share a place makes them be inspected, no more.
+//! traffic that never repeats pays for a look and no copy. Places come in pairs, found by a keyed hash of samples of the
+//! piece; who chooses bodies that share a place makes them be inspected, no more.
 
 use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
@@ -42,9 +43,25 @@ pub(crate) struct Recall {
     /// Tags of what was seen once.
     seen_once: Box<[u32]>,
     hasher: RandomState,
-    /// Bytes of all pieces that are kept, and of those that conversations still stand at.
-    held: Rc<Cell<usize>>,
+    budget: Rc<Budget>,
+}
+
+/// Bytes of all pieces that are kept and of those that conversations still stand at, findings included.
+struct Budget {
+    held: Cell<usize>,
     limit: usize,
+}
+
+impl Budget {
+    /// False when there is no room.
+    fn take(&self, bytes: usize) -> bool {
+        let held = self.held.get() + bytes;
+        let fits = held <= self.limit;
+        if fits {
+            self.held.set(held);
+        }
+        fits
+    }
 }
 
 /// A piece of a body that was seen before.
@@ -58,7 +75,7 @@ pub(crate) struct Piece {
     totals: Totals,
     /// What was found in the body, when it ended here.
     findings: OnceCell<Findings>,
-    held: Rc<Cell<usize>>,
+    budget: Rc<Budget>,
 }
 
 /// What a piece stands behind.
@@ -84,13 +101,13 @@ pub(crate) struct Sought {
 impl Recall {
     /// Of at most `limit` bytes; none at all for 0.
     pub(crate) fn new(limit: usize) -> Recall {
-        let pairs = if limit < 2 * A_PLACE { 0 } else { (limit / A_PLACE / 2).next_power_of_two() };
+        let pairs = if limit < 2 * A_PLACE { 0 } else { 1 << (limit / A_PLACE / 2).ilog2() };
+        let places = pairs * (size_of::<[Option<Rc<Piece>>; 2]>() + TAGS * size_of::<u32>());
         Recall {
             places: vec![[None, None]; pairs].into_boxed_slice(),
             seen_once: vec![0; TAGS * pairs].into_boxed_slice(),
             hasher: RandomState::new(),
-            held: Rc::default(),
-            limit,
+            budget: Rc::new(Budget { held: Cell::new(places), limit }),
         }
     }
 
@@ -133,17 +150,16 @@ impl Recall {
         }
         let depth = before.depth() + 1;
         let unkept = Before::Unkept(sought.hash, depth);
-        let cost = bytes.len() + size_of::<Piece>();
-        if !sought.again || cost > self.limit / LARGEST_PART || matches!(before, Before::Unkept(..)) {
+        let cost = Piece::cost(bytes);
+        if !sought.again || cost > self.budget.limit / LARGEST_PART || matches!(before, Before::Unkept(..)) {
             return unkept;
         }
         let place = sought.hash as usize & self.places.len().wrapping_sub(1);
         let Some(pair) = self.places.get_mut(place) else { return unkept };
         pair[1] = None;
-        if self.held.get() + cost > self.limit {
+        if !self.budget.take(cost) {
             return unkept;
         }
-        self.held.set(self.held.get() + cost);
         let piece = Rc::new(Piece {
             depth,
             before,
@@ -152,7 +168,7 @@ impl Recall {
             hash: sought.hash,
             totals,
             findings: OnceCell::new(),
-            held: self.held.clone(),
+            budget: self.budget.clone(),
         });
         *pair = [Some(piece.clone()), pair[0].take()];
         Before::Piece(piece)
@@ -161,7 +177,8 @@ impl Recall {
 
 impl Drop for Piece {
     fn drop(&mut self) {
-        self.held.set(self.held.get() - self.bytes.len() - size_of::<Piece>());
+        let findings = self.findings.get().map_or(0, Findings::bytes);
+        self.budget.held.set(self.budget.held.get() - Piece::cost(&self.bytes) - findings);
     }
 }
 
@@ -171,9 +188,20 @@ impl Piece {
         self.totals
     }
 
-    /// What was found in a body that ended with it.
-    pub(crate) fn findings(&self) -> &OnceCell<Findings> {
-        &self.findings
+    /// What was found in a body that ended with it, if that is known.
+    pub(crate) fn findings(&self) -> Option<&Findings> {
+        self.findings.get()
+    }
+
+    /// Remembers what was found in a body that ended with it, if there is room.
+    pub(crate) fn conclude(&self, findings: &Findings) {
+        if self.findings.get().is_none() && self.budget.take(findings.bytes()) {
+            let _ = self.findings.set(findings.clone()); // empty, as just seen
+        }
+    }
+
+    fn cost(bytes: &[u8]) -> usize {
+        bytes.len() + size_of::<Piece>()
     }
 }
 
@@ -243,6 +271,7 @@ impl std::hash::Hash for Sample<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::call::{Fingerprint, Sensitive};
 
     fn totals(encoded: u64) -> Totals {
         Totals { encoded, decoded: encoded, stopped: None }
@@ -282,20 +311,27 @@ mod tests {
     #[test]
     fn memory_is_bounded_and_given_back() {
         let mut recall = Recall::new(64 << 10);
+        let empty = recall.budget.held.get();
         let mut standing = Vec::new();
+        let values: Vec<Fingerprint> = (0..64).map(Fingerprint).collect();
+        let found = Sensitive { class: "email".into(), count: 64, values: values.into() };
+        let findings = Findings { sensitive: vec![found], capped: false };
         for number in 0..2_000u32 {
             let body = number.to_le_bytes().repeat(300);
             for _ in 0..2 {
                 if let Some(sought) = recall.seek(&Before::Nothing(0), &body, true) {
                     standing.push(recall.keep(sought, Before::Nothing(0), &body, true, totals(0)));
                 }
+                if let Some(Before::Piece(piece)) = standing.last() {
+                    piece.conclude(&findings);
+                }
             }
-            assert!(recall.held.get() <= 64 << 10);
+            assert!(recall.budget.held.get() <= 64 << 10);
         }
-        assert!(recall.held.get() > 32 << 10);
+        assert!(recall.budget.held.get() > 32 << 10);
         standing.clear();
         recall.places.fill([None, None]);
-        assert_eq!(recall.held.get(), 0);
+        assert_eq!(recall.budget.held.get(), empty);
         assert!(Recall::new(0).is_off() && Recall::new(0).seek(&Before::Nothing(0), &[7; 500], true).is_none());
     }
 }

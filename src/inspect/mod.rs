@@ -89,6 +89,14 @@ pub struct Findings {
     pub capped: bool,
 }
 
+impl Findings {
+    /// Bytes on the heap.
+    pub(crate) fn bytes(&self) -> usize {
+        let values = self.sensitive.iter().map(|found| size_of_val(&*found.values));
+        self.sensitive.capacity() * size_of::<Sensitive>() + values.sum::<usize>()
+    }
+}
+
 /// Scans that are done, to be used again: their tables are made once. A worker has its own.
 #[derive(Debug, Default)]
 pub struct Scans(Vec<Box<Scan>>);
