@@ -372,3 +372,39 @@ fn thousands_of_calls_in_one_connection() {
     assert_eq!(calls.len(), 5_000);
     assert!(calls.iter().all(|call| call.status == Some(200)));
 }
+
+/// Bodies that come again and again: whole, encoded, parting ways with what is known, with a hole, cut short.
+fn repetitive(recall_bytes: usize, size: usize) -> Vec<Box<Call>> {
+    let settings = Settings { recall_bytes, ..Settings::default() };
+    let mut talk = Talk::with(size, settings);
+    let record =
+        |n: usize| format!("{{\"id\":{n},\"email\":\"ana{n}@mail{n}.example\",\"phone\":\"+1-202-555-{n:04}\"}},");
+    let body: String = (0..90).map(record).collect();
+    let head = |length: usize, more: &str| format!("HTTP/1.1 200 OK\r\n{more}Content-Length: {length}\r\n\r\n");
+    let gzip = encoded("gzip", body.as_bytes());
+    for round in 0..5 {
+        talk.client(&get("/whole")).server(&answer(&body));
+        let encoded = [head(gzip.len(), "Content-Encoding: gzip\r\n").as_bytes(), &gzip].concat();
+        talk.client(&get("/encoded")).send(false, &encoded);
+        for at in [300, 2_500, body.len() - 200] {
+            let other = format!("{}bob{round}@mail.example{}", &body[..at], &body[at + 20..]);
+            talk.client(&get("/other")).server(&answer(&other));
+        }
+        talk.client(&get("/hole")).server(&(head(body.len(), "") + &body[..2_900]));
+        talk.lose(false, 500).server(&body[3_400..]);
+    }
+    talk.client(&get("/cut")).server(&(head(body.len(), "") + &body[..2_900])).close(false);
+    talk.calls()
+}
+
+#[test]
+fn what_is_remembered_changes_no_call() {
+    for size in [150, 700, 1_448, 9_000] {
+        let calls = repetitive(0, size);
+        assert_eq!(calls.len(), 5 * 6 + 1);
+        assert!(calls[0].sensitive.response.iter().any(|found| found.count == 90), "{:?}", calls[0]);
+        for recall_bytes in [8 << 10, 64 << 10, 4 << 20] {
+            assert_eq!(repetitive(recall_bytes, size), calls, "{recall_bytes} bytes, segments of {size}");
+        }
+    }
+}
