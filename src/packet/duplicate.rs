@@ -30,9 +30,8 @@
 //! within a tunnel that nobody opens. Segments that expire on the way or have a wrong checksum do the same, so nothing
 //! is given away: reassembly has to cope with inserted data anyway.
 //!
-//! Both tables are of fixed size, two places a bucket, the older one gives way. The bucket is picked by an unkeyed hash,
-//! so that runs agree; which packets share a bucket can at worst let a duplicate through to reassembly, where it is a
-//! retransmission. Packets are compared by a 64-bit hash under a random key, so that nobody can craft a packet that
+//! The table of encapsulations is of fixed size, two places a bucket, the older one gives way. The bucket is picked by an
+//! unkeyed hash, so that runs agree. Packets are compared by a 64-bit hash under a random key, so that nobody can craft a packet that
 //! passes for another.
 
 use std::hash::{BuildHasher, Hasher};
@@ -41,6 +40,7 @@ use ahash::RandomState;
 
 use super::Settings;
 use super::ip::{Addresses, Place};
+use super::recent::Recent;
 use super::tcp::Tcp;
 use crate::time::Timestamp;
 
@@ -59,8 +59,7 @@ pub(super) enum Verdict {
 /// The packets of the last milliseconds, and the encapsulations found to be one.
 pub(super) struct Duplicates {
     key: RandomState,
-    window: i64,
-    packets: Table,
+    packets: Recent,
     /// Empty until the first duplicate in another encapsulation: most sensors never see one.
     links: Table,
     link_slots: usize,
@@ -71,8 +70,7 @@ impl Duplicates {
         let window = i64::try_from(settings.duplicate_window_ms).unwrap_or(i64::MAX).saturating_mul(1_000_000);
         Duplicates {
             key: RandomState::new(),
-            window,
-            packets: Table::new(if window > 0 { settings.duplicate_packets } else { 0 }),
+            packets: Recent::new(window, settings.duplicate_packets),
             links: Table::new(0),
             link_slots: settings.duplicate_links,
         }
@@ -81,7 +79,7 @@ impl Duplicates {
     /// Looks a segment up, and remembers it when it is new.
     #[inline]
     pub(super) fn segment(&mut self, time: Timestamp, tcp: &Tcp<'_>, encapsulation: u64) -> Verdict {
-        if self.packets.is_empty() {
+        if self.packets.is_off() {
             return Verdict::New(encapsulation);
         }
         let identity = self.resolve(tcp, encapsulation);
@@ -90,11 +88,7 @@ impl Duplicates {
         hasher.write_u64(u64::from(tcp.id) << 32 | tcp.payload.wire_length() as u64 & 0xffff_ffff);
         hasher.write(tcp.header);
         write_edges(&mut hasher, tcp.payload.captured);
-        let place = mix(
-            u64::from(tcp.sequence) << 32 | u64::from(tcp.acknowledgment),
-            u64::from(tcp.source_port) << 48 | u64::from(tcp.destination_port) << 32 | u64::from(tcp.id),
-        );
-        match self.packets.find_or_put(place, hasher.finish(), identity, time.nanos(), self.window) {
+        match self.packets.find_or_put(hasher.finish(), identity, time.nanos()) {
             None => Verdict::New(identity),
             Some(first) if first == identity => Verdict::Duplicate(false),
             Some(first) => Verdict::Duplicate(self.link(time, tcp, encapsulation, first)),
@@ -110,7 +104,7 @@ impl Duplicates {
         payload: &[u8],
         encapsulation: u64,
     ) -> bool {
-        if self.packets.is_empty() {
+        if self.packets.is_off() {
             return false;
         }
         let mut hasher = self.key.build_hasher();
@@ -121,8 +115,7 @@ impl Duplicates {
         hasher.write_u64(encapsulation);
         hasher.write_usize(payload.len());
         hasher.write(payload);
-        let bucket = mix(u64::from(place.id), u64::from(place.offset));
-        self.packets.find_or_put(bucket, hasher.finish(), encapsulation, time.nanos(), self.window).is_some()
+        self.packets.find_or_put(hasher.finish(), encapsulation, time.nanos()).is_some()
     }
 
     /// The digest of the encapsulation in which this conversation was first seen.
@@ -224,27 +217,6 @@ impl Table {
     fn bucket(&mut self, place: u64) -> Option<&mut Bucket> {
         let last = self.buckets.len().wrapping_sub(1);
         self.buckets.get_mut(place as usize & last)
-    }
-
-    /// The value under `tag`, put there at most `window` nanoseconds before or after `time`; otherwise puts it there.
-    #[inline]
-    fn find_or_put(&mut self, place: u64, tag: u64, value: u64, time: i64, window: i64) -> Option<u64> {
-        let tag = tag.max(1);
-        let Bucket([one, two]) = self.bucket(place)?;
-        let entry = if one.tag == tag {
-            one
-        } else if two.tag == tag {
-            two
-        } else if one.tag == 0 || (two.tag != 0 && one.time <= two.time) {
-            one
-        } else {
-            two
-        };
-        if entry.tag == tag && time.saturating_sub(entry.time).saturating_abs() <= window {
-            return Some(entry.value);
-        }
-        *entry = Entry { tag, time, value };
-        None
     }
 
     fn find(&self, place: u64, tag: u64) -> Option<u64> {

@@ -15,6 +15,7 @@ mod fragment;
 mod ip;
 mod layer;
 mod link;
+mod recent;
 mod segment;
 mod tcp;
 mod tunnel;
@@ -51,7 +52,8 @@ pub struct Settings {
     pub verify_checksums: bool,
     /// Two equal packets at most this many milliseconds apart are one that was mirrored twice; 0 parses all.
     pub duplicate_window_ms: u64,
-    /// Packets remembered to recognise duplicates, 32 bytes each; at 1 Mpps and 10 ms, 10,000 are within the window.
+    /// Most packets remembered to recognise duplicates, of those within the window; at 1 Mpps and 10 ms, those are 10,000.
+    /// About 34 bytes each once there are so many.
     /// One that is forgotten too early costs a retransmission in reassembly, no more.
     pub duplicate_packets: usize,
     /// Conversations remembered as seen in two encapsulations, 32 bytes each, from the first one on. A forgotten one
@@ -99,7 +101,7 @@ pub struct UnknownLinkType {
 
 /// Turns frames into TCP segments.
 ///
-/// Memory: `duplicate_packets` and `duplicate_links` of 32 bytes each (1 MiB and 2 MiB by default), `fragment_bytes`
+/// Memory: `duplicate_packets` of 34 bytes and `duplicate_links` of 32 bytes each (1.1 MiB and 2 MiB by default), `fragment_bytes`
 /// (8 MiB), one reassembled packet (64 KiB), and a count for each unknown link type (65,536 at most).
 pub struct Decoder {
     settings: Settings,
