@@ -1,26 +1,39 @@
 //! One connection: its two halves and where it is kept.
 
-use std::net::SocketAddr;
+use std::hash::{BuildHasher, Hasher};
+use std::net::{IpAddr, SocketAddr, SocketAddrV4};
+
+use ahash::RandomState;
 
 use super::hold::Hold;
 use super::{Direction, FlowInfo};
 use crate::time::Timestamp;
 
-/// Addresses and ports in ascending order, so that both directions have one key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Ends {
-    low: SocketAddr,
-    high: SocketAddr,
-}
-
-impl Ends {
-    pub(super) fn of(source: SocketAddr, destination: SocketAddr) -> Ends {
-        if source <= destination {
-            Ends { low: source, high: destination }
-        } else {
-            Ends { low: destination, high: source }
+/// A hash of addresses and ports, the same for both directions.
+#[inline]
+pub(super) fn hash_ends(key: &RandomState, source: SocketAddr, destination: SocketAddr) -> u64 {
+    let mut hasher = key.build_hasher();
+    match (source, destination) {
+        (SocketAddr::V4(source), SocketAddr::V4(destination)) => {
+            let side = |end: SocketAddrV4| u64::from(end.ip().to_bits()) << 16 | u64::from(end.port());
+            let (source, destination) = (side(source), side(destination));
+            let (low, high) = (source.min(destination), source.max(destination));
+            hasher.write_u64(low);
+            hasher.write_u64(high);
+        }
+        _ => {
+            let side = |end: SocketAddr| match end.ip() {
+                IpAddr::V4(address) => (u128::from(address.to_bits()), end.port()),
+                IpAddr::V6(address) => (address.to_bits(), end.port()),
+            };
+            let (source, destination) = (side(source), side(destination));
+            let (low, high) = (source.min(destination), source.max(destination));
+            hasher.write_u128(low.0);
+            hasher.write_u128(high.0);
+            hasher.write_u64(u64::from(low.1) << 16 | u64::from(high.1));
         }
     }
+    hasher.finish()
 }
 
 /// One direction of a flow.
@@ -44,9 +57,6 @@ pub(super) struct Half {
     pub(super) closed: bool,
     /// Sequence number of a SYN that came into the live flow and is not confirmed.
     pub(super) restart: Option<u32>,
-    /// When the hole at `next` was first seen, and when it was first seen acknowledged.
-    pub(super) hole_since: Option<Timestamp>,
-    pub(super) hole_acknowledged: Option<Timestamp>,
     /// Data behind a hole.
     pub(super) hold: Option<Box<Hold>>,
     /// Digest of the layers in which this direction arrives.
@@ -76,6 +86,12 @@ impl Half {
     pub(super) fn holds(&self) -> bool {
         self.hold.as_ref().is_some_and(|hold| !hold.is_empty())
     }
+
+    /// True when a hole may have to be given up, or the end may have been reached.
+    #[inline]
+    pub(super) fn unsettled(&self) -> bool {
+        self.hold.is_some() || self.finish.is_some()
+    }
 }
 
 /// Where a flow is on its way; decides in which list it is kept and which time-out is its.
@@ -95,7 +111,6 @@ pub(super) const NONE: u32 = u32::MAX;
 /// One entry of the table.
 #[derive(Debug)]
 pub(super) struct Flow<S> {
-    pub(super) ends: Ends,
     pub(super) info: FlowInfo,
     pub(super) halves: [Half; 2],
     pub(super) state: Option<Box<S>>,
@@ -113,6 +128,15 @@ pub(super) struct Flow<S> {
 }
 
 impl<S> Flow<S> {
+    /// The direction of a segment between these ends; none when it belongs to another connection.
+    #[inline]
+    pub(super) fn direction_between(&self, source: SocketAddr, destination: SocketAddr) -> Option<Direction> {
+        if self.info.source == source && self.info.destination == destination {
+            return Some(Direction::Forward);
+        }
+        (self.info.source == destination && self.info.destination == source).then_some(Direction::Backward)
+    }
+
     /// The direction of a segment from `source`.
     #[inline]
     pub(super) fn direction(&self, source: SocketAddr) -> Direction {
@@ -131,5 +155,16 @@ impl<S> Flow<S> {
             None => own.synchronised && own.began_with(sequence),
             Some(number) => peer.based && near(peer, number) && (!own.based || near(own, sequence)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flow_is_no_larger_than_the_settings_say() {
+        let size = size_of::<Option<Flow<()>>>();
+        assert!(size <= 288, "{size} bytes");
     }
 }

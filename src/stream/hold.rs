@@ -45,6 +45,10 @@ pub(super) struct Inserted {
 pub(super) struct Hold {
     pieces: BTreeMap<u64, Piece>,
     cost: usize,
+    /// When the hole before them was first seen.
+    pub(super) hole_since: Option<Timestamp>,
+    /// When that hole was first seen acknowledged.
+    pub(super) hole_acknowledged: Option<Timestamp>,
 }
 
 impl Hold {

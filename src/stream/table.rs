@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use ahash::RandomState;
 use hashbrown::HashTable;
 
-use super::flow::{Ends, Flow, NONE, Stage};
+use super::flow::{Flow, NONE, Stage, hash_ends};
 use super::{Direction, MAX_TIMEOUT};
 use crate::time::Timestamp;
 
@@ -77,22 +77,23 @@ impl<S> Table<S> {
         layers: u64,
         fits: impl Fn(&Flow<S>, Direction) -> bool,
     ) -> Option<u32> {
-        let ends = Ends::of(source, destination);
-        let hash = self.hasher.hash_one(ends);
-        let flows = &self.flows;
-        let flow_at = |at: u32| flows.get(at as usize).and_then(Option::as_ref).filter(|flow| flow.ends == ends);
+        let hash = hash_ends(&self.hasher, source, destination);
+        let flow_at = |at: u32| {
+            let flow = self.flows.get(at as usize)?.as_ref()?;
+            Some((flow, flow.direction_between(source, destination)?))
+        };
         let exact =
-            |&at: &u32| flow_at(at).is_some_and(|flow| flow.halves[flow.direction(source).index()].layers == layers);
+            |&at: &u32| flow_at(at).is_some_and(|(flow, direction)| flow.halves[direction.index()].layers == layers);
         if let Some(&at) = self.index.find(hash, exact) {
             return Some(at);
         }
-        let fitting = |&at: &u32| flow_at(at).is_some_and(|flow| fits(flow, flow.direction(source)));
+        let fitting = |&at: &u32| flow_at(at).is_some_and(|(flow, direction)| fits(flow, direction));
         self.index.find(hash, fitting).copied()
     }
 
     /// Adds a flow in the list of its stage. The caller has made room.
     pub(super) fn insert(&mut self, flow: Flow<S>, check: Timestamp) -> u32 {
-        let hash = self.hasher.hash_one(flow.ends);
+        let hash = hash_of(&self.hasher, &flow);
         let at = match self.free.pop() {
             Some(at) => at,
             None => {
@@ -103,9 +104,8 @@ impl<S> Table<S> {
         self.flows[at as usize] = Some(flow);
         let (flows, hasher) = (&self.flows, &self.hasher);
         // Every index in the table is that of a flow, so the zero is never used.
-        self.index.insert_unique(hash, at, |&other| {
-            flows[other as usize].as_ref().map_or(0, |flow| hasher.hash_one(flow.ends))
-        });
+        self.index
+            .insert_unique(hash, at, |&other| flows[other as usize].as_ref().map_or(0, |flow| hash_of(hasher, flow)));
         self.link(at, check);
         at
     }
@@ -113,7 +113,7 @@ impl<S> Table<S> {
     pub(super) fn remove(&mut self, at: u32) -> Option<Flow<S>> {
         self.unlink(at);
         let flow = self.flows.get_mut(at as usize)?.take()?;
-        let hash = self.hasher.hash_one(flow.ends);
+        let hash = hash_of(&self.hasher, &flow);
         if let Ok(entry) = self.index.find_entry(hash, |&other| other == at) {
             entry.remove();
         }
@@ -209,6 +209,10 @@ impl<S> Table<S> {
             None => self.list(slot).last = previous,
         }
     }
+}
+
+fn hash_of<S>(key: &RandomState, flow: &Flow<S>) -> u64 {
+    hash_ends(key, flow.info.source, flow.info.destination)
 }
 
 /// The second of a time, rounded up.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use siphasher::sip::SipHasher13;
 
-use super::flow::{Ends, Flow, Half, NONE, Stage};
+use super::flow::{Flow, Half, NONE, Stage};
 use super::hold::Piece;
 use super::table::{Table, second_of};
 use super::{Close, Direction, End, FlowInfo, Gap, Handler, Interest, MAX_TIMEOUT, Run, Settings, TICK};
@@ -154,7 +154,6 @@ impl<H: Handler> Tracker<H> {
         let stage = if syn { Stage::HalfOpen } else { Stage::Open };
         let id = flow_id(segment);
         let mut flow = Flow {
-            ends: Ends::of(segment.source, segment.destination),
             info: FlowInfo {
                 id,
                 source: segment.source,
@@ -363,8 +362,11 @@ impl<H: Handler> Tracker<H> {
         if segment.flags.has(Flags::RST) {
             self.reset(at, direction, offset);
         }
-        self.settle(at, direction.opposite());
-        self.settle(at, direction);
+        for direction in [direction.opposite(), direction] {
+            if self.table.flow(at).is_some_and(|flow| flow.halves[direction.index()].unsettled()) {
+                self.settle(at, direction);
+            }
+        }
     }
 
     fn reset(&mut self, at: u32, direction: Direction, offset: i64) {
@@ -460,7 +462,7 @@ impl<H: Handler> Tracker<H> {
         if inserted.conflicting {
             self.counters.count(Counter::SegmentsConflicting);
         }
-        half.hole_since.get_or_insert(self.now);
+        held.hole_since.get_or_insert(self.now);
         if !flow.listed {
             flow.listed = true;
             self.holed.push_back((at, flow.info.id));
@@ -512,11 +514,11 @@ impl<H: Handler> Tracker<H> {
         }
         self.held -= before - hold.cost();
         let half = &mut flow.halves[own];
-        if half.next != moved || hold.is_empty() {
-            (half.hole_since, half.hole_acknowledged) = (None, None);
+        if half.next != moved {
+            (hold.hole_since, hold.hole_acknowledged) = (None, None);
         }
         if !hold.is_empty() {
-            half.hole_since.get_or_insert(self.now);
+            hold.hole_since.get_or_insert(self.now);
             half.hold = Some(hold);
         }
     }
@@ -553,12 +555,13 @@ impl<H: Handler> Tracker<H> {
         loop {
             let Some(flow) = self.table.flow(at) else { return };
             let half = &mut flow.halves[own];
-            let Some(first) = half.hold.as_ref().and_then(|hold| hold.first()) else { break };
-            if half.hole_acknowledged.is_none() && half.acknowledged >= first {
-                half.hole_acknowledged = Some(now);
+            let Some(hold) = half.hold.as_mut() else { break };
+            let Some(first) = hold.first() else { break };
+            if hold.hole_acknowledged.is_none() && half.acknowledged >= first {
+                hold.hole_acknowledged = Some(now);
             }
             let older = |since: Option<Timestamp>, than| since.is_some_and(|since| now.since(since) >= than);
-            if !older(half.hole_acknowledged, grace) && !older(half.hole_since, patience) {
+            if !older(hold.hole_acknowledged, grace) && !older(hold.hole_since, patience) {
                 break;
             }
             self.give_up(at, direction);
