@@ -72,6 +72,11 @@ impl Supply {
         }
     }
 
+    /// True when what was read so far was compressed.
+    pub(super) fn is_compressed(&self) -> bool {
+        matches!(self.codec, Codec::Gzip { .. } | Codec::Zstd { .. })
+    }
+
     /// Bytes taken from the stream, before decompression.
     pub(super) fn taken(&self) -> u64 {
         self.taken

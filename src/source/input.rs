@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::fs::File;
 use std::io::Read;
 
-use super::decompress::{Supply, is_compressed};
+use super::ahead::Decompressed;
+use super::decompress::is_compressed;
 use super::map::Map;
 use super::{Damage, Settings};
 
@@ -27,7 +28,7 @@ enum Bytes {
 }
 
 struct Stream {
-    supply: Supply,
+    supply: Decompressed,
     buffer: Vec<u8>,
     filled: usize,
     ended: bool,
@@ -64,7 +65,7 @@ impl Input {
 
     /// Of a stream that cannot be sought in.
     pub(crate) fn from_reader(reader: Box<dyn Read + Send>, settings: &Settings) -> Input {
-        let supply = Supply::new(reader, settings);
+        let supply = Decompressed::new(reader, settings);
         let stream = Stream { supply, buffer: Vec::new(), filled: 0, ended: false, failure: None };
         Input { bytes: Bytes::Stream(stream), start: 0, offset: 0 }
     }

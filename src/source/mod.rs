@@ -3,6 +3,7 @@
 //! A source lends one [`Frame`] at a time: its bytes are borrowed from the read buffer or the memory map, so that a
 //! packet in order travels from there to the parser without a copy.
 
+mod ahead;
 mod decompress;
 mod error;
 mod files;
@@ -35,7 +36,8 @@ pub struct Settings {
     /// this, and only for blocks that really are as large.
     pub max_block_bytes: usize,
     /// Most captures open at once, which is how many may overlap in time. Those beyond are left out, each with an error.
-    /// Each takes a read buffer of 256 KiB, a gzip one 110 KiB more, a zstd one as much more as `zstd_window_log` allows.
+    /// Each takes a read buffer of 256 KiB, a gzip one 110 KiB more, a zstd one as much more as `zstd_window_log` allows,
+    /// both `decompress_ahead_bytes` and a thread once they have given 1 MiB.
     pub max_open_files: usize,
     /// Most captures to be read as one, at about 200 bytes each. Those beyond are left out, each with an error; a folder
     /// with more is left out as a whole.
@@ -44,6 +46,9 @@ pub struct Settings {
     pub max_interfaces: usize,
     /// Largest window of a zstd capture as a power of two, from 10 to 31; 27, which `zstd --long` uses, takes 128 MiB.
     pub zstd_window_log: u32,
+    /// How far the thread that decompresses a capture runs ahead of the reader, in bytes; below 128 KiB the reader
+    /// decompresses itself.
+    pub decompress_ahead_bytes: usize,
     /// Map plain files into memory rather than read them. Off, as it was found to be faster by a fifth at best (every
     /// byte looked at, an idle machine) and slower by half at worst (headers alone, a busy one); and whoever truncates
     /// a mapped file while it is read, as a capture that rotates in place does, ends the process (SIGBUS).
@@ -60,6 +65,7 @@ impl Default for Settings {
             max_files: 100_000,
             max_interfaces: 65_536,
             zstd_window_log: 27,
+            decompress_ahead_bytes: 1 << 20,
             memory_map: false,
             live: live::Settings::default(),
         }
