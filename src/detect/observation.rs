@@ -181,9 +181,11 @@ impl<'a> Observation<'a> {
 }
 
 /// What the j-th touch of the same thing counts, from 0: j^-0.35, so that a favourite page hides nothing.
-pub(super) fn repeated(before: u16) -> f64 {
+pub(super) fn repeated(before: impl Into<u64>) -> f64 {
+    let before = before.into();
     static OFTEN: LazyLock<[f64; 1024]> = LazyLock::new(|| std::array::from_fn(|before| weight(before as f64)));
-    OFTEN.get(usize::from(before)).copied().unwrap_or_else(|| weight(f64::from(before)))
+    let held = usize::try_from(before).ok().and_then(|before| OFTEN.get(before));
+    held.copied().unwrap_or_else(|| weight(before as f64))
 }
 
 fn weight(before: f64) -> f64 {

@@ -165,6 +165,12 @@ fn stream(mut hasher: SipHasher13, parts: &[&[u8]]) -> u64 {
 
 /// Appends `host` in lower case, without port, trailing dot and user information.
 fn normalise_host(host: &str, out: &mut String) {
+    // Most are in that form already.
+    let usual = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_');
+    if host.len() <= 255 && host.bytes().all(usual) && !host.ends_with('.') {
+        out.push_str(host);
+        return;
+    }
     let host = host.rsplit_once('@').map_or(host, |(_, host)| host).trim();
     let port = match host.rfind(']') {
         Some(bracket) => host.get(bracket..).and_then(|rest| rest.find(':')).map(|colon| bracket + colon),
