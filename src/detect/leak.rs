@@ -12,7 +12,7 @@ use super::observation::{Observation, repeated};
 use super::principal::{Peers, VOLUME_WINDOWS};
 use super::state::{Client, Endpoint, Exposure};
 use crate::alert::{EVIDENCE_LIMIT, Family, Sighting, Technique};
-use crate::model::{Distinct, Moments, Walk, Window, ln_1p, tail};
+use crate::model::{Distinct, Exponential, Moments, Walk, Window, ln_1p, tail};
 
 /// Classes that are followed at an endpoint.
 const CLASSES: usize = 16;
@@ -40,11 +40,12 @@ pub(super) fn principal(
     seen: &Observation<'_>,
     client: &mut Client,
     peers: &mut Peers<'_>,
-    endpoint: Option<&Endpoint>,
+    mut endpoint: Option<&mut Endpoint>,
     scales: &mut Scales<'_>,
 ) {
     let suspect = client.suspect() || peers.principal.accused;
-    let found = [excess(seen, peers, endpoint, suspect), values(seen, peers, endpoint, suspect)];
+    let found =
+        [excess(seen, peers, endpoint.as_deref_mut(), suspect), values(seen, peers, endpoint.as_deref(), suspect)];
     for finding in found.into_iter().flatten() {
         if scales.weigh(finding) {
             peers.principal.accused = true;
@@ -58,11 +59,11 @@ pub(super) fn principal(
 fn excess(
     seen: &Observation<'_>,
     peers: &mut Peers<'_>,
-    endpoint: Option<&Endpoint>,
+    endpoint: Option<&mut Endpoint>,
     suspect: bool,
 ) -> Option<Finding> {
-    let sizes = endpoint.filter(|endpoint| seen.good() && seen.whole && endpoint.sizes.count() >= 8.0)?.sizes;
-    let excess = beyond(seen.bytes(), sizes.mean());
+    let endpoint = endpoint.filter(|endpoint| seen.good() && seen.whole && endpoint.sizes.count() >= 8.0)?;
+    let excess = beyond(seen.bytes(), endpoint.sizes.mean(), &mut endpoint.usual_size);
     let principal = &mut *peers.principal;
     let mut best: Option<Finding> = None;
     let rings = principal.excess.iter_mut().zip(&mut principal.excess_extremes).zip(&mut principal.excess_steps);
@@ -92,13 +93,13 @@ fn excess(
 }
 
 /// What of an answer lies beyond [`ORDINARY`] times the size that answers have, whose logarithms' mean is given.
-fn beyond(bytes: u64, mean: f64) -> u64 {
+fn beyond(bytes: u64, mean: f64, usual: &mut Exponential) -> u64 {
     // Below 2^length - 1, which is at most 4 (e^mean - 1): an exponential is not needed to see that.
     let length = f64::from(u64::BITS - bytes.leading_zeros());
     if mean > 3.0 && LN_2 * length <= mean + 1.0 {
         return 0;
     }
-    bytes.saturating_sub((ORDINARY * mean.exp_m1()) as u64)
+    bytes.saturating_sub((ORDINARY * usual.exp_m1(mean)) as u64)
 }
 
 /// Distinct sensitive values in the answers of a day, weighted by class.

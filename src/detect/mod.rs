@@ -365,7 +365,7 @@ fn observe(
     flood::observe(seen, client, population, endpoint.as_deref_mut(), &mut scales);
     if let Some(mut peers) = state.principals.of(seen, client.suspect()) {
         pace::observe(seen, client, peers.principal, &mut scales);
-        leak::principal(seen, client, &mut peers, endpoint.as_deref(), &mut scales);
+        leak::principal(seen, client, &mut peers, endpoint.as_deref_mut(), &mut scales);
         if let Some(endpoint) = endpoint.as_deref_mut() {
             objects::observe(seen, client, &mut peers, endpoint, &mut scales);
         }

@@ -153,8 +153,11 @@ fn crowd(count: u64, own_role: bool, peers: &Moments, prior: &Prior) -> (f64, f6
 
 /// The last number in a path, when its last parameter is one.
 fn last_number(path: &str) -> Option<u64> {
-    path.rsplit('/').find_map(|segment| {
-        let digits = segment.trim_start_matches(|letter: char| !letter.is_ascii_digit());
-        digits.parse().ok()
+    path.as_bytes().rsplit(|&byte| byte == b'/').find_map(|segment| {
+        let begin = segment.iter().position(u8::is_ascii_digit)?;
+        segment.get(begin..)?.iter().try_fold(0u64, |number, &byte| {
+            let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+            number.checked_mul(10)?.checked_add(digit)
+        })
     })
 }

@@ -1,4 +1,4 @@
-//! Logarithms that are asked for more often than they change.
+//! Logarithms and exponentials that are asked for more often than they change.
 
 use std::sync::LazyLock;
 
@@ -21,8 +21,27 @@ impl Logarithm {
     }
 }
 
+/// One less than the exponential of the last number that it was asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Exponential {
+    of: f64,
+    // The default is right: e^0 - 1 = 0.
+    exponential: f64,
+}
+
+impl Exponential {
+    /// e^`number` - 1.
+    #[inline]
+    pub fn exp_m1(&mut self, number: f64) -> f64 {
+        if self.of != number {
+            *self = Exponential { of: number, exponential: number.exp_m1() };
+        }
+        self.exponential
+    }
+}
+
 /// Counts whose logarithms are at hand.
-const COUNTS: usize = 1024;
+const COUNTS: usize = 4096;
 
 /// ln(1 + `count`).
 #[inline]
@@ -37,11 +56,12 @@ mod tests {
 
     #[test]
     fn what_is_remembered_is_what_would_be_worked_out() {
-        let mut logarithm = Logarithm::default();
+        let (mut logarithm, mut exponential) = (Logarithm::default(), Exponential::default());
         for number in [0.0, 1.5, 1.5, 0.0, 1e9, f64::INFINITY] {
             assert_eq!(logarithm.ln_1p(number), number.ln_1p());
+            assert_eq!(exponential.exp_m1(number), number.exp_m1());
         }
-        for count in [0, 1, 1023, 1024, u64::MAX] {
+        for count in [0, 1, 4095, 4096, u64::MAX] {
             assert_eq!(ln_1p(count), (count as f64).ln_1p());
         }
     }
