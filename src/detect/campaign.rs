@@ -34,6 +34,12 @@ impl Newcomers {
         self.fresh = true;
     }
 
+    /// Whether one came since this was last asked for.
+    #[inline]
+    pub(super) fn is_fresh(&self) -> bool {
+        self.fresh
+    }
+
     /// How many there are within the last `seconds`, when one came since this was last asked.
     pub(super) fn fresh(&mut self, now: Timestamp, seconds: u64) -> Option<usize> {
         if !std::mem::take(&mut self.fresh) {

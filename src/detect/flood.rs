@@ -241,7 +241,9 @@ fn count(
             *placed |= 1 << place;
             teach(moments, known.then_some(old / people as f64), new / people as f64);
         }
-        most = most.max(count as f64 / (rule.floor * people as f64));
+        if endpoint.is_some() {
+            most = most.max(count as f64 / (rule.floor * people as f64));
+        }
         if count <= limit.max(rule.floor as u64) * people || !meter.step.due(count) {
             continue;
         }

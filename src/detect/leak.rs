@@ -4,13 +4,15 @@
 //! a normal distribution fitted to the principal's group (a place each) and against its own past. By endpoint: a sequential test for each
 //! class of sensitive data, and one for answers without credentials, against the share that was ordinary before.
 
+use std::f64::consts::LN_2;
+
 use super::budget::{Scales, Test};
 use super::finding::Finding;
 use super::observation::{Observation, repeated};
 use super::principal::{Peers, VOLUME_WINDOWS};
 use super::state::{Client, Endpoint, Exposure};
 use crate::alert::{EVIDENCE_LIMIT, Family, Sighting, Technique};
-use crate::model::{Distinct, Moments, Walk, Window, tail};
+use crate::model::{Distinct, Exponential, Moments, Walk, Window, ln_1p, tail};
 
 /// Classes that are followed at an endpoint.
 const CLASSES: usize = 16;
@@ -30,16 +32,20 @@ const OVERSIZED_FLOOR: u64 = 65_536;
 /// Eight responses to one client below this are never called oversized.
 const OVERSIZED_MANY: u64 = 4_096;
 
+/// Responses of an endpoint by which one client teaches its sizes.
+const TEACHING: u16 = 16;
+
 /// Takes one call, for what a principal took.
 pub(super) fn principal(
     seen: &Observation<'_>,
     client: &mut Client,
     peers: &mut Peers<'_>,
-    endpoint: Option<&Endpoint>,
+    mut endpoint: Option<&mut Endpoint>,
     scales: &mut Scales<'_>,
 ) {
     let suspect = client.suspect() || peers.principal.accused;
-    let found = [excess(seen, peers, endpoint, suspect), values(seen, peers, endpoint, suspect)];
+    let found =
+        [excess(seen, peers, endpoint.as_deref_mut(), suspect), values(seen, peers, endpoint.as_deref(), suspect)];
     for finding in found.into_iter().flatten() {
         if scales.weigh(finding) {
             peers.principal.accused = true;
@@ -53,11 +59,11 @@ pub(super) fn principal(
 fn excess(
     seen: &Observation<'_>,
     peers: &mut Peers<'_>,
-    endpoint: Option<&Endpoint>,
+    endpoint: Option<&mut Endpoint>,
     suspect: bool,
 ) -> Option<Finding> {
-    let sizes = endpoint.filter(|endpoint| seen.good() && seen.whole && endpoint.sizes.count() >= 8.0)?.sizes;
-    let excess = seen.bytes().saturating_sub((ORDINARY * sizes.mean().exp_m1()) as u64);
+    let endpoint = endpoint.filter(|endpoint| seen.good() && seen.whole && endpoint.sizes.count() >= 8.0)?;
+    let excess = beyond(seen.bytes(), endpoint.sizes.mean(), &mut endpoint.usual_size);
     let principal = &mut *peers.principal;
     let mut best: Option<Finding> = None;
     let rings = principal.excess.iter_mut().zip(&mut principal.excess_extremes).zip(&mut principal.excess_steps);
@@ -84,6 +90,16 @@ fn excess(
         }
     }
     best
+}
+
+/// What of an answer lies beyond [`ORDINARY`] times the size that answers have, whose logarithms' mean is given.
+fn beyond(bytes: u64, mean: f64, usual: &mut Exponential) -> u64 {
+    // Below 2^length - 1, which is at most 4 (e^mean - 1): an exponential is not needed to see that.
+    let length = f64::from(u64::BITS - bytes.leading_zeros());
+    if mean > 3.0 && LN_2 * length <= mean + 1.0 {
+        return 0;
+    }
+    bytes.saturating_sub((ORDINARY * usual.exp_m1(mean)) as u64)
 }
 
 /// Distinct sensitive values in the answers of a day, weighted by class.
@@ -125,13 +141,16 @@ fn values(
     let usual = group.usual_values(others, machine, prior);
     if !suspect {
         let most = usual.mean() + 2.0 * usual.variance().sqrt().max(0.5);
-        let value = held.weight.ln_1p().min(most);
         if held.taught == 0.0 {
+            let value = held.logarithm.ln_1p(held.weight).min(most);
             group.values.enter(value);
             held.taught = value;
-        } else if value > held.taught {
-            group.values.replace(held.taught, value);
-            held.taught = value;
+        } else if most > held.taught {
+            let value = held.logarithm.ln_1p(held.weight).min(most);
+            if value > held.taught {
+                group.values.replace(held.taught, value);
+                held.taught = value;
+            }
         }
     }
     // A key is given out for a purpose, which its first hours show; nothing is known of it before.
@@ -186,11 +205,11 @@ pub(super) fn endpoint(
 /// Classes of sensitive data that the endpoint did not return before.
 fn classes(seen: &Observation<'_>, endpoint: &mut Endpoint, weight: f64, scales: &mut Scales<'_>) {
     for sensitive in &seen.call.sensitive.response {
-        if seen.rules.is_issued(&sensitive.class) && seen.rules.is_of_logins(&seen.call.path) {
+        let known = endpoint.classes.iter().any(|exposure| *exposure.class == *sensitive.class);
+        if known || (seen.rules.is_issued(&sensitive.class) && seen.rules.is_of_logins(&seen.call.path)) {
             continue;
         }
-        let known = endpoint.classes.iter().any(|exposure| *exposure.class == *sensitive.class);
-        if !known && endpoint.classes.len() < CLASSES {
+        if endpoint.classes.len() < CLASSES {
             endpoint.classes.push(Exposure {
                 class: Box::from(&*sensitive.class),
                 answers: endpoint.answers,
@@ -292,27 +311,38 @@ fn oversized(
     if !seen.whole || (bytes == 0 && seen.recorded) {
         return; // not every record tells sizes
     }
-    let size = (bytes as f64).ln_1p();
     let known = endpoint.sizes.count();
+    let mean = endpoint.sizes.mean();
+    let threshold = scales.budget.threshold(Test::Oversized);
     // Few responses say little of how much they vary.
     let deviation = endpoint.sizes.variance().sqrt().max(0.5) + 1.0 / (1.0 + known).sqrt();
-    let nats = tail::normal(size, endpoint.sizes.mean(), deviation);
-    if known >= 4.0 && nats >= scales.budget.threshold(Test::Oversized) {
+    let most = LN_2 * f64::from(u64::BITS - bytes.leading_zeros());
+    if !tail::may_reach(threshold, most, mean, deviation) {
+        if touches < TEACHING {
+            endpoint.sizes.enter(ln_1p(bytes));
+        }
+        return;
+    }
+    let size = ln_1p(bytes);
+    let nats = match tail::may_reach(threshold, size, mean, deviation) {
+        true => tail::normal(size, mean, deviation),
+        false => 0.0,
+    };
+    if known >= 4.0 && nats >= threshold {
         endpoint.oversized.insert(seen.client_hash);
         endpoint.oversized_answers += 1;
         let enough = bytes >= OVERSIZED_FLOOR || (bytes >= OVERSIZED_MANY && endpoint.oversized_answers >= 8);
         if endpoint.oversized.count() == 1 && enough {
             client.sight(Family::Leak, Sighting::of(seen.call));
             let finding = Finding::new(Test::Oversized, Technique::Oversized, nats);
-            scales.weigh(finding.compared(bytes as f64, endpoint.sizes.mean().exp_m1()));
+            scales.weigh(finding.compared(bytes as f64, mean.exp_m1()));
         }
         // Such sizes become ordinary only when several clients get them.
         if endpoint.oversized.count() < 3 {
             return;
         }
     }
-    // A few responses a client teach.
-    if touches < 16 {
+    if touches < TEACHING {
         endpoint.sizes.enter(size);
     }
 }

@@ -58,7 +58,7 @@ use crate::time::Timestamp;
 
 use budget::Scales;
 pub use budget::{BudgetReport, Test, TestReport};
-use campaign::Kin;
+use campaign::{Kin, Newcomers};
 use finding::Finding;
 pub use flood::Quantity;
 use incident::{Due, Subject};
@@ -108,6 +108,8 @@ const COLD: u64 = 600;
 /// Calls in, alerts out.
 pub struct Detector {
     settings: Settings,
+    /// How long nothing comes of an incident before it closes.
+    quiet: Duration,
     rules: DetectRules,
     resolver: Resolver,
     state: State,
@@ -136,6 +138,7 @@ impl Detector {
     ) -> Detector {
         let state = State::new(&settings, &rules, HashKey::default());
         Detector {
+            quiet: settings.incident_quiet(),
             settings,
             rules,
             resolver: Box::new(resolver),
@@ -230,8 +233,7 @@ impl Detector {
             trace.begin(Sighting::of(call), format!("{} {}", call.method, place.template));
         }
         observe(&seen, &mut self.state, &mut self.counters, &mut findings, trace);
-        let quiet = self.settings.incident_quiet();
-        raise(&seen, quiet, &mut self.state, &mut self.counters, &findings, alerts);
+        raise(&seen, self.quiet, &mut self.state, &mut self.counters, &findings, alerts);
         teach(&seen, &mut self.state);
         findings.clear();
         self.findings = findings;
@@ -280,7 +282,7 @@ impl Detector {
     fn close(&mut self, alerts: &mut Vec<Alert>) {
         let State { incidents, clients, now, .. } = &mut self.state;
         let before = alerts.len();
-        incidents.close(*now, self.settings.incident_quiet(), alerts, |client, family| {
+        incidents.close(*now, self.quiet, alerts, |client, family| {
             if let Some(client) = clients.get_mut(&client) {
                 client.forget(family);
             }
@@ -310,13 +312,12 @@ fn observe(
     trace: Option<&mut Trace>,
 ) {
     let mut scales = Scales { budget: &mut state.budget, findings, trace, time: seen.time };
-    if state.clients.get(&seen.client).is_none() {
-        let client = Client { first: seen.time, ..Client::default() };
-        if state.clients.insert(seen.client, client, Client::worth).is_some() {
-            counters.count(Counter::ClientsEvicted);
-        }
-    }
-    let Some(client) = state.clients.get_mut(&seen.client) else { return };
+    let full = state.clients.is_full();
+    let newcomer = || {
+        counters.add(Counter::ClientsEvicted, u64::from(full));
+        Client { first: seen.time, ..Client::default() }
+    };
+    let Some(client) = state.clients.entry(seen.client, newcomer, Client::worth) else { return };
     let day = |time: Timestamp| Window::Day.bucket(time) / BUCKETS as i64;
     if client.calls == 0 || day(client.last) != day(seen.time) {
         scales.budget.client_day();
@@ -364,7 +365,7 @@ fn observe(
     flood::observe(seen, client, population, endpoint.as_deref_mut(), &mut scales);
     if let Some(mut peers) = state.principals.of(seen, client.suspect()) {
         pace::observe(seen, client, peers.principal, &mut scales);
-        leak::principal(seen, client, &mut peers, endpoint.as_deref(), &mut scales);
+        leak::principal(seen, client, &mut peers, endpoint.as_deref_mut(), &mut scales);
         if let Some(endpoint) = endpoint.as_deref_mut() {
             objects::observe(seen, client, &mut peers, endpoint, &mut scales);
         }
@@ -483,6 +484,9 @@ fn belongs(
 
 /// Tells of newcomers that began alike, when they are too many.
 fn campaigns(seen: &Observation<'_>, quiet: Duration, state: &mut State, cold: bool, alerts: &mut Vec<Alert>) {
+    if ![&state.newcomers, &state.swarm, &state.guessers].into_iter().any(Newcomers::is_fresh) {
+        return;
+    }
     let now = state.now;
     let prior = &seen.rules.prior;
     let groups = [

@@ -8,12 +8,12 @@
 
 use super::budget::{Scales, Test};
 use super::finding::Finding;
-use super::observation::Observation;
+use super::observation::{Observation, repeated};
 use super::principal::{OWN_ROLE, Peers};
 use super::rules::Prior;
 use super::state::{Client, Endpoint};
 use crate::alert::{Family, Sighting, Technique};
-use crate::model::{Moments, tail};
+use crate::model::{Moments, ln_1p, tail};
 
 /// Strangeness, in nats, from which on few objects are enough: none of ninety peers comes here.
 const STRANGE: f64 = 4.5;
@@ -57,7 +57,7 @@ pub(super) fn observe(
     let honest = (endpoint.denied + 30.0 * prior.denial) / (endpoint.asked + 30.0);
     let honest = honest.clamp(prior.denial, prior.denial_ceiling);
     let count = track.objects.count();
-    let weight = if denied { 1.0 } else { (count as f64).powf(-0.35) };
+    let weight = if denied { 1.0 } else { repeated(count.saturating_sub(1)) };
     scales.tried(Test::ObjectDenials, weight);
     track.denials.advance(denied, weight, honest, (5.0 * honest).clamp(0.2, 0.9));
     track.denied += u32::from(denied);
@@ -83,17 +83,27 @@ pub(super) fn observe(
     let walk = denials.max(absences);
     let others = track.taught.map_or(uses.objects, |taught| uses.objects.without(taught));
     let own_role = machine || group.members < OWN_ROLE;
-    let (nats, expected) = crowd(count, own_role, &others, prior);
     if !suspect && count <= 64 {
         // Its place reaches two deviations above the others' at most.
         let most =
             if others.count() > 0.0 { others.mean() + 2.0 * others.variance().sqrt().max(0.5) } else { f64::MAX };
-        let value = (count as f64).ln_1p().min(most);
+        let value = ln_1p(count).min(most);
         match track.taught.replace(value) {
             Some(old) => uses.objects.replace(old, value),
             None => uses.objects.enter(value),
         }
     }
+    // Most of what follows is for those few who ask for many.
+    let reads = matches!(&*seen.call.method, "GET" | "HEAD");
+    let few = !reads || prior.objects_floor.iter().all(|&floor| (count as f64) < floor);
+    let tests = [Test::Objects, Test::ObjectDenials, Test::ObjectAbsences];
+    if few && !tests.into_iter().any(|test| scales.wants(test, walk)) {
+        if denied || absent {
+            client.sight(Family::Recon, Sighting::of(seen.call));
+        }
+        return;
+    }
+    let (nats, expected) = crowd(count, own_role, &others, prior);
     let ordered = track.ordered();
     let order = if ordered { 3.0 } else { 0.0 };
     // To be where none of one's peers is proves something only together with asking for much.
@@ -106,7 +116,6 @@ pub(super) fn observe(
     };
     let strange = strange.min(STRANGE_MULTIPLE * nats);
     // Who writes what it reads does a job.
-    let reads = matches!(&*seen.call.method, "GET" | "HEAD");
     let crowded = reads && count as f64 >= floor && nats > 2.0;
     let total = walk + if crowded { nats + order + strange } else { 0.0 };
     let count = count as f64;
@@ -139,13 +148,16 @@ fn crowd(count: u64, own_role: bool, peers: &Moments, prior: &Prior) -> (f64, f6
     // Of a role of its own nothing is known.
     let deviation = all.variance().sqrt().max(if own_role { 1.5 } else { 0.8 });
     let mean = if own_role { all.mean().max(usual.ln_1p()) } else { all.mean() };
-    (tail::normal((count as f64).ln_1p(), mean, deviation), mean.exp_m1())
+    (tail::normal(ln_1p(count), mean, deviation), mean.exp_m1())
 }
 
 /// The last number in a path, when its last parameter is one.
 fn last_number(path: &str) -> Option<u64> {
-    path.rsplit('/').find_map(|segment| {
-        let digits = segment.trim_start_matches(|letter: char| !letter.is_ascii_digit());
-        digits.parse().ok()
+    path.as_bytes().rsplit(|&byte| byte == b'/').find_map(|segment| {
+        let begin = segment.iter().position(u8::is_ascii_digit)?;
+        segment.get(begin..)?.iter().try_fold(0u64, |number, &byte| {
+            let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+            number.checked_mul(10)?.checked_add(digit)
+        })
     })
 }

@@ -32,6 +32,7 @@ pub(super) struct Observation<'a> {
     /// The status, where the answer is certain to be that of this request; none otherwise. A missing answer
     /// is never a failure.
     pub(super) status: Option<u16>,
+    good: bool,
     /// Nothing of the call was lost.
     pub(super) whole: bool,
     /// It is another's record, in which bodies and most credentials are unknown.
@@ -112,6 +113,7 @@ impl<'a> Observation<'a> {
         let certain = call.completeness.request
             && call.completeness.response
             && !call.anomalies.contains(Anomaly::UncertainPairing);
+        let status = if certain { call.status } else { None };
         let place_hash = place.hash(&key);
         let bits = match client {
             IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
@@ -131,7 +133,9 @@ impl<'a> Observation<'a> {
             place_hash,
             endpoint,
             target_hash: key.pair(target, method_hash(&key, &call.method)),
-            status: if certain { call.status } else { None },
+            status,
+            good: matches!(status, Some(200..=299 | 304))
+                && !matches!(call.method.as_str(), "OPTIONS" | "TRACE" | "CONNECT"),
             whole,
             recorded: call.completeness.recorder.is_some(),
             authenticated: call.credential.is_some() || call.query_names.iter().any(|name| rules.is_secret(name)),
@@ -159,9 +163,9 @@ impl<'a> Observation<'a> {
     }
 
     /// The answer was good: what was asked for exists and was given.
+    #[inline]
     pub(super) fn good(&self) -> bool {
-        matches!(self.status, Some(200..=299 | 304))
-            && !matches!(self.call.method.as_str(), "OPTIONS" | "TRACE" | "CONNECT")
+        self.good
     }
 
     /// What was asked for is not there.
@@ -181,9 +185,11 @@ impl<'a> Observation<'a> {
 }
 
 /// What the j-th touch of the same thing counts, from 0: j^-0.35, so that a favourite page hides nothing.
-pub(super) fn repeated(before: u16) -> f64 {
-    static OFTEN: LazyLock<[f64; 1024]> = LazyLock::new(|| std::array::from_fn(|before| weight(before as f64)));
-    OFTEN.get(usize::from(before)).copied().unwrap_or_else(|| weight(f64::from(before)))
+pub(super) fn repeated(before: impl Into<u64>) -> f64 {
+    let before = before.into();
+    static OFTEN: LazyLock<[f64; 4096]> = LazyLock::new(|| std::array::from_fn(|before| weight(before as f64)));
+    let held = usize::try_from(before).ok().and_then(|before| OFTEN.get(before));
+    held.copied().unwrap_or_else(|| weight(before as f64))
 }
 
 fn weight(before: f64) -> f64 {

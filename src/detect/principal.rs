@@ -13,7 +13,7 @@ use super::rules::Prior;
 use super::settings::Settings;
 use crate::call::CredentialKind;
 use crate::endpoint::EndpointId;
-use crate::model::{Distinct, Extreme, Moments, Ring, Step, Table, Touched, Walk, Window};
+use crate::model::{Distinct, Extreme, Logarithm, Moments, Ring, Step, Table, Touched, Walk, Window};
 use crate::time::Timestamp;
 
 /// Windows in which bytes are counted.
@@ -61,6 +61,8 @@ pub(super) struct Values {
     pub(super) step: Step,
     /// What it has contributed to its group.
     pub(super) taught: f64,
+    #[serde(skip)]
+    pub(super) logarithm: Logarithm,
 }
 
 /// The objects of one template that a principal asked for.
@@ -93,6 +95,8 @@ pub(super) struct Group {
     programs: u64,
     /// Logarithms of weighted values a day, a place a principal.
     pub(super) values: Moments,
+    #[serde(skip)]
+    usual: Logarithm,
 }
 
 /// How a group uses an endpoint.
@@ -165,28 +169,21 @@ impl Principals {
         }
         let kind = seen.key.pair(credential.kind as u64, 0);
         let own = credential.group.map_or(kind, |group| group.0);
-        if self.groups.get(&own).is_none() {
-            let group = Group { members: 0, programs: 0, values: Moments::default() };
-            self.groups.insert(own, group, |group| group.members);
-        }
+        let nobody = || Group { members: 0, programs: 0, values: Moments::default(), usual: Logarithm::default() };
+        let group = self.groups.entry(own, nobody, |group| group.members)?;
         let program = seen.program;
-        let group = self.groups.get_mut(&own)?;
-        if self.table.get(&key).is_none() {
+        let joins = || {
             group.members += 1;
             group.programs += u64::from(program);
-            let principal = Principal { first: seen.time, group: own, ..Principal::default() };
-            self.table.insert(key, principal, Principal::worth);
-        }
-        let principal = self.table.get_mut(&key)?;
+            Principal { first: seen.time, group: own, ..Principal::default() }
+        };
+        let principal = self.table.entry(key, joins, Principal::worth)?;
         principal.last = seen.time;
         // A program among people is a person with a tool.
         principal.machine =
             credential.kind == CredentialKind::ApiKey || (program && 2 * group.programs > group.members);
         let place = seen.key.pair(own, seen.endpoint.0);
-        if self.uses.get(&place).is_none() {
-            self.uses.insert(place, Use::default(), |uses| uses.principals);
-        }
-        let uses = self.uses.get_mut(&place)?;
+        let uses = self.uses.entry(place, Use::default, |uses| uses.principals)?;
         if seen.good() && principal.touched.touch(seen.endpoint.0) == 0 && !suspect && !principal.accused {
             uses.principals += 1;
         }
@@ -256,11 +253,11 @@ impl Track {
 
 impl Group {
     /// The day's values of its members, of whom `others` were seen: in a role of its own next to nothing is known.
-    pub(super) fn usual_values(&self, others: Moments, machine: bool, prior: &Prior) -> Moments {
+    pub(super) fn usual_values(&mut self, others: Moments, machine: bool, prior: &Prior) -> Moments {
         let own_role = self.members < OWN_ROLE;
         let median = if machine || own_role { prior.values_machine } else { prior.values };
         let deviation = prior.volume_deviation * if own_role { 1.5 } else { 1.0 };
-        let mut usual = Moments::prior(4.0, median.ln_1p(), deviation * deviation);
+        let mut usual = Moments::prior(4.0, self.usual.ln_1p(median), deviation * deviation);
         usual.merge(&others);
         usual
     }

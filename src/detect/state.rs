@@ -14,7 +14,7 @@ use super::settings::Settings;
 use crate::alert::{EVIDENCE_LIMIT, Family, Sighting};
 use crate::call::Fingerprint;
 use crate::endpoint::{EndpointId, HashKey, Merged, Templates};
-use crate::model::{Distinct, Extreme, Moments, Profile, Ring, Table, Touched, Walk};
+use crate::model::{Distinct, Exponential, Extreme, Moments, Profile, Ring, Table, Touched, Walk};
 use crate::time::Timestamp;
 
 /// What the detector remembers.
@@ -363,6 +363,9 @@ pub(super) struct Endpoint {
     pub(super) absent: f64,
     /// Response sizes: logarithms, weighted by client.
     pub(super) sizes: Moments,
+    /// The bytes that their mean comes to.
+    #[serde(skip)]
+    pub(super) usual_size: Exponential,
     pub(super) oversized: Distinct,
     pub(super) oversized_answers: u32,
     /// Seconds to its answers, logarithms.

@@ -68,17 +68,33 @@ impl Kinds {
 /// segment behind the host with more to come: a small number there is a version (`/2/statuses`), not an object.
 pub(super) fn kind(segment: &str, first: bool) -> Option<Kind> {
     let bytes = segment.as_bytes();
-    if bytes.len() > MAX_SEGMENT_BYTES || !bytes.iter().all(|&byte| is_plain(byte)) {
+    if bytes.len() > MAX_SEGMENT_BYTES {
         return Some(Kind::Text);
     }
-    // The usual word ends here.
-    if bytes.len() < 16 && !bytes.iter().any(|byte| byte.is_ascii_digit() || *byte == b'@') {
+    // What is everywhere, and what is anywhere.
+    let (mut all, mut any) = (u8::MAX, 0);
+    for &byte in bytes {
+        let what = BYTES[usize::from(byte)]; // a byte lies within 256
+        all &= what;
+        any |= what;
+    }
+    if all & PLAIN == 0 {
+        return Some(Kind::Text);
+    }
+    // The usual word ends here, and the usual number.
+    if bytes.len() < 16 && any & (DIGIT | AT) == 0 {
         return None;
     }
-    if let Some((name, domain)) = segment.split_once('@') {
+    if all & DIGIT != 0 {
+        return (!(first && bytes.len() <= 2)).then_some(Kind::Int);
+    }
+    if any & AT != 0
+        && let Some((name, domain)) = segment.split_once('@')
+    {
         return (!name.is_empty() && domain.contains('.')).then_some(Kind::Email);
     }
-    if let Some((stem, extension)) = segment.rsplit_once('.')
+    if any & SEPARATOR != 0
+        && let Some((stem, extension)) = segment.rsplit_once('.')
         && !stem.is_empty()
         && (2..=5).contains(&extension.len())
         && extension.starts_with(|letter: char| letter.is_ascii_alphabetic())
@@ -106,6 +122,12 @@ const VOWEL: u8 = 4;
 const HEXADECIMAL: u8 = 8;
 /// See [`VOWEL`].
 const SEPARATOR: u8 = 16;
+/// See [`VOWEL`]; a character of a plain segment.
+const PLAIN: u8 = 32;
+/// See [`VOWEL`].
+const DIGIT: u8 = 64;
+/// See [`VOWEL`].
+const AT: u8 = 128;
 /// See [`VOWEL`].
 const OTHER: u8 = 3;
 
@@ -125,7 +147,10 @@ const BYTES: [u8; 256] = {
         table[byte] = class
             | (vowel as u8 * VOWEL)
             | (letter.is_ascii_hexdigit() as u8 * HEXADECIMAL)
-            | (separator as u8 * SEPARATOR);
+            | (separator as u8 * SEPARATOR)
+            | (is_plain(letter) as u8 * PLAIN)
+            | ((class == 0) as u8 * DIGIT)
+            | ((letter == b'@') as u8 * AT);
         byte += 1;
     }
     table
@@ -174,7 +199,7 @@ fn stem_kind(bytes: &[u8], first: bool) -> Option<Kind> {
 }
 
 /// Characters of `pchar` (RFC 3986, 3.3) but for `%`.
-fn is_plain(byte: u8) -> bool {
+const fn is_plain(byte: u8) -> bool {
     matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\''
         | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b':' | b'@')
 }

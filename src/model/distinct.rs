@@ -1,5 +1,7 @@
 //! How many different values were seen: exact while there are few, a sketch beyond.
 
+use std::sync::LazyLock;
+
 use serde::{Deserialize, Serialize};
 
 /// Up to this many values are counted exactly.
@@ -54,22 +56,30 @@ impl Distinct {
     }
 
     /// Adds a value; true when it is certainly new (exact) or moved the sketch.
+    #[inline]
     pub fn insert(&mut self, hash: u64) -> bool {
         match self {
             Distinct::Exact(hashes) => {
                 let Err(place) = hashes.binary_search(&hash) else { return false };
-                if hashes.len() < EXACT_LIMIT {
-                    hashes.insert(place, hash);
-                } else {
-                    *self = Distinct::Sketch(Sketch::of(hashes.iter().copied().chain([hash])));
-                }
+                self.insert_new(place, hash);
                 true
             }
             Distinct::Sketch(sketch) => sketch.insert(hash),
         }
     }
 
+    /// Adds a value that is not among those counted exactly, and belongs to `place` there.
+    fn insert_new(&mut self, place: usize, hash: u64) {
+        let Distinct::Exact(hashes) = self else { return };
+        if hashes.len() < EXACT_LIMIT {
+            hashes.insert(place, hash);
+        } else {
+            *self = Distinct::Sketch(Sketch::of(hashes.iter().copied().chain([hash])));
+        }
+    }
+
     /// How many there are; an estimate beyond [`EXACT_LIMIT`].
+    #[inline]
     pub fn count(&self) -> u64 {
         match self {
             Distinct::Exact(hashes) => hashes.len() as u64,
@@ -108,22 +118,29 @@ impl Sketch {
     }
 
     /// The lowest byte chooses the register, the highest bits make the rank.
+    #[inline]
     fn insert(&mut self, hash: u64) -> bool {
         self.raise(hash as usize % REGISTERS, (hash | 1).leading_zeros() as u8 + 1)
     }
 
+    #[inline]
     fn raise(&mut self, register: usize, rank: u8) -> bool {
+        // `get`, as a restored state may lie.
+        let raised = self.ranks.get(register).is_some_and(|known| *known < rank);
+        if raised {
+            self.set(register, rank);
+        }
+        raised
+    }
+
+    fn set(&mut self, register: usize, rank: u8) {
         let term = |rank: u8| 1u64 << (SCALE - rank.min(SCALE));
-        // `get_mut` and saturation, as a restored state may lie.
-        match self.ranks.get_mut(register) {
-            Some(known) if *known < rank => {
-                self.sum = self.sum.saturating_sub(term(*known)).saturating_add(term(rank));
-                self.empty = self.empty.saturating_sub(u16::from(*known == 0));
-                *known = rank;
-                self.reckon();
-                true
-            }
-            _ => false,
+        // Saturation for the same reason.
+        if let Some(known) = self.ranks.get_mut(register) {
+            self.sum = self.sum.saturating_sub(term(*known)).saturating_add(term(rank));
+            self.empty = self.empty.saturating_sub(u16::from(*known == 0));
+            *known = rank;
+            self.reckon();
         }
     }
 
@@ -132,10 +149,21 @@ impl Sketch {
         let sum = self.sum.max(1) as f64 / (1u64 << SCALE) as f64;
         let raw = 0.7213 / (1.0 + 1.079 / size) * size * size / sum;
         let few = raw <= 2.5 * size && self.empty > 0;
-        let estimate = if few { size * (size / f64::from(self.empty)).ln() } else { raw };
+        let estimate = if few { counted(self.empty) } else { raw };
         // The sketch begins with one value more than the exact set can hold.
         self.estimate = (estimate.round() as u64).max(EXACT_LIMIT as u64 + 1);
     }
+}
+
+/// How many values leave so many registers empty (linear counting).
+fn counted(empty: u16) -> f64 {
+    static COUNTS: LazyLock<[f64; REGISTERS + 1]> = LazyLock::new(|| std::array::from_fn(|empty| linear(empty as f64)));
+    COUNTS.get(usize::from(empty)).copied().unwrap_or_else(|| linear(f64::from(empty)))
+}
+
+fn linear(empty: f64) -> f64 {
+    let size = REGISTERS as f64;
+    size * (size / empty).ln()
 }
 
 #[cfg(test)]

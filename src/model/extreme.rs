@@ -26,9 +26,12 @@ impl Extreme {
         least: impl FnOnce() -> f64,
         suspect: bool,
     ) -> Option<(f64, f64)> {
-        let epoch = window.bucket(time) / (4 * BUCKETS as i64);
+        const EPOCH: i64 = 4 * BUCKETS as i64;
+        let bucket = window.bucket(time);
         let mut change = None;
-        if epoch > self.epoch {
+        // A division is for when an epoch is over.
+        if bucket >= self.epoch.saturating_add(1).saturating_mul(EPOCH) {
+            let epoch = bucket / EPOCH;
             let before = self.settled;
             if !suspect {
                 self.settled = before.max(self.current.min((2.0 * before).max(least())));

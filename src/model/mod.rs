@@ -10,12 +10,14 @@
 //! | [`Moments`] | mean and variance over clients, one contribution each |
 //! | [`Profile`] | counts of hours, by the time of day where it shows |
 //! | [`Extreme`] | one client's own highest value of the past, which it cannot quickly teach |
+//! | [`Logarithm`], [`Exponential`] | that of a number that seldom changes |
 //! | [`Walk`] | evidence of a sequential test, in nats |
 //! | [`Touched`] | how often a client touched each of a few hundred things |
 //! | [`Table`] | a bounded map that evicts what is worth least |
 
 mod distinct;
 mod extreme;
+mod logarithm;
 mod moments;
 mod profile;
 mod step;
@@ -27,6 +29,7 @@ mod window;
 
 pub use distinct::{Distinct, EXACT_LIMIT};
 pub use extreme::Extreme;
+pub use logarithm::{Exponential, Logarithm, ln_1p};
 pub use moments::Moments;
 pub use profile::{Profile, Slot};
 pub use step::Step;

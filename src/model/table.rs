@@ -41,6 +41,11 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
         self.entries.is_empty()
     }
 
+    /// True when another entry would make one leave.
+    pub fn is_full(&self) -> bool {
+        self.entries.len() >= self.capacity
+    }
+
     /// The entry of `key`.
     pub fn get(&self, key: &K) -> Option<&V> {
         let &place = self.index.get(key)?;
@@ -51,6 +56,25 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
     #[inline]
     pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
         let &place = self.index.get(key)?;
+        self.entries.get_mut(place as usize).map(|(_, value)| value)
+    }
+
+    /// The entry of `key`; where there is none, the one that `make` gives, for which the least of `worth` leaves when the
+    /// table is full. None never, but for a table that holds nothing.
+    #[inline]
+    pub fn entry<W: PartialOrd>(
+        &mut self,
+        key: K,
+        make: impl FnOnce() -> V,
+        worth: impl Fn(&V) -> W,
+    ) -> Option<&mut V> {
+        let place = match self.index.get(&key) {
+            Some(&place) => place,
+            None => {
+                self.insert(key, make(), worth);
+                *self.index.get(&key)?
+            }
+        };
         self.entries.get_mut(place as usize).map(|(_, value)| value)
     }
 

@@ -31,6 +31,16 @@ impl Touched {
     /// Counts one more touch and gives how many there were before.
     pub fn touch(&mut self, hash: u64) -> u16 {
         let key = (hash >> 32) as u32 ^ hash as u32;
+        // Almost always it is where it should be.
+        let size = self.slots.len();
+        if let Some((held, count)) = self.slots.get_mut(home(key, size))
+            && *held == key
+            && *count > 0
+        {
+            let before = *count;
+            *count = before.saturating_add(1);
+            return before;
+        }
         loop {
             let size = self.slots.len();
             let mut best = None;
@@ -66,6 +76,12 @@ impl Touched {
             }
         }
     }
+}
+
+/// Where the search for a key begins. Sizes are powers of two; a restored state may lie.
+#[inline]
+fn home(key: u32, size: usize) -> usize {
+    if size.is_power_of_two() { key as usize & (size - 1) } else { (key as usize).checked_rem(size).unwrap_or(0) }
 }
 
 #[cfg(test)]

@@ -24,8 +24,12 @@ impl Walk {
 
     /// One trial with the two probabilities given.
     pub fn advance(&mut self, failed: bool, weight: f64, honest: f64, hostile: f64) -> f64 {
-        let ratio = if failed { hostile / honest } else { (1.0 - hostile) / (1.0 - honest) };
-        self.nats = (self.nats + weight * ratio.ln()).max(0.0);
+        // What speaks against suspicion changes nothing where there is none: no logarithm is needed.
+        let nothing = !failed && self.nats == 0.0 && honest <= hostile && honest < 1.0;
+        if !nothing {
+            let ratio = if failed { hostile / honest } else { (1.0 - hostile) / (1.0 - honest) };
+            self.nats = (self.nats + weight * ratio.ln()).max(0.0);
+        }
         self.trials += weight;
         if failed {
             self.failures += weight;

@@ -69,12 +69,15 @@ pub(super) fn judge(tree: &Tree, settings: &Settings, parent: Index) -> Option<V
     if above.words.is_empty() {
         return None;
     }
+    let prefix = above.parent == ROOT || above.word().is_some_and(shape::is_prefix);
+    if prefix && !above.open && too_few(tree, settings, above) {
+        return None;
+    }
     let mut words: Vec<Word<'_>> = above.words.iter().filter_map(|&index| word(tree, index)).collect();
     words.retain(|word| !word.node.alias);
     if let Some(verdict) = catch_all(settings, &words) {
         return Some(verdict);
     }
-    let prefix = above.parent == ROOT || above.word().is_some_and(shape::is_prefix);
     if !prefix && let Some(members) = pages(tree, settings, above, &words) {
         return Some(Verdict::Parameter { words: members, open: true });
     }
@@ -92,6 +95,13 @@ pub(super) fn judge(tree: &Tree, settings: &Settings, parent: Index) -> Option<V
     };
     let members = members.or_else(|| many(tree, settings, &words))?;
     Some(Verdict::Parameter { words: members, open: true })
+}
+
+/// Whether there are fewer words than any of the rules for the API's own words asks for: they need not be compared.
+fn too_few(tree: &Tree, settings: &Settings, above: &Node) -> bool {
+    let locale = |&&index: &&Index| tree.get(index).and_then(Node::word).is_some_and(shape::is_locale);
+    above.words.len() < settings.catch_all.max(2).min(settings.many)
+        && (above.words.len() < FEW || above.words.iter().filter(locale).count() < FEW)
 }
 
 fn word(tree: &Tree, index: Index) -> Option<Word<'_>> {
