@@ -549,11 +549,13 @@ impl Conversation {
         };
         call.target = masked.unwrap_or(target);
         call.user_agent = head.fields.user_agent.map(|agent| shared.texts.text(agent));
-        call.forwarding = crate::client::forwarding(
-            head.fields.x_forwarded_for.iter().copied(),
-            head.fields.forwarded.iter().copied(),
-            head.fields.x_real_ip,
-        );
+        if head.fields.is_forwarded() {
+            call.forwarding = crate::client::forwarding(
+                head.fields.x_forwarded_for.iter().copied(),
+                head.fields.forwarded.iter().copied(),
+                head.fields.x_real_ip,
+            );
+        }
         call.request.head_bytes = length as u64;
         describe(&mut call.request, &head.fields, shared);
         let framing = match (head.fields.chunked_somewhere, head.fields.content_length) {
@@ -730,11 +732,8 @@ impl Conversation {
         doubtful: bool,
         shared: &mut Shared,
     ) {
-        let media = match self.message(d, serial) {
-            Some(message) => message.content_type.clone(),
-            None => None,
-        };
-        let scan = shared.inspector.begin(side, media.as_deref(), &mut shared.decoders.scans);
+        let media = self.message(d, serial).and_then(|message| message.content_type.as_deref());
+        let scan = shared.inspector.begin(side, media, &mut shared.decoders.scans);
         let content = Content::new(fields.content_encoding, scan, caps(shared), &mut shared.decoders);
         self.readers[d].phase = Phase::Body(Body { framing, content, serial, doubtful });
     }
@@ -917,12 +916,10 @@ impl Conversation {
         let (client, server) = flow.ends(requests);
         let community_id = self.community_id.get_or_insert_with(|| community_id(flow.source, flow.destination));
         let mut call = shared.idle.pop().unwrap_or_default();
-        call.clear();
+        call.renew(community_id, &flow.encapsulation);
         call.flow = flow.id;
-        call.community_id = community_id.clone();
         call.client = client.into();
         call.server = server.into();
-        call.encapsulation = flow.encapsulation.clone();
         call
     }
 }

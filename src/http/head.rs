@@ -317,6 +317,11 @@ fn response_tolerant<'h>(head: &'h [u8], reading: &Reading<'_>) -> Option<Respon
 }
 
 impl<'h> Fields<'h> {
+    /// A proxy says something of who was before it.
+    pub(crate) fn is_forwarded(&self) -> bool {
+        !self.x_forwarded_for.is_empty() || !self.forwarded.is_empty() || self.x_real_ip.is_some()
+    }
+
     /// The tolerant pass over the header lines.
     fn take_lines(&mut self, lines: impl Iterator<Item = &'h [u8]>, reading: &Reading<'_>) {
         let mut folded_length: Option<u64> = None; // a Content-Length whose digits stand in a folded line
@@ -391,6 +396,12 @@ impl<'h> Fields<'h> {
     }
 
     fn take_length(&mut self, value: &[u8]) {
+        if !self.length_seen
+            && let Some(length) = number(value)
+        {
+            (self.content_length, self.length_seen) = (Some(length), true);
+            return;
+        }
         let mut values = value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
         for text in values.by_ref().take(8) {
             let length = number(text);
@@ -483,10 +494,9 @@ impl<'h> Fields<'h> {
 
 /// A plain decimal number; a sign, spaces inside or too many digits are none.
 fn number(text: &[u8]) -> Option<u64> {
-    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    std::str::from_utf8(text).ok()?.parse().ok()
+    let (&first, rest) = text.split_first()?;
+    let digit = |byte: u8| byte.is_ascii_digit().then(|| u64::from(byte - b'0'));
+    rest.iter().try_fold(digit(first)?, |sum, &byte| sum.checked_mul(10)?.checked_add(digit(byte)?))
 }
 
 #[cfg(test)]
