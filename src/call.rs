@@ -459,6 +459,12 @@ const KEPT_TEXT: usize = 4096;
 impl Call {
     /// Empties it to be used for another call; its texts keep their room, within limits.
     pub fn clear(&mut self) {
+        self.renew(&Arc::default(), &Arc::default());
+    }
+
+    /// Empties it to be used for a call of a flow with this Community ID and these layers: what it shares with the call
+    /// before is not given back to be taken again.
+    pub(crate) fn renew(&mut self, flow_id: &Arc<str>, layers: &Arc<[Layer]>) {
         let text = |text: &mut String| {
             text.clear();
             if text.capacity() > KEPT_TEXT {
@@ -494,9 +500,15 @@ impl Call {
             anomalies,
             completeness,
         } = self;
-        (*flow, *position, *community_id) = Default::default();
+        (*flow, *position) = Default::default();
+        if !Arc::ptr_eq(community_id, flow_id) {
+            community_id.clone_from(flow_id);
+        }
+        if !Arc::ptr_eq(encapsulation, layers) {
+            encapsulation.clone_from(layers);
+        }
         (*request_time, *response_time, *end_time, *latency) = Default::default();
-        (*client, *server, *encapsulation, *version) = Default::default();
+        (*client, *server, *version) = Default::default();
         for kept in [method, target, path] {
             text(kept);
         }

@@ -212,7 +212,7 @@ impl Content {
         };
         if let Err(reason) = push(decoders, bytes, pool, &mut sink) {
             *stopped = Some(reason);
-            self.recycle(pool);
+            self.stop(pool);
         }
     }
 
@@ -239,7 +239,7 @@ impl Content {
             && piece.findings().is_some()
         {
             let piece = piece.clone();
-            self.recycle(pool);
+            self.give_back(pool);
             if let Some(scan) = self.scan.take() {
                 pool.scans.give_back(scan);
             }
@@ -248,7 +248,7 @@ impl Content {
         if let Some(before) = &known {
             self.begin(before, inspector, caps, pool);
         }
-        self.recycle(pool);
+        self.give_back(pool);
         let findings = inspector.finish(self.scan.take()?, &mut pool.scans);
         if let Some(Before::Piece(piece)) = known {
             piece.conclude(&findings);
@@ -256,7 +256,7 @@ impl Content {
         Some(Found::New(findings))
     }
 
-    fn recycle(&mut self, pool: &mut Decoders) {
+    fn give_back(&mut self, pool: &mut Decoders) {
         for decoder in self.decoders.drain(..) {
             if let Decoder::Gzip(gzip) = decoder
                 && pool.gzip.len() < 64
@@ -264,6 +264,11 @@ impl Content {
                 pool.gzip.push(gzip);
             }
         }
+    }
+
+    /// Decodes no further.
+    fn stop(&mut self, pool: &mut Decoders) {
+        self.give_back(pool);
         self.decoders.push(Decoder::Finished); // so that the rest counts as encoded, not as decoded
     }
 }

@@ -69,6 +69,8 @@ pub(crate) struct Conversation {
     /// Calls completed.
     position: u32,
     community_id: Option<Arc<str>>,
+    /// Where heads as those of either direction are found ([`super::repeat`]).
+    places: [Option<u64>; 2],
     /// Oddities of the stream for the next message.
     anomalies: [Anomalies; 2],
     upgraded: bool,
@@ -100,6 +102,7 @@ impl Conversation {
             first: 0,
             position: 0,
             community_id: None,
+            places: [None; 2],
             anomalies: [Anomalies::default(); 2],
             upgraded: false,
             pipelined: false,
@@ -326,14 +329,25 @@ impl Conversation {
             let is_api_key = |name: &[u8]| shared.inspector.is_api_key_header(name);
             let reading = Reading { header_limit: shared.settings.header_limit, is_api_key: &is_api_key };
             let role = if trimmed.starts_with(b"HTTP/") { Role::Response } else { Role::Request };
-            if self.readers[d].role.is_none_or(|known| known == role)
-                && let Some((head, end)) = head::quick(trimmed, &reading)
-            {
-                self.readers[d].begin_head(cursor.run, cursor.used);
-                cursor.used += end;
-                self.readers[d].end_head(cursor.run, cursor.used);
-                self.take_head(flow, d, Some(head), end, now, shared, counters);
-                return;
+            if self.readers[d].role.is_none_or(|known| known == role) {
+                let heads = &mut shared.heads;
+                let place = *self.places[d].get_or_insert_with(|| match (role, flow.ends(direction_of(d))) {
+                    (Role::Request, (client, server)) => heads.place_of_requests(client, server),
+                    (Role::Response, (server, _)) => heads.place_of_responses(server),
+                });
+                let found = match role {
+                    Role::Request => head::known_request(trimmed, &reading, heads, place)
+                        .map(|(head, end)| (Head::Request(head), end)),
+                    Role::Response => head::known_response(trimmed, &reading, heads, place)
+                        .map(|(head, end)| (Head::Response(head), end)),
+                };
+                if let Some((head, end)) = found {
+                    self.readers[d].begin_head(cursor.run, cursor.used);
+                    cursor.used += end;
+                    self.readers[d].end_head(cursor.run, cursor.used);
+                    self.take_head(flow, d, Some(head), end, now, shared, counters);
+                    return;
+                }
             }
             let in_step = !self.readers[d].disturbed;
             if !self.is_head(d, trimmed, in_step) {
@@ -474,7 +488,7 @@ impl Conversation {
         shared: &mut Shared,
         counters: &mut Counters,
     ) -> Option<u64> {
-        let direction = if d == 0 { Direction::Forward } else { Direction::Backward };
+        let direction = direction_of(d);
         self.requests = Some(direction);
         self.readers[d].role = Some(Role::Request);
         let mark = self.readers[d].mark;
@@ -535,11 +549,13 @@ impl Conversation {
         };
         call.target = masked.unwrap_or(target);
         call.user_agent = head.fields.user_agent.map(|agent| shared.texts.text(agent));
-        call.forwarding = crate::client::forwarding(
-            head.fields.x_forwarded_for.iter().copied(),
-            head.fields.forwarded.iter().copied(),
-            head.fields.x_real_ip,
-        );
+        if head.fields.is_forwarded() {
+            call.forwarding = crate::client::forwarding(
+                head.fields.x_forwarded_for.iter().copied(),
+                head.fields.forwarded.iter().copied(),
+                head.fields.x_real_ip,
+            );
+        }
         call.request.head_bytes = length as u64;
         describe(&mut call.request, &head.fields, shared);
         let framing = match (head.fields.chunked_somewhere, head.fields.content_length) {
@@ -563,7 +579,7 @@ impl Conversation {
         length: usize,
         shared: &mut Shared,
     ) -> Option<u64> {
-        let direction = if d == 0 { Direction::Forward } else { Direction::Backward };
+        let direction = direction_of(d);
         self.requests.get_or_insert(direction.opposite());
         self.readers[d].role = Some(Role::Response);
         if head.status.is_some_and(|status| (100..200).contains(&status) && status != 101) {
@@ -716,11 +732,8 @@ impl Conversation {
         doubtful: bool,
         shared: &mut Shared,
     ) {
-        let media = match self.message(d, serial) {
-            Some(message) => message.content_type.clone(),
-            None => None,
-        };
-        let scan = shared.inspector.begin(side, media.as_deref(), &mut shared.decoders.scans);
+        let media = self.message(d, serial).and_then(|message| message.content_type.as_deref());
+        let scan = shared.inspector.begin(side, media, &mut shared.decoders.scans);
         let content = Content::new(fields.content_encoding, scan, caps(shared), &mut shared.decoders);
         self.readers[d].phase = Phase::Body(Body { framing, content, serial, doubtful });
     }
@@ -903,14 +916,17 @@ impl Conversation {
         let (client, server) = flow.ends(requests);
         let community_id = self.community_id.get_or_insert_with(|| community_id(flow.source, flow.destination));
         let mut call = shared.idle.pop().unwrap_or_default();
-        call.clear();
+        call.renew(community_id, &flow.encapsulation);
         call.flow = flow.id;
-        call.community_id = community_id.clone();
         call.client = client.into();
         call.server = server.into();
-        call.encapsulation = flow.encapsulation.clone();
         call
     }
+}
+
+/// The direction of this number.
+fn direction_of(d: usize) -> Direction {
+    if d == 0 { Direction::Forward } else { Direction::Backward }
 }
 
 const NO_CAPS: Caps = Caps { decoded: u64::MAX, ratio: u64::MAX, encodings: 0 };

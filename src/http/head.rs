@@ -8,6 +8,7 @@ use std::mem::MaybeUninit;
 use memchr::{memchr, memrchr};
 
 use super::quick;
+use super::repeat::Heads;
 use crate::call::{Anomalies, Anomaly, Version};
 
 /// Headers that httparse is given room for; heads with more take the tolerant pass.
@@ -60,6 +61,53 @@ pub(crate) struct ResponseHead<'h> {
     pub(crate) fields: Fields<'h>,
 }
 
+/// What a header is to a call, by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Nothing.
+    Other,
+    Host,
+    Cookie,
+    Upgrade,
+    XRealIp,
+    Forwarded,
+    UserAgent,
+    ContentType,
+    Authorization,
+    ContentLength,
+    XForwardedFor,
+    ContentEncoding,
+    TransferEncoding,
+    /// One that carries an API key by the rules.
+    ApiKey,
+}
+
+impl Kind {
+    #[inline]
+    pub(super) fn of(name: &[u8], reading: &Reading<'_>) -> Kind {
+        // Of those that are looked for, no three names have the same length.
+        let (kind, text) = match (name.len(), name.first().map(u8::to_ascii_lowercase)) {
+            (4, _) => (Kind::Host, "host"),
+            (6, _) => (Kind::Cookie, "cookie"),
+            (7, _) => (Kind::Upgrade, "upgrade"),
+            (9, Some(b'x')) => (Kind::XRealIp, "x-real-ip"),
+            (9, _) => (Kind::Forwarded, "forwarded"),
+            (10, _) => (Kind::UserAgent, "user-agent"),
+            (12, _) => (Kind::ContentType, "content-type"),
+            (13, _) => (Kind::Authorization, "authorization"),
+            (14, _) => (Kind::ContentLength, "content-length"),
+            (15, _) => (Kind::XForwardedFor, "x-forwarded-for"),
+            (16, _) => (Kind::ContentEncoding, "content-encoding"),
+            (17, _) => (Kind::TransferEncoding, "transfer-encoding"),
+            _ => (Kind::Other, ""),
+        };
+        if kind != Kind::Other && name.eq_ignore_ascii_case(text.as_bytes()) {
+            return kind;
+        }
+        if (reading.is_api_key)(name) { Kind::ApiKey } else { Kind::Other }
+    }
+}
+
 /// How to read headers: the limit on their number, and which ones carry an API key.
 pub(crate) struct Reading<'r> {
     pub(crate) header_limit: usize,
@@ -89,14 +137,25 @@ pub(crate) enum Head<'h> {
     Response(ResponseHead<'h>),
 }
 
-/// Reads the head that `bytes` begin with, if it is whole and as most heads are, and says how long it is.
-pub(crate) fn quick<'h>(bytes: &'h [u8], reading: &Reading<'_>) -> Option<(Head<'h>, usize)> {
-    if bytes.starts_with(b"HTTP/") {
-        let (head, length) = quick_response(bytes, reading)?;
-        return Some((Head::Response(head), length));
-    }
-    let (head, length) = quick_request(bytes, reading)?;
-    Some((Head::Request(head), length))
+/// Reads the request's head that `bytes` begin with, if it is whole and well-formed, and says how long it is. `place` is
+/// that of its ends in `heads`.
+pub(crate) fn known_request<'h>(
+    bytes: &'h [u8],
+    reading: &Reading<'_>,
+    heads: &mut Heads,
+    place: u64,
+) -> Option<(RequestHead<'h>, usize)> {
+    heads.request(place, bytes, reading).or_else(|| usual_request(bytes, reading))
+}
+
+/// The same of a response.
+pub(crate) fn known_response<'h>(
+    bytes: &'h [u8],
+    reading: &Reading<'_>,
+    heads: &mut Heads,
+    place: u64,
+) -> Option<(ResponseHead<'h>, usize)> {
+    heads.response(place, bytes, reading).or_else(|| usual_response(bytes, reading))
 }
 
 fn quick_request<'h>(bytes: &'h [u8], reading: &Reading<'_>) -> Option<(RequestHead<'h>, usize)> {
@@ -163,7 +222,16 @@ fn response<'h>(head: &'h [u8], reading: &Reading<'_>) -> Option<ResponseHead<'h
     }
 }
 
-impl RequestHead<'_> {
+impl<'h> RequestHead<'h> {
+    /// One that is put together of what was read.
+    pub(super) fn new(method: &'h [u8], target: &'h [u8], version: Version, mut fields: Fields<'h>) -> Self {
+        fields.check(version);
+        if fields.hosts > 1 || (fields.hosts == 0 && version == Version::Http11) {
+            fields.anomalies.insert(Anomaly::OddHost);
+        }
+        RequestHead { method, target, version, fields }
+    }
+
     pub(super) fn checked(mut self) -> Self {
         let fields = &mut self.fields;
         if fields.hosts > 1 || (fields.hosts == 0 && self.version == Version::Http11) {
@@ -249,6 +317,11 @@ fn response_tolerant<'h>(head: &'h [u8], reading: &Reading<'_>) -> Option<Respon
 }
 
 impl<'h> Fields<'h> {
+    /// A proxy says something of who was before it.
+    pub(crate) fn is_forwarded(&self) -> bool {
+        !self.x_forwarded_for.is_empty() || !self.forwarded.is_empty() || self.x_real_ip.is_some()
+    }
+
     /// The tolerant pass over the header lines.
     fn take_lines(&mut self, lines: impl Iterator<Item = &'h [u8]>, reading: &Reading<'_>) {
         let mut folded_length: Option<u64> = None; // a Content-Length whose digits stand in a folded line
@@ -285,46 +358,50 @@ impl<'h> Fields<'h> {
     /// Takes one header.
     #[inline]
     pub(super) fn take(&mut self, name: &'h [u8], value: &'h [u8], reading: &Reading<'_>) {
-        let is = |text: &str| name.eq_ignore_ascii_case(text.as_bytes());
-        match name.len() {
-            4 if is("host") => {
+        self.take_as(Kind::of(name, reading), value);
+    }
+
+    /// Takes the value of one header.
+    #[inline]
+    pub(super) fn take_as(&mut self, kind: Kind, value: &'h [u8]) {
+        let place = match kind {
+            Kind::Other => return,
+            Kind::Host => {
                 self.hosts = self.hosts.saturating_add(1);
                 self.host.get_or_insert(value.trim_ascii());
+                return;
             }
-            6 if is("cookie") => {
-                self.cookie.get_or_insert(value);
+            Kind::Upgrade => {
+                self.upgrade = true;
+                return;
             }
-            7 if is("upgrade") => self.upgrade = true,
-            9 if is("x-real-ip") => {
-                self.x_real_ip.get_or_insert(value);
-            }
-            9 if is("forwarded") && self.forwarded.len() < FORWARDED_LIMIT => self.forwarded.push(value),
-            10 if is("user-agent") => {
-                self.user_agent.get_or_insert(value);
-            }
-            12 if is("content-type") => {
-                self.content_type.get_or_insert(value);
-            }
-            13 if is("authorization") => {
-                self.authorization.get_or_insert(value);
-            }
-            14 if is("content-length") => self.take_length(value),
-            15 if is("x-forwarded-for") && self.x_forwarded_for.len() < FORWARDED_LIMIT => {
-                self.x_forwarded_for.push(value);
-            }
-            16 if is("content-encoding") => {
-                self.content_encoding.get_or_insert(value);
-            }
-            17 if is("transfer-encoding") => self.take_coding(value),
-            _ => {
-                if self.api_key.is_none() && (reading.is_api_key)(name) {
-                    self.api_key = Some(value);
+            Kind::ContentLength => return self.take_length(value),
+            Kind::TransferEncoding => return self.take_coding(value),
+            Kind::Forwarded | Kind::XForwardedFor => {
+                let values = if kind == Kind::Forwarded { &mut self.forwarded } else { &mut self.x_forwarded_for };
+                if values.len() < FORWARDED_LIMIT {
+                    values.push(value);
                 }
+                return;
             }
-        }
+            Kind::Cookie => &mut self.cookie,
+            Kind::XRealIp => &mut self.x_real_ip,
+            Kind::UserAgent => &mut self.user_agent,
+            Kind::ContentType => &mut self.content_type,
+            Kind::Authorization => &mut self.authorization,
+            Kind::ContentEncoding => &mut self.content_encoding,
+            Kind::ApiKey => &mut self.api_key,
+        };
+        place.get_or_insert(value);
     }
 
     fn take_length(&mut self, value: &[u8]) {
+        if !self.length_seen
+            && let Some(length) = number(value)
+        {
+            (self.content_length, self.length_seen) = (Some(length), true);
+            return;
+        }
         let mut values = value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
         for text in values.by_ref().take(8) {
             let length = number(text);
@@ -417,10 +494,9 @@ impl<'h> Fields<'h> {
 
 /// A plain decimal number; a sign, spaces inside or too many digits are none.
 fn number(text: &[u8]) -> Option<u64> {
-    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    std::str::from_utf8(text).ok()?.parse().ok()
+    let (&first, rest) = text.split_first()?;
+    let digit = |byte: u8| byte.is_ascii_digit().then(|| u64::from(byte - b'0'));
+    rest.iter().try_fold(digit(first)?, |sum, &byte| sum.checked_mul(10)?.checked_add(digit(byte)?))
 }
 
 #[cfg(test)]

@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use ahash::RandomState;
 
+/// Words of a text that its place is made of: all of most texts.
+const SAMPLES: usize = 4;
+
 const SLOTS: usize = 1024;
 
 /// A direct-mapped cache of texts: what falls on a taken slot replaces it. Worst-case memory: 1024 texts of at most
 /// [`LONGEST`] bytes, 1 MiB.
 pub(crate) struct Interner {
-    hasher: RandomState,
+    seed: u64,
     slots: Vec<Option<Arc<str>>>,
 }
 
@@ -18,7 +21,7 @@ const LONGEST: usize = 1024;
 
 impl Default for Interner {
     fn default() -> Self {
-        Interner { hasher: RandomState::new(), slots: vec![None; SLOTS] }
+        Interner { seed: RandomState::new().hash_one(0), slots: vec![None; SLOTS] }
     }
 }
 
@@ -26,7 +29,8 @@ impl Interner {
     /// The text of these bytes; bytes that are not UTF-8 as `\xNN`.
     pub(crate) fn text(&mut self, bytes: &[u8]) -> Arc<str> {
         let bytes = bytes.get(..LONGEST).unwrap_or(bytes);
-        let slot = &mut self.slots[self.hasher.hash_one(bytes) as usize % SLOTS];
+        let place = self.place(bytes);
+        let slot = &mut self.slots[place];
         match slot {
             Some(text) if text.as_bytes() == bytes => text.clone(),
             _ => {
@@ -35,6 +39,27 @@ impl Interner {
                 text
             }
         }
+    }
+
+    /// Where a text is kept: by words from all over it, since equality is tested in any case.
+    #[inline]
+    fn place(&self, bytes: &[u8]) -> usize {
+        const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
+        let mut sum = self.seed ^ bytes.len() as u64;
+        let mut add = |word: u64| {
+            let product = u128::from(sum ^ word) * u128::from(MIX);
+            sum = product as u64 ^ (product >> 64) as u64;
+        };
+        match bytes.len().checked_sub(8) {
+            None => add(bytes.iter().fold(0, |word, &byte| word << 8 | u64::from(byte))),
+            Some(last) => {
+                for step in 0..SAMPLES {
+                    let word = bytes.get(last * step / (SAMPLES - 1)..).and_then(<[u8]>::first_chunk);
+                    add(word.map_or(0, |word| u64::from_le_bytes(*word)));
+                }
+            }
+        }
+        sum as usize % SLOTS
     }
 
     /// The same in lower case.

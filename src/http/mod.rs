@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `recognise` | what the beginning of an HTTP message looks like |
 //! | `quick` | heads as most are, in one pass over vectors of bytes |
+//! | `repeat` | heads as those that came before, but for a few values |
 //! | `head` | start lines and the headers that a call needs: httparse, then what real servers accept |
 //! | `framing` | where a body ends (RFC 9112, section 6), chunks |
 //! | `content` | content encodings undone as they stream, and what looks at the result |
@@ -26,6 +27,7 @@ mod quick;
 mod reader;
 mod recall;
 mod recognise;
+mod repeat;
 #[cfg(test)]
 mod tests;
 
@@ -88,6 +90,7 @@ pub(crate) struct Shared {
     pub(crate) inspector: Arc<Inspector>,
     pub(crate) texts: intern::Interner,
     pub(crate) credentials: KnownCredentials,
+    pub(crate) heads: repeat::Heads,
     pub(crate) decoders: content::Decoders,
     pub(crate) calls: Vec<Box<Call>>,
     /// Calls that are done with, to be used again.
@@ -109,6 +112,7 @@ impl Http {
                 inspector,
                 texts: intern::Interner::default(),
                 credentials: KnownCredentials::default(),
+                heads: repeat::Heads::default(),
                 calls: Vec::new(),
                 idle: Vec::new(),
             },

@@ -17,23 +17,26 @@ const BLOCK: usize = 64;
 pub(super) fn request<'h>(bytes: &'h [u8], reading: &Reading<'_>) -> Option<(RequestHead<'h>, usize)> {
     let mut fields = Fields::default();
     let (line, length) = fields_of(bytes, reading, &mut fields)?;
+    let (method, target, version) = request_line(line)?;
+    Some((RequestHead::new(method, target, version, fields), length))
+}
+
+/// Method, target and version of a request line without its end.
+#[inline]
+pub(super) fn request_line(line: &[u8]) -> Option<(&[u8], &[u8], Version)> {
     let (line, version) = match line.split_last_chunk::<9>()? {
         (line, b" HTTP/1.1") => (line, Version::Http11),
         (line, b" HTTP/1.0") => (line, Version::Http10),
         _ => return None,
     };
-    let space = line.iter().position(|&byte| byte == b' ')?;
-    let (method, target) = (line.get(..space)?, line.get(space + 1..)?);
-    let capital = |byte: &u8| byte.is_ascii_uppercase();
-    if method.is_empty()
-        || target.is_empty()
-        || !method.iter().all(capital)
-        || !target.iter().all(|&byte| is_ordinary(byte))
-    {
+    let space = line.iter().take_while(|byte| byte.is_ascii_uppercase()).count();
+    let (method, target) = line.split_at_checked(space)?;
+    let target = target.strip_prefix(b" ")?;
+    // None of these is to be percent-encoded, so that nothing is odd about the target.
+    if method.is_empty() || target.is_empty() || !target.iter().all(|&byte| is_ordinary(byte)) {
         return None;
     }
-    fields.check(version);
-    Some((RequestHead { method, target, version, fields }.checked(), length))
+    Some((method, target, version))
 }
 
 /// Reads a response's head, and tells how long it is.
@@ -235,7 +238,7 @@ fn fields_with<'h, L: Lanes>(
 
 /// Without spaces and tabs at either end.
 #[inline]
-fn trimmed(mut value: &[u8]) -> &[u8] {
+pub(super) fn trimmed(mut value: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = value {
         value = rest;
     }

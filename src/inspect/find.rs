@@ -107,7 +107,11 @@ impl Finder<'_> {
             // One more, since runs of digits may go on.
             let blocks = (end - begin).div_ceil(BLOCK);
             let Some(masks) = masks.get_mut(..=blocks) else { return };
-            self.compiled.sieve.classify(window.bytes, begin, masks);
+            // Behind the end there is nothing to be found, and short texts are many.
+            let filled = window.bytes.len().saturating_sub(begin).div_ceil(BLOCK).min(masks.len());
+            let (some, none) = masks.split_at_mut(filled);
+            self.compiled.sieve.classify(window.bytes, begin, some);
+            none.fill(Masks::default());
             for (block, pair) in masks.windows(2).enumerate() {
                 let at = begin + block * BLOCK;
                 let [here, next] = pair else { continue };
