@@ -20,6 +20,7 @@ mod content;
 mod conversation;
 mod framing;
 mod gzip;
+pub mod h2;
 mod head;
 mod intern;
 mod quick;
