@@ -37,6 +37,10 @@ pub(crate) struct Fields<'h> {
     pub(crate) forwarded: Vec<&'h [u8]>,
     pub(crate) x_real_ip: Option<&'h [u8]>,
     pub(crate) upgrade: bool,
+    /// What it is offered to upgrade to is HTTP/2 (`h2c`, RFC 7540, section 3.2).
+    pub(crate) h2c: bool,
+    pub(crate) grpc_status: Option<&'h [u8]>,
+    pub(crate) grpc_encoding: Option<&'h [u8]>,
     pub(crate) anomalies: Anomalies,
     length_seen: bool,
     hosts: u8,
@@ -294,7 +298,10 @@ impl<'h> Fields<'h> {
             6 if is("cookie") => {
                 self.cookie.get_or_insert(value);
             }
-            7 if is("upgrade") => self.upgrade = true,
+            7 if is("upgrade") => {
+                self.upgrade = true;
+                self.h2c |= value.split(|&byte| byte == b',').any(|token| token.trim_ascii().eq_ignore_ascii_case(b"h2c"));
+            }
             9 if is("x-real-ip") => {
                 self.x_real_ip.get_or_insert(value);
             }
@@ -302,11 +309,17 @@ impl<'h> Fields<'h> {
             10 if is("user-agent") => {
                 self.user_agent.get_or_insert(value);
             }
+            11 if is("grpc-status") => {
+                self.grpc_status.get_or_insert(value);
+            }
             12 if is("content-type") => {
                 self.content_type.get_or_insert(value);
             }
             13 if is("authorization") => {
                 self.authorization.get_or_insert(value);
+            }
+            13 if is("grpc-encoding") => {
+                self.grpc_encoding.get_or_insert(value);
             }
             14 if is("content-length") => self.take_length(value),
             15 if is("x-forwarded-for") && self.x_forwarded_for.len() < FORWARDED_LIMIT => {

@@ -18,11 +18,15 @@
 
 mod content;
 mod conversation;
+mod fill;
 mod framing;
+mod grpc;
+mod grpc_text;
 mod gzip;
 pub mod h2;
 mod head;
 mod intern;
+mod payload;
 mod quick;
 mod reader;
 mod recall;
@@ -64,6 +68,12 @@ pub struct Settings {
     /// Bytes of bodies that a worker remembers with what was found in them, so that what comes again need not be
     /// decoded and inspected again: the worst case of their memory. 0 remembers none; the calls are the same.
     pub recall_bytes: usize,
+    /// Bytes of one gRPC message that are kept until it is whole, so that its fields can be told apart, and that a
+    /// compressed one may come to. Of a larger one the rest is inspected as it stands, or not where it is compressed.
+    pub grpc_message_bytes: usize,
+    /// Bytes of gRPC messages under way that a worker keeps: the worst case of their memory. Beyond, messages that come
+    /// in pieces are inspected as they stand.
+    pub grpc_held_bytes: usize,
 }
 
 impl Default for Settings {
@@ -76,6 +86,8 @@ impl Default for Settings {
             decoded_ratio: 1100,
             encoding_limit: 4,
             recall_bytes: 4 << 20,
+            grpc_message_bytes: 256 << 10,
+            grpc_held_bytes: 32 << 20,
         }
     }
 }
@@ -105,7 +117,7 @@ impl Http {
     pub fn new(settings: Settings, inspector: Arc<Inspector>) -> Self {
         Http {
             shared: Shared {
-                decoders: content::Decoders::new(settings.recall_bytes),
+                decoders: content::Decoders::new(settings.recall_bytes, settings.grpc_held_bytes),
                 settings,
                 inspector,
                 texts: intern::Interner::default(),
