@@ -255,6 +255,16 @@ anomalies! {
     TrailingData = "trailing_data",
     /// The request went on as HTTP though an Upgrade or CONNECT had been accepted.
     HttpAfterUpgrade = "http_after_upgrade",
+    /// HTTP/2: pseudo-header fields that are missing, repeated, unknown, or behind others.
+    OddPseudoHeader = "odd_pseudo_header",
+    /// HTTP/2: header fields that concern a connection, which has none there (Transfer-Encoding, Connection and the like).
+    ConnectionHeader = "connection_header",
+    /// HTTP/2: a Content-Length that is not the length of the content.
+    ContentLengthMismatch = "content_length_mismatch",
+    /// HTTP/2: a header block that cannot be decoded.
+    MalformedHeaderBlock = "malformed_header_block",
+    /// HTTP/2: the client resets most of what it asks for, and has done so more often than configured.
+    RapidReset = "rapid_reset",
     /// Urgent data in the stream.
     UrgentData = "urgent_data",
 }

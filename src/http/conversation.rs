@@ -40,6 +40,7 @@ struct Exchange {
     /// What its sender sent right behind it was lost.
     lost_behind: bool,
     upgrade: bool,
+    h2c: bool,
 }
 
 impl Exchange {
@@ -55,6 +56,7 @@ impl Exchange {
             given_up: false,
             lost_behind: false,
             upgrade: false,
+            h2c: false,
         }
     }
 }
@@ -77,6 +79,16 @@ pub(crate) struct Conversation {
     pipelined: bool,
     /// Something of the requests was lost since the last one that was seen.
     request_lost: bool,
+    /// It goes on in HTTP/2.
+    upgrade: Option<Upgrade>,
+}
+
+/// What HTTP/2 takes over from the request that was upgraded to it.
+pub(crate) struct Upgrade {
+    /// The request.
+    pub(crate) call: Box<Call>,
+    /// Where frames begin in each direction.
+    pub(crate) begin: [u64; 2],
 }
 
 /// How much of a run is left and where it stands.
@@ -105,6 +117,7 @@ impl Conversation {
             upgraded: false,
             pipelined: false,
             request_lost: midstream,
+            upgrade: None,
         }
     }
 
@@ -142,6 +155,39 @@ impl Conversation {
         self.flush(flow, run.now, shared, counters);
         let over = self.readers.iter().all(|reader| matches!(reader.phase, Phase::Ignored));
         if over && self.exchanges.is_empty() { Interest::Unwanted } else { Interest::Wanted }
+    }
+
+    /// The bytes of a direction of which no head was made yet, if nothing else has come of it.
+    pub(crate) fn unread(&self, direction: Direction) -> Option<&[u8]> {
+        let reader = &self.readers[direction.index()];
+        (reader.heads == 0 && reader.next == reader.partial.len() as u64).then_some(&reader.partial[..])
+    }
+
+    /// Nothing is known that should come in this direction.
+    pub(crate) fn is_free(&self, direction: Direction) -> bool {
+        matches!(self.readers[direction.index()].phase, Phase::Lost | Phase::Ignored)
+    }
+
+    /// What HTTP/2 takes over, once it does.
+    pub(crate) fn take_upgrade(&mut self) -> Option<Upgrade> {
+        self.upgrade.take()
+    }
+
+    /// How many calls were completed.
+    pub(crate) fn position(&self) -> u32 {
+        self.position
+    }
+
+    /// Direction `d` has answered the request at `at` with the upgrade to HTTP/2.
+    fn begin_http2(&mut self, d: usize, at: usize) {
+        let mut begin = [0; 2];
+        begin[d] = self.readers[d].mark.end;
+        // The client goes on behind what it has sent so far: it waits for the answer.
+        begin[1 - d] = self.readers[1 - d].next;
+        let call = self.exchanges[at].call.clone();
+        self.upgrade = Some(Upgrade { call, begin });
+        // So that the flow does not count as one that goes on in an unknown protocol.
+        self.upgraded = false;
     }
 
     /// Bytes were lost.
@@ -506,6 +552,7 @@ impl Conversation {
         exchange.has_request = true;
         exchange.request = mark;
         exchange.upgrade = head.fields.upgrade;
+        exchange.h2c = head.fields.h2c;
         let call = &mut *exchange.call;
         call.request_time = Some(mark.time);
         fill::request(call, &head, length as u64, shared);
@@ -546,6 +593,7 @@ impl Conversation {
         exchange.has_response = true;
         exchange.response = mark;
         let (has_request, upgrade) = (exchange.has_request, exchange.upgrade);
+        let h2c = exchange.h2c && head.fields.h2c;
         let call = &mut *exchange.call;
         call.response_time = Some(mark.time);
         if !has_request {
@@ -569,6 +617,9 @@ impl Conversation {
         }
         if tunnel || switched {
             self.upgraded = true;
+            if h2c && switched {
+                self.begin_http2(d, at);
+            }
             for reader in &mut self.readers {
                 // Behind CONNECT there may be HTTP in clear; what was upgraded to speaks its own language.
                 reader.phase = if tunnel { Phase::Lost } else { Phase::Ignored };

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::call::{Anomaly, Call, Message};
+use crate::call::{Anomaly, Call, Message, Version};
 use crate::inspect::CredentialHeaders;
 use crate::stats::{Counter, Counters};
 use crate::stream::{Direction, FlowInfo};
@@ -45,8 +45,10 @@ pub(super) fn request(call: &mut Call, head: &RequestHead<'_>, length: u64, shar
     let mut target = std::mem::take(&mut call.target);
     printable_into(head.target, &mut target);
     let (masked, found) = shared.inspector.target(&target);
+    // What is connected to by another protocol (RFC 8441) is a target as any other.
+    let connect = head.method == b"CONNECT" && !(head.version == Version::Http2 && head.target.starts_with(b"/"));
     call.sensitive.request = found;
-    let (authority, path, query) = split_target(&masked, head.method == b"CONNECT");
+    let (authority, path, query) = split_target(&masked, connect);
     call.host = match authority.filter(|authority| !authority.is_empty()) {
         Some(authority) => Some(shared.texts.text(authority.as_bytes())),
         None => head.fields.host.map(|host| shared.texts.text(host)),

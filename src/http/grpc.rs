@@ -352,13 +352,7 @@ impl Body {
         }
     }
 
-    fn decompress(
-        &self,
-        bytes: &[u8],
-        out: &mut Vec<u8>,
-        limit: usize,
-        scratch: &mut Scratch,
-    ) -> Result<(), Stopped> {
+    fn decompress(&self, bytes: &[u8], out: &mut Vec<u8>, limit: usize, scratch: &mut Scratch) -> Result<(), Stopped> {
         let mut piece = std::mem::take(&mut scratch.texts);
         piece.resize(PIECE, 0);
         let result = match self.coding {

@@ -73,7 +73,8 @@ fn number(bytes: &[u8]) -> Option<(u64, &[u8])> {
 }
 
 fn is_text(bytes: &[u8]) -> bool {
-    bytes.iter().all(|&byte| byte >= b' ' || matches!(byte, b'\t' | b'\n' | b'\r')) && std::str::from_utf8(bytes).is_ok()
+    bytes.iter().all(|&byte| byte >= b' ' || matches!(byte, b'\t' | b'\n' | b'\r'))
+        && std::str::from_utf8(bytes).is_ok()
 }
 
 fn is_message(bytes: &[u8], left: &mut u32) -> bool {

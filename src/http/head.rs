@@ -173,6 +173,12 @@ impl RequestHead<'_> {
         if fields.hosts > 1 || (fields.hosts == 0 && self.version == Version::Http11) {
             fields.anomalies.insert(Anomaly::OddHost);
         }
+        self.with_target_checked()
+    }
+
+    /// Marks a target that should have been encoded.
+    pub(super) fn with_target_checked(mut self) -> Self {
+        let fields = &mut self.fields;
         if self.target.iter().any(|&byte| byte <= b' ' || byte >= 0x7f || matches!(byte, b'"' | b'<' | b'>')) {
             fields.anomalies.insert(Anomaly::UnencodedTarget);
         }
@@ -300,7 +306,8 @@ impl<'h> Fields<'h> {
             }
             7 if is("upgrade") => {
                 self.upgrade = true;
-                self.h2c |= value.split(|&byte| byte == b',').any(|token| token.trim_ascii().eq_ignore_ascii_case(b"h2c"));
+                self.h2c |=
+                    value.split(|&byte| byte == b',').any(|token| token.trim_ascii().eq_ignore_ascii_case(b"h2c"));
             }
             9 if is("x-real-ip") => {
                 self.x_real_ip.get_or_insert(value);

@@ -194,6 +194,11 @@ impl Decoder {
         self.complete = false;
     }
 
+    /// What it keeps to.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
     /// True when everything that a block can refer to is known.
     pub fn is_complete(&self) -> bool {
         self.complete
