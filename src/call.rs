@@ -614,6 +614,25 @@ impl Call {
         (*anomalies, *completeness) = Default::default();
     }
 
+    /// How it came out, as an HTTP status. gRPC answers 200 whatever happens and says the outcome in `grpc-status`, which
+    /// is translated as its gateways do (`google/rpc/code.proto`); a method that there is not (UNIMPLEMENTED) is 404.
+    pub fn outcome(&self) -> Option<u16> {
+        let Some(code) = self.grpc.as_ref().and_then(|grpc| grpc.status) else { return self.status };
+        Some(match code {
+            0 => return self.status,
+            1 => 499,
+            3 | 9 | 11 => 400,
+            4 => 504,
+            5 | 12 => 404,
+            6 | 10 => 409,
+            7 => 403,
+            8 => 429,
+            14 => 503,
+            16 => 401,
+            _ => 500,
+        })
+    }
+
     /// When it began: at the request, else at the response, else at its end.
     pub fn start_time(&self) -> Timestamp {
         self.request_time.or(self.response_time).unwrap_or(self.end_time)

@@ -34,7 +34,8 @@ pub(super) struct Observation<'a> {
     pub(super) status: Option<u16>,
     /// Nothing of the call was lost.
     pub(super) whole: bool,
-    /// It is another's record, in which bodies and most credentials are unknown.
+    /// It is another's record, in which bodies and most credentials are unknown, or one whose header fields were not all
+    /// understood.
     pub(super) recorded: bool,
     pub(super) authenticated: bool,
     pub(super) login: bool,
@@ -131,9 +132,9 @@ impl<'a> Observation<'a> {
             place_hash,
             endpoint,
             target_hash: key.pair(target, method_hash(&key, &call.method)),
-            status: if certain { call.status } else { None },
+            status: if certain { call.outcome() } else { None },
             whole,
-            recorded: call.completeness.recorder.is_some(),
+            recorded: call.completeness.recorder.is_some() || call.completeness.unknown_fields > 0,
             authenticated: call.credential.is_some() || call.query_names.iter().any(|name| rules.is_secret(name)),
             login: rules.is_login(&call.method, &call.path),
             agent,

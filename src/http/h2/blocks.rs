@@ -208,9 +208,11 @@ impl Connection {
                 stream.acknowledged = block.mark.acknowledged;
             }
         }
-        let (losses, torn) = (self.readers[d].losses, self.torn);
+        let (losses, asked, torn) = (self.readers[d].losses, self.readers[1 - d].losses, self.torn);
         let Some(stream) = self.streams.get_mut(&id) else { return };
         let seen = stream.sides[1].head;
+        // After a loss the end of the request may have been in it.
+        let going_on = stream.sides[0].head && stream.sides[0].losses == asked;
         let is_head = !seen && (lines.status.is_some() || !block.end_stream || lines.fields.content_type.is_some());
         let call = &mut *stream.call;
         call.completeness.unknown_fields += lines.unknown;
@@ -222,7 +224,7 @@ impl Connection {
             side.losses = losses;
             side.declared = lines.fields.content_length;
             side.grpc_encoding = lines.fields.grpc_encoding.map(|value| shared.texts.lower(value));
-            if stream.sides[0].head && !stream.sides[0].ended && call.grpc.is_none() && call.method != "CONNECT" {
+            if going_on && !stream.sides[0].ended && call.grpc.is_none() && call.method != "CONNECT" {
                 call.anomalies.insert(Anomaly::EarlyResponse);
             }
             call.response_time = Some(block.mark.time);

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::call::{Anomalies, Anomaly, Call, ResetBy};
 use crate::stats::{Counter, Counters};
@@ -21,8 +22,8 @@ use super::hpack::Limits;
 use super::reader::{Block, Data, Phase, Reader};
 use super::stream::Stream;
 
-/// Unanswered requests that a one-sided flow keeps, for responses that the capture reordered.
-const ONE_SIDED_PENDING: usize = 8;
+/// How long a request waits for the first word of a server that was not heard yet; there may be hundreds at once.
+const ONE_SIDED_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Streams that were reset lately and of which frames may still come.
 const RESET_MEMORY: usize = 256;
@@ -726,16 +727,18 @@ impl Connection {
             }
         }
         if self.client.is_some_and(|client| !flow.seen[client.opposite().index()]) {
-            while self.streams.len() > ONE_SIDED_PENDING {
-                let ended = self.streams.iter().find(|(_, stream)| stream.sides[0].ended);
-                let Some(id) = ended.map(|(id, _)| *id) else { break };
+            // The first is the oldest.
+            while let Some((&id, stream)) = self.streams.first_key_value()
+                && stream.sides[0].ended
+                && now.since(stream.reported) >= ONE_SIDED_PATIENCE
+            {
                 self.give_out(flow, id, now, shared, counters);
             }
         }
         let seconds = u64::from(shared.settings.stream_report_seconds);
         if now >= self.next_report && seconds > 0 {
             self.next_report = now + crate::stream::TICK;
-            let period = std::time::Duration::from_secs(seconds);
+            let period = Duration::from_secs(seconds);
             let due: Vec<u32> = self
                 .streams
                 .iter()
