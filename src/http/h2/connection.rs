@@ -425,22 +425,21 @@ impl Connection {
                     continuations: 0,
                     wire: (HEADER + payload.len()) as u64,
                     mark,
-                    overflowed: !whole,
+                    overflowed: false,
                 };
                 if whole && header.has(flag::END_HEADERS) {
                     self.block(flow, d, &block, fragment, now, shared, counters);
                     return;
                 }
                 self.readers[d].block = Some(block);
-                self.extend(flow, d, fragment, header, now, shared, counters);
+                self.extend(flow, d, fragment, whole, header, now, shared, counters);
             }
             kind::CONTINUATION => {
                 if let Some(block) = &mut self.readers[d].block {
                     block.continuations += 1;
                     block.wire += (HEADER + payload.len()) as u64;
                     block.mark.end = self.readers[d].mark.end;
-                    block.overflowed |= !whole;
-                    self.extend(flow, d, payload, header, now, shared, counters);
+                    self.extend(flow, d, payload, whole, header, now, shared, counters);
                 } else if self.readers[d].losses == 0 {
                     self.lose(flow, d, now, shared, counters);
                 } else {
@@ -477,6 +476,7 @@ impl Connection {
         flow: &FlowInfo,
         d: usize,
         fragment: &[u8],
+        whole: bool,
         header: Header,
         now: Timestamp,
         shared: &mut Shared,
@@ -494,6 +494,7 @@ impl Connection {
                 block.overflowed = true;
             }
         }
+        block.overflowed |= !whole;
         if header.has(flag::END_HEADERS)
             && let Some(mut block) = self.readers[d].block.take()
         {
