@@ -255,6 +255,16 @@ anomalies! {
     TrailingData = "trailing_data",
     /// The request went on as HTTP though an Upgrade or CONNECT had been accepted.
     HttpAfterUpgrade = "http_after_upgrade",
+    /// HTTP/2: pseudo-header fields that are missing, repeated, unknown, or behind others.
+    OddPseudoHeader = "odd_pseudo_header",
+    /// HTTP/2: header fields that concern a connection, which has none there (Transfer-Encoding, Connection and the like).
+    ConnectionHeader = "connection_header",
+    /// HTTP/2: a Content-Length that is not the length of the content.
+    ContentLengthMismatch = "content_length_mismatch",
+    /// HTTP/2: a header block that cannot be decoded.
+    MalformedHeaderBlock = "malformed_header_block",
+    /// HTTP/2: the client resets most of what it asks for, and has done so more often than configured.
+    RapidReset = "rapid_reset",
     /// Urgent data in the stream.
     UrgentData = "urgent_data",
 }
@@ -352,6 +362,80 @@ pub enum Recorder {
     Server,
 }
 
+/// The messages of gRPC in one direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GrpcMessages {
+    /// How many were begun.
+    pub messages: u64,
+    /// Bytes that they say they have, before compression is undone.
+    pub bytes: u64,
+    /// Bytes of the largest.
+    pub largest: u64,
+    /// How many were compressed.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub compressed: u64,
+}
+
+/// What a call of gRPC or gRPC-Web says beyond HTTP.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Grpc {
+    /// Full name of the service; empty where the target was not seen.
+    pub service: Arc<str>,
+    /// Name of the method; empty where the target was not seen.
+    pub method: Arc<str>,
+    /// It is gRPC-Web.
+    #[serde(skip_serializing_if = "is_false")]
+    pub web: bool,
+    /// `grpc-status` of the trailers: the outcome of the call, of which 0 is the good one. None where the call was given
+    /// up before, or the trailers were not seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u32>,
+    /// What was sent.
+    pub request: GrpcMessages,
+    /// What came back.
+    pub response: GrpcMessages,
+}
+
+/// Who ended a stream before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResetBy {
+    /// The client: it does not want the answer any more.
+    Client,
+    /// The server: it does not want to answer, or to go on.
+    Server,
+}
+
+/// The stream that carried a call (RFC 9113).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Http2 {
+    /// Its number.
+    pub stream: u32,
+    /// The server pushed it; the client did not ask.
+    #[serde(skip_serializing_if = "is_false")]
+    pub pushed: bool,
+    /// Who reset it (RST_STREAM) before the answer was whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reset_by: Option<ResetBy>,
+    /// With which error code (RFC 9113, section 7; 8 is CANCEL).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reset_code: Option<u32>,
+    /// How many streams of this connection the client had reset by then, this one included: many are the flood of
+    /// CVE-2023-44487.
+    #[serde(skip_serializing_if = "is_zero_32")]
+    pub client_resets: u32,
+    /// How many requests of this connection the server had refused by then without any processing; they are no calls.
+    #[serde(skip_serializing_if = "is_zero_32")]
+    pub refused: u32,
+}
+
+fn is_zero_32(value: &u32) -> bool {
+    *value == 0
+}
+
 /// How much of the call the sensor saw.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -366,6 +450,16 @@ pub struct Completeness {
     /// The flow was taken up without its handshake.
     #[serde(skip_serializing_if = "is_false")]
     pub midstream: bool,
+    /// Header fields that stood in compressed form for something that was said before the capture began, or in a gap. A
+    /// missing header proves nothing then. A request whose method or target is among them counts as not seen.
+    #[serde(skip_serializing_if = "is_zero_32")]
+    pub unknown_fields: u32,
+    /// The call goes on: this is a record of what came since it began, or since the record before.
+    #[serde(skip_serializing_if = "is_false")]
+    pub open: bool,
+    /// Records of this call before this one, each of which has its own part of bytes, messages and findings.
+    #[serde(skip_serializing_if = "is_zero_32")]
+    pub part: u32,
     /// Whose record it is, unless apitap saw the call itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recorder: Option<Recorder>,
@@ -433,6 +527,12 @@ pub struct Call {
     /// What proxies say of the client.
     #[serde(skip_serializing_if = "Forwarding::is_empty", default)]
     pub forwarding: Forwarding,
+    /// What gRPC says of it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub grpc: Option<Box<Grpc>>,
+    /// Its stream in HTTP/2.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub http2: Option<Box<Http2>>,
     /// Sensitive values found.
     #[serde(skip_serializing_if = "Digest::is_empty", default)]
     pub sensitive: Digest,
@@ -496,6 +596,8 @@ impl Call {
             user_agent,
             credential,
             forwarding,
+            grpc,
+            http2,
             sensitive,
             anomalies,
             completeness,
@@ -518,9 +620,29 @@ impl Call {
         if !forwarding.is_empty() {
             *forwarding = Forwarding::default();
         }
+        (*grpc, *http2) = Default::default();
         sensitive.request.clear();
         sensitive.response.clear();
         (*anomalies, *completeness) = Default::default();
+    }
+
+    /// How it came out, as an HTTP status. gRPC answers 200 whatever happens and says the outcome in `grpc-status`, which
+    /// is translated as its gateways do (`google/rpc/code.proto`); a method that there is not (UNIMPLEMENTED) is 404.
+    pub fn outcome(&self) -> Option<u16> {
+        let Some(code) = self.grpc.as_ref().and_then(|grpc| grpc.status) else { return self.status };
+        Some(match code {
+            0 => return self.status,
+            1 => 499,
+            3 | 9 | 11 => 400,
+            4 => 504,
+            5 | 12 => 404,
+            6 | 10 => 409,
+            7 => 403,
+            8 => 429,
+            14 => 503,
+            16 => 401,
+            _ => 500,
+        })
     }
 
     /// When it began: at the request, else at the response, else at its end.

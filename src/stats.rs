@@ -133,6 +133,32 @@ counters! {
     /// Bodies whose content encoding was damaged or unknown.
     BodiesUndecodable = "bodies_undecodable",
 
+    // http2
+    /// Flows that speak HTTP/2.
+    FlowsHttp2 = "flows_http2",
+    /// Header blocks of HTTP/2 that could not be decoded.
+    Http2BlocksMalformed = "http2_blocks_malformed",
+    /// Header blocks of HTTP/2 dropped from where they became larger than configured.
+    Http2BlocksTooLarge = "http2_blocks_too_large",
+    /// Header blocks of HTTP/2 in more CONTINUATION frames than configured.
+    Http2Continuations = "http2_continuations",
+    /// Header lists of HTTP/2 cut at the configured bytes or fields.
+    Http2ListsCut = "http2_lists_cut",
+    /// Header lists of HTTP/2 for which old entries of the table were forgotten to keep to its configured size.
+    Http2TablesCut = "http2_tables_cut",
+    /// Header fields of HTTP/2 that refer to what was not seen.
+    Http2FieldsUnknown = "http2_fields_unknown",
+    /// Streams of HTTP/2 given up because too many of one connection were open.
+    Http2StreamsEvicted = "http2_streams_evicted",
+    /// Streams of HTTP/2 of which neither the request's method nor the response's status was seen.
+    Http2StreamsUnknown = "http2_streams_unknown",
+    /// Streams of HTTP/2 that the client reset before the answer was whole.
+    Http2Resets = "http2_resets",
+    /// Requests that the server refused without any processing (REFUSED_STREAM, GOAWAY); they are no calls.
+    Http2Refused = "http2_refused",
+    /// Bodies of HTTP/2 not decoded because too many of one connection were on their way.
+    BodiesNotDecoded = "bodies_not_decoded",
+
     // inspect
     /// Bodies inspected only up to the configured length.
     InspectionTruncated = "inspection_truncated",

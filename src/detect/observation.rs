@@ -35,7 +35,8 @@ pub(super) struct Observation<'a> {
     good: bool,
     /// Nothing of the call was lost.
     pub(super) whole: bool,
-    /// It is another's record, in which bodies and most credentials are unknown.
+    /// It is another's record, in which bodies and most credentials are unknown, or one whose header fields were not all
+    /// understood.
     pub(super) recorded: bool,
     pub(super) authenticated: bool,
     pub(super) login: bool,
@@ -113,7 +114,7 @@ impl<'a> Observation<'a> {
         let certain = call.completeness.request
             && call.completeness.response
             && !call.anomalies.contains(Anomaly::UncertainPairing);
-        let status = if certain { call.status } else { None };
+        let status = if certain { call.outcome() } else { None };
         let place_hash = place.hash(&key);
         let bits = match client {
             IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
@@ -137,7 +138,7 @@ impl<'a> Observation<'a> {
             good: matches!(status, Some(200..=299 | 304))
                 && !matches!(call.method.as_str(), "OPTIONS" | "TRACE" | "CONNECT"),
             whole,
-            recorded: call.completeness.recorder.is_some(),
+            recorded: call.completeness.recorder.is_some() || call.completeness.unknown_fields > 0,
             authenticated: call.credential.is_some() || call.query_names.iter().any(|name| rules.is_secret(name)),
             login: rules.is_login(&call.method, &call.path),
             agent,

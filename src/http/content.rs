@@ -29,13 +29,20 @@ pub(crate) struct Decoders {
     gzip: Vec<Box<Gzip>>,
     scratch: Vec<Vec<u8>>,
     pub(crate) scans: Scans,
+    pub(crate) grpc: super::grpc::Scratch,
     recall: Recall,
 }
 
 impl Decoders {
-    /// With so many bytes for [`Recall`].
-    pub(crate) fn new(recall_bytes: usize) -> Decoders {
-        Decoders { gzip: Vec::new(), scratch: Vec::new(), scans: Scans::default(), recall: Recall::new(recall_bytes) }
+    /// With so many bytes for [`Recall`], and for the gRPC messages that are under way.
+    pub(crate) fn new(recall_bytes: usize, grpc_held_bytes: usize) -> Decoders {
+        Decoders {
+            gzip: Vec::new(),
+            scratch: Vec::new(),
+            scans: Scans::default(),
+            grpc: super::grpc::Scratch::new(grpc_held_bytes),
+            recall: Recall::new(recall_bytes),
+        }
     }
 }
 
@@ -108,6 +115,8 @@ pub(crate) struct Caps {
     pub(crate) decoded: u64,
     pub(crate) ratio: u64,
     pub(crate) encodings: usize,
+    /// Bytes of one gRPC message that are kept until it is whole.
+    pub(crate) message: usize,
 }
 
 impl Content {

@@ -1,21 +1,22 @@
 //! Both directions of a connection: which response answers which request, and the calls that come of it.
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::call::{Anomalies, Anomaly, Call, Version};
-use crate::inspect::{CredentialHeaders, Side};
+use crate::inspect::Side;
 use crate::stats::{Counter, Counters};
 use crate::stream::{Direction, FlowInfo, Gap, Interest, Run};
 use crate::time::Timestamp;
 
 use super::Shared;
-use super::content::{Caps, Content, Found, Stopped, Totals};
+use super::content::{Caps, Content};
+use super::fill::{self, caps};
 use super::framing::{Chunks, Framing, Step};
 use super::head::{self, Fields, Head, Reading, RequestHead, ResponseHead};
-use super::intern::{Interner, printable_into};
+use super::intern::Interner;
+use super::payload::Payload;
 use super::reader::{Body, Mark, Phase, Reader};
 use super::recognise::{self, Role, Verdict};
 
@@ -39,6 +40,7 @@ struct Exchange {
     /// What its sender sent right behind it was lost.
     lost_behind: bool,
     upgrade: bool,
+    h2c: bool,
 }
 
 impl Exchange {
@@ -54,6 +56,7 @@ impl Exchange {
             given_up: false,
             lost_behind: false,
             upgrade: false,
+            h2c: false,
         }
     }
 }
@@ -78,6 +81,16 @@ pub(crate) struct Conversation {
     pipelined: bool,
     /// Something of the requests was lost since the last one that was seen.
     request_lost: bool,
+    /// It goes on in HTTP/2.
+    upgrade: Option<Upgrade>,
+}
+
+/// What HTTP/2 takes over from the request that was upgraded to it.
+pub(crate) struct Upgrade {
+    /// The request.
+    pub(crate) call: Box<Call>,
+    /// Where frames begin in each direction.
+    pub(crate) begin: [u64; 2],
 }
 
 /// How much of a run is left and where it stands.
@@ -107,6 +120,7 @@ impl Conversation {
             upgraded: false,
             pipelined: false,
             request_lost: midstream,
+            upgrade: None,
         }
     }
 
@@ -144,6 +158,39 @@ impl Conversation {
         self.flush(flow, run.now, shared, counters);
         let over = self.readers.iter().all(|reader| matches!(reader.phase, Phase::Ignored));
         if over && self.exchanges.is_empty() { Interest::Unwanted } else { Interest::Wanted }
+    }
+
+    /// The bytes of a direction of which no head was made yet, if nothing else has come of it.
+    pub(crate) fn unread(&self, direction: Direction) -> Option<&[u8]> {
+        let reader = &self.readers[direction.index()];
+        (reader.heads == 0 && reader.next == reader.partial.len() as u64).then_some(&reader.partial[..])
+    }
+
+    /// Nothing is known that should come in this direction.
+    pub(crate) fn is_free(&self, direction: Direction) -> bool {
+        matches!(self.readers[direction.index()].phase, Phase::Lost | Phase::Ignored)
+    }
+
+    /// What HTTP/2 takes over, once it does.
+    pub(crate) fn take_upgrade(&mut self) -> Option<Upgrade> {
+        self.upgrade.take()
+    }
+
+    /// How many calls were completed.
+    pub(crate) fn position(&self) -> u32 {
+        self.position
+    }
+
+    /// Direction `d` has answered the request at `at` with the upgrade to HTTP/2.
+    fn begin_http2(&mut self, d: usize, at: usize) {
+        let mut begin = [0; 2];
+        begin[d] = self.readers[d].mark.end;
+        // The client goes on behind what it has sent so far: it waits for the answer.
+        begin[1 - d] = self.readers[1 - d].next;
+        let call = self.exchanges[at].call.clone();
+        self.upgrade = Some(Upgrade { call, begin });
+        // So that the flow does not count as one that goes on in an unknown protocol.
+        self.upgraded = false;
     }
 
     /// Bytes were lost.
@@ -417,7 +464,7 @@ impl Conversation {
             self.readers[d].role = Some(Role::Response);
             self.readers[d].phase = Phase::Body(Body {
                 framing: Framing::UntilClose,
-                content: Content::new(None, None, NO_CAPS, &mut shared.decoders),
+                content: Payload::Plain(Content::new(None, None, NO_CAPS, &mut shared.decoders)),
                 serial,
                 doubtful: false,
             });
@@ -519,45 +566,10 @@ impl Conversation {
         exchange.has_request = true;
         exchange.request = mark;
         exchange.upgrade = head.fields.upgrade;
+        exchange.h2c = head.fields.h2c;
         let call = &mut *exchange.call;
         call.request_time = Some(mark.time);
-        call.version = head.version;
-        printable_into(head.method, &mut call.method);
-        call.anomalies.extend(head.fields.anomalies);
-        let mut target = std::mem::take(&mut call.target);
-        printable_into(head.target, &mut target);
-        let (masked, found) = shared.inspector.target(&target);
-        call.sensitive.request = found;
-        let (authority, path, query) = split_target(&masked, head.method == b"CONNECT");
-        call.host = match authority.filter(|authority| !authority.is_empty()) {
-            Some(authority) => Some(shared.texts.text(authority.as_bytes())),
-            None => head.fields.host.map(|host| shared.texts.text(host)),
-        };
-        call.path.clear();
-        call.path.push_str(path);
-        query_names(query, &mut shared.texts, &mut call.query_names);
-        let headers = CredentialHeaders {
-            authorization: head.fields.authorization,
-            cookie: head.fields.cookie,
-            api_key: head.fields.api_key,
-            target: &target,
-        };
-        call.credential = shared.inspector.credential(&headers, &mut shared.credentials);
-        let masked = match masked {
-            Cow::Borrowed(_) => None,
-            Cow::Owned(masked) => Some(masked),
-        };
-        call.target = masked.unwrap_or(target);
-        call.user_agent = head.fields.user_agent.map(|agent| shared.texts.text(agent));
-        if head.fields.is_forwarded() {
-            call.forwarding = crate::client::forwarding(
-                head.fields.x_forwarded_for.iter().copied(),
-                head.fields.forwarded.iter().copied(),
-                head.fields.x_real_ip,
-            );
-        }
-        call.request.head_bytes = length as u64;
-        describe(&mut call.request, &head.fields, shared);
+        fill::request(call, &head, length as u64, shared);
         let framing = match (head.fields.chunked_somewhere, head.fields.content_length) {
             (true, _) => Some(Framing::Chunked(Chunks::default())),
             (false, Some(length)) if length > 0 => Some(Framing::Length(length)),
@@ -595,15 +607,13 @@ impl Conversation {
         exchange.has_response = true;
         exchange.response = mark;
         let (has_request, upgrade) = (exchange.has_request, exchange.upgrade);
+        let h2c = exchange.h2c && head.fields.h2c;
         let call = &mut *exchange.call;
         call.response_time = Some(mark.time);
-        call.status = head.status;
         if !has_request {
             call.version = head.version;
         }
-        call.anomalies.extend(head.fields.anomalies);
-        call.response.head_bytes = length as u64;
-        describe(&mut call.response, &head.fields, shared);
+        fill::response(call, &head, length as u64, shared);
 
         let success = head.status.is_some_and(|status| (200..300).contains(&status));
         let tunnel = call.method == "CONNECT" && success;
@@ -621,6 +631,9 @@ impl Conversation {
         }
         if tunnel || switched {
             self.upgraded = true;
+            if h2c && switched {
+                self.begin_http2(d, at);
+            }
             for reader in &mut self.readers {
                 // Behind CONNECT there may be HTTP in clear; what was upgraded to speaks its own language.
                 reader.phase = if tunnel { Phase::Lost } else { Phase::Ignored };
@@ -733,8 +746,7 @@ impl Conversation {
         shared: &mut Shared,
     ) {
         let media = self.message(d, serial).and_then(|message| message.content_type.as_deref());
-        let scan = shared.inspector.begin(side, media, &mut shared.decoders.scans);
-        let content = Content::new(fields.content_encoding, scan, caps(shared), &mut shared.decoders);
+        let content = Payload::new(side, media, fields.content_encoding, fields.grpc_encoding, shared);
         self.readers[d].phase = Phase::Body(Body { framing, content, serial, doubtful });
     }
 
@@ -809,37 +821,11 @@ impl Conversation {
     fn finish(&mut self, d: usize, truncated: bool, shared: &mut Shared, counters: &mut Counters) {
         let Phase::Body(body) = std::mem::replace(&mut self.readers[d].phase, Phase::Head) else { return };
         let response = self.readers[d].role == Some(Role::Response);
-        let caps = caps(shared);
-        let Totals { decoded, stopped, .. } = body.content.totals();
-        let Shared { inspector, decoders, .. } = shared;
-        let found = body.content.finish(inspector, caps, decoders);
-        let Some(exchange) = self.exchange(body.serial) else { return };
-        let call = &mut *exchange.call;
-        let message = if response { &mut call.response } else { &mut call.request };
-        message.body_bytes = decoded;
-        message.truncated |= truncated;
-        message.capped |= matches!(stopped, Some(Stopped::Limit | Stopped::Ratio));
-        match stopped {
-            Some(Stopped::Damaged) if message.gap_bytes == 0 && !truncated => {
-                call.anomalies.insert(Anomaly::MalformedEncoding);
-                counters.count(Counter::BodiesUndecodable);
-            }
-            Some(Stopped::Limit) => counters.count(Counter::BodiesTruncated),
-            Some(Stopped::Ratio) => {
-                call.anomalies.insert(Anomaly::ExpansionRatio);
-                counters.count(Counter::BodiesTruncated);
-            }
-            Some(Stopped::Damaged) | None => {}
-        }
-        if let Some(findings) = found.as_ref().and_then(Found::findings) {
-            let message = if response { &mut call.response } else { &mut call.request };
-            if findings.capped {
-                message.capped = true;
-                counters.count(Counter::InspectionTruncated);
-            }
-            let list = if response { &mut call.sensitive.response } else { &mut call.sensitive.request };
-            shared.inspector.merge(list, &findings.sensitive);
-        }
+        let Some(exchange) = self.exchange(body.serial) else {
+            body.content.discard(shared);
+            return;
+        };
+        fill::body(&mut exchange.call, response, body.content, truncated, shared, counters);
         if response {
             exchange.response_done = true;
         } else {
@@ -890,37 +876,13 @@ impl Conversation {
         counters: &mut Counters,
     ) {
         let mut call = exchange.call;
-        call.position = self.position;
-        self.position = self.position.saturating_add(1);
-        call.end_time = now;
-        call.latency = call.latency().map(|latency| latency.as_secs_f64());
         call.completeness.request = exchange.has_request;
         call.completeness.response = exchange.has_response;
-        call.completeness.one_sided = flow.seen != [true; 2];
-        call.completeness.midstream = flow.midstream();
-        counters.count(Counter::Calls);
-        for (counter, holds) in [
-            (Counter::CallsWithoutRequest, !exchange.has_request),
-            (Counter::CallsWithoutResponse, !exchange.has_response),
-            (Counter::CallsAnomalous, !call.anomalies.is_empty()),
-            (Counter::CallsWithGaps, call.request.gap_bytes + call.response.gap_bytes > 0),
-        ] {
-            if holds {
-                counters.count(counter);
-            }
-        }
-        shared.calls.push(call);
+        fill::emit(flow, call, &mut self.position, now, shared, counters);
     }
 
     fn new_call(&mut self, flow: &FlowInfo, requests: Direction, shared: &mut Shared) -> Box<Call> {
-        let (client, server) = flow.ends(requests);
-        let community_id = self.community_id.get_or_insert_with(|| community_id(flow.source, flow.destination));
-        let mut call = shared.idle.pop().unwrap_or_default();
-        call.renew(community_id, &flow.encapsulation);
-        call.flow = flow.id;
-        call.client = client.into();
-        call.server = server.into();
-        call
+        fill::new_call(flow, requests, &mut self.community_id, shared)
     }
 }
 
@@ -929,15 +891,7 @@ fn direction_of(d: usize) -> Direction {
     if d == 0 { Direction::Forward } else { Direction::Backward }
 }
 
-const NO_CAPS: Caps = Caps { decoded: u64::MAX, ratio: u64::MAX, encodings: 0 };
-
-fn caps(shared: &Shared) -> Caps {
-    Caps {
-        decoded: shared.settings.decoded_limit,
-        ratio: shared.settings.decoded_ratio,
-        encodings: shared.settings.encoding_limit,
-    }
-}
+const NO_CAPS: Caps = Caps { decoded: u64::MAX, ratio: u64::MAX, encodings: 0, message: 0 };
 
 /// Where a head ends: at the empty line, or, for a request without a version and headers, at the end of its line.
 fn head_end(bytes: &[u8], from: usize) -> Option<usize> {
@@ -964,15 +918,6 @@ pub(crate) fn community_id(source: SocketAddr, destination: SocketAddr) -> Arc<s
         false,
     )
     .map_or_else(|_| Arc::from(""), Arc::from)
-}
-
-/// Content type and encoding of a message.
-fn describe(message: &mut crate::call::Message, fields: &Fields<'_>, shared: &mut Shared) {
-    message.content_type = fields.content_type.map(|value| {
-        let media = value.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
-        shared.texts.lower(media)
-    });
-    message.content_encoding = fields.content_encoding.map(|value| shared.texts.lower(value.trim_ascii()));
 }
 
 /// Authority, path and query of a target (RFC 9112, section 3.2).

@@ -38,6 +38,10 @@ pub(crate) struct Fields<'h> {
     pub(crate) forwarded: Vec<&'h [u8]>,
     pub(crate) x_real_ip: Option<&'h [u8]>,
     pub(crate) upgrade: bool,
+    /// What it is offered to upgrade to is HTTP/2 (`h2c`, RFC 7540, section 3.2).
+    pub(crate) h2c: bool,
+    pub(crate) grpc_status: Option<&'h [u8]>,
+    pub(crate) grpc_encoding: Option<&'h [u8]>,
     pub(crate) anomalies: Anomalies,
     length_seen: bool,
     hosts: u8,
@@ -78,6 +82,8 @@ pub(super) enum Kind {
     XForwardedFor,
     ContentEncoding,
     TransferEncoding,
+    GrpcStatus,
+    GrpcEncoding,
     /// One that carries an API key by the rules.
     ApiKey,
 }
@@ -93,7 +99,9 @@ impl Kind {
             (9, Some(b'x')) => (Kind::XRealIp, "x-real-ip"),
             (9, _) => (Kind::Forwarded, "forwarded"),
             (10, _) => (Kind::UserAgent, "user-agent"),
+            (11, _) => (Kind::GrpcStatus, "grpc-status"),
             (12, _) => (Kind::ContentType, "content-type"),
+            (13, Some(b'g')) => (Kind::GrpcEncoding, "grpc-encoding"),
             (13, _) => (Kind::Authorization, "authorization"),
             (14, _) => (Kind::ContentLength, "content-length"),
             (15, _) => (Kind::XForwardedFor, "x-forwarded-for"),
@@ -237,6 +245,12 @@ impl<'h> RequestHead<'h> {
         if fields.hosts > 1 || (fields.hosts == 0 && self.version == Version::Http11) {
             fields.anomalies.insert(Anomaly::OddHost);
         }
+        self.with_target_checked()
+    }
+
+    /// Marks a target that should have been encoded.
+    pub(super) fn with_target_checked(mut self) -> Self {
+        let fields = &mut self.fields;
         if self.target.iter().any(|&byte| byte <= b' ' || byte >= 0x7f || matches!(byte, b'"' | b'<' | b'>')) {
             fields.anomalies.insert(Anomaly::UnencodedTarget);
         }
@@ -373,6 +387,8 @@ impl<'h> Fields<'h> {
             }
             Kind::Upgrade => {
                 self.upgrade = true;
+                self.h2c |=
+                    value.split(|&byte| byte == b',').any(|token| token.trim_ascii().eq_ignore_ascii_case(b"h2c"));
                 return;
             }
             Kind::ContentLength => return self.take_length(value),
@@ -390,6 +406,8 @@ impl<'h> Fields<'h> {
             Kind::ContentType => &mut self.content_type,
             Kind::Authorization => &mut self.authorization,
             Kind::ContentEncoding => &mut self.content_encoding,
+            Kind::GrpcStatus => &mut self.grpc_status,
+            Kind::GrpcEncoding => &mut self.grpc_encoding,
             Kind::ApiKey => &mut self.api_key,
         };
         place.get_or_insert(value);

@@ -1,4 +1,4 @@
-//! From byte runs to calls: HTTP/1.x on any port, recognised by content.
+//! From byte runs to calls: HTTP/1.x and HTTP/2 on any port, recognised by content.
 //!
 //! | file | owns |
 //! | --- | --- |
@@ -7,6 +7,9 @@
 //! | `repeat` | heads as those that came before, but for a few values |
 //! | `head` | start lines and the headers that a call needs: httparse, then what real servers accept |
 //! | `framing` | where a body ends (RFC 9112, section 6), chunks |
+//! | `fill` | what heads and bodies make of a call, in every version |
+//! | [`h2`] | HTTP/2 |
+//! | `payload`, `grpc`, `grpc_text` | bodies that carry the messages of gRPC, and their texts |
 //! | `content` | content encodings undone as they stream, and what looks at the result |
 //! | `recall` | what bodies that came before came to |
 //! | `reader` | one direction: heads and bodies in turn, and finding the next head after a loss |
@@ -19,10 +22,15 @@
 
 mod content;
 mod conversation;
+mod fill;
 mod framing;
+mod grpc;
+mod grpc_text;
 mod gzip;
+pub mod h2;
 mod head;
 mod intern;
+mod payload;
 mod quick;
 mod reader;
 mod recall;
@@ -65,6 +73,36 @@ pub struct Settings {
     /// Bytes of bodies that a worker remembers with what was found in them, so that what comes again need not be
     /// decoded and inspected again: the worst case of their memory. 0 remembers none; the calls are the same.
     pub recall_bytes: usize,
+    /// Bytes of one gRPC message that are kept until it is whole, so that its fields can be told apart, and that a
+    /// compressed one may come to. Of a larger one the rest is inspected as it stands, or not where it is compressed.
+    pub grpc_message_bytes: usize,
+    /// Bytes of gRPC messages under way that a worker keeps: the worst case of their memory. Beyond, messages that come
+    /// in pieces are inspected as they stand.
+    pub grpc_held_bytes: usize,
+    /// HTTP/2: bytes of a decoded header list, each field counted with 32 more; fields beyond are left out and the call
+    /// marked. At worst a worker keeps as much, once.
+    pub http2_list_bytes: usize,
+    /// HTTP/2: bytes of a header block before decoding. What is longer is read up to here and marked. At worst this in each
+    /// direction of a connection.
+    pub http2_block_bytes: usize,
+    /// HTTP/2: CONTINUATION frames of one header block; beyond, it is read as far as it came and marked.
+    pub http2_continuations: usize,
+    /// HTTP/2: bytes of the table of header fields, each entry counted with 32 more, which is about what it takes. Peers
+    /// may agree on more; then the oldest entries are forgotten, and what refers to them is unknown. At worst this in each
+    /// direction of a connection.
+    pub http2_table_bytes: usize,
+    /// HTTP/2: entries of that table.
+    pub http2_table_entries: usize,
+    /// HTTP/2: streams of one connection that are open at a time, about 2 KiB each; beyond, the oldest is reported as far
+    /// as it came.
+    pub http2_streams: usize,
+    /// HTTP/2: bodies of one connection that are decoded at a time, up to 8 MiB each with zstd or brotli, 48 KiB with gzip:
+    /// 1 GiB if a server sets out to do so. Others are counted and not decoded.
+    pub http2_decoders: usize,
+    /// HTTP/2: streams that a client may reset before its calls are marked, if it resets most of what it asks for.
+    pub http2_resets: u32,
+    /// Seconds of traffic after which a call of gRPC that goes on is reported, and again after as many. 0 reports none.
+    pub stream_report_seconds: u32,
 }
 
 impl Default for Settings {
@@ -77,6 +115,17 @@ impl Default for Settings {
             decoded_ratio: 1100,
             encoding_limit: 4,
             recall_bytes: 4 << 20,
+            grpc_message_bytes: 256 << 10,
+            grpc_held_bytes: 32 << 20,
+            http2_list_bytes: 256 << 10,
+            http2_block_bytes: 128 << 10,
+            http2_continuations: 64,
+            http2_table_bytes: 64 << 10,
+            http2_table_entries: 2048,
+            http2_streams: 1024,
+            http2_decoders: 128,
+            http2_resets: 100,
+            stream_report_seconds: 60,
         }
     }
 }
@@ -92,6 +141,7 @@ pub(crate) struct Shared {
     pub(crate) credentials: KnownCredentials,
     pub(crate) heads: repeat::Heads,
     pub(crate) decoders: content::Decoders,
+    pub(crate) header_list: h2::hpack::List,
     pub(crate) calls: Vec<Box<Call>>,
     /// Calls that are done with, to be used again.
     pub(crate) idle: Vec<Box<Call>>,
@@ -107,12 +157,13 @@ impl Http {
     pub fn new(settings: Settings, inspector: Arc<Inspector>) -> Self {
         Http {
             shared: Shared {
-                decoders: content::Decoders::new(settings.recall_bytes),
+                decoders: content::Decoders::new(settings.recall_bytes, settings.grpc_held_bytes),
                 settings,
                 inspector,
                 texts: intern::Interner::default(),
                 credentials: KnownCredentials::default(),
                 heads: repeat::Heads::default(),
+                header_list: h2::hpack::List::default(),
                 calls: Vec::new(),
                 idle: Vec::new(),
             },
@@ -126,6 +177,18 @@ impl Http {
         self.shared.idle.append(calls);
     }
 
+    /// Ends a conversation in HTTP/1.1, which goes on in HTTP/2.
+    fn replace(
+        &mut self,
+        flow: &FlowInfo,
+        conversation: &mut Conversation,
+        now: Timestamp,
+        counters: &mut Counters,
+    ) -> h2::Connection {
+        conversation.end(flow, now, &mut self.shared, counters);
+        h2::Connection::new(flow, conversation.position(), &self.shared, counters)
+    }
+
     /// The calls that were completed since this was last taken, in the order of completion.
     pub fn calls(&mut self) -> &mut Vec<Box<Call>> {
         &mut self.shared.calls
@@ -133,7 +196,14 @@ impl Http {
 }
 
 /// What is kept of one flow.
-pub struct State(Conversation);
+pub struct State(Speaks);
+
+/// The version in which a flow speaks.
+#[allow(clippy::large_enum_variant, reason = "boxed as a whole; there is one a flow")]
+enum Speaks {
+    Http1(Conversation),
+    Http2(h2::Connection),
+}
 
 impl Handler for Http {
     type State = State;
@@ -150,16 +220,58 @@ impl Handler for Http {
             return Interest::Unwanted;
         }
         // A flow that says nothing in HTTP costs this look at the beginning of each run, and no state.
-        if state.is_none() && !recognise::may_begin(run.bytes, run.offset == 0) {
-            return Interest::Wanted;
+        if state.is_none() {
+            let http2 = h2::may_begin(run.bytes);
+            if !http2 && !recognise::may_begin(run.bytes, run.offset == 0) {
+                return Interest::Wanted;
+            }
+            let speaks = match http2 {
+                true => Speaks::Http2(h2::Connection::new(flow, 0, &self.shared, counters)),
+                false => Speaks::Http1(Conversation::new(flow)),
+            };
+            *state = Some(Box::new(State(speaks)));
         }
-        let State(conversation) = &mut **state.get_or_insert_with(|| Box::new(State(Conversation::new(flow))));
-        conversation.data(flow, run, &mut self.shared, counters)
+        let Some(state) = state else { return Interest::Wanted };
+        match &mut state.0 {
+            Speaks::Http1(conversation) => {
+                if let Some(begun) =
+                    h2::preface_begun(conversation.is_free(run.direction), conversation.unread(run.direction), &run)
+                {
+                    let mut connection = self.replace(flow, conversation, run.now, counters);
+                    let before = Run { offset: run.offset - begun.len() as u64, bytes: &begun, ..run };
+                    if !begun.is_empty() {
+                        connection.data(flow, before, &mut self.shared, counters);
+                    }
+                    connection.data(flow, run, &mut self.shared, counters);
+                    state.0 = Speaks::Http2(connection);
+                    return Interest::Wanted;
+                }
+                let interest = conversation.data(flow, run, &mut self.shared, counters);
+                let Some(upgrade) = conversation.take_upgrade() else { return interest };
+                let mut connection = self.replace(flow, conversation, run.now, counters);
+                connection.upgrade(flow, run.direction.opposite(), upgrade.call, upgrade.begin);
+                let used = upgrade.begin[run.direction.index()].saturating_sub(run.offset);
+                let rest = run.bytes.get(usize::try_from(used).unwrap_or(usize::MAX)..).unwrap_or_default();
+                if !rest.is_empty() {
+                    let rest = Run { offset: run.offset + used, bytes: rest, ..run };
+                    connection.data(flow, rest, &mut self.shared, counters);
+                }
+                state.0 = Speaks::Http2(connection);
+                Interest::Wanted
+            }
+            Speaks::Http2(connection) => {
+                connection.data(flow, run, &mut self.shared, counters);
+                Interest::Wanted
+            }
+        }
     }
 
     fn gap(&mut self, flow: &FlowInfo, state: &mut Option<Box<State>>, gap: Gap, counters: &mut Counters) {
         if let Some(state) = state {
-            state.0.gap(flow, gap, &mut self.shared, counters);
+            match &mut state.0 {
+                Speaks::Http1(conversation) => conversation.gap(flow, gap, &mut self.shared, counters),
+                Speaks::Http2(connection) => connection.gap(flow, gap, &mut self.shared, counters),
+            }
         }
     }
 
@@ -175,13 +287,19 @@ impl Handler for Http {
         if let Some(state) = state
             && how == Close::Finished
         {
-            state.0.close(flow, direction, now, &mut self.shared, counters);
+            match &mut state.0 {
+                Speaks::Http1(conversation) => conversation.close(flow, direction, now, &mut self.shared, counters),
+                Speaks::Http2(connection) => connection.close(flow, direction, now, &mut self.shared, counters),
+            }
         }
     }
 
     fn end(&mut self, flow: &FlowInfo, state: Option<Box<State>>, _end: End, now: Timestamp, counters: &mut Counters) {
         match state {
-            Some(mut state) => state.0.end(flow, now, &mut self.shared, counters),
+            Some(mut state) => match &mut state.0 {
+                Speaks::Http1(conversation) => conversation.end(flow, now, &mut self.shared, counters),
+                Speaks::Http2(connection) => connection.end(flow, now, &mut self.shared, counters),
+            },
             None if flow.seen != [false; 2] => counters.count(Counter::FlowsNotHttp),
             None => {}
         }

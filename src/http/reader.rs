@@ -3,8 +3,8 @@
 use crate::stream::{Gap, Run};
 use crate::time::Timestamp;
 
-use super::content::Content;
 use super::framing::Framing;
+use super::payload::Payload;
 use super::recognise::Role;
 
 /// Where in its stream a head stands.
@@ -36,7 +36,7 @@ pub(crate) enum Phase {
 /// A body on its way.
 pub(crate) struct Body {
     pub(crate) framing: Framing,
-    pub(crate) content: Content,
+    pub(crate) content: Payload,
     /// Serial of the exchange that it belongs to.
     pub(crate) serial: u64,
     /// No byte of it was seen yet, and it may not be there: the answer to a request that was not seen (HEAD?).

@@ -13,6 +13,7 @@ use crate::call::{Anomaly, Call, Version};
 use crate::inspect::{Inspector, Rules};
 use crate::key::Key;
 use crate::packet::{Encapsulation, Flags, Segment};
+use crate::stats::Counter;
 use crate::stream::{self, Tracker};
 use crate::time::Timestamp;
 
@@ -20,7 +21,7 @@ const CLIENT: &str = "10.0.0.1:40000";
 const SERVER: &str = "10.0.0.2:8080";
 
 /// One connection that is spoken step by step.
-struct Talk {
+pub(super) struct Talk {
     tracker: Tracker<Http>,
     sent: [u32; 2],
     micros: u64,
@@ -30,11 +31,11 @@ struct Talk {
 }
 
 impl Talk {
-    fn new(size: usize) -> Talk {
+    pub(super) fn new(size: usize) -> Talk {
         Talk::with(size, Settings::default())
     }
 
-    fn with(size: usize, settings: Settings) -> Talk {
+    pub(super) fn with(size: usize, settings: Settings) -> Talk {
         let http = Http::new(settings, Arc::new(inspector()));
         let mut talk = Talk {
             tracker: Tracker::new(stream::Settings::default(), http),
@@ -49,6 +50,35 @@ impl Talk {
         talk.sent[1] += 1;
         talk.segment(true, Flags::ACK, b"");
         talk
+    }
+
+    /// One that is taken up without its handshake.
+    pub(super) fn midstream(size: usize) -> Talk {
+        let http = Http::new(Settings::default(), Arc::new(inspector()));
+        let tracker = Tracker::new(stream::Settings::default(), http);
+        Talk { tracker, sent: [1_000, 2_000], micros: 0, size, calls: Vec::new() }
+    }
+
+    /// What was counted.
+    pub(super) fn count(&self, counter: Counter) -> u64 {
+        self.tracker.counters().value(counter)
+    }
+
+    /// Time passes.
+    pub(super) fn wait(&mut self, seconds: u64) -> &mut Talk {
+        self.micros += seconds * 1_000_000;
+        self
+    }
+
+    /// Sends bytes, of which the segments for which `lost` says so are missed.
+    pub(super) fn send_lossy(&mut self, from_client: bool, bytes: &[u8], lost: &mut dyn FnMut() -> bool) {
+        for piece in bytes.chunks(self.size) {
+            if !lost() {
+                self.segment(from_client, Flags::ACK, piece);
+            }
+            self.sent[usize::from(!from_client)] += piece.len() as u32;
+        }
+        self.segment(!from_client, Flags::ACK, b"");
     }
 
     fn segment(&mut self, from_client: bool, flags: Flags, payload: &[u8]) {
@@ -72,7 +102,7 @@ impl Talk {
         });
     }
 
-    fn send(&mut self, from_client: bool, bytes: &[u8]) -> &mut Talk {
+    pub(super) fn send(&mut self, from_client: bool, bytes: &[u8]) -> &mut Talk {
         for piece in bytes.chunks(self.size) {
             self.segment(from_client, Flags::ACK, piece);
             self.sent[usize::from(!from_client)] += piece.len() as u32;
@@ -81,36 +111,36 @@ impl Talk {
         self
     }
 
-    fn client(&mut self, text: &str) -> &mut Talk {
+    pub(super) fn client(&mut self, text: &str) -> &mut Talk {
         self.send(true, text.as_bytes())
     }
 
-    fn server(&mut self, text: &str) -> &mut Talk {
+    pub(super) fn server(&mut self, text: &str) -> &mut Talk {
         self.send(false, text.as_bytes())
     }
 
     /// So many bytes are sent and acknowledged, and the capture misses them.
-    fn lose(&mut self, from_client: bool, length: usize) -> &mut Talk {
+    pub(super) fn lose(&mut self, from_client: bool, length: usize) -> &mut Talk {
         self.sent[usize::from(!from_client)] += length as u32;
         self.segment(!from_client, Flags::ACK, b"");
         self.micros += 100_000;
         self
     }
 
-    fn pause(&mut self) -> &mut Talk {
+    pub(super) fn pause(&mut self) -> &mut Talk {
         self.micros += 100_000;
         self.segment(true, Flags::ACK, b"");
         self.segment(false, Flags::ACK, b"");
         self
     }
 
-    fn close(&mut self, from_client: bool) -> &mut Talk {
+    pub(super) fn close(&mut self, from_client: bool) -> &mut Talk {
         self.segment(from_client, Flags::ACK | Flags::FIN, b"");
         self.sent[usize::from(!from_client)] += 1;
         self
     }
 
-    fn calls(&mut self) -> Vec<Box<Call>> {
+    pub(super) fn calls(&mut self) -> Vec<Box<Call>> {
         self.tracker.finish();
         self.calls.append(self.tracker.handler().calls());
         std::mem::take(&mut self.calls)
@@ -123,7 +153,7 @@ fn inspector() -> Inspector {
 }
 
 /// Method, target and status of calls, as one text each.
-fn lines(calls: &[Box<Call>]) -> Vec<String> {
+pub(super) fn lines(calls: &[Box<Call>]) -> Vec<String> {
     let status = |call: &Call| call.status.map_or("-".to_owned(), |status| status.to_string());
     calls.iter().map(|call| format!("{} {} {}", call.method, call.target, status(call))).collect()
 }

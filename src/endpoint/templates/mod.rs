@@ -102,7 +102,7 @@ impl<'a> Success<'a> {
         // Of a body that was not seen whole the length says nothing.
         let whole = call.response.gap_bytes == 0 && !call.response.truncated && !call.response.capped;
         let head = call.method == "HEAD";
-        (certain && matches!(call.status, Some(200..=299 | 304))).then(|| Success {
+        (certain && matches!(call.outcome(), Some(200..=299 | 304))).then(|| Success {
             host: call.host.as_deref().unwrap_or_default(),
             path: &call.path,
             method: &call.method,

@@ -1,0 +1,192 @@
+//! What the heads and bodies of a message make of its call, whatever version carried them.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use crate::call::{Anomaly, Call, Message, Version};
+use crate::inspect::CredentialHeaders;
+use crate::stats::{Counter, Counters};
+use crate::stream::{Direction, FlowInfo};
+use crate::time::Timestamp;
+
+use super::Shared;
+use super::content::{Caps, Found, Stopped, Totals};
+use super::conversation::{community_id, query_names, split_target};
+use super::grpc;
+use super::head::{Fields, RequestHead, ResponseHead};
+use super::intern::printable_into;
+use super::payload::Payload;
+
+/// A call of this flow, of which nothing is known yet.
+pub(super) fn new_call(
+    flow: &FlowInfo,
+    requests: Direction,
+    known_id: &mut Option<Arc<str>>,
+    shared: &mut Shared,
+) -> Box<Call> {
+    let (client, server) = flow.ends(requests);
+    let community_id = known_id.get_or_insert_with(|| community_id(flow.source, flow.destination));
+    let mut call = shared.idle.pop().unwrap_or_default();
+    call.renew(community_id, &flow.encapsulation);
+    call.flow = flow.id;
+    call.client = client.into();
+    call.server = server.into();
+    call
+}
+
+/// Takes a request's head of so many bytes.
+#[inline]
+pub(super) fn request(call: &mut Call, head: &RequestHead<'_>, length: u64, shared: &mut Shared) {
+    call.version = head.version;
+    printable_into(head.method, &mut call.method);
+    call.anomalies.extend(head.fields.anomalies);
+    let mut target = std::mem::take(&mut call.target);
+    printable_into(head.target, &mut target);
+    let (masked, found) = shared.inspector.target(&target);
+    // What is connected to by another protocol (RFC 8441) is a target as any other.
+    let connect = head.method == b"CONNECT" && !(head.version == Version::Http2 && head.target.starts_with(b"/"));
+    call.sensitive.request = found;
+    let (authority, path, query) = split_target(&masked, connect);
+    call.host = match authority.filter(|authority| !authority.is_empty()) {
+        Some(authority) => Some(shared.texts.text(authority.as_bytes())),
+        None => head.fields.host.map(|host| shared.texts.text(host)),
+    };
+    call.path.clear();
+    call.path.push_str(path);
+    query_names(query, &mut shared.texts, &mut call.query_names);
+    let headers = CredentialHeaders {
+        authorization: head.fields.authorization,
+        cookie: head.fields.cookie,
+        api_key: head.fields.api_key,
+        target: &target,
+    };
+    call.credential = shared.inspector.credential(&headers, &mut shared.credentials);
+    let masked = match masked {
+        Cow::Borrowed(_) => None,
+        Cow::Owned(masked) => Some(masked),
+    };
+    call.target = masked.unwrap_or(target);
+    call.user_agent = head.fields.user_agent.map(|agent| shared.texts.text(agent));
+    if head.fields.is_forwarded() {
+        call.forwarding = crate::client::forwarding(
+            head.fields.x_forwarded_for.iter().copied(),
+            head.fields.forwarded.iter().copied(),
+            head.fields.x_real_ip,
+        );
+    }
+    call.request.head_bytes = length;
+    describe(&mut call.request, &head.fields, shared);
+    if let Some(kind) = call.request.content_type.as_deref().and_then(grpc::Kind::of) {
+        call.grpc = Some(grpc::named(&call.path, kind, &mut shared.texts));
+    }
+}
+
+/// Takes the head of a final response, of so many bytes.
+#[inline]
+pub(super) fn response(call: &mut Call, head: &ResponseHead<'_>, length: u64, shared: &mut Shared) {
+    call.status = head.status;
+    call.anomalies.extend(head.fields.anomalies);
+    call.response.head_bytes = length;
+    describe(&mut call.response, &head.fields, shared);
+    if let Some(status) = head.fields.grpc_status {
+        // An answer without messages says it at once.
+        grpc_status(call, status);
+    }
+}
+
+/// Takes a `grpc-status`, of the head or of the trailers.
+pub(super) fn grpc_status(call: &mut Call, value: &[u8]) {
+    if let Some(grpc) = &mut call.grpc {
+        grpc.status = grpc::parse_status(value);
+    } else if call.response.content_type.as_deref().and_then(grpc::Kind::of).is_some() {
+        call.grpc.get_or_insert_default().status = grpc::parse_status(value);
+    }
+}
+
+/// Content type and encoding of a message.
+fn describe(message: &mut Message, fields: &Fields<'_>, shared: &mut Shared) {
+    message.content_type = fields.content_type.map(|value| {
+        let media = value.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
+        shared.texts.lower(media)
+    });
+    message.content_encoding = fields.content_encoding.map(|value| shared.texts.lower(value.trim_ascii()));
+}
+
+/// The configured caps of a body.
+pub(super) fn caps(shared: &Shared) -> Caps {
+    Caps {
+        decoded: shared.settings.decoded_limit,
+        ratio: shared.settings.decoded_ratio,
+        encodings: shared.settings.encoding_limit,
+        message: shared.settings.grpc_message_bytes,
+    }
+}
+
+/// A body is over: what it came to.
+pub(super) fn body(
+    call: &mut Call,
+    response: bool,
+    payload: Payload,
+    truncated: bool,
+    shared: &mut Shared,
+    counters: &mut Counters,
+) {
+    let caps = caps(shared);
+    let Totals { decoded, stopped, .. } = payload.totals();
+    payload.tell(call, response);
+    let found = payload.finish(&shared.inspector, caps, &mut shared.decoders);
+    let message = if response { &mut call.response } else { &mut call.request };
+    message.body_bytes = decoded;
+    message.truncated |= truncated;
+    message.capped |= matches!(stopped, Some(Stopped::Limit | Stopped::Ratio));
+    match stopped {
+        Some(Stopped::Damaged) if message.gap_bytes == 0 && !truncated => {
+            call.anomalies.insert(Anomaly::MalformedEncoding);
+            counters.count(Counter::BodiesUndecodable);
+        }
+        Some(Stopped::Limit) => counters.count(Counter::BodiesTruncated),
+        Some(Stopped::Ratio) => {
+            call.anomalies.insert(Anomaly::ExpansionRatio);
+            counters.count(Counter::BodiesTruncated);
+        }
+        Some(Stopped::Damaged) | None => {}
+    }
+    if let Some(findings) = found.as_ref().and_then(Found::findings) {
+        let message = if response { &mut call.response } else { &mut call.request };
+        if findings.capped {
+            message.capped = true;
+            counters.count(Counter::InspectionTruncated);
+        }
+        let list = if response { &mut call.sensitive.response } else { &mut call.sensitive.request };
+        shared.inspector.merge(list, &findings.sensitive);
+    }
+}
+
+/// Gives out a call whose `completeness.request` and `response` are set.
+pub(super) fn emit(
+    flow: &FlowInfo,
+    mut call: Box<Call>,
+    position: &mut u32,
+    now: Timestamp,
+    shared: &mut Shared,
+    counters: &mut Counters,
+) {
+    call.position = *position;
+    *position = position.saturating_add(1);
+    call.end_time = now;
+    call.latency = call.latency().map(|latency| latency.as_secs_f64());
+    call.completeness.one_sided = flow.seen != [true; 2];
+    call.completeness.midstream = flow.midstream();
+    counters.count(Counter::Calls);
+    for (counter, holds) in [
+        (Counter::CallsWithoutRequest, !call.completeness.request),
+        (Counter::CallsWithoutResponse, !call.completeness.response),
+        (Counter::CallsAnomalous, !call.anomalies.is_empty()),
+        (Counter::CallsWithGaps, call.request.gap_bytes + call.response.gap_bytes > 0),
+    ] {
+        if holds {
+            counters.count(counter);
+        }
+    }
+    shared.calls.push(call);
+}

@@ -1,0 +1,888 @@
+//! Both directions of a connection: bytes to frames, frames to streams, streams to calls.
+//!
+//! A frame belongs to its stream whatever else was lost, so requests and responses pair by number and never by order.
+//! What a loss costs is in its place: within a DATA frame only bytes; within a header block that head, and what later
+//! heads refer to in it; elsewhere the boundary of frames, which is found again where it is plausible. A half call is
+//! made of a response whose request was lost, never of one that answers what was reset.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::call::{Anomalies, Anomaly, Call, ResetBy};
+use crate::stats::{Counter, Counters};
+use crate::stream::{Direction, FlowInfo, Gap, Run};
+use crate::time::Timestamp;
+
+use super::super::Shared;
+use super::super::fill;
+use super::super::reader::Mark;
+use super::frame::{self, HEADER, Header, PREFACE, flag, kind};
+use super::hpack::Limits;
+use super::reader::{Block, Data, Phase, Reader};
+use super::stream::Stream;
+
+/// How long a request waits for the first word of a server that was not heard yet; there may be hundreds at once.
+const ONE_SIDED_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Streams that were reset lately and of which frames may still come.
+const RESET_MEMORY: usize = 256;
+
+/// Bytes that are kept of a frame other than header blocks: all that is looked at in SETTINGS.
+const SMALL: usize = 256;
+
+/// Error code of a stream that was refused without any processing (RFC 9113, section 7).
+const REFUSED_STREAM: u32 = 7;
+
+/// SETTINGS_MAX_FRAME_SIZE (section 6.5.2).
+const MAX_FRAME_SIZE: u16 = 5;
+
+/// All that is kept of one connection that speaks HTTP/2.
+pub(crate) struct Connection {
+    pub(super) readers: [Reader; 2],
+    /// The direction of requests, once that is known.
+    pub(super) client: Option<Direction>,
+    pub(super) streams: BTreeMap<u32, Stream>,
+    pub(super) position: u32,
+    pub(super) community_id: Option<Arc<str>>,
+    pub(super) anomalies: [Anomalies; 2],
+    /// Answers without a request that wait for one that may still come.
+    waiting: Vec<u32>,
+    /// Highest stream on which a request was seen.
+    pub(super) highest: u32,
+    requests: u32,
+    pub(super) resets: u32,
+    pub(super) refused: u32,
+    reset: VecDeque<u32>,
+    /// What is taken now was cut off by a loss.
+    pub(super) torn: bool,
+    /// Bodies that are being decoded.
+    pub(super) decoding: usize,
+    /// When streams are next looked through for what is to be reported.
+    next_report: Timestamp,
+}
+
+impl Connection {
+    /// Of a flow that was recognised to speak HTTP/2. `position` is that of its next call.
+    pub(crate) fn new(flow: &FlowInfo, position: u32, shared: &Shared, counters: &mut Counters) -> Connection {
+        counters.count(Counter::FlowsHttp2);
+        let settings = &shared.settings;
+        let limits = Limits {
+            list_bytes: settings.http2_list_bytes,
+            list_fields: settings.header_limit,
+            table_bytes: settings.http2_table_bytes,
+            table_entries: settings.http2_table_entries,
+        };
+        let exact = !flow.midstream();
+        Connection {
+            readers: [Reader::new(exact, limits), Reader::new(exact, limits)],
+            client: flow.opened_by,
+            streams: BTreeMap::new(),
+            position,
+            community_id: None,
+            anomalies: Default::default(),
+            waiting: Vec::new(),
+            highest: 0,
+            requests: 0,
+            resets: 0,
+            refused: 0,
+            reset: VecDeque::new(),
+            torn: false,
+            decoding: 0,
+            next_report: Timestamp::ZERO,
+        }
+    }
+
+    /// Takes over from HTTP/1.1 what was upgraded: frames begin at these offsets, and stream 1 is the request.
+    pub(crate) fn upgrade(&mut self, flow: &FlowInfo, requests: Direction, mut call: Box<Call>, begin: [u64; 2]) {
+        self.client = Some(requests);
+        for (reader, begin) in self.readers.iter_mut().zip(begin) {
+            reader.next = begin;
+            if reader.losses > 0 && flow.midstream() {
+                // Without its handshake, yet from its first frame on.
+                let limits = reader.decoder.limits();
+                *reader = Reader { next: begin, ..Reader::new(true, limits) };
+            }
+        }
+        call.anomalies = Anomalies::default();
+        (call.response_time, call.status, call.response) = Default::default();
+        let start = call.request_time.unwrap_or_default();
+        let mut stream = Stream::new(call, 1, start);
+        stream.has_request = true;
+        let [request, _] = &mut stream.sides;
+        (request.head, request.ended) = (true, true);
+        self.highest = 1;
+        self.requests = 1;
+        self.streams.insert(1, stream);
+    }
+
+    /// Takes bytes in order.
+    pub(crate) fn data(&mut self, flow: &FlowInfo, run: Run<'_>, shared: &mut Shared, counters: &mut Counters) {
+        let d = run.direction.index();
+        if run.conflicting {
+            self.anomalies[d].insert(Anomaly::ConflictingRetransmission);
+        }
+        if run.urgent {
+            self.anomalies[d].insert(Anomaly::UrgentData);
+        }
+        if run.offset > self.readers[d].next {
+            self.lose(flow, d, run.now, shared, counters);
+        }
+        let mut used = 0;
+        while used < run.bytes.len() {
+            used += self.step(flow, d, &run, used, shared, counters);
+        }
+        let reader = &mut self.readers[d];
+        reader.next = reader.next.max(run.offset + run.bytes.len() as u64);
+        self.after(flow, run.direction, run.now, shared, counters);
+    }
+
+    /// Takes the next bytes of a run, at least one; says how many.
+    fn step(
+        &mut self,
+        flow: &FlowInfo,
+        d: usize,
+        run: &Run<'_>,
+        used: usize,
+        shared: &mut Shared,
+        counters: &mut Counters,
+    ) -> usize {
+        let rest = &run.bytes[used..];
+        match &mut self.readers[d].phase {
+            Phase::Start => {
+                if rest.first() == PREFACE.first() {
+                    self.readers[d].phase = Phase::Preface(0);
+                } else {
+                    self.readers[d].expect_header();
+                }
+                0
+            }
+            Phase::Preface(seen) => {
+                let expected = PREFACE.get(*seen..).unwrap_or_default();
+                let count = expected.len().min(rest.len());
+                if expected.get(..count) != rest.get(..count) {
+                    self.readers[d].lose();
+                    return 0;
+                }
+                *seen += count;
+                if *seen == PREFACE.len() {
+                    self.prefaced(run.direction);
+                }
+                count
+            }
+            Phase::Header(bytes, have) => {
+                let begin = *have == 0;
+                let room = bytes.get_mut(*have..).unwrap_or_default();
+                let count = room.len().min(rest.len());
+                room[..count].copy_from_slice(&rest[..count]);
+                *have += count;
+                let header = (*have == HEADER).then(|| Header::parse(bytes));
+                if begin {
+                    self.readers[d].begin(run, used);
+                }
+                if let Some(header) = header {
+                    self.header(flow, d, header, run, shared, counters);
+                }
+                count
+            }
+            Phase::Data(data) => {
+                let data = *data;
+                self.body(flow, d, data, rest, run.now, shared, counters)
+            }
+            Phase::Gather(header) => {
+                let header = *header;
+                self.gather(flow, d, header, run, used, shared, counters)
+            }
+            Phase::Skip(left) => {
+                let count = usize::try_from(*left).unwrap_or(usize::MAX).min(rest.len());
+                *left -= count as u64;
+                if *left == 0 {
+                    self.readers[d].expect_header();
+                }
+                count
+            }
+            Phase::Lost => self.search(d, run, used, counters),
+        }
+    }
+
+    /// The client has begun a connection.
+    fn prefaced(&mut self, direction: Direction) {
+        self.client = Some(direction);
+        let limits = self.readers[0].decoder.limits();
+        let own = &mut self.readers[direction.index()];
+        if own.losses > 0 {
+            let next = own.next;
+            *own = Reader { next, ..Reader::new(true, limits) };
+        }
+        own.expect_header();
+        // Taken up without a handshake, the server's first bytes are nonetheless the first of the connection.
+        let other = &mut self.readers[direction.opposite().index()];
+        if other.next == 0 {
+            *other = Reader::new(true, limits);
+        }
+    }
+
+    /// Looks for the next frame after a loss.
+    fn search(&mut self, d: usize, run: &Run<'_>, used: usize, counters: &mut Counters) -> usize {
+        let rest = &run.bytes[used..];
+        if used == 0 && rest.starts_with(PREFACE) {
+            self.readers[d].phase = Phase::Preface(0);
+            return 0;
+        }
+        let (largest, streams) = (self.readers[d].largest, &self.streams);
+        let found = frame::find(rest, largest, &|id| streams.contains_key(&id));
+        let skipped = found.unwrap_or(rest.len());
+        counters.add(Counter::BytesSkipped, skipped as u64);
+        if found.is_some() {
+            self.readers[d].expect_header();
+        }
+        skipped
+    }
+
+    /// A frame begins.
+    fn header(
+        &mut self,
+        flow: &FlowInfo,
+        d: usize,
+        header: Header,
+        run: &Run<'_>,
+        shared: &mut Shared,
+        counters: &mut Counters,
+    ) {
+        let reader = &mut self.readers[d];
+        reader.mark.end = run.offset + run.bytes.len() as u64;
+        reader.mark.acknowledged = run.acknowledged;
+        if !header.is_valid() {
+            self.lose(flow, d, run.now, shared, counters);
+            return;
+        }
+        if let Some(block) = &self.readers[d].block
+            && (header.kind != kind::CONTINUATION || header.stream != block.stream)
+        {
+            // Nothing may stand between the parts of a header block (RFC 9113, section 6.10): the others were lost.
+            self.drop_block(flow, d, run.now, shared, counters);
+        }
+        let reader = &mut self.readers[d];
+        let length = u64::from(header.length);
+        match header.kind {
+            kind::DATA => {
+                let padded = header.has(flag::PADDED);
+                let end = header.has(flag::END_STREAM);
+                let data = Data { stream: header.stream, left: length, padding: 0, padded, end };
+                reader.phase = Phase::Data(data);
+                if length == 0 {
+                    self.body(flow, d, data, &[], run.now, shared, counters);
+                }
+            }
+            kind::HEADERS
+            | kind::PUSH_PROMISE
+            | kind::CONTINUATION
+            | kind::RST_STREAM
+            | kind::SETTINGS
+            | kind::GOAWAY
+                if length > 0 =>
+            {
+                reader.phase = Phase::Gather(header);
+            }
+            kind::CONTINUATION => {
+                reader.expect_header();
+                self.frame(flow, d, header, &[], true, run.now, shared, counters);
+            }
+            _ if length > 0 => reader.phase = Phase::Skip(length),
+            _ => reader.expect_header(),
+        }
+    }
+
+    /// Bytes of a DATA frame.
+    #[allow(clippy::too_many_arguments, reason = "all of it describes one piece")]
+    fn body(
+        &mut self,
+        flow: &FlowInfo,
+        d: usize,
+        mut data: Data,
+        rest: &[u8],
+        now: Timestamp,
+        shared: &mut Shared,
+        counters: &mut Counters,
+    ) -> usize {
+        let response = self.client.is_none_or(|client| client.index() != d);
+        let mut used = 0;
+        let mut wire = 0;
+        if data.padded
+            && let Some(&padding) = rest.first()
+        {
+            data.padded = false;
+            data.left -= 1;
+            data.padding = u64::from(padding).min(data.left);
+            (used, wire) = (1, 1);
+        }
+        let rest = &rest[used..];
+        let content = usize::try_from(data.left - data.padding).unwrap_or(usize::MAX).min(rest.len());
+        let count = usize::try_from(data.left).unwrap_or(usize::MAX).min(rest.len());
+        // Behind the content nothing comes but padding.
+        let padding = count.saturating_sub(content) as u64;
+        data.left -= count as u64;
+        data.padding -= padding.min(data.padding);
+        used += count;
+        wire += count as u64;
+        let over = data.left == 0 && !data.padded;
+        let last = data.end && data.left == data.padding;
+        match self.streams.get_mut(&data.stream) {
+            Some(stream) => {
+                stream.data(response, &rest[..content], wire, last, &mut self.decoding, shared, counters);
+            }
+            None => counters.add(Counter::BytesSkipped, content as u64),
+        }
+        match over {
+            true => {
+                self.readers[d].expect_header();
+                if data.end {
+                    self.end_side(flow, data.stream, response, now, shared, counters);
+                }
+            }
+            false => self.readers[d].phase = Phase::Data(data),
+        }
+        used
+    }
+
+    /// Bytes of a frame that is needed whole.
+    #[allow(clippy::too_many_arguments, reason = "all of it describes one piece")]
+    fn gather(
+        &mut self,
+        flow: &FlowInfo,
+        d: usize,
+        header: Header,
+        run: &Run<'_>,
+        used: usize,
+        shared: &mut Shared,
+        counters: &mut Counters,
+    ) -> usize {
+        let rest = &run.bytes[used..];
+        let length = header.length as usize;
+        let block = matches!(header.kind, kind::HEADERS | kind::PUSH_PROMISE | kind::CONTINUATION);
+        let room = length.min(if block { shared.settings.http2_block_bytes.max(1024) + SMALL } else { SMALL });
+        let reader = &mut self.readers[d];
+        reader.mark.end = run.offset + run.bytes.len() as u64;
+        reader.mark.acknowledged = run.acknowledged;
+        let have = reader.partial.len();
+        let count = (room - have.min(room)).min(rest.len());
+        if have + count < room {
+            reader.partial.extend_from_slice(&rest[..count]);
+            return count;
+        }
+        let skip = (length - room) as u64;
+        reader.phase = Phase::Skip(skip);
+        if skip == 0 {
+            reader.expect_header();
+        }
+        let whole = skip == 0 || !block;
+        if !whole {
+            counters.count(Counter::Http2BlocksTooLarge);
+        }
+        if have == 0 {
+            self.frame(flow, d, header, &rest[..count], whole, run.now, shared, counters);
+        } else {
+            let mut partial = std::mem::take(&mut reader.partial);
+            partial.extend_from_slice(&rest[..count]);
+            self.frame(flow, d, header, &partial, whole, run.now, shared, counters);
+            partial.clear();
+            partial.shrink_to(16 << 10);
+            if let Some(reader) = self.readers.get_mut(d)
+                && !matches!(reader.phase, Phase::Lost)
+            {
+                reader.partial = partial;
+            }
+        }
+        count
+    }
+
+    /// A frame's payload; only its beginning unless `whole`.
+    #[allow(clippy::too_many_arguments, reason = "all of it describes one frame")]
+    pub(super) fn frame(
+        &mut self,
+        flow: &FlowInfo,
+        d: usize,
+        header: Header,
+        payload: &[u8],
+        whole: bool,
+        now: Timestamp,
+        shared: &mut Shared,
+        counters: &mut Counters,
+    ) {
+        let word = |at: usize| payload.get(at..).and_then(<[u8]>::first_chunk).map(|&four| u32::from_be_bytes(four));
+        match header.kind {
+            kind::HEADERS | kind::PUSH_PROMISE => {
+                let Some((promised, fragment)) = fragment(header, payload, whole) else {
+                    self.readers[d].decoder.lose();
+                    return;
+                };
+                let mark = self.readers[d].mark;
+                let block = Block {
+                    stream: header.stream,
+                    promised,
+                    end_stream: header.kind == kind::HEADERS && header.has(flag::END_STREAM),
+                    bytes: Vec::new(),
+                    continuations: 0,
+                    wire: (HEADER + payload.len()) as u64,
+                    mark,
+                    overflowed: false,
+                };
+                if whole && header.has(flag::END_HEADERS) {
+                    self.block(flow, d, &block, fragment, now, shared, counters);
+                    return;
+                }
+                self.readers[d].block = Some(block);
+                self.extend(flow, d, fragment, whole, header, now, shared, counters);
+            }
+            kind::CONTINUATION => {
+                if let Some(block) = &mut self.readers[d].block {
+                    block.continuations += 1;
+                    block.wire += (HEADER + payload.len()) as u64;
+                    block.mark.end = self.readers[d].mark.end;
+                    self.extend(flow, d, payload, whole, header, now, shared, counters);
+                } else if self.readers[d].losses == 0 {
+                    self.lose(flow, d, now, shared, counters);
+                } else {
+                    self.readers[d].decoder.lose();
+                }
+            }
+            kind::RST_STREAM => {
+                if let Some(code) = word(0) {
+                    self.reset_stream(flow, d, header.stream, code, now, shared, counters);
+                }
+            }
+            kind::SETTINGS if !header.has(flag::ACK) => {
+                for setting in payload.as_chunks::<6>().0 {
+                    let [high, low, value @ ..] = *setting;
+                    let value = u32::from_be_bytes(value);
+                    if u16::from_be_bytes([high, low]) == MAX_FRAME_SIZE && (1 << 14..1 << 24).contains(&value) {
+                        self.readers[1 - d].largest = value;
+                    }
+                }
+            }
+            kind::GOAWAY => {
+                if let Some(last) = word(0).filter(|_| self.client.is_some_and(|client| client.index() != d)) {
+                    self.refuse_beyond(last & 0x7fff_ffff, shared, counters);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Adds a part of a header block, and takes the block when it is whole.
+    #[allow(clippy::too_many_arguments, reason = "all of it describes one frame")]
+    fn extend(
+        &mut self,
+        flow: &FlowInfo,
+        d: usize,
+        fragment: &[u8],
+        whole: bool,
+        header: Header,
+        now: Timestamp,
+        shared: &mut Shared,
+        counters: &mut Counters,
+    ) {
+        let Some(block) = &mut self.readers[d].block else { return };
+        if !block.overflowed && block.continuations > shared.settings.http2_continuations {
+            counters.count(Counter::Http2Continuations);
+            block.overflowed = true;
+        } else if !block.overflowed {
+            let room = shared.settings.http2_block_bytes.saturating_sub(block.bytes.len());
+            block.bytes.extend_from_slice(&fragment[..fragment.len().min(room)]);
+            if fragment.len() > room {
+                counters.count(Counter::Http2BlocksTooLarge);
+                block.overflowed = true;
+            }
+        }
+        block.overflowed |= !whole;
+        if header.has(flag::END_HEADERS)
+            && let Some(mut block) = self.readers[d].block.take()
+        {
+            let bytes = std::mem::take(&mut block.bytes);
+            self.block(flow, d, &block, &bytes, now, shared, counters);
+        }
+    }
+
+    /// Takes what there is of a header block of which the rest will not come.
+    pub(super) fn drop_block(
+        &mut self,
+        flow: &FlowInfo,
+        d: usize,
+        now: Timestamp,
+        shared: &mut Shared,
+        counters: &mut Counters,
+    ) {
+        if let Some(mut block) = self.readers[d].block.take() {
+            let bytes = std::mem::take(&mut block.bytes);
+            block.overflowed = true;
+            self.torn = true;
+            self.block(flow, d, &block, &bytes, now, shared, counters);
+            self.torn = false;
+        }
+    }
+
+    /// One side of a stream has ended as it should.
+    pub(super) fn end_side(
+        &mut self,
+        flow: &FlowInfo,
+        id: u32,
+        response: bool,
+        now: Timestamp,
+        shared: &mut Shared,
+        counters: &mut Counters,
+    ) {
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.finish(response, true, &mut self.decoding, shared, counters);
+            self.settle(flow, id, now, shared, counters);
+        }
+    }
+
+    /// Gives a stream out if it is over.
+    pub(super) fn settle(
+        &mut self,
+        flow: &FlowInfo,
+        id: u32,
+        now: Timestamp,
+        shared: &mut Shared,
+        counters: &mut Counters,
+    ) {
+        let Some(client) = self.client else { return };
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let reader = &self.readers[client.index()];
+        let [request, response] = &stream.sides;
+        if !response.ended {
+            return;
+        }
+        let over = match request.head {
+            // After a loss the end of the request may have been in it.
+            true => request.ended || request.losses != reader.losses,
+            false => {
+                let silent = !flow.seen[client.index()];
+                silent || stream.acknowledged.is_none_or(|seen| reader.next >= seen)
+            }
+        };
+        if over {
+            self.give_out(flow, id, now, shared, counters);
+        } else if !request.head {
+            self.waiting.push(id);
+        }
+    }
+
+    /// A stream was reset.
+    #[allow(clippy::too_many_arguments, reason = "all of it describes one frame")]
+    fn reset_stream(
+        &mut self,
+        flow: &FlowInfo,
+        d: usize,
+        id: u32,
+        code: u32,
+        now: Timestamp,
+        shared: &mut Shared,
+        counters: &mut Counters,
+    ) {
+        let Some(client) = self.client else { return };
+        self.reset.push_back(id);
+        if self.reset.len() > RESET_MEMORY {
+            self.reset.pop_front();
+        }
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let by_client = client.index() == d;
+        if stream.sides[1].ended && !by_client {
+            // It has answered, and wants no more of the request (RFC 9113, section 8.1).
+            stream.finish(false, true, &mut self.decoding, shared, counters);
+            self.give_out(flow, id, now, shared, counters);
+            return;
+        }
+        if code == REFUSED_STREAM && !by_client && !stream.has_response {
+            self.refuse(id, shared, counters);
+            return;
+        }
+        if by_client {
+            self.resets = self.resets.saturating_add(1);
+            counters.count(Counter::Http2Resets);
+            if self.resets > shared.settings.http2_resets && self.resets > self.requests / 2 {
+                stream.call.anomalies.insert(Anomaly::RapidReset);
+            }
+        }
+        if let Some(http2) = &mut stream.call.http2 {
+            http2.reset_by = Some(if by_client { ResetBy::Client } else { ResetBy::Server });
+            http2.reset_code = Some(code);
+        }
+        self.give_out(flow, id, now, shared, counters);
+    }
+
+    /// The server has not processed this request and will not.
+    fn refuse(&mut self, id: u32, shared: &mut Shared, counters: &mut Counters) {
+        if let Some(mut stream) = self.streams.remove(&id) {
+            self.refused = self.refused.saturating_add(1);
+            counters.count(Counter::Http2Refused);
+            for response in [false, true] {
+                stream.finish(response, false, &mut self.decoding, shared, counters);
+            }
+            shared.idle.push(stream.call);
+        }
+    }
+
+    /// The server processes no stream of the client beyond `last` (RFC 9113, section 6.8).
+    fn refuse_beyond(&mut self, last: u32, shared: &mut Shared, counters: &mut Counters) {
+        let open = self.streams.range(last.saturating_add(1)..);
+        let refused: Vec<u32> = open
+            .filter(|(id, stream)| **id % 2 == 1 && !stream.has_response && !stream.sides[1].head)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in refused {
+            self.refuse(id, shared, counters);
+        }
+    }
+
+    /// Gives a stream out as a call, as far as it came.
+    pub(super) fn give_out(
+        &mut self,
+        flow: &FlowInfo,
+        id: u32,
+        now: Timestamp,
+        shared: &mut Shared,
+        counters: &mut Counters,
+    ) {
+        let Some(mut stream) = self.streams.remove(&id) else { return };
+        for response in [false, true] {
+            stream.finish(response, false, &mut self.decoding, shared, counters);
+        }
+        let Stream { mut call, has_request, has_response, part, .. } = stream;
+        if !has_request && !has_response && call.method.is_empty() {
+            counters.count(Counter::Http2StreamsUnknown);
+            shared.idle.push(call);
+            return;
+        }
+        call.completeness.request = has_request;
+        call.completeness.response = has_response;
+        call.completeness.part = part;
+        self.send(flow, call, now, shared, counters);
+    }
+
+    fn send(
+        &mut self,
+        flow: &FlowInfo,
+        mut call: Box<Call>,
+        now: Timestamp,
+        shared: &mut Shared,
+        counters: &mut Counters,
+    ) {
+        if let Some(http2) = &mut call.http2 {
+            (http2.client_resets, http2.refused) = (self.resets, self.refused);
+        }
+        counters.add(Counter::Http2FieldsUnknown, call.completeness.unknown_fields.into());
+        fill::emit(flow, call, &mut self.position, now, shared, counters);
+    }
+
+    /// A stream of this number, new if there is none yet; room is made for it.
+    pub(super) fn open(
+        &mut self,
+        flow: &FlowInfo,
+        id: u32,
+        mark: Mark,
+        now: Timestamp,
+        shared: &mut Shared,
+        counters: &mut Counters,
+    ) -> Option<&mut Stream> {
+        let client = self.client?;
+        if !self.streams.contains_key(&id) {
+            while self.streams.len() >= shared.settings.http2_streams.max(1) {
+                let Some(oldest) = self.streams.keys().next().copied() else { break };
+                counters.count(Counter::Http2StreamsEvicted);
+                self.give_out(flow, oldest, now, shared, counters);
+            }
+            let call = fill::new_call(flow, client, &mut self.community_id, shared);
+            self.streams.insert(id, Stream::new(call, id, mark.time));
+        }
+        self.streams.get_mut(&id)
+    }
+
+    /// Counts a request.
+    pub(super) fn note_request(&mut self, id: u32) {
+        self.highest = self.highest.max(id);
+        self.requests = self.requests.saturating_add(1);
+    }
+
+    /// True when a response may be that to a request that was not seen.
+    pub(super) fn may_answer_unseen(&self, flow: &FlowInfo, id: u32, mark: Mark) -> bool {
+        let Some(client) = self.client.map(Direction::index) else { return false };
+        let reader = &self.readers[client];
+        let missed = reader.losses > 0 || !flow.seen[client];
+        let ahead = mark.acknowledged.is_none_or(|seen| seen > reader.next);
+        id % 2 == 1 && (missed || ahead) && !self.reset.contains(&id)
+    }
+
+    /// What is due after each piece of a direction.
+    fn after(
+        &mut self,
+        flow: &FlowInfo,
+        direction: Direction,
+        now: Timestamp,
+        shared: &mut Shared,
+        counters: &mut Counters,
+    ) {
+        if self.client == Some(direction) && !self.waiting.is_empty() {
+            for id in std::mem::take(&mut self.waiting) {
+                self.settle(flow, id, now, shared, counters);
+            }
+        }
+        if self.client.is_some_and(|client| !flow.seen[client.opposite().index()]) {
+            // The first is the oldest.
+            while let Some((&id, stream)) = self.streams.first_key_value()
+                && stream.sides[0].ended
+                && now.since(stream.reported) >= ONE_SIDED_PATIENCE
+            {
+                self.give_out(flow, id, now, shared, counters);
+            }
+        }
+        let seconds = u64::from(shared.settings.stream_report_seconds);
+        if now >= self.next_report && seconds > 0 {
+            self.next_report = now + crate::stream::TICK;
+            let period = Duration::from_secs(seconds);
+            let due: Vec<u32> = self
+                .streams
+                .iter()
+                .filter(|(_, stream)| now.since(stream.reported) >= period)
+                .map(|(id, _)| *id)
+                .collect();
+            for id in due {
+                let Some(stream) = self.streams.get_mut(&id) else { continue };
+                let has_response = stream.has_response;
+                if let Some(mut call) = stream.report(now, shared) {
+                    call.completeness.request = true;
+                    call.completeness.response = has_response;
+                    self.send(flow, call, now, shared, counters);
+                }
+            }
+        }
+    }
+
+    /// Bytes were lost.
+    pub(crate) fn gap(&mut self, flow: &FlowInfo, gap: Gap, shared: &mut Shared, counters: &mut Counters) {
+        let d = gap.direction.index();
+        let now = gap.now;
+        match &mut self.readers[d].phase {
+            Phase::Skip(left) if gap.length <= *left => {
+                *left -= gap.length;
+                if *left == 0 {
+                    self.readers[d].expect_header();
+                }
+            }
+            Phase::Data(data) if gap.length <= data.left && !data.padded => {
+                let inside = gap.length.min(data.left - data.padding);
+                data.left -= gap.length;
+                data.padding = data.padding.min(data.left);
+                let data = *data;
+                let response = self.client.is_none_or(|client| client.index() != d);
+                if let Some(stream) = self.streams.get_mut(&data.stream) {
+                    stream.gap(response, inside, shared);
+                }
+                if data.left == 0 {
+                    self.readers[d].expect_header();
+                    if data.end {
+                        self.end_side(flow, data.stream, response, now, shared, counters);
+                    }
+                }
+            }
+            Phase::Gather(header) => {
+                let header = *header;
+                let partial = std::mem::take(&mut self.readers[d].partial);
+                let left = u64::from(header.length).saturating_sub(partial.len() as u64);
+                match header.kind {
+                    kind::HEADERS | kind::PUSH_PROMISE | kind::CONTINUATION => {
+                        self.torn = true;
+                        self.frame(flow, d, header, &partial, false, now, shared, counters);
+                        self.torn = false;
+                        self.drop_block(flow, d, now, shared, counters);
+                        self.readers[d].lose();
+                    }
+                    _ if gap.length > left => self.lose(flow, d, now, shared, counters),
+                    _ => {}
+                }
+                if gap.length < left {
+                    self.readers[d].phase = Phase::Skip(left - gap.length);
+                } else if gap.length == left {
+                    self.readers[d].expect_header();
+                } else {
+                    self.lose(flow, d, now, shared, counters);
+                }
+            }
+            _ => self.lose(flow, d, now, shared, counters),
+        }
+        let reader = &mut self.readers[d];
+        reader.next = reader.next.max(gap.offset + gap.length);
+        self.after(flow, gap.direction, now, shared, counters);
+    }
+
+    /// Where the next frame begins is not known any more, nor what was before it.
+    fn lose(&mut self, flow: &FlowInfo, d: usize, now: Timestamp, shared: &mut Shared, counters: &mut Counters) {
+        self.drop_block(flow, d, now, shared, counters);
+        self.readers[d].lose();
+        let Some(client) = self.client else { return };
+        let response = client.index() != d;
+        for stream in self.streams.values_mut() {
+            let side = &stream.sides[usize::from(response)];
+            if !side.ended && side.head {
+                stream.gap(response, 0, shared);
+            }
+        }
+    }
+
+    /// A direction is finished.
+    pub(crate) fn close(
+        &mut self,
+        flow: &FlowInfo,
+        direction: Direction,
+        now: Timestamp,
+        shared: &mut Shared,
+        counters: &mut Counters,
+    ) {
+        let d = direction.index();
+        self.drop_block(flow, d, now, shared, counters);
+        if self.client == Some(direction.opposite()) {
+            // The server has said its last word.
+            while let Some(id) = self.streams.keys().next().copied() {
+                self.give_out(flow, id, now, shared, counters);
+            }
+        }
+    }
+
+    /// The flow is over.
+    pub(crate) fn end(&mut self, flow: &FlowInfo, now: Timestamp, shared: &mut Shared, counters: &mut Counters) {
+        for d in [0, 1] {
+            if let Phase::Gather(header) = self.readers[d].phase {
+                let partial = std::mem::take(&mut self.readers[d].partial);
+                if matches!(header.kind, kind::HEADERS | kind::PUSH_PROMISE | kind::CONTINUATION) {
+                    self.torn = true;
+                    self.frame(flow, d, header, &partial, false, now, shared, counters);
+                    self.torn = false;
+                }
+            }
+            self.drop_block(flow, d, now, shared, counters);
+        }
+        while let Some(id) = self.streams.keys().next().copied() {
+            self.give_out(flow, id, now, shared, counters);
+        }
+    }
+}
+
+/// The part of a header block in the payload of HEADERS or PUSH_PROMISE, and the promised stream. None when it is
+/// malformed or not there.
+fn fragment(header: Header, payload: &[u8], whole: bool) -> Option<(Option<u32>, &[u8])> {
+    let mut rest = payload;
+    let mut padding = 0;
+    if header.has(flag::PADDED) {
+        let (&length, behind) = rest.split_first()?;
+        (padding, rest) = (usize::from(length), behind);
+    }
+    let mut promised = None;
+    if header.kind == kind::PUSH_PROMISE {
+        let (id, behind) = rest.split_first_chunk()?;
+        (promised, rest) = (Some(u32::from_be_bytes(*id) & 0x7fff_ffff), behind);
+    } else if header.has(flag::PRIORITY) {
+        rest = rest.get(5..)?;
+    }
+    let end = if whole { rest.len().checked_sub(padding)? } else { rest.len() };
+    Some((promised, &rest[..end]))
+}
