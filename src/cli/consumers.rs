@@ -7,6 +7,7 @@ use crate::alert::Alert;
 use crate::call::Call;
 use crate::detect::{BudgetReport, Detector};
 use crate::pipeline::Consumer;
+use crate::records::CallPrinter;
 use crate::sink::{JsonLines, Sink};
 use crate::time::Timestamp;
 
@@ -18,20 +19,21 @@ pub(super) fn standard_output() -> JsonLines<BufWriter<Stdout>> {
 /// Prints the calls.
 pub(super) struct Printer {
     lines: JsonLines<BufWriter<Stdout>>,
+    print: CallPrinter,
     live: bool,
 }
 
 impl Printer {
     /// `live`: show each call as soon as it is there.
     pub(super) fn new(live: bool) -> Printer {
-        Printer { lines: standard_output(), live }
+        Printer { lines: standard_output(), print: CallPrinter::default(), live }
     }
 }
 
 impl Consumer for Printer {
     fn calls(&mut self, calls: &mut Vec<Box<Call>>, _watermark: Timestamp) -> io::Result<()> {
         for call in calls.iter() {
-            self.lines.line(&**call)?;
+            self.lines.line_of(|line| self.print.print(call, line))?;
         }
         if self.live { self.lines.flush() } else { Ok(()) }
     }

@@ -27,6 +27,7 @@ mod eve;
 mod file;
 mod lines;
 mod merge;
+mod print;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -40,6 +41,7 @@ use serde::Deserialize;
 #[allow(unused_imports, reason = "for the documentation")]
 use crate::call::Call;
 pub use merge::Records;
+pub use print::CallPrinter;
 
 /// How files of calls and logs are read. Worst-case memory: for each of `max_open_files`, `look_ahead` calls at about
 /// 1 KiB (the texts of a hostile log as long as `line_limit` allows), twice `line_limit`, and the decompressor's

@@ -46,8 +46,17 @@ impl<W: Write + Send> JsonLines<W> {
     ///
     /// As [`Sink::write`].
     pub fn line(&mut self, value: &impl serde::Serialize) -> io::Result<()> {
+        self.line_of(|line| Ok(serde_json::to_writer(line, value)?))
+    }
+
+    /// Writes what `print` appends as one line.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sink::write`], and those of `print`.
+    pub fn line_of(&mut self, print: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> io::Result<()> {
         self.line.clear();
-        serde_json::to_writer(&mut self.line, value)?;
+        print(&mut self.line)?;
         self.line.push(b'\n');
         self.writer.write_all(&self.line)
     }

@@ -1,0 +1,442 @@
+//! A call as a line of JSON, to the byte as its `Serialize` would write it.
+//!
+//! `apitap calls` spent half of its time in writing: text after text was looked through byte by byte for what must be
+//! escaped, fingerprints included, and each moment was taken apart into a date. Here texts are looked through with
+//! vectors, fingerprints not at all, and the date is that of the moment before as long as the second is. What calls
+//! seldom have is left to `Serialize`.
+
+use std::io::{self, Write};
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+use crate::call::{
+    Anomalies, Call, Completeness, Credential, CredentialKind, Digest, Fingerprint, Message, Peer, SCHEMA, Schema,
+    Sensitive, Version,
+};
+use crate::time::Timestamp;
+
+/// Nanoseconds of a second.
+const SECOND: i64 = 1_000_000_000;
+
+/// Writes calls as JSON.
+#[derive(Debug, Default)]
+pub struct CallPrinter {
+    /// A second, and how a moment of it is written before the fraction.
+    second: Option<(i64, String)>,
+}
+
+impl CallPrinter {
+    /// Appends a call as one JSON object; no line end.
+    ///
+    /// # Errors
+    ///
+    /// None that a call can bring about: what is left to `Serialize` is plain data.
+    pub fn print(&mut self, call: &Call, line: &mut Vec<u8>) -> io::Result<()> {
+        // The compiler tells when a field is forgotten.
+        let Call {
+            schema: Schema,
+            flow,
+            position,
+            community_id,
+            request_time,
+            response_time,
+            end_time,
+            latency,
+            client,
+            server,
+            encapsulation,
+            version,
+            method,
+            host,
+            target,
+            path,
+            query_names,
+            status,
+            request,
+            response,
+            user_agent,
+            credential,
+            forwarding,
+            sensitive,
+            anomalies,
+            completeness,
+        } = call;
+        put(line, "{\"schema\":\"");
+        put(line, SCHEMA);
+        put(line, "\",\"flow\":");
+        hexadecimal(line, flow.0);
+        put(line, ",\"position\":");
+        number(line, u64::from(*position));
+        put(line, ",\"community_id\":");
+        text(line, community_id)?;
+        for (name, time) in [(",\"request_time\":", request_time), (",\"response_time\":", response_time)] {
+            if let Some(time) = time {
+                put(line, name);
+                self.moment(line, *time)?;
+            }
+        }
+        put(line, ",\"end_time\":");
+        self.moment(line, *end_time)?;
+        if latency.is_some() {
+            put(line, ",\"latency\":");
+            other(line, latency)?;
+        }
+        for (name, end) in [(",\"client\":{\"ip\":", client), (",\"server\":{\"ip\":", server)] {
+            put(line, name);
+            peer(line, end)?;
+        }
+        if !encapsulation.is_empty() {
+            put(line, ",\"encapsulation\":");
+            other(line, encapsulation)?;
+        }
+        put(line, ",\"version\":\"");
+        put(
+            line,
+            match version {
+                Version::Http09 => "0.9",
+                Version::Http10 => "1.0",
+                Version::Http11 => "1.1",
+                Version::Http2 => "2",
+            },
+        );
+        put(line, "\"");
+        let host = host.as_deref();
+        for (name, value) in [
+            (",\"method\":", Some(method.as_str()).filter(|text| !text.is_empty())),
+            (",\"host\":", host),
+            (",\"target\":", Some(target.as_str()).filter(|text| !text.is_empty())),
+            (",\"path\":", Some(path.as_str()).filter(|text| !text.is_empty())),
+        ] {
+            optional(line, name, value)?;
+        }
+        if !query_names.is_empty() {
+            put(line, ",\"query_names\":");
+            list(line, query_names, |line, name| text(line, name))?;
+        }
+        if let Some(status) = status {
+            put(line, ",\"status\":");
+            number(line, u64::from(*status));
+        }
+        for (name, part) in [(",\"request\":", request), (",\"response\":", response)] {
+            put(line, name);
+            message(line, part)?;
+        }
+        optional(line, ",\"user_agent\":", user_agent.as_deref())?;
+        if let Some(of) = credential {
+            put(line, ",\"credential\":");
+            self::credential(line, of);
+        }
+        if !forwarding.is_empty() {
+            put(line, ",\"forwarding\":");
+            other(line, forwarding)?;
+        }
+        if !sensitive.is_empty() {
+            put(line, ",\"sensitive\":");
+            digest(line, sensitive)?;
+        }
+        if !Anomalies::is_empty(anomalies) {
+            put(line, ",\"anomalies\":");
+            other(line, anomalies)?;
+        }
+        put(line, ",\"completeness\":");
+        self::completeness(line, completeness)?;
+        put(line, "}");
+        Ok(())
+    }
+
+    fn moment(&mut self, line: &mut Vec<u8>, time: Timestamp) -> io::Result<()> {
+        /// A point, nine digits and the zone.
+        const FRACTION: usize = 11;
+        let (second, nanos) = (time.nanos().div_euclid(SECOND), time.nanos().rem_euclid(SECOND));
+        let before = match &mut self.second {
+            Some((known, before)) if *known == second => before,
+            known => {
+                let mut whole = time.to_string();
+                whole.truncate(whole.len().saturating_sub(FRACTION));
+                &mut known.insert((second, whole)).1
+            }
+        };
+        write!(line, "\"{before}.{nanos:09}Z\"")
+    }
+}
+
+fn put(line: &mut Vec<u8>, text: &str) {
+    line.extend_from_slice(text.as_bytes());
+}
+
+/// What is rare, or no matter of bytes.
+fn other(line: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) -> io::Result<()> {
+    Ok(serde_json::to_writer(line, value)?)
+}
+
+fn text(line: &mut Vec<u8>, value: &str) -> io::Result<()> {
+    // Over all of it without a way out, so that it is done with vectors.
+    let odd = value.bytes().fold(false, |odd, byte| odd | (byte < b' ') | (byte == b'"') | (byte == b'\\'));
+    if odd {
+        return other(line, value);
+    }
+    put(line, "\"");
+    put(line, value);
+    put(line, "\"");
+    Ok(())
+}
+
+fn optional(line: &mut Vec<u8>, name: &str, value: Option<&str>) -> io::Result<()> {
+    let Some(value) = value else { return Ok(()) };
+    put(line, name);
+    text(line, value)
+}
+
+fn number(line: &mut Vec<u8>, mut value: u64) {
+    let mut digits = [0; 20];
+    let mut from = digits.len();
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (value % 10) as u8;
+        value /= 10;
+        from -= 1;
+        if value == 0 {
+            break;
+        }
+    }
+    line.extend_from_slice(digits.get(from..).unwrap_or_default());
+}
+
+fn hexadecimal(line: &mut Vec<u8>, value: u64) {
+    let mut digits = [b'"'; 18];
+    for (place, digit) in digits.iter_mut().skip(1).take(16).enumerate() {
+        let nibble = (value >> (60 - 4 * place)) as u8 & 0x0f;
+        *digit = if nibble < 10 { b'0' + nibble } else { b'a' - 10 + nibble };
+    }
+    line.extend_from_slice(&digits);
+}
+
+fn list<T>(
+    line: &mut Vec<u8>,
+    values: &[T],
+    mut each: impl FnMut(&mut Vec<u8>, &T) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut before = "[";
+    for value in values {
+        put(line, before);
+        each(line, value)?;
+        before = ",";
+    }
+    put(line, if values.is_empty() { "[]" } else { "]" });
+    Ok(())
+}
+
+/// The rest of an object whose address comes next.
+fn peer(line: &mut Vec<u8>, Peer { ip, port }: &Peer) -> io::Result<()> {
+    match ip {
+        IpAddr::V4(address) => {
+            for (byte, before) in address.octets().into_iter().zip(["\"", ".", ".", "."]) {
+                put(line, before);
+                number(line, u64::from(byte));
+            }
+            put(line, "\"");
+        }
+        IpAddr::V6(_) => other(line, ip)?,
+    }
+    put(line, ",\"port\":");
+    number(line, u64::from(*port));
+    put(line, "}");
+    Ok(())
+}
+
+fn flags(line: &mut Vec<u8>, flags: &[(&str, bool)]) {
+    for (name, _) in flags.iter().filter(|(_, holds)| *holds) {
+        put(line, name);
+    }
+}
+
+fn message(line: &mut Vec<u8>, message: &Message) -> io::Result<()> {
+    let Message { head_bytes, wire_bytes, body_bytes, content_type, content_encoding, gap_bytes, truncated, capped } =
+        message;
+    put(line, "{\"head_bytes\":");
+    number(line, *head_bytes);
+    put(line, ",\"wire_bytes\":");
+    number(line, *wire_bytes);
+    put(line, ",\"body_bytes\":");
+    number(line, *body_bytes);
+    optional(line, ",\"content_type\":", content_type.as_deref())?;
+    optional(line, ",\"content_encoding\":", content_encoding.as_deref())?;
+    if *gap_bytes > 0 {
+        put(line, ",\"gap_bytes\":");
+        number(line, *gap_bytes);
+    }
+    flags(line, &[(",\"truncated\":true", *truncated), (",\"capped\":true", *capped)]);
+    put(line, "}");
+    Ok(())
+}
+
+fn credential(line: &mut Vec<u8>, Credential { kind, fingerprint, subject, group }: &Credential) {
+    put(line, "{\"kind\":\"");
+    put(
+        line,
+        match kind {
+            CredentialKind::Basic => "basic",
+            CredentialKind::Bearer => "bearer",
+            CredentialKind::Other => "other",
+            CredentialKind::ApiKey => "api_key",
+            CredentialKind::Cookie => "cookie",
+        },
+    );
+    put(line, "\"");
+    for (name, value) in
+        [(",\"fingerprint\":", Some(*fingerprint)), (",\"subject\":", *subject), (",\"group\":", *group)]
+    {
+        if let Some(Fingerprint(value)) = value {
+            put(line, name);
+            hexadecimal(line, value);
+        }
+    }
+    put(line, "}");
+}
+
+fn digest(line: &mut Vec<u8>, Digest { request, response }: &Digest) -> io::Result<()> {
+    let mut before = "{";
+    for (name, found) in [("\"request\":", request), ("\"response\":", response)] {
+        if !found.is_empty() {
+            put(line, before);
+            put(line, name);
+            list(line, found, sensitive)?;
+            before = ",";
+        }
+    }
+    put(line, "}");
+    Ok(())
+}
+
+fn sensitive(line: &mut Vec<u8>, Sensitive { class, count, values }: &Sensitive) -> io::Result<()> {
+    put(line, "{\"class\":");
+    text(line, class)?;
+    put(line, ",\"count\":");
+    number(line, u64::from(*count));
+    put(line, ",\"values\":");
+    list(line, values, |line, &Fingerprint(value)| {
+        hexadecimal(line, value);
+        Ok(())
+    })?;
+    put(line, "}");
+    Ok(())
+}
+
+fn completeness(line: &mut Vec<u8>, completeness: &Completeness) -> io::Result<()> {
+    let Completeness { request, response, one_sided, midstream, recorder } = completeness;
+    put(line, if *request { "{\"request\":true" } else { "{\"request\":false" });
+    put(line, if *response { ",\"response\":true" } else { ",\"response\":false" });
+    flags(line, &[(",\"one_sided\":true", *one_sided), (",\"midstream\":true", *midstream)]);
+    if recorder.is_some() {
+        put(line, ",\"recorder\":");
+        other(line, recorder)?;
+    }
+    put(line, "}");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::{Anomaly, FlowId, Forwarding, Recorder};
+    use crate::packet::Layer;
+    use proptest::prelude::*;
+
+    fn texts() -> impl Strategy<Value = String> {
+        prop_oneof![Just(String::new()), "[a-z/?=]{0,40}", "[ -~\\\\\"\t\n\r\0é\u{7f}]{0,12}"]
+    }
+
+    fn messages() -> impl Strategy<Value = Message> {
+        (any::<[u64; 3]>(), prop::option::of(texts()), prop::option::of(texts()), 0u64..3, any::<[bool; 2]>()).prop_map(
+            |(bytes, content_type, content_encoding, gap_bytes, [truncated, capped])| Message {
+                head_bytes: bytes[0],
+                wire_bytes: bytes[1] % 1_000,
+                body_bytes: bytes[2] % 10,
+                content_type: content_type.map(Into::into),
+                content_encoding: content_encoding.map(Into::into),
+                gap_bytes,
+                truncated,
+                capped,
+            },
+        )
+    }
+
+    fn found() -> impl Strategy<Value = Vec<Sensitive>> {
+        let one =
+            (texts(), any::<u32>(), prop::collection::vec(any::<u64>(), 0..4)).prop_map(|(class, count, values)| {
+                Sensitive { class: class.into(), count, values: values.into_iter().map(Fingerprint).collect() }
+            });
+        prop::collection::vec(one, 0..3)
+    }
+
+    fn credentials() -> impl Strategy<Value = Credential> {
+        use CredentialKind::{ApiKey, Basic, Bearer, Cookie, Other};
+        let print = || prop::option::of(any::<u64>().prop_map(Fingerprint));
+        (prop::sample::select(vec![ApiKey, Basic, Bearer, Cookie, Other]), any::<u64>(), print(), print()).prop_map(
+            |(kind, print, subject, group)| Credential { kind, fingerprint: Fingerprint(print), subject, group },
+        )
+    }
+
+    fn calls() -> impl Strategy<Value = Call> {
+        let time = || prop::option::of(prop_oneof![any::<i64>(), 0..3 * SECOND].prop_map(Timestamp::from_nanos));
+        let version = prop::sample::select(vec![Version::Http09, Version::Http10, Version::Http11, Version::Http2]);
+        let anomalies = prop::collection::vec(prop::sample::select(Anomaly::ALL.to_vec()), 0..3);
+        let recorder = prop::sample::select(vec![None, Some(Recorder::Sensor), Some(Recorder::Server)]);
+        (
+            (any::<(u64, u32, IpAddr, IpAddr)>(), [texts(), texts(), texts(), texts(), texts(), texts()]),
+            (time(), time(), time(), prop::option::of(any::<f64>()), version, prop::option::of(any::<u16>())),
+            (messages(), messages(), found(), found(), prop::option::of(credentials())),
+            (anomalies, any::<[bool; 7]>(), recorder, prop::collection::vec(texts(), 0..3)),
+        )
+            .prop_map(|(ends, times, parts, rest)| {
+                let ((flow, position, client, server), [community_id, method, host, target, path, user_agent]) = ends;
+                let [request, response, one_sided, midstream, tagged, forwarded, named] = rest.1;
+                let mut call = Call {
+                    flow: FlowId(flow),
+                    position,
+                    community_id: community_id.into(),
+                    request_time: times.0,
+                    response_time: times.1,
+                    end_time: times.2.unwrap_or_default(),
+                    latency: times.3,
+                    client: Peer { ip: client, port: 7 },
+                    server: Peer { ip: server, port: 65_535 },
+                    version: times.4,
+                    method,
+                    target,
+                    path,
+                    query_names: rest.3.iter().map(|name| name.as_str().into()).collect(),
+                    status: times.5,
+                    request: parts.0,
+                    response: parts.1,
+                    sensitive: Digest { request: parts.2, response: parts.3 },
+                    credential: parts.4,
+                    completeness: Completeness { request, response, one_sided, midstream, recorder: rest.2 },
+                    ..Call::default()
+                };
+                if named {
+                    (call.host, call.user_agent) = (Some(host.into()), Some(user_agent.into()));
+                }
+                if tagged {
+                    call.encapsulation = [Layer::Vlan { id: 7 }].into();
+                }
+                if forwarded {
+                    call.forwarding = Forwarding { x_forwarded_for: rest.3, ..Forwarding::default() };
+                }
+                rest.0.into_iter().for_each(|anomaly| call.anomalies.insert(anomaly));
+                call
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn writes_as_serialize_does(calls in prop::collection::vec(calls(), 1..4)) {
+            let mut printer = CallPrinter::default();
+            for call in calls {
+                let mut line = Vec::new();
+                printer.print(&call, &mut line).expect("plain data");
+                prop_assert_eq!(String::from_utf8_lossy(&line), serde_json::to_string(&call).expect("plain data"));
+            }
+        }
+    }
+}
