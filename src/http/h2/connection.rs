@@ -254,7 +254,8 @@ impl Connection {
         let length = u64::from(header.length);
         match header.kind {
             kind::DATA => {
-                let padded = header.has(flag::PADDED);
+                // Without a byte there is no length of the padding either; a peer would end the connection.
+                let padded = header.has(flag::PADDED) && length > 0;
                 let end = header.has(flag::END_STREAM);
                 let data = Data { stream: header.stream, left: length, padding: 0, padded, end };
                 reader.phase = Phase::Data(data);
