@@ -202,7 +202,7 @@ impl Body {
         self.scan = inspector.begin(side, None, &mut pool.scans);
     }
 
-    pub(super) fn finish(mut self: Box<Self>, inspector: &Inspector, pool: &mut Decoders) -> Option<Found> {
+    pub(super) fn finish(mut self, inspector: &Inspector, pool: &mut Decoders) -> Option<Found> {
         if !self.kept.is_empty() {
             // The beginning of a message of which the rest will not come.
             let kept = std::mem::take(&mut self.kept);

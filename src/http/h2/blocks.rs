@@ -104,7 +104,7 @@ impl Connection {
         let known = self.streams.get(&id).is_some_and(|stream| stream.sides[0].head);
         if !known {
             // Numbers count up, so what is below was over, or was lost (RFC 9113, section 5.1.1).
-            if id % 2 == 0 || id <= self.highest {
+            if id.is_multiple_of(2) || id <= self.highest {
                 return;
             }
             self.note_request(id);

@@ -8,8 +8,10 @@
 //! | `reader` | one direction: between and within frames |
 //! | `heads` | header lists as heads |
 //! | `stream` | one stream: a call under way |
-//! | `connection` | both directions: frames to streams, streams to calls |
+//! | `connection` | both directions: bytes to frames |
 //! | `blocks` | header blocks to heads, trailers and promises |
+//! | `lifecycle` | streams from their first head to their call |
+//! | `loss` | what a loss costs |
 
 mod blocks;
 mod connection;
@@ -17,6 +19,8 @@ mod frame;
 mod heads;
 pub mod hpack;
 pub mod huffman;
+mod lifecycle;
+mod loss;
 mod reader;
 mod stream;
 #[cfg(test)]

@@ -7,6 +7,12 @@ use super::*;
 
 type Fields = Vec<(Option<Vec<u8>>, Option<Vec<u8>>)>;
 
+/// A block in hexadecimal digits, its fields, and the size of the table behind it.
+type Example<'e> = (&'e str, &'e [(&'e str, &'e str)], u64);
+
+/// A field and the encoder's flags.
+type Flagged = (Vec<u8>, Vec<u8>, u8);
+
 fn hex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
     let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).expect("digits"), 16).expect("digits");
@@ -25,7 +31,7 @@ fn fields(list: &[(&str, &str)]) -> Fields {
 }
 
 /// Blocks in turn, with the fields that each comes to and the size of the table behind it.
-fn run(maximum: u64, blocks: &[(&str, &[(&str, &str)], u64)]) {
+fn run(maximum: u64, blocks: &[Example<'_>]) {
     let mut decoder = Decoder::new(Limits::default());
     decoder.maximum = Some(maximum);
     for (block, expected, size) in blocks {
@@ -218,7 +224,7 @@ fn bombs_are_bounded() {
 }
 
 /// Header lists as APIs send them: some fields always, some of few values, some ever new.
-fn lists() -> impl Strategy<Value = Vec<Vec<(Vec<u8>, Vec<u8>, u8)>>> {
+fn lists() -> impl Strategy<Value = Vec<Vec<Flagged>>> {
     let name = prop::sample::select(vec![":path", "x-request-id", "authorization", "date", "accept", "cookie", "x"]);
     let value = prop_oneof![
         prop::sample::select(vec![&b"/"[..], b"gzip, deflate", b"a", b""]).prop_map(<[u8]>::to_vec),
@@ -230,9 +236,9 @@ fn lists() -> impl Strategy<Value = Vec<Vec<(Vec<u8>, Vec<u8>, u8)>>> {
 }
 
 /// What an encoder makes of lists; now and then it changes the size of its table.
-fn encoded(lists: &[Vec<(Vec<u8>, Vec<u8>, u8)>], sizes: &[u16]) -> Vec<Vec<u8>> {
+fn encoded(lists: &[Vec<Flagged>], sizes: &[u16]) -> Vec<Vec<u8>> {
     let mut encoder = Encoder::with_dynamic_size(4096);
-    let block = |(place, list): (usize, &Vec<(Vec<u8>, Vec<u8>, u8)>)| {
+    let block = |(place, list): (usize, &Vec<Flagged>)| {
         let mut block = Vec::new();
         if place % 7 == 6
             && let Some(&size) = sizes.get(place / 7)
@@ -247,7 +253,7 @@ fn encoded(lists: &[Vec<(Vec<u8>, Vec<u8>, u8)>], sizes: &[u16]) -> Vec<Vec<u8>>
     lists.iter().enumerate().map(block).collect()
 }
 
-fn plain(list: &[(Vec<u8>, Vec<u8>, u8)]) -> Fields {
+fn plain(list: &[Flagged]) -> Fields {
     list.iter().map(|(name, value, _)| (Some(name.clone()), Some(value.clone()))).collect()
 }
 
