@@ -58,6 +58,8 @@ impl CallPrinter {
             user_agent,
             credential,
             forwarding,
+            grpc,
+            http2,
             sensitive,
             anomalies,
             completeness,
@@ -130,6 +132,14 @@ impl CallPrinter {
         if !forwarding.is_empty() {
             put(line, ",\"forwarding\":");
             other(line, forwarding)?;
+        }
+        if grpc.is_some() {
+            put(line, ",\"grpc\":");
+            other(line, grpc)?;
+        }
+        if http2.is_some() {
+            put(line, ",\"http2\":");
+            other(line, http2)?;
         }
         if !sensitive.is_empty() {
             put(line, ",\"sensitive\":");
@@ -323,10 +333,19 @@ fn sensitive(line: &mut Vec<u8>, Sensitive { class, count, values }: &Sensitive)
 }
 
 fn completeness(line: &mut Vec<u8>, completeness: &Completeness) -> io::Result<()> {
-    let Completeness { request, response, one_sided, midstream, recorder } = completeness;
+    let Completeness { request, response, one_sided, midstream, unknown_fields, open, part, recorder } = completeness;
     put(line, if *request { "{\"request\":true" } else { "{\"request\":false" });
     put(line, if *response { ",\"response\":true" } else { ",\"response\":false" });
     flags(line, &[(",\"one_sided\":true", *one_sided), (",\"midstream\":true", *midstream)]);
+    if *unknown_fields > 0 {
+        put(line, ",\"unknown_fields\":");
+        number(line, u64::from(*unknown_fields));
+    }
+    flags(line, &[(",\"open\":true", *open)]);
+    if *part > 0 {
+        put(line, ",\"part\":");
+        number(line, u64::from(*part));
+    }
     if recorder.is_some() {
         put(line, ",\"recorder\":");
         other(line, recorder)?;
@@ -338,7 +357,7 @@ fn completeness(line: &mut Vec<u8>, completeness: &Completeness) -> io::Result<(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call::{Anomaly, FlowId, Forwarding, Recorder};
+    use crate::call::{Anomaly, FlowId, Forwarding, Grpc, Http2, Recorder, ResetBy};
     use crate::packet::Layer;
     use proptest::prelude::*;
 
@@ -411,7 +430,22 @@ mod tests {
                     response: parts.1,
                     sensitive: Digest { request: parts.2, response: parts.3 },
                     credential: parts.4,
-                    completeness: Completeness { request, response, one_sided, midstream, recorder: rest.2 },
+                    completeness: Completeness {
+                        request,
+                        response,
+                        one_sided,
+                        midstream,
+                        unknown_fields: position % 3,
+                        open: position % 5 < 2,
+                        part: position % 4,
+                        recorder: rest.2,
+                    },
+                    grpc: (position % 7 < 3)
+                        .then(|| Box::new(Grpc { status: times.5.map(u32::from), web: tagged, ..Grpc::default() })),
+                    http2: (position % 11 < 5).then(|| {
+                        let reset_by = named.then_some(ResetBy::Client);
+                        Box::new(Http2 { stream: position, reset_by, ..Http2::default() })
+                    }),
                     ..Call::default()
                 };
                 if named {
