@@ -51,8 +51,11 @@ struct Pattern {
     bytes: Box<[u8]>,
     lines: Box<[Line]>,
     /// What the status line says.
-    status: Option<(u16, Version)>,
+    status: Option<Status>,
 }
+
+/// Status and version of a status line.
+type Status = (u16, Version);
 
 /// One line, its end included.
 #[derive(Clone, Copy)]
@@ -125,7 +128,7 @@ impl Heads {
 impl Place {
     /// The headers by a head that is kept: what its status line says, the headers, and where the head ends.
     #[inline]
-    fn follow<'h>(&mut self, bytes: &'h [u8]) -> Option<(Option<(u16, Version)>, Fields<'h>, usize)> {
+    fn follow<'h>(&mut self, bytes: &'h [u8]) -> Option<(Option<Status>, Fields<'h>, usize)> {
         for number in 0..self.kept.len() {
             let Some(pattern) = self.kept.get(number)?.as_deref() else { continue };
             let mut fields = Fields::default();
@@ -139,7 +142,7 @@ impl Place {
     }
 
     /// Keeps the lines of a head that [`super::quick`] has taken, now and then.
-    fn keep(&mut self, bytes: &[u8], status: Option<(u16, Version)>, reading: &Reading<'_>) {
+    fn keep(&mut self, bytes: &[u8], status: Option<Status>, reading: &Reading<'_>) {
         if self.wait > 0 {
             self.wait -= 1;
             return;
@@ -154,7 +157,7 @@ impl Place {
 }
 
 impl Pattern {
-    fn of(bytes: &[u8], status: Option<(u16, Version)>, reading: &Reading<'_>) -> Option<Pattern> {
+    fn of(bytes: &[u8], status: Option<Status>, reading: &Reading<'_>) -> Option<Pattern> {
         if bytes.len() > LONGEST {
             return None;
         }
