@@ -91,7 +91,7 @@ impl Decompressed {
         let progress = taken.clone();
         let run = move || {
             if let Ok(supply) = start.recv() {
-                decompress(supply, &send, &reuse, &progress);
+                decompress(*supply, &send, &reuse, &progress);
             }
         };
         if thread::Builder::new().name("decompressor".to_owned()).spawn(run).is_err() {
@@ -125,7 +125,7 @@ impl Ahead {
 /// Hands on what `supply` gives, until it ends or nobody listens. What there is goes at once: a pipe that a live
 /// capture writes to must not wait for a full portion.
 fn decompress(
-    mut supply: Box<Supply>,
+    mut supply: Supply,
     portions: &Sender<Result<Portion, String>>,
     reuse: &Receiver<Vec<u8>>,
     taken: &AtomicU64,
