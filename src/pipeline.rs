@@ -356,7 +356,9 @@ fn read(
         if look {
             turn = 0;
             progress(source, &worker.front.counters);
-            if stop.load(Ordering::Relaxed) {
+            // A live source heeds the flag itself: it still gives what the kernel captured before it was set, so that
+            // nothing is lost at the end without being counted.
+            if !settings.live && stop.load(Ordering::Relaxed) {
                 break;
             }
         }
