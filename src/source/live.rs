@@ -21,8 +21,8 @@ pub struct Settings {
     pub interface: Option<String>,
     /// The filter, unless the command line gives one.
     pub filter: Option<String>,
-    /// Kernel buffer in bytes, up to 2 GiB: what can wait while apitap is busy. Kernel memory, not counted as the
-    /// process's. Packets that find it full are dropped and counted as `kernel_drops`.
+    /// Kernel buffer in bytes, up to 2 GiB: what can wait while apitap is busy. It is mapped into the process, and counts
+    /// as its memory as far as it was used. Packets that find it full are dropped and counted as `kernel_drops`.
     pub buffer_bytes: u32,
     /// Bytes of each frame that are captured; longer ones are cut off and counted as `frames_snapped`.
     pub snap_length: u32,
@@ -41,7 +41,7 @@ impl Default for Settings {
         Settings {
             interface: None,
             filter: None,
-            buffer_bytes: 64 << 20,
+            buffer_bytes: 256 << 20,
             snap_length: 262_144,
             promiscuous: true,
             immediate: false,
