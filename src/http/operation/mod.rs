@@ -174,7 +174,8 @@ fn of_members(members: &json::Members, unread: Option<Unread>, path: &str, texts
         return Some(Operation { name: selected, ..Operation::default() });
     }
     // The first version had no mark of its own: a call has all three members.
-    if !members.jsonrpc && !(members.method.is_some() && members.params && members.id) {
+    let old = members.method.is_some() && members.params && members.id;
+    if !members.jsonrpc && !old {
         return None;
     }
     let Some(method) = &members.method else {
