@@ -5,11 +5,15 @@
 //! meaning without a new [`SCHEMA`]. Absent optional fields mean "not seen" or "none". No credential and no sensitive
 //! value is in it in clear: those are masked in targets and otherwise replaced by keyed fingerprints.
 
+mod operation;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+pub use operation::{Operation, OperationKind, Protocol, Unread};
 
 use crate::packet::Layer;
 use crate::time::Timestamp;
@@ -530,6 +534,9 @@ pub struct Call {
     /// What gRPC says of it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub grpc: Option<Box<Grpc>>,
+    /// What it asks for in GraphQL, JSON-RPC or SOAP.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub operation: Option<Box<Operation>>,
     /// Its stream in HTTP/2.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub http2: Option<Box<Http2>>,
@@ -597,6 +604,7 @@ impl Call {
             credential,
             forwarding,
             grpc,
+            operation,
             http2,
             sensitive,
             anomalies,
@@ -620,7 +628,7 @@ impl Call {
         if !forwarding.is_empty() {
             *forwarding = Forwarding::default();
         }
-        (*grpc, *http2) = Default::default();
+        (*grpc, *operation, *http2) = Default::default();
         sensitive.request.clear();
         sensitive.response.clear();
         (*anomalies, *completeness) = Default::default();

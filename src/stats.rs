@@ -132,6 +132,8 @@ counters! {
     BodiesTruncated = "bodies_truncated",
     /// Bodies whose content encoding was damaged or unknown.
     BodiesUndecodable = "bodies_undecodable",
+    /// Requests in GraphQL, JSON-RPC or SOAP of which not all that they ask for is known.
+    OperationsUnread = "operations_unread",
 
     // http2
     /// Flows that speak HTTP/2.

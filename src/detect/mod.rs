@@ -225,6 +225,9 @@ impl Detector {
         };
         let mut place = std::mem::take(&mut self.place);
         self.state.templates.place(&mut place, call.host.as_deref(), &call.path);
+        if let Some(operation) = &call.operation {
+            place.ask(operation);
+        }
         let mut findings = std::mem::take(&mut self.findings);
         let agent = self.agents.look_up(call.user_agent.as_ref(), &self.rules, &self.state.key);
         let seen = Observation::new(call, &self.rules, self.state.key, address, &place, agent);

@@ -169,6 +169,11 @@ impl<'a> Observation<'a> {
         self.good
     }
 
+    /// It asks a GraphQL server for its schema.
+    pub(super) fn introspects(&self) -> bool {
+        self.call.operation.as_ref().is_some_and(|operation| operation.introspection)
+    }
+
     /// What was asked for is not there.
     pub(super) fn absent(&self) -> bool {
         matches!(self.status, Some(404 | 410))

@@ -41,6 +41,8 @@ pub(super) fn observe(
     match endpoint {
         // A server that answers whatever is asked for has nothing there.
         Some(_) if seen.place.catch_all => missing(seen, client, 404, shared, scales),
+        // It may well be answered; who uses an API does not ask what it has.
+        Some(_) if seen.introspects() => missing(seen, client, status, shared, scales),
         Some(endpoint) => {
             if seen.good() {
                 step(seen, client, false, repeated(touches), scales);
@@ -56,10 +58,12 @@ pub(super) fn observe(
     }
 }
 
-/// A call to something that has never answered well.
+/// A call to something that has never answered well, or for the schema, which counts the same.
 fn missing(seen: &Observation<'_>, client: &mut Client, status: u16, shared: &mut Shared<'_>, scales: &mut Scales<'_>) {
     let method_exists = shared.places.get(&seen.place_hash).is_some();
+    let introspects = seen.introspects();
     let kind = match status {
+        _ if introspects => 1.0,
         404 | 410 if method_exists => return,
         404 | 410 => 1.0,
         // A method that is not there may be a slip, of testers more than of others.
@@ -87,7 +91,7 @@ fn missing(seen: &Observation<'_>, client: &mut Client, status: u16, shared: &mu
     let company = 1.0 / (1.0 + others.saturating_sub(1) as f64);
     // Other objects of a template that is not there say less and less.
     let weight = kind * company / (1.0 + f64::from(again)).powi(2);
-    if seen.rules.is_probe(&seen.call.target) {
+    if introspects || seen.rules.is_probe(&seen.call.target) {
         client.misses.probes += weight;
     } else if status == 405 || method_exists {
         client.misses.methods += weight;

@@ -11,6 +11,7 @@ mod templates;
 
 use serde::{Deserialize, Serialize};
 
+use crate::call::Operation;
 use crate::key::Key;
 
 pub use path::MAX_SEGMENTS;
@@ -50,6 +51,23 @@ impl Place {
         self.template.clear();
         self.parameterised = template(path, &mut self.template);
         (self.known, self.catch_all) = (false, false);
+    }
+
+    /// Sets it to that of an operation at this place: its label becomes part of the template, so that one URL with a
+    /// thousand operations is a thousand places. What is not known of an operation leaves the place as it is, and where
+    /// there is nothing whatever is asked for, no operation is told apart.
+    ///
+    /// [`Templates`] know paths only: when they make paths one, operations there are learned anew.
+    pub fn ask(&mut self, operation: &Operation) {
+        if self.catch_all {
+            return;
+        }
+        let path = self.template.len();
+        self.template.push(' ');
+        operation.label(&mut self.template);
+        if self.template.len() == path + 1 {
+            self.template.truncate(path);
+        }
     }
 
     /// The hash of host and template.
@@ -188,6 +206,7 @@ fn normalise_host(host: &str, out: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::call::{Protocol, Unread};
 
     #[test]
     fn hosts_are_normalised() {
@@ -202,6 +221,19 @@ mod tests {
             normalise_host(host, &mut out);
             assert_eq!(out, expected);
         }
+    }
+
+    #[test]
+    fn operations_are_places_of_their_own() {
+        let at = |operation: Operation| {
+            let mut place = Place::default();
+            place.set(Some("shop.example"), "/rpc/7");
+            place.ask(&operation);
+            place.template
+        };
+        let protocol = Protocol::JsonRpc;
+        assert_eq!(at(Operation { protocol, name: Some("add".into()), ..Operation::default() }), "/rpc/{id} add");
+        assert_eq!(at(Operation::unread(protocol, Unread::TooLarge)), "/rpc/{id}");
     }
 
     #[test]

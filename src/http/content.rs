@@ -4,7 +4,9 @@ use std::io::Write;
 
 use flate2::{Decompress, FlushDecompress, Status};
 
+use super::Settings;
 use super::gzip::Gzip;
+use super::operation::{self, Tap};
 use super::recall::{Before, Piece, Recall};
 use crate::inspect::{Findings, Inspector, Scan, Scans};
 
@@ -30,18 +32,20 @@ pub(crate) struct Decoders {
     scratch: Vec<Vec<u8>>,
     pub(crate) scans: Scans,
     pub(crate) grpc: super::grpc::Scratch,
+    pub(super) operations: operation::Pool,
     recall: Recall,
 }
 
 impl Decoders {
-    /// With so many bytes for [`Recall`], and for the gRPC messages that are under way.
-    pub(crate) fn new(recall_bytes: usize, grpc_held_bytes: usize) -> Decoders {
+    /// With the budgets of these settings.
+    pub(crate) fn new(settings: &Settings) -> Decoders {
         Decoders {
             gzip: Vec::new(),
             scratch: Vec::new(),
             scans: Scans::default(),
-            grpc: super::grpc::Scratch::new(grpc_held_bytes),
-            recall: Recall::new(recall_bytes),
+            grpc: super::grpc::Scratch::new(settings.grpc_held_bytes),
+            operations: operation::Pool::new(settings.operation_bytes, settings.operation_held_bytes),
+            recall: Recall::new(settings.recall_bytes),
         }
     }
 }
@@ -73,6 +77,7 @@ pub(crate) enum Stopped {
 pub(crate) struct Content {
     decoders: Vec<Decoder>,
     scan: Option<Box<Scan>>,
+    tap: Option<Box<Tap>>,
     totals: Totals,
     /// Where the body stands in [`Recall`], as long as it keeps to what can be remembered.
     known: Option<Before>,
@@ -122,7 +127,8 @@ pub(crate) struct Caps {
 impl Content {
     /// For a body with this `Content-Encoding`, to be looked at by `scan`.
     pub(crate) fn new(encoding: Option<&[u8]>, scan: Option<Box<Scan>>, caps: Caps, pool: &mut Decoders) -> Content {
-        let mut content = Content { decoders: Vec::new(), scan, totals: Totals::default(), known: None, begun: false };
+        let mut content =
+            Content { decoders: Vec::new(), scan, tap: None, totals: Totals::default(), known: None, begun: false };
         for name in encoding.unwrap_or_default().split(|&byte| byte == b',') {
             let coding = match name.trim_ascii().to_ascii_lowercase().as_slice() {
                 b"" | b"identity" | b"none" | b"utf-8" => continue,
@@ -148,6 +154,19 @@ impl Content {
         content
     }
 
+    /// Keeps the beginning of what is decoded. To be said before the first bytes.
+    pub(super) fn tap(&mut self, tap: Tap) {
+        if !self.decoders.is_empty() {
+            self.known = None; // what is known is not decoded
+        }
+        self.tap = Some(Box::new(tap));
+    }
+
+    /// What was kept of it.
+    pub(super) fn take_tap(&mut self) -> Option<Box<Tap>> {
+        self.tap.take()
+    }
+
     /// Where it stands in [`Recall`]; none for what is seldom or cheap.
     fn beginning(&self, pool: &Decoders) -> Option<Before> {
         let scan = self.scan.as_ref().filter(|scan| scan.is_plain())?;
@@ -166,6 +185,9 @@ impl Content {
 
     /// The next bytes of the body, chunking undone; `last` when it is known that there are no more.
     pub(crate) fn data(&mut self, bytes: &[u8], last: bool, inspector: &Inspector, caps: Caps, pool: &mut Decoders) {
+        if let Some(tap) = self.tap.as_mut().filter(|_| self.decoders.is_empty() && self.totals.stopped.is_none()) {
+            tap.data(bytes, last);
+        }
         let Some(before) = self.known.take() else {
             self.begun = true;
             return self.work(bytes, last, inspector, caps, pool);
@@ -205,8 +227,11 @@ impl Content {
             }
             return;
         }
-        let Content { decoders, scan, totals: Totals { encoded, decoded, stopped }, .. } = self;
+        let Content { decoders, scan, tap, totals: Totals { encoded, decoded, stopped }, .. } = self;
         let mut sink = |piece: &[u8]| {
+            if let Some(tap) = tap {
+                tap.data(piece, false);
+            }
             *decoded += piece.len() as u64;
             if let Some(scan) = scan {
                 inspector.data(scan, piece, false);
@@ -238,6 +263,9 @@ impl Content {
         }
         if let Some(scan) = &mut self.scan {
             inspector.gap(scan);
+        }
+        if let Some(tap) = &mut self.tap {
+            tap.gap();
         }
     }
 

@@ -15,6 +15,7 @@ use super::conversation::{community_id, query_names, split_target};
 use super::grpc;
 use super::head::{Fields, RequestHead, ResponseHead};
 use super::intern::printable_into;
+use super::operation;
 use super::payload::Payload;
 
 /// A call of this flow, of which nothing is known yet.
@@ -54,6 +55,10 @@ pub(super) fn request(call: &mut Call, head: &RequestHead<'_>, length: u64, shar
     call.path.clear();
     call.path.push_str(path);
     query_names(query, &mut shared.texts, &mut call.query_names);
+    if call.query_names.iter().any(|name| &**name == "query") {
+        let limit = shared.settings.operation_bytes;
+        call.operation = operation::of_target(&target, &call.path, limit, &mut shared.texts).map(Box::new);
+    }
     let headers = CredentialHeaders {
         authorization: head.fields.authorization,
         cookie: head.fields.cookie,
@@ -126,13 +131,21 @@ pub(super) fn caps(shared: &Shared) -> Caps {
 pub(super) fn body(
     call: &mut Call,
     response: bool,
-    payload: Payload,
+    mut payload: Payload,
     truncated: bool,
     shared: &mut Shared,
     counters: &mut Counters,
 ) {
     let caps = caps(shared);
     let Totals { decoded, stopped, .. } = payload.totals();
+    if let Some(tap) = payload.take_tap().filter(|_| !response && call.method == "POST") {
+        let whole = !truncated && stopped.is_none() && call.request.gap_bytes == 0;
+        if let Some((carrier, bytes, missing)) = tap.read(whole)
+            && let Some(found) = operation::of_body(carrier, bytes, missing, &call.path, &mut shared.texts)
+        {
+            call.operation = Some(Box::new(found));
+        }
+    }
     payload.tell(call, response);
     let found = payload.finish(&shared.inspector, caps, &mut shared.decoders);
     let message = if response { &mut call.response } else { &mut call.request };
@@ -182,6 +195,7 @@ pub(super) fn emit(
         (Counter::CallsWithoutRequest, !call.completeness.request),
         (Counter::CallsWithoutResponse, !call.completeness.response),
         (Counter::CallsAnomalous, !call.anomalies.is_empty()),
+        (Counter::OperationsUnread, call.operation.as_ref().is_some_and(|operation| operation.unread.is_some())),
         (Counter::CallsWithGaps, call.request.gap_bytes + call.response.gap_bytes > 0),
     ] {
         if holds {

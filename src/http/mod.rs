@@ -10,6 +10,7 @@
 //! | `fill` | what heads and bodies make of a call, in every version |
 //! | [`h2`] | HTTP/2 |
 //! | `payload`, `grpc`, `grpc_text` | bodies that carry the messages of gRPC, and their texts |
+//! | `operation` | what bodies of GraphQL, JSON-RPC and SOAP ask for |
 //! | `content` | content encodings undone as they stream, and what looks at the result |
 //! | `recall` | what bodies that came before came to |
 //! | `reader` | one direction: heads and bodies in turn, and finding the next head after a loss |
@@ -30,6 +31,7 @@ mod gzip;
 pub mod h2;
 mod head;
 mod intern;
+mod operation;
 mod payload;
 mod quick;
 mod reader;
@@ -79,6 +81,13 @@ pub struct Settings {
     /// Bytes of gRPC messages under way that a worker keeps: the worst case of their memory. Beyond, messages that come
     /// in pieces are inspected as they stand.
     pub grpc_held_bytes: usize,
+    /// Bytes of the body of a request in JSON or XML that are kept until it is over, to tell what it asks for in GraphQL,
+    /// JSON-RPC or SOAP; as many of a target's query. Of a longer one only what is certain is told. 0 looks at no body. At
+    /// worst a connection in HTTP/1 keeps this once, one in HTTP/2 for each open stream.
+    pub operation_bytes: usize,
+    /// Bytes of such bodies that a worker keeps: the worst case of their memory, with 512 KiB of buffers to be used again.
+    /// Beyond, operations are marked as incomplete.
+    pub operation_held_bytes: usize,
     /// HTTP/2: bytes of a decoded header list, each field counted with 32 more; fields beyond are left out and the call
     /// marked. At worst a worker keeps as much, once.
     pub http2_list_bytes: usize,
@@ -117,6 +126,8 @@ impl Default for Settings {
             recall_bytes: 4 << 20,
             grpc_message_bytes: 256 << 10,
             grpc_held_bytes: 32 << 20,
+            operation_bytes: 16 << 10,
+            operation_held_bytes: 16 << 20,
             http2_list_bytes: 256 << 10,
             http2_block_bytes: 128 << 10,
             http2_continuations: 64,
@@ -157,7 +168,7 @@ impl Http {
     pub fn new(settings: Settings, inspector: Arc<Inspector>) -> Self {
         Http {
             shared: Shared {
-                decoders: content::Decoders::new(settings.recall_bytes, settings.grpc_held_bytes),
+                decoders: content::Decoders::new(&settings),
                 settings,
                 inspector,
                 texts: intern::Interner::default(),

@@ -7,6 +7,7 @@ use super::Shared;
 use super::content::{Caps, Content, Decoders, Found, Totals};
 use super::fill::caps;
 use super::grpc;
+use super::operation::Tap;
 
 /// The body of one message on its way.
 pub(crate) enum Payload {
@@ -27,7 +28,15 @@ impl Payload {
         // Around gRPC a content encoding is neither usual nor of use; where there is one, messages cannot be told apart.
         match media.and_then(grpc::Kind::of).filter(|_| encoding.is_none()) {
             Some(kind) => Payload::Grpc(Box::new(grpc::Body::new(kind, grpc_encoding, scan, &shared.decoders.grpc))),
-            None => Payload::Plain(Content::new(encoding, scan, caps(shared), &mut shared.decoders)),
+            None => {
+                let mut content = Content::new(encoding, scan, caps(shared), &mut shared.decoders);
+                if side == Side::Request
+                    && let Some(tap) = Tap::new(media, &shared.decoders.operations)
+                {
+                    content.tap(tap);
+                }
+                Payload::Plain(content)
+            }
         }
     }
 
@@ -53,6 +62,14 @@ impl Payload {
         match self {
             Payload::Plain(content) => content.gap(length, inspector, caps, pool),
             Payload::Grpc(body) => body.gap(length, inspector),
+        }
+    }
+
+    /// What was kept of a body that may name an operation.
+    pub(super) fn take_tap(&mut self) -> Option<Box<Tap>> {
+        match self {
+            Payload::Plain(content) => content.take_tap(),
+            Payload::Grpc(_) => None,
         }
     }
 

@@ -59,6 +59,7 @@ impl CallPrinter {
             credential,
             forwarding,
             grpc,
+            operation,
             http2,
             sensitive,
             anomalies,
@@ -136,6 +137,10 @@ impl CallPrinter {
         if grpc.is_some() {
             put(line, ",\"grpc\":");
             other(line, grpc)?;
+        }
+        if operation.is_some() {
+            put(line, ",\"operation\":");
+            other(line, operation)?;
         }
         if http2.is_some() {
             put(line, ",\"http2\":");

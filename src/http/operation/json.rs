@@ -1,0 +1,229 @@
+//! The few members of a JSON body that name an operation, of an object or of each in an array (a batch). serde_json does
+//! the reading; what was read before an error stays read, so that the beginning of a body says what it can.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+/// What the members of one object say. Of a name that comes twice the last counts, as for most servers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Members {
+    /// `query`: a GraphQL document, perhaps.
+    pub(super) query: Option<String>,
+    /// `operationName`.
+    pub(super) operation: Option<String>,
+    /// `extensions.persistedQuery` stands for a document that the server has.
+    pub(super) persisted: bool,
+    /// `jsonrpc`, whatever it says.
+    pub(super) jsonrpc: bool,
+    /// `method`.
+    pub(super) method: Option<String>,
+    /// `params` is an object or an array.
+    pub(super) params: bool,
+    /// `id`.
+    pub(super) id: bool,
+    /// The object was read to its end.
+    pub(super) whole: bool,
+}
+
+/// What a body says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Body {
+    pub(super) objects: Vec<Members>,
+    /// Why it was not read to its end.
+    pub(super) stopped: Option<Stopped>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stopped {
+    /// The bytes ended before.
+    Cut,
+    Malformed,
+}
+
+/// Reads a body or its beginning.
+pub(super) fn read(bytes: &[u8]) -> Body {
+    let mut body = Body::default();
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let read = Objects(&mut body.objects).deserialize(&mut deserializer).and_then(|()| deserializer.end());
+    body.stopped = read.err().map(|error| if error.is_eof() { Stopped::Cut } else { Stopped::Malformed });
+    body
+}
+
+/// An object, or an array of objects; what else it may be says nothing.
+struct Objects<'o>(&'o mut Vec<Members>);
+
+impl<'de> DeserializeSeed<'de> for Objects<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Objects<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object or an array")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
+        members(self.0, map)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<(), A::Error> {
+        while array.next_element_seed(Element(self.0))?.is_some() {}
+        Ok(())
+    }
+}
+
+/// One element of a batch.
+struct Element<'o>(&'o mut Vec<Members>);
+
+impl<'de> DeserializeSeed<'de> for Element<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Element<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
+        members(self.0, map)
+    }
+}
+
+fn members<'de, A: MapAccess<'de>>(objects: &mut Vec<Members>, mut map: A) -> Result<(), A::Error> {
+    objects.push(Members::default());
+    let Some(object) = objects.last_mut() else { return Ok(()) };
+    while let Some(name) = map.next_key_seed(Name)? {
+        match &*name {
+            "query" => object.query = map.next_value_seed(Value)?.text(),
+            "operationName" => object.operation = map.next_value_seed(Value)?.text(),
+            "extensions" => object.persisted = map.next_value_seed(Value)? == Kind::Persisted,
+            "jsonrpc" => {
+                object.jsonrpc = true;
+                map.next_value::<IgnoredAny>()?;
+            }
+            "method" => object.method = map.next_value_seed(Value)?.text(),
+            "params" => object.params = matches!(map.next_value_seed(Value)?, Kind::Structure | Kind::Persisted),
+            "id" => {
+                object.id = true;
+                map.next_value::<IgnoredAny>()?;
+            }
+            _ => {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+    }
+    object.whole = true;
+    Ok(())
+}
+
+/// The name of a member, without a copy where it has no escapes.
+struct Name;
+
+impl<'de> DeserializeSeed<'de> for Name {
+    type Value = Cow<'de, str>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Cow<'de, str>, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Name {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Cow<'de, str>, E> {
+        Ok(Cow::Borrowed(name))
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Cow<'de, str>, E> {
+        Ok(Cow::Owned(name.to_owned()))
+    }
+}
+
+/// What a value is, as far as that matters.
+#[derive(Debug, PartialEq, Eq)]
+enum Kind {
+    Text(String),
+    Structure,
+    /// An object with a member `persistedQuery`.
+    Persisted,
+    Other,
+}
+
+impl Kind {
+    fn text(self) -> Option<String> {
+        if let Kind::Text(text) = self { Some(text) } else { None }
+    }
+}
+
+struct Value;
+
+impl<'de> DeserializeSeed<'de> for Value {
+    type Value = Kind;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Kind, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Value {
+    type Value = Kind;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Kind, E> {
+        Ok(Kind::Text(text.to_owned()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Kind, A::Error> {
+        let mut persisted = false;
+        while let Some(name) = map.next_key_seed(Name)? {
+            persisted |= name == "persistedQuery";
+            map.next_value::<IgnoredAny>()?;
+        }
+        Ok(if persisted { Kind::Persisted } else { Kind::Structure })
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Kind, A::Error> {
+        while array.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Kind::Structure)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Kind, E> {
+        Ok(Kind::Other)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Kind, E> {
+        Ok(Kind::Other)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Kind, E> {
+        Ok(Kind::Other)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Kind, E> {
+        Ok(Kind::Other)
+    }
+
+    fn visit_unit<E>(self) -> Result<Kind, E> {
+        Ok(Kind::Other)
+    }
+}

@@ -1,0 +1,211 @@
+//! What a call of GraphQL, JSON-RPC or SOAP asks for ([`Operation`]): its URL is the same for all of them.
+//!
+//! | file | owns |
+//! | --- | --- |
+//! | `tap` | the beginning of a request's body, kept until the body is over |
+//! | `graphql` | the structure of a document |
+//! | `json` | the members of a body that matter |
+//! | `soap` | the first element of an envelope's body |
+//!
+//! A body is looked at where its media type may carry one of the protocols, and kept only where words of theirs are in
+//! it. Nothing but names leaves: no argument, variable or literal. What is not certain is not said, but that it is not.
+//!
+//! Not seen: GraphQL in multipart bodies (file uploads) and in JSON called text/plain, SOAP with attachments, `SOAPAction`
+//! (servers differ in whether they heed it; the body is what they answer).
+
+mod graphql;
+mod json;
+mod soap;
+mod tap;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+pub(super) use tap::{Pool, Tap};
+
+use crate::call::{Operation, Protocol, Unread};
+
+use super::intern::Interner;
+
+/// Longer names are cut here.
+const NAME: usize = 128;
+
+/// Other operations of a batch that are named.
+const OTHERS: usize = 16;
+
+/// What a body may be by its media type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Carrier {
+    Json,
+    /// Nothing but the document.
+    Document,
+    Xml,
+}
+
+impl Carrier {
+    /// Of a media type in lower case.
+    pub(super) fn of(media: &str) -> Option<Carrier> {
+        Some(match media {
+            "application/json" | "application/json-rpc" | "application/jsonrequest" => Carrier::Json,
+            "application/graphql" => Carrier::Document,
+            "text/xml" | "application/soap+xml" | "application/xml" => Carrier::Xml,
+            "application/graphql+json" => Carrier::Json,
+            _ => return None,
+        })
+    }
+}
+
+/// Reads the operation out of a body, or out of its beginning; then `missing` says why there is no more.
+pub(super) fn of_body(
+    carrier: Carrier,
+    bytes: &[u8],
+    missing: Option<Unread>,
+    path: &str,
+    texts: &mut Interner,
+) -> Option<Operation> {
+    match carrier {
+        Carrier::Json => of_json(bytes, missing, path, texts),
+        Carrier::Document if missing.is_some() => Some(Operation::unread(Protocol::GraphQl, missing?)),
+        Carrier::Document => {
+            let found = std::str::from_utf8(bytes).ok().and_then(|text| graphql::find(text, None));
+            Some(match found {
+                Some(found) => of_document(&found, texts),
+                None => Operation::unread(Protocol::GraphQl, Unread::Malformed),
+            })
+        }
+        Carrier::Xml => {
+            let mut operation = Operation { protocol: Protocol::Soap, ..Operation::default() };
+            match soap::find(bytes)? {
+                soap::Found::Method(method) => operation.name = name(method, texts),
+                soap::Found::Empty => {}
+                soap::Found::Cut => operation.unread = Some(missing.unwrap_or(Unread::Malformed)),
+                soap::Found::Malformed => operation.unread = Some(Unread::Malformed),
+            }
+            Some(operation)
+        }
+    }
+}
+
+/// Reads the operation out of a target's query (GraphQL over HTTP, section on GET), where it has a parameter `query`.
+pub(super) fn of_target(target: &str, path: &str, limit: usize, texts: &mut Interner) -> Option<Operation> {
+    let (_, query) = target.split_once('?')?;
+    let query = query.split('#').next().unwrap_or_default();
+    let value = |wanted: &str| {
+        query
+            .split('&')
+            .find_map(|part| part.split_once('=').filter(|(name, _)| *name == wanted))
+            .map(|(_, value)| value)
+    };
+    let document = value("query")?;
+    if document.len() > limit {
+        return speaks_graphql(path).then(|| Operation::unread(Protocol::GraphQl, Unread::TooLarge));
+    }
+    let selected = value("operationName").and_then(decoded);
+    match decoded(document).as_deref().and_then(|document| graphql::find(document, selected.as_deref())) {
+        Some(found) => Some(of_document(&found, texts)),
+        None => speaks_graphql(path).then(|| Operation::unread(Protocol::GraphQl, Unread::Malformed)),
+    }
+}
+
+/// A value of a query as forms write it.
+fn decoded(value: &str) -> Option<Cow<'_, str>> {
+    if !value.contains('+') {
+        return percent_encoding::percent_decode_str(value).decode_utf8().ok();
+    }
+    let spaced = value.replace('+', " ");
+    let text = percent_encoding::percent_decode_str(&spaced).decode_utf8().ok()?.into_owned();
+    Some(Cow::Owned(text))
+}
+
+/// Whether a path says that GraphQL is spoken there: then what does not parse is a damaged document, not another
+/// API's search for words.
+fn speaks_graphql(path: &str) -> bool {
+    path.as_bytes().windows(7).any(|word| word.eq_ignore_ascii_case(b"graphql"))
+}
+
+fn of_json(bytes: &[u8], missing: Option<Unread>, path: &str, texts: &mut Interner) -> Option<Operation> {
+    let json::Body { objects, stopped } = json::read(bytes);
+    let unread = match stopped {
+        None => missing,
+        Some(json::Stopped::Cut) => Some(missing.unwrap_or(Unread::Malformed)),
+        Some(json::Stopped::Malformed) => Some(Unread::Malformed),
+    };
+    let mut objects = objects.iter();
+    let Some(mut operation) = objects.find_map(|members| of_members(members, unread, path, texts)) else {
+        // What was kept did not come to an operation; elsewhere that may be the body of any API.
+        let protocol = Protocol::GraphQl;
+        return unread.filter(|_| speaks_graphql(path)).map(|reason| Operation::unread(protocol, reason));
+    };
+    let (mut first, mut label) = (String::new(), String::new());
+    operation.label(&mut first);
+    for members in objects {
+        let Some(next) = of_members(members, unread, path, texts) else { continue };
+        operation.count = operation.count.saturating_add(1);
+        operation.depth = operation.depth.max(next.depth);
+        operation.aliases = operation.aliases.saturating_add(next.aliases);
+        operation.introspection |= next.introspection;
+        operation.unread = operation.unread.or(next.unread);
+        label.clear();
+        next.label(&mut label);
+        if operation.others.len() < OTHERS && label != first && !operation.others.iter().any(|other| **other == label) {
+            operation.others.push(texts.text(label.as_bytes()));
+        }
+    }
+    operation.unread = operation.unread.or(unread);
+    Some(operation)
+}
+
+/// The operation that one object asks for; `unread` says why the body was not read to its end.
+fn of_members(members: &json::Members, unread: Option<Unread>, path: &str, texts: &mut Interner) -> Option<Operation> {
+    let unread = unread.filter(|_| !members.whole);
+    if let Some(document) = &members.query {
+        if let Some(found) = graphql::find(document, members.operation.as_deref()) {
+            return Some(of_document(&found, texts));
+        }
+        if speaks_graphql(path) {
+            // Which operation is meant may stand behind what was kept.
+            return Some(Operation::unread(Protocol::GraphQl, unread.unwrap_or(Unread::Malformed)));
+        }
+    }
+    if members.persisted {
+        let selected = members.operation.as_deref().and_then(|selected| name(selected, texts));
+        return Some(Operation { name: selected, ..Operation::default() });
+    }
+    // The first version had no mark of its own: a call has all three members.
+    let old = members.method.is_some() && members.params && members.id;
+    if !members.jsonrpc && !old {
+        return None;
+    }
+    let Some(method) = &members.method else {
+        // An answer that is sent as a request, or what came of it is not known.
+        return Some(Operation::unread(Protocol::JsonRpc, unread.unwrap_or(Unread::Malformed)));
+    };
+    let name = name(method, texts);
+    let unread = if name.is_none() { Some(Unread::Malformed) } else { None };
+    Some(Operation { protocol: Protocol::JsonRpc, name, unread, ..Operation::default() })
+}
+
+fn of_document(found: &graphql::Found<'_>, texts: &mut Interner) -> Operation {
+    Operation {
+        protocol: Protocol::GraphQl,
+        kind: Some(found.kind),
+        name: found.name.and_then(|text| name(text, texts)),
+        fields: found.fields.iter().filter_map(|field| name(field, texts)).collect(),
+        depth: found.depth,
+        aliases: found.aliases,
+        introspection: found.introspection,
+        ..Operation::default()
+    }
+}
+
+/// A name that may be printed: letters, digits and what joins them, a letter or underscore first. Anything else could be
+/// a value that somebody put there.
+fn name(text: &str, texts: &mut Interner) -> Option<Arc<str>> {
+    let joins = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '-' | '.' | '/' | ':' | '$');
+    let begins = |letter: char| letter.is_alphabetic() || letter == '_';
+    let short = text.get(..text.floor_char_boundary(NAME)).unwrap_or_default();
+    let good = short.starts_with(begins) && short.chars().all(joins);
+    good.then(|| texts.text(short.as_bytes()))
+}
