@@ -40,6 +40,8 @@ counters! {
     FramesOutOfOrder = "frames_out_of_order",
     /// Blocks of a pcapng file that were skipped, being of no known kind.
     BlocksSkipped = "blocks_skipped",
+    /// Size of the kernel's buffer of a live interface.
+    KernelBufferBytes = "kernel_buffer_bytes",
     /// Packets that the kernel dropped because the buffer was full.
     KernelDrops = "kernel_drops",
     /// Packets that the interface or its driver dropped.

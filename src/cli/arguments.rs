@@ -183,12 +183,15 @@ pub struct Watch {
     /// Filter in the syntax of tcpdump; packets that it leaves out cost nothing.
     #[arg(long, short, value_name = "BPF", env = "APITAP_FILTER")]
     pub filter: Option<String>,
-    /// Kernel buffer in MiB; it bridges the moments in which apitap is busy.
+    /// Kernel buffer in MiB, 256 by default; it bridges the moments in which apitap is busy.
     #[arg(long, value_name = "MIB", env = "APITAP_BUFFER")]
     pub buffer: Option<u32>,
     /// Bytes kept of each packet; what is cut off is a gap.
     #[arg(long, value_name = "BYTES", env = "APITAP_SNAP_LENGTH")]
     pub snap_length: Option<u32>,
+    /// Processors to run on and no others, by their numbers from 0.
+    #[arg(long, value_name = "NUMBERS", value_delimiter = ',', env = "APITAP_CPUS")]
+    pub cpus: Vec<u16>,
     /// Do not switch the interface to promiscuous mode.
     #[arg(long, env = "APITAP_NO_PROMISCUOUS")]
     pub no_promiscuous: bool,

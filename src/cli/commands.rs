@@ -98,6 +98,12 @@ fn watch(mut options: Watch) -> Result<ExitCode, Failure> {
     }
     live.snap_length = options.snap_length.unwrap_or(live.snap_length);
     live.promiscuous &= !options.no_promiscuous;
+    if !options.cpus.is_empty() {
+        live.cpus = options.cpus;
+    }
+    if !live.cpus.is_empty() {
+        live::pin(&live.cpus).map_err(Failure::Usage)?;
+    }
     let stop = Arc::new(AtomicBool::new(false));
     stop_on_signals(stop.clone())?;
     let filter = options.filter.or(settings.source.live.filter.clone());

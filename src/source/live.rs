@@ -24,6 +24,9 @@ pub struct Settings {
     /// Kernel buffer in bytes, up to 2 GiB: what can wait while apitap is busy. It is mapped into the process, and counts
     /// as its memory as far as it was used. Packets that find it full are dropped and counted as `kernel_drops`.
     pub buffer_bytes: u32,
+    /// Processors that the process runs on, by their numbers from 0; all when there are none. On a machine that does other
+    /// work too, one of its own for apitap keeps the buffer from filling while it waits for its turn.
+    pub cpus: Vec<u16>,
     /// Bytes of each frame that are captured; longer ones are cut off and counted as `frames_snapped`.
     pub snap_length: u32,
     /// Listen also to frames that are not addressed to this machine. Not possible on `any`, where it is ignored.
@@ -42,6 +45,7 @@ impl Default for Settings {
             interface: None,
             filter: None,
             buffer_bytes: 256 << 20,
+            cpus: Vec::new(),
             snap_length: 262_144,
             promiscuous: true,
             immediate: false,
@@ -49,6 +53,28 @@ impl Default for Settings {
             idle_milliseconds: 100,
         }
     }
+}
+
+/// Keeps this thread, and those that it starts from now on, on these processors.
+///
+/// # Errors
+///
+/// Why that cannot be, with what to do.
+pub fn pin(cpus: &[u16]) -> Result<(), String> {
+    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+    let describe = |error: rustix::io::Errno| format!("cpus: the processors cannot be chosen: {error}");
+    let allowed = sched_getaffinity(None).map_err(describe)?;
+    let mut chosen = CpuSet::new();
+    for &cpu in cpus {
+        let cpu = usize::from(cpu);
+        if cpu >= CpuSet::MAX_CPU || !allowed.is_set(cpu) {
+            let usable: Vec<_> =
+                (0..CpuSet::MAX_CPU).filter(|&cpu| allowed.is_set(cpu)).map(|cpu| cpu.to_string()).collect();
+            return Err(format!("cpus: there is no processor {cpu} here; name some of {}", usable.join(",")));
+        }
+        chosen.set(cpu);
+    }
+    sched_setaffinity(None, &chosen).map_err(describe)
 }
 
 /// An interface that can be listened to.
@@ -109,6 +135,7 @@ pub struct Live {
     idle: Duration,
     /// How long the kernel may keep a frame that it has stamped.
     held_back: Duration,
+    buffer_bytes: u64,
     kernel_drops: Total,
     interface_drops: Total,
 }
@@ -187,6 +214,7 @@ impl Live {
             state: State::Running,
             idle: Duration::from_millis(settings.idle_milliseconds.max(1).into()),
             held_back: Duration::from_millis(settings.batch_milliseconds.max(1).into()) * 2,
+            buffer_bytes: settings.buffer_bytes.into(),
             kernel_drops: Total::default(),
             interface_drops: Total::default(),
         })
@@ -268,6 +296,7 @@ impl Source for Live {
             self.kernel_drops.update(counts.dropped);
             self.interface_drops.update(counts.if_dropped);
         }
+        counters.set(Counter::KernelBufferBytes, self.buffer_bytes);
         counters.set(Counter::KernelDrops, self.kernel_drops.sum);
         counters.set(Counter::InterfaceDrops, self.interface_drops.sum);
     }

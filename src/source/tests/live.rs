@@ -100,3 +100,14 @@ fn the_loopback_interface_is_listed() {
         Err(error) => println!("skipped: {error}"),
     }
 }
+
+#[test]
+fn a_thread_is_kept_on_the_processors_named() {
+    let own = std::thread::spawn(|| {
+        let none = live::pin(&[60_000]).expect_err("no machine has so many");
+        let first = none.rsplit(' ').next().and_then(|list| list.split(',').next()).and_then(|cpu| cpu.parse().ok());
+        live::pin(&[first.expect("the error names those that there are")]).expect("it may be used");
+        std::thread::available_parallelism().expect("known").get()
+    });
+    assert_eq!(own.join().expect("no panic"), 1);
+}
