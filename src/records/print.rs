@@ -362,7 +362,7 @@ fn completeness(line: &mut Vec<u8>, completeness: &Completeness) -> io::Result<(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call::{Anomaly, FlowId, Forwarding, Grpc, Http2, Recorder, ResetBy};
+    use crate::call::{Anomaly, FlowId, Forwarding, Grpc, Http2, Operation, Recorder, ResetBy};
     use crate::packet::Layer;
     use proptest::prelude::*;
 
@@ -447,6 +447,13 @@ mod tests {
                     },
                     grpc: (position % 7 < 3)
                         .then(|| Box::new(Grpc { status: times.5.map(u32::from), web: tagged, ..Grpc::default() })),
+                    operation: (position % 5 < 2).then(|| {
+                        Box::new(Operation {
+                            name: named.then(|| "query".into()),
+                            count: position,
+                            ..Operation::default()
+                        })
+                    }),
                     http2: (position % 11 < 5).then(|| {
                         let reset_by = named.then_some(ResetBy::Client);
                         Box::new(Http2 { stream: position, reset_by, ..Http2::default() })
