@@ -130,7 +130,7 @@ counters! {
     BytesSkipped = "bytes_skipped",
     /// Requests given up because too many were waiting for a response in one connection.
     PendingRequestsDropped = "pending_requests_dropped",
-    /// Bodies whose decoding stopped at the configured output or ratio.
+    /// Bodies whose decoding stopped at the configured output or ratio, or with a message of gRPC beyond its limit.
     BodiesTruncated = "bodies_truncated",
     /// Bodies whose content encoding was damaged or unknown.
     BodiesUndecodable = "bodies_undecodable",

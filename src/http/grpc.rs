@@ -300,10 +300,10 @@ impl Body {
             kept.extend_from_slice(first);
             self.message(flags, &kept, inspector, caps, scratch);
             self.overflowed = true;
+            // Its texts are not told apart any more, which shows on the call and in the counters.
+            self.totals.stopped.get_or_insert(Stopped::Limit);
             if flags & COMPRESSED == 0 {
                 self.show(rest, inspector);
-            } else {
-                self.totals.stopped.get_or_insert(Stopped::Limit);
             }
             return;
         }

@@ -389,6 +389,22 @@ fn grpc_messages_both_ways_and_the_outcome() {
 }
 
 #[test]
+fn a_message_beyond_its_limit_shows_on_the_call_and_is_counted() {
+    for (length, capped) in [(900, false), (5_000, true)] {
+        let mut talk = Talk::with(500, Settings { grpc_message_bytes: 1_000, ..Settings::default() });
+        let (mut client, mut server) = begin(&mut talk);
+        talk.send(true, &client.ask(1, false, "POST", "/shop.v1.Shop/Put", &GRPC));
+        talk.send(true, &data(1, true, &message(false, &vec![b'x'; length])));
+        talk.send(false, &server.headers(1, false, &[&[(":status", "200")], &GRPC[..]].concat()));
+        talk.send(false, &server.headers(1, true, &[("grpc-status", "0")]));
+        assert_eq!(talk.count(Counter::BodiesTruncated), u64::from(capped));
+        let calls = talk.calls();
+        assert_eq!(calls[0].request.capped, capped);
+        assert_eq!(calls[0].request.body_bytes, length as u64 + 5);
+    }
+}
+
+#[test]
 fn an_open_stream_is_reported_once_a_minute() {
     let mut talk = Talk::new(1460);
     let (mut client, mut server) = begin(&mut talk);
