@@ -133,6 +133,7 @@ fn feed(tracker: &mut Tracker<Recorder>, wires: &[Wire]) {
             urgent: 0,
             payload: &wire.payload,
             missing: 0,
+            fingerprint: 0,
         });
     }
 }
@@ -320,6 +321,7 @@ fn half_open_floods_are_cheap_and_bounded() {
             urgent: 0,
             payload: &[],
             missing: 0,
+            fingerprint: 0,
         });
         assert!(tracker.flows() <= 100);
     }
