@@ -15,6 +15,8 @@ mod assembly;
 mod front;
 mod parcel;
 mod shards;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::io;

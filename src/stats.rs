@@ -138,6 +138,8 @@ counters! {
     BodiesTruncated = "bodies_truncated",
     /// Bodies whose content encoding was damaged or unknown.
     BodiesUndecodable = "bodies_undecodable",
+    /// Bodies that came before and were not inspected again.
+    BodiesRecalled = "bodies_recalled",
     /// Requests in GraphQL, JSON-RPC or SOAP of which not all that they ask for is known.
     OperationsUnread = "operations_unread",
 
