@@ -189,7 +189,7 @@ pub struct Watch {
     /// Bytes kept of each packet; what is cut off is a gap.
     #[arg(long, value_name = "BYTES", env = "APITAP_SNAP_LENGTH")]
     pub snap_length: Option<u32>,
-    /// Threads that read the interface, each from a kernel buffer of its own. Default: one for every four workers.
+    /// Threads that read the interface, each from a kernel buffer of its own. Default: one for every three workers.
     #[arg(long, value_name = "N", env = "APITAP_READERS", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub readers: Option<u16>,
     /// Processors to run on and no others, by their numbers from 0.

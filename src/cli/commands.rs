@@ -37,7 +37,7 @@ use super::inventory::Inventory;
 use super::summary::Summary;
 
 /// Live, how many workers one reader can give enough to do.
-const WORKERS_A_READER: usize = 4;
+const WORKERS_A_READER: usize = 3;
 
 /// Code for alerts with `--fail-on-alert`.
 const ALERTED: u8 = 3;

@@ -23,7 +23,7 @@ pub struct Settings {
     /// The filter, unless the command line gives one.
     pub filter: Option<String>,
     /// Threads that read, each from a kernel buffer of its own, where the system can divide the packets of an interface
-    /// among them (Linux). By default one for every four workers, rounded up: decoding is the smaller part of the work, and
+    /// among them (Linux). By default one for every three workers, rounded up: decoding is the smaller part of the work, and
     /// one reader needs not wait for others. With several, batches are gathered for 10 ms at most.
     pub readers: Option<u16>,
     /// Kernel buffer in bytes, all readers together, up to 2 GiB: what can wait while apitap is busy. It is mapped into the process, and counts
@@ -250,7 +250,7 @@ impl Live {
             buffer_bytes: settings.buffer_bytes / readers,
             // Workers wait for the slowest reader to say how far its time has come.
             batch_milliseconds: settings.batch_milliseconds.min(SEVERAL_MILLISECONDS),
-            idle_milliseconds: settings.idle_milliseconds.min(SEVERAL_MILLISECONDS),
+            idle_milliseconds: settings.idle_milliseconds.min(2 * SEVERAL_MILLISECONDS),
             ..settings.clone()
         };
         let open = || Live::open(interface, filter, &each, stop.clone());
@@ -363,7 +363,8 @@ impl Source for Live {
     }
 }
 
-/// Longest batches and silences with several readers, in milliseconds.
+/// Longest batches with several readers, in milliseconds; longest silences are twice as long. Shorter ones cost a quiet
+/// sensor more, longer ones the workers' queues.
 const SEVERAL_MILLISECONDS: u16 = 10;
 
 /// libpcap's name for all interfaces together.
