@@ -137,6 +137,17 @@ counters! {
     /// Requests in GraphQL, JSON-RPC or SOAP of which not all that they ask for is known.
     OperationsUnread = "operations_unread",
 
+    // websocket
+    /// WebSockets opened.
+    WebSockets = "websockets",
+    /// Messages of WebSockets.
+    WebSocketMessages = "websocket_messages",
+    /// Compressed messages of WebSockets not decoded, or not to their end: what they refer to was lost, a limit was
+    /// reached, too many were to be decoded, or they were damaged.
+    WebSocketMessagesUndecoded = "websocket_messages_undecoded",
+    /// How often a loss left unknown where the next frame of a WebSocket begins.
+    WebSocketsLost = "websockets_lost",
+
     // http2
     /// Flows that speak HTTP/2.
     FlowsHttp2 = "flows_http2",

@@ -60,6 +60,8 @@ impl CallPrinter {
             forwarding,
             grpc,
             operation,
+            websocket,
+            events,
             http2,
             sensitive,
             anomalies,
@@ -141,6 +143,14 @@ impl CallPrinter {
         if operation.is_some() {
             put(line, ",\"operation\":");
             other(line, operation)?;
+        }
+        if websocket.is_some() {
+            put(line, ",\"websocket\":");
+            other(line, websocket)?;
+        }
+        if let Some(events) = events {
+            put(line, ",\"events\":");
+            number(line, *events);
         }
         if http2.is_some() {
             put(line, ",\"http2\":");
@@ -362,7 +372,7 @@ fn completeness(line: &mut Vec<u8>, completeness: &Completeness) -> io::Result<(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call::{Anomaly, FlowId, Forwarding, Grpc, Http2, Operation, Recorder, ResetBy};
+    use crate::call::{Anomaly, FlowId, Forwarding, Grpc, Http2, Operation, Recorder, ResetBy, WebSocket};
     use crate::packet::Layer;
     use proptest::prelude::*;
 
@@ -454,6 +464,11 @@ mod tests {
                             ..Operation::default()
                         })
                     }),
+                    websocket: (position % 13 < 4).then(|| {
+                        let subprotocol = named.then(|| "chat".into());
+                        Box::new(WebSocket { subprotocol, close_code: times.5, ..WebSocket::default() })
+                    }),
+                    events: (position % 17 < 5).then_some(u64::from(position)),
                     http2: (position % 11 < 5).then(|| {
                         let reset_by = named.then_some(ResetBy::Client);
                         Box::new(Http2 { stream: position, reset_by, ..Http2::default() })

@@ -149,9 +149,12 @@ impl Connection {
         counters: &mut Counters,
     ) {
         let Some(mut stream) = self.streams.remove(&id) else { return };
+        let reset = stream.call.http2.as_ref().is_some_and(|http2| http2.reset_by.is_some());
+        let ended = reset || stream.sides.iter().any(|side| side.ended);
         for response in [false, true] {
             stream.finish(response, false, &mut self.decoding, shared, counters);
         }
+        stream.close_websocket(ended, &mut self.decoding, shared);
         let Stream { mut call, has_request, has_response, part, .. } = stream;
         if !has_request && !has_response && call.method.is_empty() {
             counters.count(Counter::Http2StreamsUnknown);
