@@ -168,13 +168,14 @@ impl Message {
         caps: Caps,
         pool: &mut Decoders,
     ) -> Outcome {
+        self.holed |= !whole;
         if self.nature.compressed && self.stopped.is_none() {
             match whole {
                 true => self.inflate(&TAIL, inflater, inspector, caps, pool),
                 false => self.stop(Stopped::Damaged, inflater),
             }
         }
-        let whole = whole && !self.holed && self.stopped.is_none();
+        let whole = !self.holed && self.stopped.is_none();
         let invalid = whole && self.utf8.is_some_and(|utf8| !utf8.is_whole());
         let findings = self.scan.take().map(|scan| inspector.finish(scan, &mut pool.scans));
         Outcome { findings, tap: self.tap.take(), whole, invalid }
