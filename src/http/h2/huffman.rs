@@ -94,9 +94,53 @@ pub struct Malformed;
 ///
 /// [`Malformed`]; what came before is appended.
 pub fn decode(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
-    let mut rest = bytes.iter();
+    // While there are eight bytes, several symbols are read of each look at them.
+    let before = out.len();
+    out.resize(before + bytes.len() * 8 / 5 + SYMBOLS_A_LOOK, 0);
+    let (mut written, mut at) = (before, 0);
+    while let (Some(word), Some(room)) = (
+        bytes.get(at / 8..).and_then(|rest| rest.first_chunk()),
+        out.get_mut(written..).and_then(|rest| rest.first_chunk_mut::<SYMBOLS_A_LOOK>()),
+    ) {
+        let mut bits = u64::from_be_bytes(*word) << (at % 8);
+        let mut used = 0;
+        for place in room {
+            let (symbol, length) = CODE.quick[(bits >> (64 - QUICK_BITS)) as usize];
+            if length == 0 {
+                break;
+            }
+            *place = symbol;
+            written += 1;
+            bits <<= length;
+            used += usize::from(length);
+        }
+        at += used;
+        if used == 0 {
+            // At least 57 bits are left, which is more than any code has.
+            let (symbol, length) = long(bits).ok_or(Malformed).inspect_err(|_| out.truncate(written))?;
+            if symbol == END_OF_STRING {
+                out.truncate(written);
+                return Err(Malformed);
+            }
+            out[written] = symbol as u8;
+            written += 1;
+            at += length as usize;
+        }
+    }
+    out.truncate(written);
+    end(bytes, at, out)
+}
+
+/// Symbols that are read of eight bytes at a time: with up to seven bits of the first read before, so many of the quick
+/// table's are surely whole.
+const SYMBOLS_A_LOOK: usize = 6;
+
+/// Decodes what is left from bit `at` on, symbol by symbol.
+fn end(bytes: &[u8], at: usize, out: &mut Vec<u8>) -> Result<(), Malformed> {
+    let mut rest = bytes.get(at / 8..).unwrap_or_default().iter();
     // The next bits, from the most significant on, and how many there are.
     let (mut bits, mut count) = (0u64, 0u32);
+    let mut skip = (at % 8) as u32;
     loop {
         while count <= 56
             && let Some(&byte) = rest.next()
@@ -104,6 +148,9 @@ pub fn decode(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
             bits |= u64::from(byte) << (56 - count);
             count += 8;
         }
+        let read = std::mem::take(&mut skip);
+        bits <<= read;
+        count = count.saturating_sub(read);
         let (symbol, length) = match CODE.quick.get((bits >> (64 - QUICK_BITS)) as usize) {
             Some(&(symbol, length)) if length > 0 => (u16::from(symbol), u32::from(length)),
             _ => long(bits).ok_or(Malformed)?,
