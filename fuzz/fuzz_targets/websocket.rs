@@ -7,6 +7,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 
+use apitap::call::Record;
 use apitap::http::{Http, Settings};
 use apitap::inspect::{Inspector, Rules};
 use apitap::key::Key;
@@ -86,7 +87,7 @@ fuzz_target!(|bytes: &[u8]| {
         send(1 - own, Flags::ACK, &[], false, micros);
     }
     tracker.finish();
-    let calls = tracker.handler().calls();
+    let calls: Vec<_> = tracker.handler().records().iter().filter_map(Record::call).collect();
     assert!(!calls.is_empty());
     let mut wire = 0;
     for (place, call) in calls.iter().enumerate() {

@@ -123,7 +123,8 @@ mod tests {
 
     #[test]
     fn blocks_with_a_field_are_events() {
-        let text = b"retry: 3\n\n: still there\n\nid: 1\ndata: a\ndata: b\n\n\n\n: comment\ndata: c\n\ndata: never ended";
+        let text =
+            b"retry: 3\n\n: still there\n\nid: 1\ndata: a\ndata: b\n\n\n\n: comment\ndata: c\n\ndata: never ended";
         assert_eq!(count("text/event-stream", text), Some(3));
         assert_eq!(count("text/event-stream", b"data: a\r\n\r\ndata: b\r\rdata: c\n\ndata\r\n\n"), Some(4));
         assert_eq!(count("text/event-stream", b"\r\n\r\n\n"), Some(0));

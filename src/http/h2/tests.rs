@@ -470,7 +470,8 @@ fn a_websocket_in_a_stream() {
         talk.send(true, &data(1, false, &masked[..4])).send(true, &data(1, false, &masked[4..]));
         let compressed = [0xc1, 0x07, 0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
         talk.send(false, &data(1, false, &compressed));
-        talk.send(true, &data(1, true, &[0x88, 0x82, 0, 0, 0, 0, 3, 0xe8])).send(false, &data(1, true, &[0x88, 2, 3, 0xe8]));
+        talk.send(true, &data(1, true, &[0x88, 0x82, 0, 0, 0, 0, 3, 0xe8]))
+            .send(false, &data(1, true, &[0x88, 2, 3, 0xe8]));
         let calls = talk.calls();
         assert_eq!(lines(&calls), ["CONNECT /chat 200"]);
         let websocket = calls[0].websocket.as_deref().expect("a WebSocket");
@@ -505,7 +506,8 @@ fn an_event_stream_is_counted_and_reported_once_a_minute() {
     }
     talk.send(false, &data(1, true, b": the end\n\n"));
     let calls = talk.calls();
-    let parts: Vec<_> = calls.iter().map(|call| (call.completeness.open, call.completeness.part, call.events)).collect();
+    let parts: Vec<_> =
+        calls.iter().map(|call| (call.completeness.open, call.completeness.part, call.events)).collect();
     assert_eq!(parts, [(true, 0, Some(6)), (true, 1, Some(6)), (false, 2, Some(3))]);
     let found: u32 = calls.iter().flat_map(|call| &call.sensitive.response).map(|found| found.count).sum();
     let bytes = |of: fn(&Call) -> u64| calls.iter().map(|call| of(call)).sum::<u64>();

@@ -157,7 +157,8 @@ pub(super) fn of_message(bytes: &[u8], missing: Option<Unread>, texts: &mut Inte
         return of_members(&members, missing, "graphql", texts);
     }
     // What has no method is the client's answer to the server's own request.
-    let asks = |found: &Operation| found.protocol != Protocol::JsonRpc || found.name.is_some() || found.unread != MALFORMED;
+    let asks =
+        |found: &Operation| found.protocol != Protocol::JsonRpc || found.name.is_some() || found.unread != MALFORMED;
     of_json(bytes, missing, "", texts).filter(asks)
 }
 

@@ -85,7 +85,8 @@ fn open(talk: &mut Talk, more: &str) {
 }
 
 const DEFLATE: &str = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
-const ALONE: &str = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover\r\n";
+const ALONE: &str =
+    "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover\r\n";
 
 fn one(talk: &mut Talk) -> (Box<Call>, WebSocket) {
     let mut calls = talk.calls();
@@ -405,7 +406,8 @@ fn operations_over_a_websocket() {
     let subscribe = br#"{"id":"1","type":"subscribe","payload":{"query":"subscription OnItem { item { id } }"}}"#;
     let query = br#"{"id":"2","payload":{"query":"query Items { items { id } }"},"type":"start"}"#;
     talk.send(true, &masked(LAST | TEXT, subscribe)).send(true, &masked(LAST | TEXT, query));
-    talk.send(true, &masked(LAST | TEXT, subscribe)).send(true, &masked(LAST | TEXT, br#"{"id":"1","type":"complete"}"#));
+    talk.send(true, &masked(LAST | TEXT, subscribe))
+        .send(true, &masked(LAST | TEXT, br#"{"id":"1","type":"complete"}"#));
     let (call, _) = one(&mut talk);
     let operation = call.operation.as_deref().expect("an operation");
     assert_eq!((operation.kind, operation.name.as_deref()), (Some(OperationKind::Subscription), Some("OnItem")));
@@ -414,7 +416,10 @@ fn operations_over_a_websocket() {
     let mut talk = Talk::new(1460);
     open(&mut talk, "");
     talk.send(true, &masked(LAST | TEXT, br#"{"jsonrpc":"2.0","id":7,"result":"the client's own answer"}"#));
-    talk.send(true, &masked(LAST | TEXT, br#"{"jsonrpc":"2.0","id":1,"method":"eth_subscribe","params":["newHeads"]}"#));
+    talk.send(
+        true,
+        &masked(LAST | TEXT, br#"{"jsonrpc":"2.0","id":1,"method":"eth_subscribe","params":["newHeads"]}"#),
+    );
     let (call, _) = one(&mut talk);
     let operation = call.operation.as_deref().expect("an operation");
     assert_eq!((operation.name.as_deref(), operation.count), (Some("eth_subscribe"), 1));
