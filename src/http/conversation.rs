@@ -89,7 +89,7 @@ pub(crate) struct Conversation {
     request_lost: bool,
     /// It goes on in another protocol.
     upgrade: Option<Upgrade>,
-    /// A body of a kind that may go on for ever is on its way.
+    /// A body that may go on for ever has begun, and nobody asked yet to be woken for it.
     streaming: bool,
 }
 
@@ -169,8 +169,8 @@ impl Conversation {
             }
         }
         self.readers[d].next = run.offset + run.bytes.len() as u64;
-        if self.streaming {
-            self.report(flow, run.now, shared, counters);
+        if std::mem::take(&mut self.streaming) {
+            self.expect_report(flow, run.now, shared);
         }
         self.flush(flow, run.now, shared, counters);
         let over = self.readers.iter().all(|reader| matches!(reader.phase, Phase::Ignored));

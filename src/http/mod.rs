@@ -256,7 +256,8 @@ impl Http {
             Some(Upgrade::WebSocket(opening)) => {
                 begin = opening.begin;
                 conversation.end(flow, now, &mut self.shared, counters);
-                let connection = websocket::Connection::new(opening, conversation.position(), counters);
+                let position = conversation.position();
+                let connection = websocket::Connection::new(opening, flow, position, &self.shared, counters);
                 Speaks::WebSocket(Box::new(connection))
             }
         };
@@ -269,7 +270,7 @@ impl Http {
             Speaks::Http1(_) => {}
             Speaks::Http2(connection) => connection.data(flow, rest, &mut self.shared, counters),
             Speaks::WebSocket(connection) => {
-                connection.data(flow, rest, &mut self.shared, counters);
+                connection.data(rest, &mut self.shared, counters);
             }
         }
     }
@@ -339,7 +340,7 @@ impl Handler for Http {
                 self.take_over(flow, &mut state.0, Some(run), run.now, counters);
                 Interest::Wanted
             }
-            Speaks::WebSocket(connection) => connection.data(flow, run, &mut self.shared, counters),
+            Speaks::WebSocket(connection) => connection.data(run, &mut self.shared, counters),
             Speaks::Http2(connection) => {
                 connection.data(flow, run, &mut self.shared, counters);
                 Interest::Wanted
@@ -352,7 +353,7 @@ impl Handler for Http {
             match &mut state.0 {
                 Speaks::Http1(conversation) => conversation.gap(flow, gap, &mut self.shared, counters),
                 Speaks::Http2(connection) => connection.gap(flow, gap, &mut self.shared, counters),
-                Speaks::WebSocket(connection) => connection.gap(flow, gap, &mut self.shared, counters),
+                Speaks::WebSocket(connection) => connection.gap(gap, &mut self.shared, counters),
             }
             self.take_over(flow, &mut state.0, None, gap.now, counters);
         }
@@ -379,6 +380,15 @@ impl Handler for Http {
         }
     }
 
+    fn wake(&mut self, flow: &FlowInfo, state: &mut Option<Box<State>>, now: Timestamp, counters: &mut Counters) {
+        let Some(state) = state else { return };
+        match &mut state.0 {
+            Speaks::Http1(conversation) => conversation.report(flow, now, &mut self.shared, counters),
+            Speaks::Http2(connection) => connection.wake(flow, now, &mut self.shared, counters),
+            Speaks::WebSocket(connection) => connection.wake(flow, now, &mut self.shared, counters),
+        }
+    }
+
     fn end(&mut self, flow: &FlowInfo, state: Option<Box<State>>, end: End, now: Timestamp, counters: &mut Counters) {
         match state {
             Some(mut state) => {
@@ -387,7 +397,7 @@ impl Handler for Http {
                     // The last head may have been that of an upgrade.
                     if let Some(Upgrade::WebSocket(opening)) = conversation.take_upgrade() {
                         let position = conversation.position();
-                        let connection = websocket::Connection::new(opening, position, counters);
+                        let connection = websocket::Connection::new(opening, flow, position, &self.shared, counters);
                         state.0 = Speaks::WebSocket(Box::new(connection));
                     }
                 }

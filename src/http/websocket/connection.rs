@@ -34,16 +34,22 @@ pub(crate) struct Connection {
     closed: [bool; 2],
     position: u32,
     part: u32,
-    /// When it was opened, or last reported.
-    reported: Timestamp,
+    /// When it is to be looked at for what came since it was opened, or since it was last looked at.
+    due: Timestamp,
 }
 
 impl Connection {
     /// `position` is that of its next call.
-    pub(crate) fn new(opening: Opening, position: u32, counters: &mut Counters) -> Connection {
+    pub(crate) fn new(
+        opening: Opening,
+        flow: &FlowInfo,
+        position: u32,
+        shared: &Shared,
+        counters: &mut Counters,
+    ) -> Connection {
         let Opening { call, has_request, agreed, requests, begin } = opening;
-        Connection {
-            reported: call.response_time.unwrap_or_default(),
+        let mut connection = Connection {
+            due: Timestamp::ZERO,
             call: Some(call),
             has_request,
             requests,
@@ -52,17 +58,23 @@ impl Connection {
             closed: [false; 2],
             position,
             part: 0,
+        };
+        let opened = connection.call.as_ref().and_then(|call| call.response_time).unwrap_or_default();
+        connection.expect_report(flow, opened, shared);
+        connection
+    }
+
+    /// Asks to be woken when the time of a record has passed from `time` on.
+    fn expect_report(&mut self, flow: &FlowInfo, time: Timestamp, shared: &Shared) {
+        let period = Duration::from_secs(shared.settings.stream_report_seconds.into());
+        if !period.is_zero() {
+            self.due = time + period;
+            flow.wake_at(self.due);
         }
     }
 
     /// Takes bytes in order.
-    pub(crate) fn data(
-        &mut self,
-        flow: &FlowInfo,
-        run: Run<'_>,
-        shared: &mut Shared,
-        counters: &mut Counters,
-    ) -> Interest {
+    pub(crate) fn data(&mut self, run: Run<'_>, shared: &mut Shared, counters: &mut Counters) -> Interest {
         let Some(call) = &mut self.call else { return Interest::Unwanted };
         if run.conflicting {
             call.anomalies.insert(Anomaly::ConflictingRetransmission);
@@ -82,12 +94,11 @@ impl Connection {
         if !rest.is_empty() {
             self.session.data(response, rest, true, shared, counters);
         }
-        self.report(flow, run.now, shared, counters);
         Interest::Wanted
     }
 
     /// Bytes were lost.
-    pub(crate) fn gap(&mut self, flow: &FlowInfo, gap: Gap, shared: &mut Shared, counters: &mut Counters) {
+    pub(crate) fn gap(&mut self, gap: Gap, shared: &mut Shared, counters: &mut Counters) {
         let next = &mut self.next[gap.direction.index()];
         let end = gap.offset + gap.length;
         if end > *next {
@@ -95,18 +106,21 @@ impl Connection {
             *next = end;
             self.session.gap(gap.direction != self.requests, length, shared, counters);
         }
-        self.report(flow, gap.now, shared, counters);
     }
 
-    /// Gives out a record if one is due.
-    pub(crate) fn report(&mut self, flow: &FlowInfo, now: Timestamp, shared: &mut Shared, counters: &mut Counters) {
-        let period = Duration::from_secs(shared.settings.stream_report_seconds.into());
-        let due = !period.is_zero() && now.since(self.reported) >= period;
-        let Some(call) = self.call.as_mut().filter(|_| due && self.session.has_news()) else { return };
-        self.reported = now;
-        let mut record = fill::part(call, &mut self.part);
-        self.session.tell(&mut record, shared);
-        self.emit(flow, record, now, shared, counters);
+    /// The flow was woken: gives out a record if one is due and something came.
+    pub(crate) fn wake(&mut self, flow: &FlowInfo, now: Timestamp, shared: &mut Shared, counters: &mut Counters) {
+        let Some(call) = &mut self.call else { return };
+        if now < self.due {
+            flow.wake_at(self.due); // it was for something else
+            return;
+        }
+        if self.session.has_news() {
+            let mut record = fill::part(call, &mut self.part);
+            self.session.tell(&mut record, shared);
+            self.emit(flow, record, now, shared, counters);
+        }
+        self.expect_report(flow, now, shared);
     }
 
     /// A direction is finished.

@@ -398,6 +398,20 @@ fn one_that_stays_open_is_reported_once_a_minute() {
 }
 
 #[test]
+fn one_that_has_fallen_silent_is_reported_too() {
+    let mut talk = Talk::new(1460);
+    open(&mut talk, "");
+    talk.send(false, &frame(LAST | TEXT, b"the only message"));
+    talk.wait(250).pause();
+    let calls = talk.calls();
+    let parts: Vec<_> = calls.iter().map(|call| (call.completeness.open, call.completeness.part)).collect();
+    assert_eq!(parts, [(true, 0), (false, 1)]);
+    assert_eq!(calls[0].end_time.since(calls[0].start_time()).as_secs(), 60);
+    let told: Vec<_> = calls.iter().filter_map(|call| Some(call.websocket.as_deref()?.response.messages)).collect();
+    assert_eq!(told, [1, 0]);
+}
+
+#[test]
 fn operations_over_a_websocket() {
     let mut talk = Talk::new(40);
     open(&mut talk, "Sec-WebSocket-Protocol: graphql-transport-ws\r\n");
