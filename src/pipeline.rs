@@ -1,12 +1,12 @@
 //! Wires the stages to threads; the only place that knows how many there are.
 //!
-//! With one worker, one thread reads, decodes, reassembles and makes calls, and takes the calls in their total order
-//! ([`Call::order`]) to what the command is about (detects, prints). Live, that is done on a thread of its own, to
-//! which batches of calls travel over a bounded queue; a full one drops whole batches, counted, since the wire does
+//! With one worker, one thread reads, decodes, reassembles and makes records, and takes the records in their total order
+//! ([`Record::order`]) to what the command is about (detects, prints). Live, that is done on a thread of its own, to
+//! which batches of records travel over a bounded queue; a full one drops whole batches, counted, since the wire does
 //! not wait (`alone`). With several workers the flows are divided among them (`shards`), and several readers may share a
 //! live interface; a replay waits where it has to.
 //!
-//! What makes runs identical: a call's end time is a moment of packet time at which the worker completed it, so calls
+//! What makes runs identical: a record's end time is a moment of packet time at which the worker completed it, so records
 //! leave a worker in ascending end time; those of the same moment are put in order and let go once the watermark, the
 //! traffic's time, has passed them. Nothing depends on how batches are cut.
 
@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use crate::call::Call;
+use crate::call::Record;
 use crate::inspect::Inspector;
 use crate::source::{Source, SourceError};
 use crate::stats::Counters;
@@ -32,7 +32,7 @@ use crate::time::Timestamp;
 use crate::{http, packet, stream};
 
 /// Live, how long one thread waits for the next before it drops what that has no room for, and the packet time after
-/// which a thread without calls says how far it is.
+/// which a thread without records says how far it is.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Settings of the stages before the seam.
@@ -52,16 +52,16 @@ pub struct Settings {
     pub cpus: Vec<u16>,
 }
 
-/// Takes the calls in their order. Live, it runs on a thread of its own.
+/// Takes the records in their order. Live, it runs on a thread of its own.
 pub trait Consumer: Send {
-    /// The next calls, and the traffic's time up to which there will be no more.
+    /// The next records, and the traffic's time up to which there will be no more.
     ///
     /// # Errors
     ///
     /// When its output fails; the run ends then.
-    fn calls(&mut self, calls: &mut Vec<Box<Call>>, watermark: Timestamp) -> io::Result<()>;
+    fn records(&mut self, records: &mut Vec<Record>, watermark: Timestamp) -> io::Result<()>;
 
-    /// There are no more calls.
+    /// There are no more records.
     ///
     /// # Errors
     ///

@@ -124,6 +124,8 @@ counters! {
     CallsAnomalous = "calls_anomalous",
     /// Calls of which a part was lost in a gap.
     CallsWithGaps = "calls_with_gaps",
+    /// Records of connections that were worth one though no call, or none yet, came of them.
+    Connections = "connections",
     /// Flows that carry no HTTP.
     FlowsNotHttp = "flows_not_http",
     /// Flows that went on as another protocol after CONNECT or Upgrade.
@@ -142,6 +144,17 @@ counters! {
     BodiesRecalled = "bodies_recalled",
     /// Requests in GraphQL, JSON-RPC or SOAP of which not all that they ask for is known.
     OperationsUnread = "operations_unread",
+
+    // websocket
+    /// WebSockets opened.
+    WebSockets = "websockets",
+    /// Messages of WebSockets.
+    WebSocketMessages = "websocket_messages",
+    /// Compressed messages of WebSockets not decoded, or not to their end: what they refer to was lost, a limit was
+    /// reached, too many were to be decoded, or they were damaged.
+    WebSocketMessagesUndecoded = "websocket_messages_undecoded",
+    /// How often a loss left unknown where the next frame of a WebSocket begins.
+    WebSocketsLost = "websockets_lost",
 
     // http2
     /// Flows that speak HTTP/2.
@@ -175,7 +188,7 @@ counters! {
 
     /// Segments dropped live because the workers were behind.
     SegmentsDropped = "segments_dropped",
-    /// Calls dropped live because the detector was behind.
+    /// Calls, and records of connections, dropped live because the detector was behind.
     CallsDropped = "calls_dropped",
 
     // records
@@ -193,6 +206,8 @@ counters! {
     // detect
     /// Calls that the detector took.
     CallsDetected = "calls_detected",
+    /// Records of connections that the detector took.
+    ConnectionsDetected = "connections_detected",
     /// Lines of calls and records that could not be read.
     CallsUnreadable = "calls_unreadable",
     /// Clients forgotten because the table was full.

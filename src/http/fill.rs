@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::call::{Anomaly, Call, Message, Version};
+use crate::call::{Anomalies, Anomaly, Call, Message, Record, Version};
 use crate::inspect::CredentialHeaders;
 use crate::stats::{Counter, Counters};
 use crate::stream::{Direction, FlowInfo};
@@ -178,6 +178,22 @@ pub(super) fn body(
     }
 }
 
+/// A record of a call that goes on, before what came is written on it; what comes later is for the next.
+pub(super) fn part(call: &mut Call, part: &mut u32) -> Box<Call> {
+    let mut record = Box::new(call.clone());
+    record.completeness.open = true;
+    record.completeness.part = *part;
+    *part = part.saturating_add(1);
+    for message in [&mut call.request, &mut call.response] {
+        (message.head_bytes, message.wire_bytes, message.gap_bytes) = (0, 0, 0);
+        message.capped = false;
+    }
+    call.sensitive.request.clear();
+    call.sensitive.response.clear();
+    call.anomalies = Anomalies::default();
+    record
+}
+
 /// Gives out a call whose `completeness.request` and `response` are set.
 pub(super) fn emit(
     flow: &FlowInfo,
@@ -205,5 +221,5 @@ pub(super) fn emit(
             counters.count(counter);
         }
     }
-    shared.calls.push(call);
+    shared.records.push(Record::Call(call));
 }

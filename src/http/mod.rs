@@ -11,6 +11,8 @@
 //! | [`h2`] | HTTP/2 |
 //! | `payload`, `grpc`, `grpc_text` | bodies that carry the messages of gRPC, and their texts |
 //! | `operation` | what bodies of GraphQL, JSON-RPC and SOAP ask for |
+//! | `websocket` | what goes on as a WebSocket |
+//! | `events` | answers that are streams, and the events in them |
 //! | `content` | content encodings undone as they stream, and what looks at the result |
 //! | `recall` | what bodies that came before came to |
 //! | `reader` | one direction: heads and bodies in turn, and finding the next head after a loss |
@@ -23,6 +25,7 @@
 
 mod content;
 mod conversation;
+mod events;
 mod fill;
 mod framing;
 mod grpc;
@@ -40,18 +43,19 @@ mod recognise;
 mod repeat;
 #[cfg(test)]
 mod tests;
+mod websocket;
 
 use std::sync::Arc;
 
 use serde::Deserialize;
 
-use crate::call::Call;
+use crate::call::{Call, Connection, Record};
 use crate::inspect::{Inspector, KnownCredentials};
 use crate::stats::{Counter, Counters};
 use crate::stream::{Close, Direction, End, FlowInfo, Gap, Handler, Interest, Run};
 use crate::time::Timestamp;
 
-use conversation::Conversation;
+use conversation::{Conversation, Upgrade};
 pub(crate) use conversation::{community_id, query_names, split_target};
 pub(crate) use intern::{Interner, printable_into};
 
@@ -110,7 +114,13 @@ pub struct Settings {
     pub http2_decoders: usize,
     /// HTTP/2: streams that a client may reset before its calls are marked, if it resets most of what it asks for.
     pub http2_resets: u32,
-    /// Seconds of traffic after which a call of gRPC that goes on is reported, and again after as many. 0 reports none.
+    /// WebSocket: directions whose messages a worker decompresses at a time, 48 KiB each: 192 MiB at the default. What both
+    /// ends let refer to earlier messages takes its decoder until it is over. Messages of others are counted, and not
+    /// decoded. In HTTP/2 a connection has at most `http2_decoders` such WebSockets besides.
+    pub websocket_decoders: usize,
+    /// Seconds of traffic after which a call that goes on is reported, and again after as many: of gRPC, a WebSocket, and
+    /// answers that are streams (server-sent events, newline-delimited JSON, JSON text sequences,
+    /// `multipart/x-mixed-replace`). 0 reports none before its end.
     pub stream_report_seconds: u32,
 }
 
@@ -136,6 +146,7 @@ impl Default for Settings {
             http2_streams: 1024,
             http2_decoders: 128,
             http2_resets: 100,
+            websocket_decoders: 4096,
             stream_report_seconds: 60,
         }
     }
@@ -144,7 +155,7 @@ impl Default for Settings {
 /// Calls that are kept to be used again: 4096 of at most 13 KiB, usually 1 KiB.
 const IDLE_CALLS: usize = 4096;
 
-/// What the parts of the HTTP stage share: settings, the inspector, caches, and the calls that are done.
+/// What the parts of the HTTP stage share: settings, the inspector, caches, and the records that are done.
 pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) inspector: Arc<Inspector>,
@@ -153,7 +164,8 @@ pub(crate) struct Shared {
     pub(crate) heads: repeat::Heads,
     pub(crate) decoders: content::Decoders,
     pub(crate) header_list: h2::hpack::List,
-    pub(crate) calls: Vec<Box<Call>>,
+    /// What is to cross the seam.
+    pub(crate) records: Vec<Record>,
     /// Calls that are done with, to be used again.
     pub(crate) idle: Vec<Box<Call>>,
 }
@@ -175,17 +187,36 @@ impl Http {
                 credentials: KnownCredentials::default(),
                 heads: repeat::Heads::default(),
                 header_list: h2::hpack::List::default(),
-                calls: Vec::new(),
+                records: Vec::new(),
                 idle: Vec::new(),
             },
         }
     }
 
-    /// Takes back calls that are done with, so that their memory is used again; what is too much is freed.
-    pub fn recycle(&mut self, calls: &mut Vec<Box<Call>>) {
+    /// Takes back records that are done with, so that the memory of calls is used again; what is too much is freed.
+    pub fn recycle(&mut self, records: &mut Vec<Record>) {
         let room = IDLE_CALLS.saturating_sub(self.shared.idle.len());
-        calls.truncate(room);
-        self.shared.idle.append(calls);
+        self.shared.idle.extend(records.drain(..).filter_map(Record::into_call).take(room));
+    }
+
+    /// What is known of a flow, as a record of a connection that ended at `now`; the client is who opened it, else who sent
+    /// the first segment.
+    pub fn connection(flow: &FlowInfo, now: Timestamp) -> Connection {
+        let client = flow.opened_by.unwrap_or(Direction::Forward);
+        let (source, destination) = flow.ends(client);
+        Connection {
+            flow: flow.id,
+            community_id: community_id(source, destination),
+            start_time: flow.start,
+            end_time: now,
+            client: source.into(),
+            server: destination.into(),
+            encapsulation: flow.encapsulation.clone(),
+            handshake: !flow.midstream(),
+            sent: flow.traffic[client.index()],
+            received: flow.traffic[client.opposite().index()],
+            ..Connection::default()
+        }
     }
 
     /// Ends a conversation in HTTP/1.1, which goes on in HTTP/2.
@@ -200,9 +231,53 @@ impl Http {
         h2::Connection::new(flow, conversation.position(), &self.shared, counters)
     }
 
-    /// The calls that were completed since this was last taken, in the order of completion.
-    pub fn calls(&mut self) -> &mut Vec<Box<Call>> {
-        &mut self.shared.calls
+    /// Lets the protocol take over to which the connection was upgraded, if it was. `run` is what was read last; what of it
+    /// is behind the upgrade is read by the other protocol.
+    fn take_over(
+        &mut self,
+        flow: &FlowInfo,
+        speaks: &mut Speaks,
+        run: Option<Run<'_>>,
+        now: Timestamp,
+        counters: &mut Counters,
+    ) {
+        let Speaks::Http1(conversation) = speaks else { return };
+        let begin;
+        *speaks = match conversation.take_upgrade() {
+            None => return,
+            Some(Upgrade::Http2 { call, begin: frames }) => {
+                begin = frames;
+                let mut connection = self.replace(flow, conversation, now, counters);
+                let requests = call.client == flow.source.into();
+                let requests = if requests { Direction::Forward } else { Direction::Backward };
+                connection.upgrade(flow, requests, call, begin);
+                Speaks::Http2(connection)
+            }
+            Some(Upgrade::WebSocket(opening)) => {
+                begin = opening.begin;
+                conversation.end(flow, now, &mut self.shared, counters);
+                let position = conversation.position();
+                let connection = websocket::Connection::new(opening, flow, position, &self.shared, counters);
+                Speaks::WebSocket(Box::new(connection))
+            }
+        };
+        let Some(run) = run else { return };
+        let used = begin[run.direction.index()].saturating_sub(run.offset);
+        let bytes = run.bytes.get(usize::try_from(used).unwrap_or(usize::MAX)..).unwrap_or_default();
+        let rest = Run { offset: run.offset + used, bytes, ..run };
+        match speaks {
+            _ if bytes.is_empty() => {}
+            Speaks::Http1(_) => {}
+            Speaks::Http2(connection) => connection.data(flow, rest, &mut self.shared, counters),
+            Speaks::WebSocket(connection) => {
+                connection.data(rest, &mut self.shared, counters);
+            }
+        }
+    }
+
+    /// What was completed since this was last taken, in the order of completion.
+    pub fn records(&mut self) -> &mut Vec<Record> {
+        &mut self.shared.records
     }
 }
 
@@ -214,6 +289,7 @@ pub struct State(Speaks);
 enum Speaks {
     Http1(Conversation),
     Http2(h2::Connection),
+    WebSocket(Box<websocket::Connection>),
 }
 
 impl Handler for Http {
@@ -258,18 +334,13 @@ impl Handler for Http {
                     return Interest::Wanted;
                 }
                 let interest = conversation.data(flow, run, &mut self.shared, counters);
-                let Some(upgrade) = conversation.take_upgrade() else { return interest };
-                let mut connection = self.replace(flow, conversation, run.now, counters);
-                connection.upgrade(flow, run.direction.opposite(), upgrade.call, upgrade.begin);
-                let used = upgrade.begin[run.direction.index()].saturating_sub(run.offset);
-                let rest = run.bytes.get(usize::try_from(used).unwrap_or(usize::MAX)..).unwrap_or_default();
-                if !rest.is_empty() {
-                    let rest = Run { offset: run.offset + used, bytes: rest, ..run };
-                    connection.data(flow, rest, &mut self.shared, counters);
+                if !conversation.is_upgraded() {
+                    return interest;
                 }
-                state.0 = Speaks::Http2(connection);
+                self.take_over(flow, &mut state.0, Some(run), run.now, counters);
                 Interest::Wanted
             }
+            Speaks::WebSocket(connection) => connection.data(run, &mut self.shared, counters),
             Speaks::Http2(connection) => {
                 connection.data(flow, run, &mut self.shared, counters);
                 Interest::Wanted
@@ -282,7 +353,9 @@ impl Handler for Http {
             match &mut state.0 {
                 Speaks::Http1(conversation) => conversation.gap(flow, gap, &mut self.shared, counters),
                 Speaks::Http2(connection) => connection.gap(flow, gap, &mut self.shared, counters),
+                Speaks::WebSocket(connection) => connection.gap(gap, &mut self.shared, counters),
             }
+            self.take_over(flow, &mut state.0, None, gap.now, counters);
         }
     }
 
@@ -301,16 +374,39 @@ impl Handler for Http {
             match &mut state.0 {
                 Speaks::Http1(conversation) => conversation.close(flow, direction, now, &mut self.shared, counters),
                 Speaks::Http2(connection) => connection.close(flow, direction, now, &mut self.shared, counters),
+                Speaks::WebSocket(connection) => connection.close(flow, direction, now, &mut self.shared, counters),
             }
+            self.take_over(flow, &mut state.0, None, now, counters);
         }
     }
 
-    fn end(&mut self, flow: &FlowInfo, state: Option<Box<State>>, _end: End, now: Timestamp, counters: &mut Counters) {
+    fn wake(&mut self, flow: &FlowInfo, state: &mut Option<Box<State>>, now: Timestamp, counters: &mut Counters) {
+        let Some(state) = state else { return };
+        match &mut state.0 {
+            Speaks::Http1(conversation) => conversation.report(flow, now, &mut self.shared, counters),
+            Speaks::Http2(connection) => connection.wake(flow, now, &mut self.shared, counters),
+            Speaks::WebSocket(connection) => connection.wake(flow, now, &mut self.shared, counters),
+        }
+    }
+
+    fn end(&mut self, flow: &FlowInfo, state: Option<Box<State>>, end: End, now: Timestamp, counters: &mut Counters) {
         match state {
-            Some(mut state) => match &mut state.0 {
-                Speaks::Http1(conversation) => conversation.end(flow, now, &mut self.shared, counters),
-                Speaks::Http2(connection) => connection.end(flow, now, &mut self.shared, counters),
-            },
+            Some(mut state) => {
+                if let Speaks::Http1(conversation) = &mut state.0 {
+                    conversation.end(flow, now, &mut self.shared, counters);
+                    // The last head may have been that of an upgrade.
+                    if let Some(Upgrade::WebSocket(opening)) = conversation.take_upgrade() {
+                        let position = conversation.position();
+                        let connection = websocket::Connection::new(opening, flow, position, &self.shared, counters);
+                        state.0 = Speaks::WebSocket(Box::new(connection));
+                    }
+                }
+                match &mut state.0 {
+                    Speaks::Http1(_) => {}
+                    Speaks::Http2(connection) => connection.end(flow, now, &mut self.shared, counters),
+                    Speaks::WebSocket(connection) => connection.end(flow, end, now, &mut self.shared, counters),
+                }
+            }
             None if flow.seen != [false; 2] => counters.count(Counter::FlowsNotHttp),
             None => {}
         }

@@ -1,4 +1,4 @@
-//! One worker: the thread that reads does all up to the calls.
+//! One worker: the thread that reads does all up to the records.
 
 use std::io;
 use std::sync::Arc;
@@ -10,14 +10,14 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use super::assembly::Assembly;
 use super::front::{Front, Taker};
 use super::{Consumer, Outcome, Settings};
-use crate::call::Call;
+use crate::call::Record;
 use crate::inspect::Inspector;
 use crate::packet::Segment;
 use crate::source::Source;
 use crate::stats::{Counter, Counters};
 use crate::time::Timestamp;
 
-/// Calls that make a batch full: few enough to stay in the nearest caches.
+/// Records that make a batch full: few enough to stay in the nearest caches.
 const BATCH: usize = 64;
 
 /// Batches that wait between the worker and the consumer: about 256 × 64 calls of 1 to 2 KiB, 32 MiB.
@@ -34,8 +34,12 @@ pub(super) fn run(
 ) -> Outcome {
     let mut read = |out: &mut Out<'_>| {
         let mut fronts = Front::several(settings, 1);
-        let mut alone =
-            Alone { assembly: Assembly::new(settings, inspector, 1), held: Vec::new(), calls: Vec::new(), out };
+        let mut alone = Alone {
+            assembly: Assembly::new(settings, inspector, 1),
+            sequencer: Sequencer::default(),
+            records: Vec::new(),
+            out,
+        };
         for front in &mut fronts {
             front.read(source, &mut alone, settings, stop, progress);
         }
@@ -52,7 +56,7 @@ pub(super) fn run(
         return outcome;
     }
     let (send, receive) = bounded::<Batch>(QUEUE);
-    let (give_back, done) = bounded::<Vec<Box<Call>>>(QUEUE);
+    let (give_back, done) = bounded::<Vec<Record>>(QUEUE);
     thread::scope(|scope| {
         let consuming = scope.spawn(move || consume(consumer, &receive, &give_back));
         let mut out = Out::Queue { send, done };
@@ -67,68 +71,81 @@ pub(super) fn run(
 }
 
 struct Batch {
-    calls: Vec<Box<Call>>,
+    records: Vec<Record>,
     watermark: Timestamp,
 }
 
-fn consume(
-    consumer: &mut dyn Consumer,
-    batches: &Receiver<Batch>,
-    give_back: &Sender<Vec<Box<Call>>>,
-) -> io::Result<()> {
+fn consume(consumer: &mut dyn Consumer, batches: &Receiver<Batch>, give_back: &Sender<Vec<Record>>) -> io::Result<()> {
     for mut batch in batches {
-        consumer.calls(&mut batch.calls, batch.watermark)?;
-        let _ = give_back.try_send(batch.calls); // a full return queue only means that they are freed
+        consumer.records(&mut batch.records, batch.watermark)?;
+        let _ = give_back.try_send(batch.records); // a full return queue only means that they are freed
     }
     consumer.finish()
 }
 
-/// Where the calls go.
+/// Where the records go.
 enum Out<'c> {
     /// To the consumer, on this thread.
     Here { consumer: &'c mut dyn Consumer, failed: Option<io::Error> },
     /// To the consumer's thread, and back when it is done with them.
-    Queue { send: Sender<Batch>, done: Receiver<Vec<Box<Call>>> },
+    Queue { send: Sender<Batch>, done: Receiver<Vec<Record>> },
+}
+
+/// Puts records, which come in ascending end time, into their total order.
+#[derive(Default)]
+pub(super) struct Sequencer {
+    held: Vec<Record>,
+}
+
+impl Sequencer {
+    /// Takes completed records; leaves the vector empty.
+    pub(super) fn take(&mut self, records: &mut Vec<Record>) {
+        self.held.append(records);
+    }
+
+    /// Appends all records that ended before the watermark to `out`, in order.
+    pub(super) fn release(&mut self, watermark: Timestamp, out: &mut Vec<Record>) {
+        let due = match watermark {
+            Timestamp::MAX => self.held.len(),
+            _ => self.held.partition_point(|record| record.end_time() < watermark),
+        };
+        let first = out.len();
+        out.extend(self.held.drain(..due));
+        out[first..].sort_by_key(|record| record.order());
+    }
 }
 
 struct Alone<'o, 'c> {
     assembly: Assembly,
-    /// Completed calls, in ascending end time.
-    held: Vec<Box<Call>>,
+    sequencer: Sequencer,
     /// Those that are due, in order.
-    calls: Vec<Box<Call>>,
+    records: Vec<Record>,
     out: &'o mut Out<'c>,
 }
 
 impl Alone<'_, '_> {
-    /// Puts the calls that ended before the watermark in order.
+    /// Puts the records that ended before the watermark in order.
     fn release(&mut self, watermark: Timestamp) {
-        self.held.append(self.assembly.calls());
-        let due = match watermark {
-            Timestamp::MAX => self.held.len(),
-            _ => self.held.partition_point(|call| call.end_time < watermark),
-        };
-        let first = self.calls.len();
-        self.calls.extend(self.held.drain(..due));
-        self.calls[first..].sort_by_key(|call| call.order());
+        self.sequencer.take(self.assembly.records());
+        self.sequencer.release(watermark, &mut self.records);
     }
 
-    /// False when the consumer is gone. Leaves `calls` empty.
+    /// False when the consumer is gone. Leaves `records` empty.
     fn send(&mut self, watermark: Timestamp, counters: &mut Counters) -> bool {
         match &mut self.out {
             Out::Here { consumer, failed } => {
-                *failed = consumer.calls(&mut self.calls, watermark).err();
-                self.assembly.recycle(&mut self.calls);
+                *failed = consumer.records(&mut self.records, watermark).err();
+                self.assembly.recycle(&mut self.records);
                 failed.is_none()
             }
             Out::Queue { send, done } => {
-                for mut calls in done.try_iter() {
-                    self.assembly.recycle(&mut calls);
+                for mut records in done.try_iter() {
+                    self.assembly.recycle(&mut records);
                 }
-                match send.try_send(Batch { calls: std::mem::take(&mut self.calls), watermark }) {
+                match send.try_send(Batch { records: std::mem::take(&mut self.records), watermark }) {
                     Ok(()) => true,
                     Err(TrySendError::Full(batch)) => {
-                        counters.add(Counter::CallsDropped, batch.calls.len() as u64);
+                        counters.add(Counter::CallsDropped, batch.records.len() as u64);
                         true
                     }
                     Err(TrySendError::Disconnected(_)) => false,
@@ -142,13 +159,13 @@ impl Taker for Alone<'_, '_> {
     #[inline]
     fn segment(&mut self, segment: Segment<'_>, now: Timestamp) -> bool {
         self.assembly.segment(segment, now);
-        self.assembly.calls().len() >= BATCH
+        self.assembly.records().len() >= BATCH
     }
 
     fn hand_on(&mut self, now: Timestamp, quiet: bool, counters: &mut Counters) -> bool {
         self.assembly.tick(now);
         self.release(now);
-        (self.calls.is_empty() && !quiet) || self.send(now, counters)
+        (self.records.is_empty() && !quiet) || self.send(now, counters)
     }
 
     fn finish(&mut self, now: Timestamp, counters: &mut Counters) {

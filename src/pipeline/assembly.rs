@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Settings;
-use crate::call::Call;
+use crate::call::Record;
 use crate::http::Http;
 use crate::inspect::Inspector;
 use crate::packet::{Duplicates, Segment};
@@ -11,7 +11,7 @@ use crate::stats::Counters;
 use crate::stream::{self, Tracker};
 use crate::time::Timestamp;
 
-/// Drops what was mirrored twice, reassembles, makes calls.
+/// Drops what was mirrored twice, reassembles, makes records.
 pub(super) struct Assembly {
     duplicates: Duplicates,
     tracker: Tracker<Http>,
@@ -48,15 +48,15 @@ impl Assembly {
         self.tracker.finish();
     }
 
-    /// The calls completed, to be taken, in ascending end time.
+    /// The records completed, to be taken, in ascending end time.
     #[inline]
-    pub(super) fn calls(&mut self) -> &mut Vec<Box<Call>> {
-        self.tracker.handler().calls()
+    pub(super) fn records(&mut self) -> &mut Vec<Record> {
+        self.tracker.handler().records()
     }
 
-    /// Takes back calls that are done with; leaves the vector empty.
-    pub(super) fn recycle(&mut self, calls: &mut Vec<Box<Call>>) {
-        self.tracker.handler().recycle(calls);
+    /// Takes back records that are done with; leaves the vector empty.
+    pub(super) fn recycle(&mut self, records: &mut Vec<Record>) {
+        self.tracker.handler().recycle(records);
     }
 
     /// What was counted.

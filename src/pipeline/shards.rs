@@ -1,15 +1,15 @@
-//! Several workers: flows are divided among them, and their calls put together again in the order of one.
+//! Several workers: flows are divided among them, and their records put together again in the order of one.
 //!
 //! A reader decodes and hands each segment, with the traffic's time, to the worker of its flow: both directions go to
 //! the same one, by addresses and ports inside all tunnels, whichever reader they came to. A worker takes the parcels of all
-//! readers in the order of their time, up to the moment that all of them have reached, and says with its calls up to when
-//! there will be no more; the consumer's thread lets calls go up to the moment that all workers have reached. So nothing
+//! readers in the order of their time, up to the moment that all of them have reached, and says with its records up to when
+//! there will be no more; the consumer's thread lets records go up to the moment that all workers have reached. So nothing
 //! depends on who is faster, and nothing on the number of workers: time-outs fall on whole seconds of packet time
 //! whoever looks, and a flow sees only its own segments. What differs is where budgets are reached, since each worker
 //! has its part of them; evictions are counted.
 //!
 //! In a replay who is ahead waits. Live, a reader waits a moment at a full queue, which the kernel's buffer bridges, and then
-//! drops the parcel; a worker does so with calls. Both are counted.
+//! drops the parcel; a worker does so with records. Both are counted.
 
 use std::io;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use super::front::{Front, Taker};
 use super::parcel::Parcel;
 use super::worker::{Answer, Lane, Worker};
 use super::{Consumer, Outcome, PATIENCE, Settings};
-use crate::call::Call;
+use crate::call::Record;
 use crate::inspect::Inspector;
 use crate::packet::Segment;
 use crate::source::{Source, live};
@@ -248,18 +248,18 @@ impl Places<'_> {
     }
 }
 
-/// Puts the calls of all workers into their total order.
+/// Puts the records of all workers into their total order.
 fn consume(
     consumer: &mut dyn Consumer,
     answers: &Receiver<Answer>,
-    returns: &[Sender<Vec<Box<Call>>>],
+    returns: &[Sender<Vec<Record>>],
     live: bool,
 ) -> io::Result<()> {
     let mut reached = vec![Timestamp::ZERO; returns.len()];
-    let (mut held, mut due) = (Vec::<Box<Call>>::new(), Vec::new());
+    let (mut held, mut due) = (Vec::<Record>::new(), Vec::new());
     let (mut told, mut end) = (Timestamp::ZERO, Timestamp::ZERO);
     for answer in answers {
-        held.extend(answer.calls);
+        held.extend(answer.records);
         end = end.max(answer.now);
         if let Some(reached) = reached.get_mut(answer.worker) {
             *reached = if answer.last { Timestamp::MAX } else { answer.now };
@@ -269,8 +269,8 @@ fn consume(
             continue;
         }
         let last = watermark == Timestamp::MAX;
-        held.sort_by_key(|call| call.order());
-        let count = if last { held.len() } else { held.partition_point(|call| call.end_time < watermark) };
+        held.sort_by_key(|record| record.order());
+        let count = if last { held.len() } else { held.partition_point(|record| record.end_time() < watermark) };
         due.extend(held.drain(..count));
         if last {
             watermark = end;
@@ -278,11 +278,11 @@ fn consume(
             continue;
         }
         told = watermark;
-        consumer.calls(&mut due, watermark)?;
+        consumer.records(&mut due, watermark)?;
         let each = due.len().div_ceil(returns.len().max(1)).max(1);
         for worker in returns {
-            let calls = due.drain(..each.min(due.len())).collect();
-            let _ = worker.try_send(calls); // a full queue only means that they are freed
+            let records = due.drain(..each.min(due.len())).collect();
+            let _ = worker.try_send(records); // a full queue only means that they are freed
         }
     }
     consumer.finish()

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use super::alone::Sequencer;
 use super::*;
+use crate::call::{Call, Connection, FlowId};
 use crate::inspect::{Inspector, Rules};
 use crate::key::Key;
 use crate::source::{Advance, Frame, LinkType};
@@ -62,12 +64,12 @@ struct Kept {
 }
 
 impl Consumer for Kept {
-    fn calls(&mut self, calls: &mut Vec<Box<Call>>, watermark: Timestamp) -> io::Result<()> {
+    fn records(&mut self, records: &mut Vec<Record>, watermark: Timestamp) -> io::Result<()> {
         std::thread::sleep(std::mem::take(&mut self.dawdle));
         assert!(watermark >= self.watermark, "time goes on");
-        assert!(calls.iter().all(|call| call.end_time >= self.watermark), "what comes was not said to be over");
+        assert!(records.iter().all(|record| record.end_time() >= self.watermark), "what comes was not said to be over");
         self.watermark = watermark;
-        self.calls.extend(calls.iter().map(|call| format!("{call:?}")));
+        self.calls.extend(records.iter().map(|record| format!("{record:?}")));
         Ok(())
     }
 
@@ -122,4 +124,34 @@ fn what_live_has_no_room_for_is_counted() {
         assert_eq!(value(Counter::Calls), kept.calls.len() as u64 + value(Counter::CallsDropped));
         assert!(value(Counter::CallsDropped) + value(Counter::SegmentsDropped) > 0, "{workers} workers lost nothing");
     }
+}
+
+#[test]
+fn records_of_both_kinds_leave_in_one_order() {
+    let time = |second| Timestamp::from_parts(second, 0);
+    let call = |second, flow, position| {
+        Record::from(Call { end_time: time(second), flow: FlowId(flow), position, ..Call::default() })
+    };
+    let connection = |second, flow, position| {
+        Record::from(Connection { end_time: time(second), flow: FlowId(flow), position, ..Connection::default() })
+    };
+    let ordered = vec![
+        call(1, 9, 0),
+        connection(2, 1, 0),
+        call(2, 1, 0),
+        call(2, 1, 1),
+        connection(2, 1, 2),
+        call(2, 7, 0),
+        connection(3, 1, 2),
+    ];
+    let mut sequencer = Sequencer::default();
+    // As a worker completes them: flows mixed, each flow in its order.
+    let mut completed: Vec<Record> = [0, 5, 1, 2, 3, 4, 6].map(|place: usize| ordered[place].clone()).into();
+    sequencer.take(&mut completed);
+    let mut out = Vec::new();
+    sequencer.release(time(2), &mut out);
+    assert_eq!(out, ordered[..1], "what is of the watermark's moment may still have others before it");
+    sequencer.release(time(3), &mut out);
+    sequencer.release(Timestamp::MAX, &mut out);
+    assert_eq!(out, ordered);
 }

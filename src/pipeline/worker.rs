@@ -1,4 +1,4 @@
-//! A worker among several: takes the parcels of all readers in the order of time, and gives calls.
+//! A worker among several: takes the parcels of all readers in the order of time, and gives records.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, Select, SendTimeoutError, Sender, TryRecvError
 use super::assembly::Assembly;
 use super::parcel::Parcel;
 use super::{PATIENCE, Settings};
-use crate::call::Call;
+use crate::call::Record;
 use crate::inspect::Inspector;
 use crate::stats::{Counter, Counters};
 use crate::time::Timestamp;
@@ -21,7 +21,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 pub(super) struct Answer {
     /// Which worker.
     pub(super) worker: usize,
-    pub(super) calls: Vec<Box<Call>>,
+    pub(super) records: Vec<Record>,
     /// What the traffic's time has come to.
     pub(super) now: Timestamp,
     /// There will be no more.
@@ -96,8 +96,8 @@ pub(super) struct Worker {
     lanes: Vec<Lane>,
     assembly: Assembly,
     answers: Sender<Answer>,
-    /// Calls that the consumer is done with.
-    done: Receiver<Vec<Box<Call>>>,
+    /// Records that the consumer is done with.
+    done: Receiver<Vec<Record>>,
     counters: Counters,
     /// What the consumer knows of the time.
     told: Timestamp,
@@ -110,7 +110,7 @@ impl Worker {
         inspector: &Arc<Inspector>,
         lanes: Vec<Lane>,
         answers: Sender<Answer>,
-        done: Receiver<Vec<Box<Call>>>,
+        done: Receiver<Vec<Record>>,
     ) -> Worker {
         Worker {
             number,
@@ -124,7 +124,7 @@ impl Worker {
         }
     }
 
-    /// Works until all readers are done, or nobody wants the calls. Gives what was counted.
+    /// Works until all readers are done, or nobody wants the records. Gives what was counted.
     pub(super) fn run(mut self) -> Counters {
         while self.step() {}
         let mut counters = self.assembly.counters();
@@ -158,7 +158,7 @@ impl Worker {
         false
     }
 
-    /// Gives the calls completed so far, and says what the time has come to; false when nobody wants them.
+    /// Gives the records completed so far, and says what the time has come to; false when nobody wants them.
     fn answer(&mut self, last: bool) -> bool {
         let open = self.lanes.iter().filter(|lane| lane.open || lane.next_time().is_some());
         let now = match last {
@@ -169,22 +169,22 @@ impl Worker {
         if last {
             self.assembly.finish();
         }
-        if self.live && !last && self.assembly.calls().is_empty() && now < self.told + PATIENCE {
+        if self.live && !last && self.assembly.records().is_empty() && now < self.told + PATIENCE {
             return true;
         }
         self.told = now;
-        for mut calls in self.done.try_iter() {
-            self.assembly.recycle(&mut calls);
+        for mut records in self.done.try_iter() {
+            self.assembly.recycle(&mut records);
         }
-        let calls = std::mem::take(self.assembly.calls());
-        let answer = Answer { worker: self.number, calls, now, last };
+        let records = std::mem::take(self.assembly.records());
+        let answer = Answer { worker: self.number, records, now, last };
         if !self.live || last {
             return self.answers.send(answer).is_ok();
         }
         match self.answers.send_timeout(answer, PATIENCE) {
             Ok(()) => true,
             Err(SendTimeoutError::Timeout(answer)) => {
-                self.counters.add(Counter::CallsDropped, answer.calls.len() as u64);
+                self.counters.add(Counter::CallsDropped, answer.records.len() as u64);
                 true
             }
             Err(SendTimeoutError::Disconnected(_)) => false,
