@@ -152,6 +152,9 @@ pub(super) fn body(
     message.body_bytes = decoded;
     message.truncated |= truncated;
     message.capped |= matches!(stopped, Some(Stopped::Limit | Stopped::Ratio));
+    if let Some(Found::Known(_)) = found {
+        counters.count(Counter::BodiesRecalled);
+    }
     match stopped {
         Some(Stopped::Damaged) if message.gap_bytes == 0 && !truncated => {
             call.anomalies.insert(Anomaly::MalformedEncoding);

@@ -99,6 +99,7 @@ impl Talk {
             urgent: 0,
             payload,
             missing: 0,
+            fingerprint: 0,
         });
     }
 
