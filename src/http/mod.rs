@@ -61,6 +61,9 @@ pub(crate) use intern::{Interner, printable_into};
 
 /// Limits of the HTTP stage. Worst-case memory a connection: `head_limit` in each direction, about 1 KiB for each of
 /// `pending_limit` requests, and one decoder (up to 8 MiB for zstd's and brotli's windows, 48 KiB for gzip's).
+///
+/// A WebSocket keeps about 3 KiB; while a message comes in pieces, up to 20 KiB more in its direction, and of the client's
+/// `operation_bytes`; where messages are compressed, a decoder in each direction.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
