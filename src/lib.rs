@@ -42,3 +42,4 @@ pub mod source;
 pub mod stats;
 pub mod stream;
 pub mod time;
+pub mod tls;
