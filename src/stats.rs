@@ -109,6 +109,14 @@ counters! {
     /// Resets that the other end ignored.
     ResetsIgnored = "resets_ignored",
 
+    // tls
+    /// Secrets taken from key logs and from captures.
+    KeylogSecrets = "keylog_secrets",
+    /// Lines of key logs that are none.
+    KeylogLinesUnreadable = "keylog_lines_unreadable",
+    /// Connections whose secrets were forgotten because the key log was full.
+    KeylogEvicted = "keylog_evicted",
+
     // http
     /// Calls completed.
     Calls = "calls",
