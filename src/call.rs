@@ -6,6 +6,7 @@
 //! value is in it in clear: those are masked in targets and otherwise replaced by keyed fingerprints.
 
 mod operation;
+mod tls;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use operation::{Operation, OperationKind, Protocol, Unread};
+pub use tls::Tls;
 
 use crate::packet::Layer;
 use crate::time::Timestamp;

@@ -7,8 +7,8 @@
 
 use std::fmt::Write;
 
-use ring::digest;
 use md5::{Digest, Md5};
+use ring::digest;
 
 use super::hello::{ClientHello, ServerHello, extension, is_grease};
 
@@ -132,8 +132,8 @@ mod tests {
     #[test]
     fn ja4_of_the_published_example() {
         let ciphers = [
-            0x2a2a, 0x1301, 0x1302, 0x1303, 0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8, 0xc013, 0xc014, 0x009c, 0x009d,
-            0x002f, 0x0035,
+            0x2a2a, 0x1301, 0x1302, 0x1303, 0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8, 0xc013, 0xc014, 0x009c,
+            0x009d, 0x002f, 0x0035,
         ];
         let algorithms = [0, 16, 4, 3, 8, 4, 4, 1, 5, 3, 8, 5, 5, 1, 8, 6, 6, 1];
         let mut extensions: Vec<(u16, &[u8])> = vec![(0x1a1a, &[]), (0x001b, &[]), (0x0000, &[]), (0x0033, &[])];
@@ -149,8 +149,7 @@ mod tests {
     /// The other examples of that description: no signature algorithms, nothing at all, and protocols that are no text.
     #[test]
     fn ja4_of_what_is_missing() {
-        let numbers =
-            [0x05, 0x0a, 0x0b, 0x0d, 0x12, 0x15, 0x17, 0x1b, 0x23, 0x2b, 0x2d, 0x33, 0x4469, 0xff01];
+        let numbers = [0x05, 0x0a, 0x0b, 0x0d, 0x12, 0x15, 0x17, 0x1b, 0x23, 0x2b, 0x2d, 0x33, 0x4469, 0xff01];
         let extensions: Vec<(u16, &[u8])> = numbers.iter().rev().map(|&number| (number, &[][..])).collect();
         let body = hello(&[], &extensions);
         let found = ja4(&ClientHello::parse(&body).expect("a hello"));

@@ -25,7 +25,13 @@ pub(super) enum Epoch {
     Data,
 }
 
-/// Between two places of the stream and of the plaintext in it.
+/// Places at which a record is looked for after losses, each of which may cost the opening of a whole record.
+const TRIALS: u32 = 64;
+
+/// How many of them a record that opens gives back.
+const TRIALS_BACK: u32 = 4;
+
+/// A place of the stream, and of the plaintext in it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Place {
     stream: u64,
@@ -57,6 +63,8 @@ pub(super) struct Half {
     places: VecDeque<Place>,
     /// Stream and plaintext up to where places were forgotten.
     forgotten: Option<Place>,
+    /// Places at which a record may still be looked for.
+    pub(super) trials: u32,
     /// It said that it sends nothing more.
     pub(super) closed: bool,
     /// Nothing more can be read.
@@ -80,6 +88,7 @@ impl Half {
             end: Place { stream: offset, plain: 0 },
             places: VecDeque::new(),
             forgotten: None,
+            trials: TRIALS,
             closed: false,
             dead: false,
         }
@@ -136,6 +145,7 @@ impl Half {
         self.told = self.told.max(end);
         (self.opened, self.refused, self.lossy, self.tolerant) = (self.opened.saturating_add(1), 0, false, false);
         self.next_opener = None;
+        self.trials = (self.trials + TRIALS_BACK).min(TRIALS);
         self.end = Place { stream: end, plain: self.end.plain.saturating_add(gap).saturating_add(plain as u64) };
         if plain > 0 {
             if self.places.len() >= REMEMBERED {
@@ -144,6 +154,19 @@ impl Half {
             self.places.push_back(self.end);
         }
         gap
+    }
+
+    /// Nothing more can be read of it.
+    pub(super) fn kill(&mut self) {
+        self.dead = true;
+        self.records.release();
+        self.messages = Messages::default();
+        (self.opener, self.next_opener) = (None, None);
+    }
+
+    /// Bytes of the stream since the last record that was opened, as far as they were told of.
+    pub(super) fn missing_bytes(&self) -> u64 {
+        self.told.saturating_sub(self.end.stream)
     }
 
     /// New keys: the opener of the old ones is not needed any more.

@@ -15,6 +15,7 @@
 //! | `protection` | how one record is protected |
 //! | `aead`, `cbc` | the ciphers |
 //! | `half` | one direction: which keys it has come to, and where its plaintext stands |
+//! | `description` | what is told of a connection |
 //! | `waiting` | records that wait for their keys |
 //! | `session` | both directions: records to plaintext |
 //!
@@ -27,6 +28,7 @@
 mod aead;
 mod cbc;
 mod codec;
+mod description;
 pub mod fingerprint;
 mod half;
 mod handshake;

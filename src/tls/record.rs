@@ -1,20 +1,22 @@
 //! Records (RFC 8446, section 5.1) out of the runs of one direction, however segments cut them.
 
+use std::borrow::Cow;
+
 use crate::stream::Run;
 use crate::time::Timestamp;
 
 /// Bytes of a record's header.
-pub const HEADER: usize = 5;
+pub(super) const HEADER: usize = 5;
 
 /// Most bytes of a record behind its header (RFC 5246, section 6.2.3).
-pub const BODY: usize = (1 << 14) + 2048;
+const BODY: usize = (1 << 14) + 2048;
 
 /// Bytes that are kept after a loss while the next record is looked for: any record, and the header behind it.
 const SEARCHED: usize = BODY + 2 * HEADER;
 
 /// What a record carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Content {
+pub(super) enum Content {
     /// What follows is under new keys (up to TLS 1.2; without meaning in TLS 1.3).
     ChangeCipherSpec,
     /// A warning, or why the connection ends.
@@ -29,7 +31,7 @@ pub enum Content {
 
 impl Content {
     /// By its number on the wire.
-    pub const fn of(number: u8) -> Option<Content> {
+    pub(super) const fn of(number: u8) -> Option<Content> {
         Some(match number {
             20 => Content::ChangeCipherSpec,
             21 => Content::Alert,
@@ -43,16 +45,16 @@ impl Content {
 
 /// The header of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Header {
+pub(super) struct Header {
     /// What it carries.
-    pub content: Content,
+    pub(super) content: Content,
     /// Its bytes, as they are authenticated.
-    pub bytes: [u8; HEADER],
+    pub(super) bytes: [u8; HEADER],
 }
 
 impl Header {
     /// Reads a header; none when no record begins so.
-    pub fn parse(bytes: [u8; HEADER]) -> Option<Header> {
+    pub(super) fn parse(bytes: [u8; HEADER]) -> Option<Header> {
         let content = Content::of(bytes[0])?;
         let header = Header { content, bytes };
         // Drafts of TLS 1.3 wrote the version of records as 3.x too.
@@ -60,13 +62,13 @@ impl Header {
     }
 
     /// Bytes behind it.
-    pub fn length(&self) -> usize {
+    pub(super) fn length(&self) -> usize {
         u16::from_be_bytes([self.bytes[3], self.bytes[4]]).into()
     }
 }
 
 /// True when a hello begins with these first bytes of a stream, as far as they go.
-pub fn begins_with_hello(bytes: &[u8]) -> bool {
+pub(crate) fn begins_with_hello(bytes: &[u8]) -> bool {
     const CLIENT_HELLO: u8 = 1;
     const SERVER_HELLO: u8 = 2;
     let fits = |place: usize, fits: fn(u8) -> bool| bytes.get(place).is_none_or(|&byte| fits(byte));
@@ -79,14 +81,14 @@ pub fn begins_with_hello(bytes: &[u8]) -> bool {
 }
 
 /// True when an encrypted record seems to begin here: what a connection looks like of which the beginning was not seen.
-pub fn looks_encrypted(bytes: &[u8]) -> bool {
+pub(crate) fn looks_encrypted(bytes: &[u8]) -> bool {
     let Some(&header) = bytes.first_chunk() else { return false };
     Header::parse(header).is_some_and(|header| header.content == Content::Data && header.length() >= 17)
         && (1..=3).contains(&header[2])
 }
 
 /// True when this is a ClientHello in the form of SSL 2.0 (RFC 5246, appendix E.2).
-pub fn is_ssl2_hello(bytes: &[u8]) -> bool {
+pub(crate) fn is_ssl2_hello(bytes: &[u8]) -> bool {
     matches!(bytes, [length, _, 1, 3, 0..=3, ..] | [length, _, 1, 0, 2, ..] if length & 0x80 != 0)
 }
 
@@ -119,9 +121,9 @@ impl Mark {
 
 /// A record, or what is known of one.
 #[derive(Debug)]
-pub(super) enum Step {
-    /// It is whole.
-    Record { header: Header, body: Vec<u8>, mark: Mark },
+pub(super) enum Step<'r> {
+    /// It is whole; its body is borrowed where one run has all of it.
+    Record { header: Header, body: Cow<'r, [u8]>, mark: Mark },
     /// It was not wanted, or a part of it was lost.
     Passed { header: Header, mark: Mark, damaged: bool },
     /// No record begins where one should.
@@ -149,6 +151,8 @@ pub(super) struct Records {
     phase: Phase,
     /// Bytes of the header, of the body, or those that are searched.
     held: Vec<u8>,
+    /// Where among the bytes searched it stands.
+    at: usize,
     mark: Mark,
     /// Offset behind everything read or given up.
     pub(super) next: u64,
@@ -157,19 +161,18 @@ pub(super) struct Records {
 impl Records {
     /// From an offset of the stream on.
     pub(super) const fn new(next: u64) -> Records {
-        let mark =
-            Mark { offset: next, time: Timestamp::ZERO, acknowledged: None, conflicting: false, urgent: false };
-        Records { phase: Phase::Header, held: Vec::new(), mark, next }
+        let mark = Mark { offset: next, time: Timestamp::ZERO, acknowledged: None, conflicting: false, urgent: false };
+        Records { phase: Phase::Header, held: Vec::new(), at: 0, mark, next }
     }
 
     /// Reads on in a run from `used`, which it moves, to the next record; `wanted` tells whether a body is. None when the run
     /// is used up.
-    pub(super) fn step(
+    pub(super) fn step<'r>(
         &mut self,
-        run: &Run<'_>,
+        run: &Run<'r>,
         used: &mut usize,
         wanted: impl Fn(Header) -> bool,
-    ) -> Option<Step> {
+    ) -> Option<Step<'r>> {
         loop {
             let rest = &run.bytes[*used..];
             match &mut self.phase {
@@ -186,17 +189,19 @@ impl Records {
                     *used += taken.len();
                     self.next = run.offset + *used as u64;
                     let Some(&bytes) = self.held.first_chunk() else { return None };
-                    self.held.clear();
                     let Some(header) = Header::parse(bytes) else {
-                        self.phase = Phase::Lost;
+                        self.phase = Phase::Lost; // what was read so far is searched too
+                        self.at = 1;
                         return Some(Step::Derailed);
                     };
+                    self.held.clear();
                     let keep = wanted(header);
                     self.phase = Phase::Body { header, left: header.length(), keep, damaged: false };
                 }
                 Phase::Body { header, left, keep, damaged } => {
                     let taken = &rest[..(*left).min(rest.len())];
-                    if *keep {
+                    let whole = taken.len() == header.length();
+                    if *keep && !whole {
                         self.held.extend_from_slice(taken);
                     }
                     *left -= taken.len();
@@ -210,7 +215,9 @@ impl Records {
                     self.phase = Phase::Header;
                     let mark = self.mark;
                     if keep && !damaged {
-                        return Some(Step::Record { header, body: std::mem::take(&mut self.held), mark });
+                        let body =
+                            if whole { Cow::Borrowed(taken) } else { Cow::Owned(std::mem::take(&mut self.held)) };
+                        return Some(Step::Record { header, body, mark });
                     }
                     self.held.clear();
                     return Some(Step::Passed { header, mark, damaged });
@@ -221,22 +228,20 @@ impl Records {
     }
 
     /// Gives back the buffer of a record, to be used for the next.
-    pub(super) fn recycle(&mut self, mut body: Vec<u8>) {
-        if self.held.capacity() == 0 {
+    pub(super) fn recycle(&mut self, body: Cow<'_, [u8]>) {
+        if let Cow::Owned(mut body) = body
+            && self.held.capacity() == 0
+        {
             body.clear();
             self.held = body;
         }
     }
 
-    /// True when a record has begun and is not whole.
-    pub(super) fn is_within(&self) -> bool {
-        !self.held.is_empty() || matches!(self.phase, Phase::Body { .. })
-    }
-
     /// Bytes were lost: `length` of them. Gives what is known of the record in which they were; after that,
     /// [`Records::is_lost`] tells whether the next one is known to begin.
-    pub(super) fn gap(&mut self, offset: u64, length: u64) -> Option<Step> {
+    pub(super) fn gap(&mut self, offset: u64, length: u64) -> Option<Step<'static>> {
         self.next = offset.saturating_add(length);
+        self.at = 0;
         let Phase::Body { header, left, damaged, .. } = &mut self.phase else {
             self.phase = Phase::Lost;
             self.held = Vec::new();
@@ -262,8 +267,10 @@ impl Records {
         self.phase == Phase::Lost
     }
 
-    /// Takes what is left of a run to look for a record in it.
+    /// Takes what is left of a run, as far as there is room, to look for a record in it.
     pub(super) fn search(&mut self, run: &Run<'_>, used: &mut usize) {
+        self.held.drain(..self.at);
+        self.at = 0;
         let room = SEARCHED.saturating_sub(self.held.len());
         let rest = &run.bytes[*used..];
         let taken = &rest[..rest.len().min(room)];
@@ -272,42 +279,47 @@ impl Records {
         self.next = run.offset + *used as u64;
     }
 
-    /// The first place among the bytes searched where a record seems to begin, and the record if it is whole. What lies
-    /// before is dropped, and its length given.
-    pub(super) fn candidate(&mut self) -> (usize, Option<(Header, &[u8])>) {
+    /// The next place among the bytes searched where an encrypted record begins by all appearances, if all of it is there: its
+    /// header, its body, and its offset. None when more bytes are needed.
+    pub(super) fn candidate(&mut self) -> Option<(Header, &[u8], u64)> {
         let plausible = |bytes: &[u8]| match bytes.first_chunk() {
             Some(&header) => Header::parse(header)
                 .is_some_and(|header| header.content == Content::Data && header.bytes[2] >= 1 && header.length() > 0),
             None => bytes.iter().zip([23, 3]).all(|(byte, expected)| *byte == expected),
         };
-        let place = (0..self.held.len()).find(|&place| self.held[place] == 23 && plausible(&self.held[place..]));
-        let skipped = place.unwrap_or(self.held.len());
-        self.held.drain(..skipped);
-        let whole = self.held.split_first_chunk().and_then(|(&header, rest)| {
-            let header = Header::parse(header)?;
-            Some((header, rest.get(..header.length())?))
-        });
-        (skipped, whole)
+        loop {
+            let skipped = memchr::memchr(23, self.held.get(self.at..)?);
+            self.at = skipped.map_or(self.held.len(), |skipped| self.at + skipped);
+            if skipped.is_none() || plausible(&self.held[self.at..]) {
+                break;
+            }
+            self.at += 1;
+        }
+        let (&header, rest) = self.held[self.at..].split_first_chunk()?;
+        let header = Header::parse(header)?;
+        let body = rest.get(..header.length())?;
+        let offset = self.next - (self.held.len() - self.at) as u64;
+        Some((header, body, offset))
     }
 
     /// No record begins at the candidate: on to the next place.
-    pub(super) fn reject(&mut self) -> usize {
-        let skipped = 1.min(self.held.len());
-        self.held.drain(..skipped);
-        skipped
+    pub(super) fn reject(&mut self) {
+        self.at = (self.at + 1).min(self.held.len());
     }
 
-    /// A record begins at the candidate: gives the bytes from there on, to be read again, and goes on with them.
-    pub(super) fn found(&mut self) -> Vec<u8> {
+    /// The candidate is a record, of so many bytes: gives the bytes behind it, to be read again, and goes on with them.
+    pub(super) fn found(&mut self, size: usize) -> Vec<u8> {
         self.phase = Phase::Header;
-        let found = std::mem::take(&mut self.held);
+        let mut found = std::mem::take(&mut self.held);
+        found.drain(..(self.at + size).min(found.len()));
+        self.at = 0;
         self.next -= found.len() as u64;
         found
     }
 
-    /// How many bytes are searched.
-    pub(super) fn searched(&self) -> usize {
-        self.held.len()
+    /// Nothing more will be read: frees what is held.
+    pub(super) fn release(&mut self) {
+        *self = Records::new(self.next);
     }
 }
 
@@ -338,7 +350,7 @@ mod tests {
         let (mut used, mut found) = (0, Vec::new());
         while let Some(step) = records.step(run, &mut used, |_| true) {
             if let Step::Record { body, mark, .. } = step {
-                found.push((mark.offset, body.clone()));
+                found.push((mark.offset, body.to_vec()));
                 records.recycle(body);
             }
         }
@@ -382,16 +394,18 @@ mod tests {
         assert!(records.gap(2, 98).is_none() && records.is_lost());
         let (mut used, rest) = (0, run(100, &stream[100..]));
         records.search(&rest, &mut used);
-        let (skipped, whole) = records.candidate();
-        assert_eq!((skipped, whole.map(|(_, body)| body.to_vec())), (205, Some(b"next".to_vec())));
-        assert_eq!(records.found(), record(23, b"next"));
-        assert_eq!((records.next, records.is_lost()), (305, false));
+        let found = records.candidate().map(|(_, body, offset)| (offset, body.to_vec()));
+        assert_eq!(found, Some((305, b"next".to_vec())));
+        assert!(records.found(9).is_empty());
+        assert_eq!((records.next, records.is_lost()), (314, false));
     }
 
     #[test]
     fn hellos_are_recognised() {
         assert!(begins_with_hello(&[22, 3, 1, 2, 0, 1]) && begins_with_hello(&[22]));
-        for other in [&b""[..], b"GET /", &[22, 3, 9], &[22, 3, 1, 0xff], &[22, 3, 3, 0, 4, 14], b"\x80\x2e\x01\x03\x01"] {
+        for other in
+            [&b""[..], b"GET /", &[22, 3, 9], &[22, 3, 1, 0xff], &[22, 3, 3, 0, 4, 14], b"\x80\x2e\x01\x03\x01"]
+        {
             assert!(!begins_with_hello(other), "{other:?}");
         }
         assert!(is_ssl2_hello(b"\x80\x2e\x01\x03\x01\x00") && is_ssl2_hello(b"\x80\x2e\x01\x00\x02"));
