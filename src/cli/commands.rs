@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use clap::CommandFactory;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::call::Call;
+use crate::call::Record;
 use crate::client::TrustedProxies;
 use crate::detect::{self, BudgetReport, DetectRules, Detector};
 use crate::endpoint::HashKey;
@@ -25,6 +25,7 @@ use crate::settings::Settings;
 use crate::sink::{Sink, is_closed};
 use crate::source::{self, Source, live};
 use crate::stats::{Counter, Counters};
+use crate::tls::keylog::KeyLog;
 
 use super::Failure;
 use super::arguments::{
@@ -129,7 +130,7 @@ fn detect_calls(mut options: Detect) -> Result<ExitCode, Failure> {
     settings.records.format = options.format.or(settings.records.format);
     let mut consumer = consumers::Detecting::new(detector(&settings)?);
     let started = Instant::now();
-    let (mut outcome, failed) = read_records(&options.inputs, &settings, &mut |call| consumer.call(call))?;
+    let (mut outcome, failed) = read_records(&options.inputs, &settings, &mut |record| consumer.record(record))?;
     if outcome.output.is_none() {
         outcome.output = consumer.finish().err();
     }
@@ -145,8 +146,8 @@ fn explain(mut options: Explain) -> Result<ExitCode, Failure> {
     let mut consumer = Explaining::new(detector(&settings)?, options.client, options.json);
     let started = Instant::now();
     let (mut outcome, failed) = if options.calls {
-        let mut take = |call: &Call| {
-            consumer.call(call);
+        let mut take = |record: &Record| {
+            consumer.record(record);
             Ok(())
         };
         let (mut outcome, failed) = read_records(&options.inputs, &settings, &mut take)?;
@@ -172,7 +173,7 @@ fn explain(mut options: Explain) -> Result<ExitCode, Failure> {
 fn read_records(
     inputs: &[PathBuf],
     settings: &Settings,
-    take: &mut dyn FnMut(&Call) -> io::Result<()>,
+    take: &mut dyn FnMut(&Record) -> io::Result<()>,
 ) -> Result<(Outcome, bool), Failure> {
     let mut outcome = Outcome::default();
     let mut failed = false;
@@ -180,8 +181,8 @@ fn read_records(
     loop {
         match records.next() {
             Ok(None) => break,
-            Ok(Some(call)) => {
-                outcome.output = take(call).err();
+            Ok(Some(record)) => {
+                outcome.output = take(record).err();
                 if outcome.output.is_some() {
                     break;
                 }
@@ -274,6 +275,7 @@ fn settings(common: &mut Common) -> Result<Settings, Failure> {
 fn apply_decoding(settings: &mut Settings, decoding: &Decoding) {
     settings.packet.verify_checksums |= decoding.verify_checksums;
     settings.packet.vxlan_ports.extend(&decoding.vxlan_port);
+    settings.tls.keylog.files.extend_from_slice(&decoding.keylog);
 }
 
 fn apply_detecting(settings: &mut Settings, detecting: &mut Detecting) {
@@ -292,6 +294,20 @@ fn key(settings: &Settings) -> Result<Key, Failure> {
     Key::of_installation(&folder).map_err(|error| {
         Failure::Failed(format!("{}: {error}; give a folder with --state or a key with --key-file", folder.display()))
     })
+}
+
+/// The secrets of the key logs; none where there is no key log.
+fn keys(settings: &Settings) -> Result<Option<Arc<KeyLog>>, Failure> {
+    let files = &settings.tls.keylog.files;
+    if files.is_empty() {
+        return Ok(None);
+    }
+    let keys = KeyLog::new(&settings.tls.keylog);
+    for path in files {
+        let text = std::fs::read(path).map_err(|error| Failure::Failed(format!("--keylog {}: {error}", path.display())))?;
+        keys.add(&text, KeyLog::ALWAYS);
+    }
+    Ok(Some(Arc::new(keys)))
 }
 
 fn default_state() -> PathBuf {
@@ -369,6 +385,8 @@ fn process(
         packet: settings.packet.clone(),
         stream: settings.stream.clone(),
         http: settings.http.clone(),
+        tls: settings.tls.clone(),
+        keys: keys(settings)?,
         live,
         workers: settings
             .workers

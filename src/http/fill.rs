@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::call::{Anomaly, Call, Message, Version};
+use crate::call::{Anomaly, Call, Message, Record, Version};
 use crate::inspect::CredentialHeaders;
 use crate::stats::{Counter, Counters};
 use crate::stream::{Direction, FlowInfo};
@@ -190,6 +190,7 @@ pub(super) fn emit(
     call.latency = call.latency().map(|latency| latency.as_secs_f64());
     call.completeness.one_sided = flow.seen != [true; 2];
     call.completeness.midstream = flow.midstream();
+    call.tls.clone_from(&shared.tls);
     counters.count(Counter::Calls);
     for (counter, holds) in [
         (Counter::CallsWithoutRequest, !call.completeness.request),
@@ -202,5 +203,5 @@ pub(super) fn emit(
             counters.count(counter);
         }
     }
-    shared.calls.push(call);
+    shared.records.push(Record::Call(call));
 }

@@ -15,6 +15,7 @@
 //! | `recall` | what bodies that came before came to |
 //! | `reader` | one direction: heads and bodies in turn, and finding the next head after a loss |
 //! | `conversation` | both directions: which response answers which request |
+//! | `secured` | what is in TLS, and what is told of a flow whose TLS keeps it |
 //!
 //! Ambiguity is resolved as the common servers do and marked on the call ([`crate::call::Anomaly`]): it is a finding,
 //! never a lost call. After a loss, responses are paired by what the client had acknowledged when it sent its request,
@@ -38,6 +39,7 @@ mod reader;
 mod recall;
 mod recognise;
 mod repeat;
+mod secured;
 #[cfg(test)]
 mod tests;
 
@@ -45,15 +47,17 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use crate::call::Call;
+use crate::call::{Call, Connection, Record, Tls};
 use crate::inspect::{Inspector, KnownCredentials};
 use crate::stats::{Counter, Counters};
 use crate::stream::{Close, Direction, End, FlowInfo, Gap, Handler, Interest, Run};
 use crate::time::Timestamp;
+use crate::tls::{self, keylog::KeyLog};
 
 use conversation::Conversation;
 pub(crate) use conversation::{community_id, query_names, split_target};
 pub(crate) use intern::{Interner, printable_into};
+use secured::{Begin, Secured};
 
 /// Limits of the HTTP stage. Worst-case memory a connection: `head_limit` in each direction, about 1 KiB for each of
 /// `pending_limit` requests, and one decoder (up to 8 MiB for zstd's and brotli's windows, 48 KiB for gzip's).
@@ -144,7 +148,7 @@ impl Default for Settings {
 /// Calls that are kept to be used again: 4096 of at most 13 KiB, usually 1 KiB.
 const IDLE_CALLS: usize = 4096;
 
-/// What the parts of the HTTP stage share: settings, the inspector, caches, and the calls that are done.
+/// What the parts of the HTTP stage share: settings, the inspector, caches, and the records that are done.
 pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) inspector: Arc<Inspector>,
@@ -153,14 +157,18 @@ pub(crate) struct Shared {
     pub(crate) heads: repeat::Heads,
     pub(crate) decoders: content::Decoders,
     pub(crate) header_list: h2::hpack::List,
-    pub(crate) calls: Vec<Box<Call>>,
+    /// What is to cross the seam.
+    pub(crate) records: Vec<Record>,
     /// Calls that are done with, to be used again.
     pub(crate) idle: Vec<Box<Call>>,
+    /// What is known of the TLS around what is read at present.
+    pub(crate) tls: Option<Arc<Tls>>,
 }
 
 /// The handler of [`crate::stream`] that makes calls of what it is handed.
 pub struct Http {
     shared: Shared,
+    tls: secured::Common,
 }
 
 impl Http {
@@ -175,50 +183,67 @@ impl Http {
                 credentials: KnownCredentials::default(),
                 heads: repeat::Heads::default(),
                 header_list: h2::hpack::List::default(),
-                calls: Vec::new(),
+                records: Vec::new(),
                 idle: Vec::new(),
+                tls: None,
             },
+            tls: secured::Common::default(),
         }
     }
 
-    /// Takes back calls that are done with, so that their memory is used again; what is too much is freed.
-    pub fn recycle(&mut self, calls: &mut Vec<Box<Call>>) {
+    /// The same with these settings of TLS and, where there are any, the secrets of its connections.
+    pub fn with_tls(mut self, settings: tls::Settings, keys: Option<Arc<KeyLog>>) -> Http {
+        self.tls = secured::Common::new(settings, keys);
+        self
+    }
+
+    /// Takes back records that are done with, so that the memory of calls is used again; what is too much is freed.
+    pub fn recycle(&mut self, records: &mut Vec<Record>) {
         let room = IDLE_CALLS.saturating_sub(self.shared.idle.len());
-        calls.truncate(room);
-        self.shared.idle.append(calls);
+        self.shared.idle.extend(records.drain(..).filter_map(Record::into_call).take(room));
     }
 
-    /// Ends a conversation in HTTP/1.1, which goes on in HTTP/2.
-    fn replace(
-        &mut self,
-        flow: &FlowInfo,
-        conversation: &mut Conversation,
-        now: Timestamp,
-        counters: &mut Counters,
-    ) -> h2::Connection {
-        conversation.end(flow, now, &mut self.shared, counters);
-        h2::Connection::new(flow, conversation.position(), &self.shared, counters)
+    /// What is known of a flow, as a record of a connection that ended at `now`; the client is who opened it, else who sent
+    /// the first segment.
+    pub fn connection(flow: &FlowInfo, now: Timestamp) -> Connection {
+        let client = flow.opened_by.unwrap_or(Direction::Forward);
+        let (source, destination) = flow.ends(client);
+        Connection {
+            flow: flow.id,
+            community_id: community_id(source, destination),
+            start_time: flow.start,
+            end_time: now,
+            client: source.into(),
+            server: destination.into(),
+            encapsulation: flow.encapsulation.clone(),
+            handshake: !flow.midstream(),
+            sent: flow.traffic[client.index()],
+            received: flow.traffic[client.opposite().index()],
+            ..Connection::default()
+        }
     }
 
-    /// The calls that were completed since this was last taken, in the order of completion.
-    pub fn calls(&mut self) -> &mut Vec<Box<Call>> {
-        &mut self.shared.calls
+    /// What was completed since this was last taken, in the order of completion.
+    pub fn records(&mut self) -> &mut Vec<Record> {
+        &mut self.shared.records
     }
 }
 
 /// What is kept of one flow.
 pub struct State(Speaks);
 
-/// The version in which a flow speaks.
+/// What a flow speaks.
 #[allow(clippy::large_enum_variant, reason = "boxed as a whole; there is one a flow")]
 enum Speaks {
     Http1(Conversation),
     Http2(h2::Connection),
+    Tls(Secured),
 }
 
 impl Handler for Http {
     type State = State;
 
+    #[inline]
     fn data(
         &mut self,
         flow: &FlowInfo,
@@ -226,55 +251,33 @@ impl Handler for Http {
         run: Run<'_>,
         counters: &mut Counters,
     ) -> Interest {
-        if state.is_none() && run.offset == 0 && recognise::is_tls(run.bytes) {
-            counters.count(Counter::FlowsNotHttp);
-            return Interest::Unwanted;
-        }
-        // A flow that says nothing in HTTP costs this look at the beginning of each run, and no state.
-        if state.is_none() {
-            let http2 = h2::may_begin(run.bytes);
-            if !http2 && !recognise::may_begin(run.bytes, run.offset == 0) {
-                return Interest::Wanted;
-            }
-            let speaks = match http2 {
-                true => Speaks::Http2(h2::Connection::new(flow, 0, &self.shared, counters)),
-                false => Speaks::Http1(Conversation::new(flow)),
-            };
-            *state = Some(Box::new(State(speaks)));
-        }
-        let Some(state) = state else { return Interest::Wanted };
-        match &mut state.0 {
-            Speaks::Http1(conversation) => {
-                if let Some(begun) =
-                    h2::preface_begun(conversation.is_free(run.direction), conversation.unread(run.direction), &run)
-                {
-                    let mut connection = self.replace(flow, conversation, run.now, counters);
-                    let before = Run { offset: run.offset - begun.len() as u64, bytes: &begun, ..run };
-                    if !begun.is_empty() {
-                        connection.data(flow, before, &mut self.shared, counters);
-                    }
-                    connection.data(flow, run, &mut self.shared, counters);
-                    state.0 = Speaks::Http2(connection);
-                    return Interest::Wanted;
-                }
-                let interest = conversation.data(flow, run, &mut self.shared, counters);
-                let Some(upgrade) = conversation.take_upgrade() else { return interest };
-                let mut connection = self.replace(flow, conversation, run.now, counters);
-                connection.upgrade(flow, run.direction.opposite(), upgrade.call, upgrade.begin);
-                let used = upgrade.begin[run.direction.index()].saturating_sub(run.offset);
-                let rest = run.bytes.get(usize::try_from(used).unwrap_or(usize::MAX)..).unwrap_or_default();
-                if !rest.is_empty() {
-                    let rest = Run { offset: run.offset + used, bytes: rest, ..run };
-                    connection.data(flow, rest, &mut self.shared, counters);
-                }
-                state.0 = Speaks::Http2(connection);
-                Interest::Wanted
-            }
-            Speaks::Http2(connection) => {
-                connection.data(flow, run, &mut self.shared, counters);
-                Interest::Wanted
+        if state.is_none() && secured::may_begin(run.bytes) {
+            match Secured::begin(flow, &run, counters) {
+                Begin::Tls(secured) => *state = Some(Box::new(State(Speaks::Tls(secured)))),
+                Begin::Unreadable => return Interest::Unwanted,
+                Begin::Other => {}
             }
         }
+        if let Some(state) = state
+            && let Speaks::Tls(secured) = &mut state.0
+        {
+            return secured.data(flow, run, &mut self.shared, &mut self.tls, counters);
+        }
+        let interest = data(flow, state, run, 0, &mut self.shared, counters);
+        if let Some(state) = state
+            && let Speaks::Http1(conversation) = &mut state.0
+            && conversation.is_tunnel()
+            && secured::may_begin(run.bytes)
+            && let Begin::Tls(mut secured) = Secured::begin(flow, &run, counters)
+        {
+            // What is behind CONNECT.
+            conversation.end(flow, run.now, &mut self.shared, counters);
+            secured.go_on_from(conversation.position());
+            let interest = secured.data(flow, run, &mut self.shared, &mut self.tls, counters);
+            state.0 = Speaks::Tls(secured);
+            return interest;
+        }
+        interest
     }
 
     fn gap(&mut self, flow: &FlowInfo, state: &mut Option<Box<State>>, gap: Gap, counters: &mut Counters) {
@@ -282,6 +285,7 @@ impl Handler for Http {
             match &mut state.0 {
                 Speaks::Http1(conversation) => conversation.gap(flow, gap, &mut self.shared, counters),
                 Speaks::Http2(connection) => connection.gap(flow, gap, &mut self.shared, counters),
+                Speaks::Tls(secured) => secured.gap(flow, gap, &mut self.shared, &mut self.tls, counters),
             }
         }
     }
@@ -295,24 +299,116 @@ impl Handler for Http {
         now: Timestamp,
         counters: &mut Counters,
     ) {
-        if let Some(state) = state
-            && how == Close::Finished
-        {
-            match &mut state.0 {
-                Speaks::Http1(conversation) => conversation.close(flow, direction, now, &mut self.shared, counters),
-                Speaks::Http2(connection) => connection.close(flow, direction, now, &mut self.shared, counters),
-            }
+        let Some(state) = state else { return };
+        match &mut state.0 {
+            Speaks::Tls(secured) => secured.close(flow, direction, how, now, &mut self.shared, counters),
+            speaks if how == Close::Finished => close(flow, speaks, direction, now, &mut self.shared, counters),
+            _ => {}
         }
     }
 
-    fn end(&mut self, flow: &FlowInfo, state: Option<Box<State>>, _end: End, now: Timestamp, counters: &mut Counters) {
-        match state {
-            Some(mut state) => match &mut state.0 {
-                Speaks::Http1(conversation) => conversation.end(flow, now, &mut self.shared, counters),
-                Speaks::Http2(connection) => connection.end(flow, now, &mut self.shared, counters),
-            },
+    fn end(&mut self, flow: &FlowInfo, state: Option<Box<State>>, end: End, now: Timestamp, counters: &mut Counters) {
+        match state.map(|state| state.0) {
+            Some(Speaks::Tls(secured)) => {
+                secured.end(flow, end, now, &mut self.shared, &mut self.tls, counters);
+            }
+            Some(mut speaks) => finish(flow, &mut speaks, now, &mut self.shared, counters),
             None if flow.seen != [false; 2] => counters.count(Counter::FlowsNotHttp),
             None => {}
         }
     }
+}
+
+/// Takes bytes in clear, or of which the protection is undone; the flow has had `position` calls before.
+fn data(
+    flow: &FlowInfo,
+    state: &mut Option<Box<State>>,
+    run: Run<'_>,
+    position: u32,
+    shared: &mut Shared,
+    counters: &mut Counters,
+) -> Interest {
+    // A flow that says nothing in HTTP costs this look at the beginning of each run, and no state.
+    if state.is_none() {
+        let http2 = h2::may_begin(run.bytes);
+        if !http2 && !recognise::may_begin(run.bytes, run.offset == 0) {
+            return Interest::Wanted;
+        }
+        let speaks = match http2 {
+            true => Speaks::Http2(h2::Connection::new(flow, position, shared, counters)),
+            false => Speaks::Http1(Conversation::new(flow, position)),
+        };
+        *state = Some(Box::new(State(speaks)));
+    }
+    let Some(state) = state else { return Interest::Wanted };
+    match &mut state.0 {
+        Speaks::Http1(conversation) => {
+            if let Some(begun) =
+                h2::preface_begun(conversation.is_free(run.direction), conversation.unread(run.direction), &run)
+            {
+                let mut connection = replace(flow, conversation, run.now, shared, counters);
+                let before = Run { offset: run.offset - begun.len() as u64, bytes: &begun, ..run };
+                if !begun.is_empty() {
+                    connection.data(flow, before, shared, counters);
+                }
+                connection.data(flow, run, shared, counters);
+                state.0 = Speaks::Http2(connection);
+                return Interest::Wanted;
+            }
+            let interest = conversation.data(flow, run, shared, counters);
+            let Some(upgrade) = conversation.take_upgrade() else { return interest };
+            let mut connection = replace(flow, conversation, run.now, shared, counters);
+            connection.upgrade(flow, run.direction.opposite(), upgrade.call, upgrade.begin);
+            let used = upgrade.begin[run.direction.index()].saturating_sub(run.offset);
+            let rest = run.bytes.get(usize::try_from(used).unwrap_or(usize::MAX)..).unwrap_or_default();
+            if !rest.is_empty() {
+                let rest = Run { offset: run.offset + used, bytes: rest, ..run };
+                connection.data(flow, rest, shared, counters);
+            }
+            state.0 = Speaks::Http2(connection);
+            Interest::Wanted
+        }
+        Speaks::Http2(connection) => {
+            connection.data(flow, run, shared, counters);
+            Interest::Wanted
+        }
+        Speaks::Tls(_) => Interest::Unwanted, // TLS within TLS is not followed
+    }
+}
+
+/// A direction in clear, or of which the protection is undone, is finished.
+fn close(
+    flow: &FlowInfo,
+    speaks: &mut Speaks,
+    direction: Direction,
+    now: Timestamp,
+    shared: &mut Shared,
+    counters: &mut Counters,
+) {
+    match speaks {
+        Speaks::Http1(conversation) => conversation.close(flow, direction, now, shared, counters),
+        Speaks::Http2(connection) => connection.close(flow, direction, now, shared, counters),
+        Speaks::Tls(_) => {}
+    }
+}
+
+/// A flow in clear, or of which the protection is undone, is over.
+fn finish(flow: &FlowInfo, speaks: &mut Speaks, now: Timestamp, shared: &mut Shared, counters: &mut Counters) {
+    match speaks {
+        Speaks::Http1(conversation) => conversation.end(flow, now, shared, counters),
+        Speaks::Http2(connection) => connection.end(flow, now, shared, counters),
+        Speaks::Tls(_) => {}
+    }
+}
+
+/// Ends a conversation in HTTP/1.1, which goes on in HTTP/2.
+fn replace(
+    flow: &FlowInfo,
+    conversation: &mut Conversation,
+    now: Timestamp,
+    shared: &mut Shared,
+    counters: &mut Counters,
+) -> h2::Connection {
+    conversation.end(flow, now, shared, counters);
+    h2::Connection::new(flow, conversation.position(), shared, counters)
 }

@@ -53,6 +53,8 @@ pub(super) struct Half {
     pub(super) opened: u64,
     /// Refused in a row.
     refused: u32,
+    /// A record was seen.
+    begun: bool,
     /// Where the stream stands up to which the opener knows what came and what is missing.
     told: u64,
     /// The opener knows of records that are missing.
@@ -71,11 +73,10 @@ pub(super) struct Half {
     pub(super) dead: bool,
 }
 
-impl Half {
-    /// From an offset of the stream on.
-    pub(super) fn new(offset: u64) -> Half {
+impl Default for Half {
+    fn default() -> Half {
         Half {
-            records: Records::new(offset),
+            records: Records::new(0),
             messages: Messages::default(),
             epoch: Epoch::Clear,
             opener: None,
@@ -83,14 +84,26 @@ impl Half {
             tolerant: false,
             opened: 0,
             refused: 0,
-            told: offset,
+            begun: false,
+            told: 0,
             lossy: false,
-            end: Place { stream: offset, plain: 0 },
+            end: Place::default(),
             places: VecDeque::new(),
             forgotten: None,
             trials: TRIALS,
             closed: false,
             dead: false,
+        }
+    }
+}
+
+impl Half {
+    /// Notes where the first record stands: behind what was in clear, perhaps.
+    fn begin(&mut self, mark: Mark) {
+        if !self.begun {
+            self.begun = true;
+            self.told = mark.offset;
+            self.end.stream = mark.offset;
         }
     }
 
@@ -101,6 +114,7 @@ impl Half {
 
     /// A record that concerns no keys has passed.
     pub(super) fn pass(&mut self, header: Header, mark: Mark) {
+        self.begin(mark);
         if self.told == mark.offset {
             self.told = end_of(header, mark);
         }
@@ -108,6 +122,7 @@ impl Half {
 
     /// Tells the opener what is missing before this record.
     pub(super) fn approach(&mut self, mark: Mark) {
+        self.begin(mark);
         if mark.offset > self.told {
             let missing = mark.offset - self.told;
             for opener in [&mut self.opener, &mut self.next_opener].into_iter().flatten() {

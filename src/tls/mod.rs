@@ -45,7 +45,7 @@ mod waiting;
 use serde::Deserialize;
 
 pub(crate) use record::{begins_with_hello, is_ssl2_hello, looks_encrypted};
-pub(crate) use session::{Context, Event, Session};
+pub(crate) use session::{Context, Event, Session, Sink};
 
 /// Limits of TLS. Worst-case memory a connection: about 1 KiB, the record under way in each direction (18 KiB), a message of
 /// `handshake_bytes` in each, and `waiting_bytes`; with keys 2 KiB more.

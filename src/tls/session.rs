@@ -101,11 +101,11 @@ pub(crate) struct Session {
     given_up: bool,
 }
 
-impl Session {
-    /// A session whose first records begin at these offsets.
-    pub(crate) fn new(begin: [u64; 2]) -> Session {
+impl Default for Session {
+    /// One that begins.
+    fn default() -> Session {
         Session {
-            halves: begin.map(Half::new),
+            halves: [Half::default(), Half::default()],
             client: None,
             client_random: None,
             server_random: None,
@@ -120,10 +120,12 @@ impl Session {
             given_up: false,
         }
     }
+}
 
+impl Session {
     /// One of which the beginning was not seen, so that nothing can be known of it.
     pub(crate) fn without_beginning() -> Session {
-        let mut session = Session::new([0; 2]);
+        let mut session = Session::default();
         session.described.change(|tls| tls.beginning_unseen = true);
         session.given_up = true;
         session
@@ -574,7 +576,7 @@ impl Session {
                 None => counters.count(Counter::TlsHellosUnread),
             },
             kind::SERVER_HELLO if message.whole => match ServerHello::parse(message.body) {
-                Some(hello) => self.server_hello(d, &hello),
+                Some(hello) => self.server_hello(d, &hello, counters),
                 None => counters.count(Counter::TlsHellosUnread),
             },
             kind::CLIENT_HELLO | kind::SERVER_HELLO => counters.count(Counter::TlsHellosUnread),
@@ -628,12 +630,16 @@ impl Session {
         }
     }
 
-    fn server_hello(&mut self, d: usize, hello: &ServerHello<'_>) {
+    fn server_hello(&mut self, d: usize, hello: &ServerHello<'_>, counters: &mut Counters) {
         if self.client.is_some_and(|client| client.index() == d) {
             return;
         }
         let client = self.client.get_or_insert(if d == 0 { Direction::Backward } else { Direction::Forward }).index();
         self.version = Some(hello.version());
+        if self.client_random.is_none() && self.described.tls().version.is_none() {
+            counters.count(Counter::TlsBeginningsUnseen);
+            self.described.change(|tls| tls.beginning_unseen = true);
+        }
         if hello.is_retry() {
             self.retried = true;
             if self.early == Early::Offered {

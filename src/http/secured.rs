@@ -1,0 +1,210 @@
+//! A flow in TLS: what is in it, where its keys are known, and what is told of it.
+//!
+//! Plaintext goes the way of what comes in clear; its calls say what is known of the TLS around them. Of a flow that no
+//! call came of, a [`Connection`] is told when it ends.
+
+use std::sync::Arc;
+
+use crate::call::{Connection, Ending, Record};
+use crate::stats::{Counter, Counters};
+use crate::stream::{Close, Direction, End, FlowInfo, Gap, Interest, Run};
+use crate::time::Timestamp;
+use crate::tls::keylog::KeyLog;
+use crate::tls::{self, Context, Event, Session};
+
+use super::{Http, Shared, State};
+
+/// What flows in TLS share.
+#[derive(Default)]
+pub(super) struct Common {
+    settings: tls::Settings,
+    keys: Option<Arc<KeyLog>>,
+    waiting: usize,
+    scratch: Vec<u8>,
+}
+
+impl Common {
+    pub(super) fn new(settings: tls::Settings, keys: Option<Arc<KeyLog>>) -> Common {
+        Common { settings, keys, ..Common::default() }
+    }
+
+    fn context(&mut self) -> Context<'_> {
+        Context {
+            settings: &self.settings,
+            keys: self.keys.as_deref(),
+            waiting: &mut self.waiting,
+            scratch: &mut self.scratch,
+        }
+    }
+}
+
+/// A cheap first look: false when this is certainly no beginning of TLS.
+#[inline]
+pub(super) fn may_begin(bytes: &[u8]) -> bool {
+    matches!(bytes.first(), Some(22 | 23 | 0x80..))
+}
+
+/// What a run begins.
+pub(super) enum Begin {
+    Tls(Secured),
+    /// TLS, or what came before it, in a form that is not read.
+    Unreadable,
+    Other,
+}
+
+/// One flow.
+pub(super) struct Secured {
+    session: Session,
+    inside: Option<Box<State>>,
+    /// Calls before the TLS began.
+    position: u32,
+    reset_by: Option<Direction>,
+}
+
+impl Secured {
+    /// Judges the beginning of a run of which nothing is known yet.
+    pub(super) fn begin(flow: &FlowInfo, run: &Run<'_>, counters: &mut Counters) -> Begin {
+        /// Enough to see which message it is.
+        const SURE: usize = 6;
+        let session = if tls::begins_with_hello(run.bytes) && (run.offset == 0 || run.bytes.len() >= SURE) {
+            Session::default()
+        } else if tls::looks_encrypted(run.bytes) && (flow.midstream() || run.offset > 0) {
+            counters.count(Counter::TlsBeginningsUnseen);
+            Session::without_beginning()
+        } else if run.offset == 0 && tls::is_ssl2_hello(run.bytes) {
+            counters.count(Counter::TlsHellosUnread);
+            return Begin::Unreadable;
+        } else {
+            return Begin::Other;
+        };
+        counters.count(Counter::FlowsTls);
+        Begin::Tls(Secured { session, inside: None, position: 0, reset_by: None })
+    }
+
+    /// The flow has had so many calls before.
+    pub(super) fn go_on_from(&mut self, position: u32) {
+        self.position = position;
+    }
+
+    /// Has the session do something, and takes what comes of it.
+    fn with<T>(
+        &mut self,
+        flow: &FlowInfo,
+        now: Timestamp,
+        shared: &mut Shared,
+        counters: &mut Counters,
+        act: impl FnOnce(&mut Session, &mut Counters, &mut tls::Sink<'_>) -> T,
+    ) -> T {
+        let (inside, position) = (&mut self.inside, self.position);
+        let mut sink = |event: Event<'_>, tls: &Arc<crate::call::Tls>, counters: &mut Counters| {
+            if shared.tls.as_ref().is_none_or(|known| !Arc::ptr_eq(known, tls)) {
+                shared.tls = Some(tls.clone());
+            }
+            match event {
+                Event::Data(run) => {
+                    super::data(flow, inside, run, position, shared, counters);
+                }
+                Event::Gap(gap) => {
+                    if let Some(inside) = inside {
+                        match &mut inside.0 {
+                            super::Speaks::Http1(conversation) => conversation.gap(flow, gap, shared, counters),
+                            super::Speaks::Http2(connection) => connection.gap(flow, gap, shared, counters),
+                            super::Speaks::Tls(_) => {}
+                        }
+                    }
+                }
+                Event::Close(direction) => {
+                    if let Some(inside) = inside {
+                        super::close(flow, &mut inside.0, direction, now, shared, counters);
+                    }
+                }
+            }
+        };
+        let done = act(&mut self.session, counters, &mut sink);
+        shared.tls = None;
+        done
+    }
+
+    pub(super) fn data(
+        &mut self,
+        flow: &FlowInfo,
+        run: Run<'_>,
+        shared: &mut Shared,
+        common: &mut Common,
+        counters: &mut Counters,
+    ) -> Interest {
+        self.with(flow, run.now, shared, counters, |session, counters, sink| {
+            session.data(&run, &mut common.context(), counters, sink)
+        })
+    }
+
+    pub(super) fn gap(
+        &mut self,
+        flow: &FlowInfo,
+        gap: Gap,
+        shared: &mut Shared,
+        common: &mut Common,
+        counters: &mut Counters,
+    ) {
+        self.with(flow, gap.now, shared, counters, |session, counters, sink| {
+            session.gap(&gap, &mut common.context(), counters, sink);
+        });
+    }
+
+    pub(super) fn close(
+        &mut self,
+        flow: &FlowInfo,
+        direction: Direction,
+        how: Close,
+        now: Timestamp,
+        shared: &mut Shared,
+        counters: &mut Counters,
+    ) {
+        match how {
+            Close::Finished => {
+                self.with(flow, now, shared, counters, |session, counters, sink| {
+                    session.close(direction, counters, sink);
+                });
+            }
+            Close::Reset => {
+                self.reset_by.get_or_insert(direction);
+            }
+        }
+    }
+
+    pub(super) fn end(
+        mut self,
+        flow: &FlowInfo,
+        end: End,
+        now: Timestamp,
+        shared: &mut Shared,
+        common: &mut Common,
+        counters: &mut Counters,
+    ) {
+        self.with(flow, now, shared, counters, |session, counters, sink| {
+            session.end(now, &mut common.context(), counters, sink);
+        });
+        let tls = self.session.described().clone();
+        shared.tls = Some(tls.clone());
+        if let Some(inside) = &mut self.inside {
+            super::finish(flow, &mut inside.0, now, shared, counters);
+        }
+        shared.tls = None;
+        if self.inside.is_none() {
+            counters.count(Counter::FlowsNotHttp);
+            let position = self.position;
+            let client = self.session.client().or(flow.opened_by).unwrap_or(Direction::Forward);
+            let ended = Some(match (end, self.reset_by) {
+                (End::Closed, Some(direction)) if direction == client => Ending::ResetByClient,
+                (End::Closed, Some(_)) => Ending::ResetByServer,
+                (End::Closed, None) => Ending::Finished,
+                (End::TimedOut, _) => Ending::TimedOut,
+                (End::Reused, _) => Ending::Reused,
+                (End::Evicted, _) => Ending::Evicted,
+                (End::CaptureEnded, _) => Ending::CaptureEnded,
+            });
+            let connection = Connection { position, tls: Some(tls), ended, ..Http::connection(flow, now) };
+            shared.records.push(Record::from(connection));
+        }
+    }
+}
