@@ -48,8 +48,8 @@ pub struct Settings {
     pub http: http::Settings,
     /// TLS.
     pub tls: tls::Settings,
-    /// Secrets of connections in TLS, where there are any to be expected.
-    pub keys: Option<Arc<KeyLog>>,
+    /// Secrets of connections in TLS.
+    pub keys: Arc<KeyLog>,
     /// Live: a full queue drops records instead of holding the reader back.
     pub live: bool,
     /// Workers among whom the flows of a replay are divided; live there is one.

@@ -296,18 +296,15 @@ fn key(settings: &Settings) -> Result<Key, Failure> {
     })
 }
 
-/// The secrets of the key logs; none where there is no key log.
-fn keys(settings: &Settings) -> Result<Option<Arc<KeyLog>>, Failure> {
-    let files = &settings.tls.keylog.files;
-    if files.is_empty() {
-        return Ok(None);
-    }
+/// The secrets of the key logs.
+fn keys(settings: &Settings) -> Result<Arc<KeyLog>, Failure> {
     let keys = KeyLog::new(&settings.tls.keylog);
-    for path in files {
-        let text = std::fs::read(path).map_err(|error| Failure::Failed(format!("--keylog {}: {error}", path.display())))?;
+    for path in &settings.tls.keylog.files {
+        let text =
+            std::fs::read(path).map_err(|error| Failure::Failed(format!("--keylog {}: {error}", path.display())))?;
         keys.add(&text, KeyLog::ALWAYS);
     }
-    Ok(Some(Arc::new(keys)))
+    Ok(Arc::new(keys))
 }
 
 fn default_state() -> PathBuf {

@@ -187,12 +187,12 @@ impl Http {
                 idle: Vec::new(),
                 tls: None,
             },
-            tls: secured::Common::default(),
+            tls: secured::Common::new(tls::Settings::default(), Arc::default()),
         }
     }
 
-    /// The same with these settings of TLS and, where there are any, the secrets of its connections.
-    pub fn with_tls(mut self, settings: tls::Settings, keys: Option<Arc<KeyLog>>) -> Http {
+    /// The same with these settings of TLS and the secrets of its connections.
+    pub fn with_tls(mut self, settings: tls::Settings, keys: Arc<KeyLog>) -> Http {
         self.tls = secured::Common::new(settings, keys);
         self
     }

@@ -15,23 +15,23 @@ use crate::tls::{self, Context, Event, Session};
 use super::{Http, Shared, State};
 
 /// What flows in TLS share.
-#[derive(Default)]
 pub(super) struct Common {
     settings: tls::Settings,
-    keys: Option<Arc<KeyLog>>,
+    keys: Arc<KeyLog>,
     waiting: usize,
     scratch: Vec<u8>,
 }
 
 impl Common {
-    pub(super) fn new(settings: tls::Settings, keys: Option<Arc<KeyLog>>) -> Common {
-        Common { settings, keys, ..Common::default() }
+    pub(super) fn new(settings: tls::Settings, keys: Arc<KeyLog>) -> Common {
+        Common { settings, keys, waiting: 0, scratch: Vec::new() }
     }
 
-    fn context(&mut self) -> Context<'_> {
+    fn context(&mut self, now: Timestamp) -> Context<'_> {
+        let expected = !self.settings.keylog.files.is_empty() || self.keys.has_any(now);
         Context {
             settings: &self.settings,
-            keys: self.keys.as_deref(),
+            keys: expected.then_some(&*self.keys),
             waiting: &mut self.waiting,
             scratch: &mut self.scratch,
         }
@@ -134,7 +134,7 @@ impl Secured {
         counters: &mut Counters,
     ) -> Interest {
         self.with(flow, run.now, shared, counters, |session, counters, sink| {
-            session.data(&run, &mut common.context(), counters, sink)
+            session.data(&run, &mut common.context(run.now), counters, sink)
         })
     }
 
@@ -147,7 +147,7 @@ impl Secured {
         counters: &mut Counters,
     ) {
         self.with(flow, gap.now, shared, counters, |session, counters, sink| {
-            session.gap(&gap, &mut common.context(), counters, sink);
+            session.gap(&gap, &mut common.context(gap.now), counters, sink);
         });
     }
 
@@ -182,7 +182,7 @@ impl Secured {
         counters: &mut Counters,
     ) {
         self.with(flow, now, shared, counters, |session, counters, sink| {
-            session.end(now, &mut common.context(), counters, sink);
+            session.end(now, &mut common.context(now), counters, sink);
         });
         let tls = self.session.described().clone();
         shared.tls = Some(tls.clone());

@@ -15,7 +15,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hashbrown::HashMap;
@@ -47,6 +47,8 @@ impl Default for Settings {
 /// Secrets by connection, shared by all that read them and look for them.
 pub struct KeyLog {
     store: Mutex<Store>,
+    /// The earliest time, in nanoseconds, from after which a secret is visible.
+    first: AtomicI64,
     /// Nothing was ever added.
     empty: AtomicBool,
     max_connections: usize,
@@ -136,6 +138,12 @@ impl Label {
     }
 }
 
+impl Default for KeyLog {
+    fn default() -> KeyLog {
+        KeyLog::new(&Settings::default())
+    }
+}
+
 impl KeyLog {
     /// The time from after which a secret is visible that was there before the first packet: before any packet's.
     pub const ALWAYS: Timestamp = Timestamp::from_nanos(i64::MIN);
@@ -144,6 +152,7 @@ impl KeyLog {
     pub fn new(settings: &Settings) -> KeyLog {
         KeyLog {
             store: Mutex::default(),
+            first: AtomicI64::new(i64::MAX),
             empty: AtomicBool::new(true),
             max_connections: settings.max_connections.max(1),
         }
@@ -161,9 +170,15 @@ impl KeyLog {
                 store.line(line, since, self.max_connections);
             }
             if !store.connections.is_empty() {
+                self.first.fetch_min(since.nanos(), Ordering::Relaxed);
                 self.empty.store(false, Ordering::Relaxed);
             }
         }
+    }
+
+    /// True when there is a secret of whatever connection that a packet of the time `now` sees; takes a nanosecond.
+    pub fn has_any(&self, now: Timestamp) -> bool {
+        self.first.load(Ordering::Relaxed) < now.nanos()
     }
 
     /// The secrets of the connection whose ClientHello had this random value, as known to a packet of the time `now`: the
