@@ -4,8 +4,14 @@
 //! Its JSON form (one object a line, `apitap calls`) is stable: fields are added, never renamed or given another
 //! meaning without a new [`SCHEMA`]. Absent optional fields mean "not seen" or "none". No credential and no sensitive
 //! value is in it in clear: those are masked in targets and otherwise replaced by keyed fingerprints.
+//!
+//! What goes on below calls (a flood of connections, a head that never ends, what is encrypted) crosses the seam as a
+//! [`Connection`]; a [`Record`] is either.
 
+mod connection;
 mod operation;
+mod record;
+mod tls;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -13,7 +19,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub use connection::{Awaited, CONNECTION_SCHEMA, Connection, ConnectionSchema, Ending, Traffic, Wait};
 pub use operation::{Operation, OperationKind, Protocol, Unread};
+pub use record::Record;
+pub use tls::Tls;
 
 use crate::packet::Layer;
 use crate::time::Timestamp;
@@ -540,6 +549,9 @@ pub struct Call {
     /// Its stream in HTTP/2.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub http2: Option<Box<Http2>>,
+    /// What the handshake of TLS says of its connection, where it came encrypted.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub tls: Option<Arc<Tls>>,
     /// Sensitive values found.
     #[serde(skip_serializing_if = "Digest::is_empty", default)]
     pub sensitive: Digest,
@@ -606,6 +618,7 @@ impl Call {
             grpc,
             operation,
             http2,
+            tls,
             sensitive,
             anomalies,
             completeness,
@@ -628,7 +641,7 @@ impl Call {
         if !forwarding.is_empty() {
             *forwarding = Forwarding::default();
         }
-        (*grpc, *operation, *http2) = Default::default();
+        (*grpc, *operation, *http2, *tls) = Default::default();
         sensitive.request.clear();
         sensitive.response.clear();
         (*anomalies, *completeness) = Default::default();
@@ -681,13 +694,18 @@ impl Serialize for Schema {
 
 impl<'de> Deserialize<'de> for Schema {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        if text == SCHEMA {
-            Ok(Schema)
-        } else {
-            Err(serde::de::Error::custom(format_args!("schema is {text:?}, this version reads {SCHEMA:?}")))
-        }
+        expect_schema(deserializer, SCHEMA)?;
+        Ok(Schema)
     }
+}
+
+/// Reads the name of a schema, which must be this one.
+fn expect_schema<'de, D: Deserializer<'de>>(deserializer: D, expected: &str) -> Result<(), D::Error> {
+    let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+    if text == expected {
+        return Ok(());
+    }
+    Err(serde::de::Error::custom(format_args!("schema is {text:?}, this version reads {expected:?}")))
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! Wires the stages to threads; the only place that knows how many there are.
 //!
-//! With one worker, one thread reads, decodes, reassembles and makes calls, and takes the calls in their total order
-//! ([`Call::order`]) to what the command is about (detects, prints). Live, that is done on a thread of its own, to
-//! which batches of calls travel over a bounded queue; a full one drops whole batches, counted, since the wire does
+//! With one worker, one thread reads, decodes, reassembles and makes records, and takes them in their total order
+//! ([`Record::order`]) to what the command is about (detects, prints). Live, that is done on a thread of its own, to
+//! which batches of records travel over a bounded queue; a full one drops whole batches, counted, since the wire does
 //! not wait. A replay with several workers divides the flows among them (`shards`); it waits where it has to.
 //!
-//! What makes runs identical: a call's end time is a moment of packet time at which the worker completed it, so calls
+//! What makes runs identical: a record's end time is a moment of packet time at which the worker completed it, so they
 //! leave a worker in ascending end time; the [`Sequencer`] puts those of the same moment in order and lets them go
 //! once the watermark, the traffic's time, has passed them. Nothing depends on how batches are cut.
 
@@ -18,7 +18,7 @@ use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
-use crate::call::Call;
+use crate::call::Record;
 use crate::http::{self, Http};
 use crate::inspect::Inspector;
 use crate::packet::{self, Decoder};
@@ -30,7 +30,7 @@ use crate::time::{Clock, Timestamp};
 /// Frames between two looks at the stop flag and the progress.
 const FRAMES_A_TURN: u32 = 1024;
 
-/// Calls that make a batch full: few enough to stay in the nearest caches.
+/// Records that make a batch full: few enough to stay in the nearest caches.
 const BATCH: usize = 64;
 
 /// Batches that wait between the worker and the consumer: about 256 × 64 calls of 1 to 2 KiB, 32 MiB.
@@ -45,22 +45,22 @@ pub struct Settings {
     pub stream: stream::Settings,
     /// HTTP.
     pub http: http::Settings,
-    /// Live: a full queue drops calls instead of holding the reader back.
+    /// Live: a full queue drops records instead of holding the reader back.
     pub live: bool,
     /// Workers among whom the flows of a replay are divided; live there is one.
     pub workers: usize,
 }
 
-/// Takes the calls in their order. Live, it runs on a thread of its own.
+/// Takes the records in their order. Live, it runs on a thread of its own.
 pub trait Consumer: Send {
-    /// The next calls, and the traffic's time up to which there will be no more.
+    /// The next records, and the traffic's time up to which there will be no more.
     ///
     /// # Errors
     ///
     /// When its output fails; the run ends then.
-    fn calls(&mut self, calls: &mut Vec<Box<Call>>, watermark: Timestamp) -> io::Result<()>;
+    fn records(&mut self, records: &mut Vec<Record>, watermark: Timestamp) -> io::Result<()>;
 
-    /// There are no more calls.
+    /// There are no more records.
     ///
     /// # Errors
     ///
@@ -128,7 +128,7 @@ impl Front {
     }
 }
 
-/// The stages from frame to call, on one thread.
+/// The stages from frame to record, on one thread.
 pub struct Worker {
     front: Front,
     tracker: Tracker<Http>,
@@ -161,33 +161,33 @@ impl Worker {
         self.tracker.tick(now);
     }
 
-    /// Appends the calls that are due to `calls`, in order, and says up to when.
-    pub fn drain(&mut self, calls: &mut Vec<Box<Call>>) -> Timestamp {
+    /// Appends the records that are due to `records`, in order, and says up to when.
+    pub fn drain(&mut self, records: &mut Vec<Record>) -> Timestamp {
         let now = self.front.clock.now();
         self.tracker.tick(now);
-        self.sequencer.take(self.tracker.handler().calls());
-        self.sequencer.release(now, calls);
+        self.sequencer.take(self.tracker.handler().records());
+        self.sequencer.release(now, records);
         now
     }
 
     /// Ends all flows and appends what they still gave.
-    pub fn finish(&mut self, calls: &mut Vec<Box<Call>>) {
+    pub fn finish(&mut self, records: &mut Vec<Record>) {
         self.front.decoder.finish(&mut self.front.counters);
         self.tracker.tick(self.front.clock.now());
         self.tracker.finish();
-        self.sequencer.take(self.tracker.handler().calls());
-        self.sequencer.release(Timestamp::MAX, calls);
+        self.sequencer.take(self.tracker.handler().records());
+        self.sequencer.release(Timestamp::MAX, records);
     }
 
-    /// Takes back calls that are done with; leaves the vector empty.
-    pub fn recycle(&mut self, calls: &mut Vec<Box<Call>>) {
-        self.tracker.handler().recycle(calls);
+    /// Takes back records that are done with; leaves the vector empty.
+    pub fn recycle(&mut self, records: &mut Vec<Record>) {
+        self.tracker.handler().recycle(records);
     }
 
-    /// How many completed calls wait to be drained.
+    /// How many completed records wait to be drained.
     #[inline]
     fn waiting(&mut self) -> usize {
-        self.tracker.handler().calls().len()
+        self.tracker.handler().records().len()
     }
 
     /// What was counted.
@@ -198,27 +198,27 @@ impl Worker {
     }
 }
 
-/// Puts the calls of one worker into their total order.
+/// Puts the records of one worker into their total order.
 #[derive(Default)]
 pub struct Sequencer {
-    held: Vec<Box<Call>>,
+    held: Vec<Record>,
 }
 
 impl Sequencer {
-    /// Takes completed calls, in ascending end time.
-    pub fn take(&mut self, calls: &mut Vec<Box<Call>>) {
-        self.held.append(calls);
+    /// Takes completed records, in ascending end time.
+    pub fn take(&mut self, records: &mut Vec<Record>) {
+        self.held.append(records);
     }
 
-    /// Appends all calls that ended before the watermark to `out`, in order.
-    pub fn release(&mut self, watermark: Timestamp, out: &mut Vec<Box<Call>>) {
+    /// Appends all records that ended before the watermark to `out`, in order.
+    pub fn release(&mut self, watermark: Timestamp, out: &mut Vec<Record>) {
         let due = match watermark {
             Timestamp::MAX => self.held.len(),
-            _ => self.held.partition_point(|call| call.end_time < watermark),
+            _ => self.held.partition_point(|record| record.end_time() < watermark),
         };
         let first = out.len();
         out.extend(self.held.drain(..due));
-        out[first..].sort_by_key(|call| call.order());
+        out[first..].sort_by_key(|record| record.order());
     }
 }
 
@@ -248,7 +248,7 @@ pub fn run(
         return outcome;
     }
     let (send, receive) = bounded::<Batch>(QUEUE);
-    let (give_back, done) = bounded::<Vec<Box<Call>>>(QUEUE);
+    let (give_back, done) = bounded::<Vec<Record>>(QUEUE);
     thread::scope(|scope| {
         let consuming = scope.spawn(move || consume(consumer, &receive, &give_back));
         let mut outcome = read(source, settings, inspector, &mut Out::Queue { send, done }, stop, progress);
@@ -261,53 +261,49 @@ pub fn run(
 }
 
 struct Batch {
-    calls: Vec<Box<Call>>,
+    records: Vec<Record>,
     watermark: Timestamp,
 }
 
-fn consume(
-    consumer: &mut dyn Consumer,
-    batches: &Receiver<Batch>,
-    give_back: &Sender<Vec<Box<Call>>>,
-) -> io::Result<()> {
+fn consume(consumer: &mut dyn Consumer, batches: &Receiver<Batch>, give_back: &Sender<Vec<Record>>) -> io::Result<()> {
     for mut batch in batches {
-        consumer.calls(&mut batch.calls, batch.watermark)?;
-        let _ = give_back.try_send(batch.calls); // a full return queue only means that they are freed
+        consumer.records(&mut batch.records, batch.watermark)?;
+        let _ = give_back.try_send(batch.records); // a full return queue only means that they are freed
     }
     consumer.finish()
 }
 
-/// Where the calls go.
+/// Where the records go.
 enum Out<'c> {
     /// To the consumer, on this thread.
     Here { consumer: &'c mut dyn Consumer, failed: Option<io::Error> },
     /// To the consumer's thread, and back when it is done with them.
-    Queue { send: Sender<Batch>, done: Receiver<Vec<Box<Call>>> },
+    Queue { send: Sender<Batch>, done: Receiver<Vec<Record>> },
 }
 
 impl Out<'_> {
-    /// False when the consumer is gone. Leaves `calls` empty.
+    /// False when the consumer is gone. Leaves `records` empty.
     fn send(
         &mut self,
-        calls: &mut Vec<Box<Call>>,
+        records: &mut Vec<Record>,
         watermark: Timestamp,
         worker: &mut Worker,
         counters: &mut Counters,
     ) -> bool {
         match self {
             Out::Here { consumer, failed } => {
-                *failed = consumer.calls(calls, watermark).err();
-                worker.recycle(calls);
+                *failed = consumer.records(records, watermark).err();
+                worker.recycle(records);
                 failed.is_none()
             }
             Out::Queue { send, done } => {
-                for mut calls in done.try_iter() {
-                    worker.recycle(&mut calls);
+                for mut records in done.try_iter() {
+                    worker.recycle(&mut records);
                 }
-                match send.try_send(Batch { calls: std::mem::take(calls), watermark }) {
+                match send.try_send(Batch { records: std::mem::take(records), watermark }) {
                     Ok(()) => true,
                     Err(TrySendError::Full(batch)) => {
-                        counters.add(Counter::CallsDropped, batch.calls.len() as u64);
+                        counters.add(Counter::CallsDropped, batch.records.len() as u64);
                         true
                     }
                     Err(TrySendError::Disconnected(_)) => false,
@@ -327,7 +323,7 @@ fn read(
 ) -> Outcome {
     let mut worker = Worker::new(settings, inspector);
     let mut outcome = Outcome::default();
-    let mut calls = Vec::with_capacity(BATCH);
+    let mut records = Vec::with_capacity(BATCH);
     let mut turn = 0;
     loop {
         let quiet = match source.advance() {
@@ -348,8 +344,9 @@ fn read(
         turn += 1;
         let look = quiet || turn >= FRAMES_A_TURN;
         if look || worker.waiting() >= BATCH {
-            let watermark = worker.drain(&mut calls);
-            if (!calls.is_empty() || quiet) && !out.send(&mut calls, watermark, &mut worker, &mut outcome.counters) {
+            let watermark = worker.drain(&mut records);
+            if (!records.is_empty() || quiet) && !out.send(&mut records, watermark, &mut worker, &mut outcome.counters)
+            {
                 break;
             }
         }
@@ -363,9 +360,9 @@ fn read(
             }
         }
     }
-    worker.finish(&mut calls);
+    worker.finish(&mut records);
     let end = worker.front.clock.now();
-    out.send(&mut calls, end, &mut worker, &mut outcome.counters);
+    out.send(&mut records, end, &mut worker, &mut outcome.counters);
     outcome.counters.merge(&worker.counters());
     source.report(&mut outcome.counters);
     worker.front.conclude(&mut outcome);
@@ -423,4 +420,40 @@ fn divide(
     source.report(&mut outcome.counters);
     front.conclude(&mut outcome);
     outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::{Call, Connection, FlowId};
+
+    #[test]
+    fn records_of_both_kinds_leave_in_one_order() {
+        let time = |second| Timestamp::from_parts(second, 0);
+        let call = |second, flow, position| {
+            Record::from(Call { end_time: time(second), flow: FlowId(flow), position, ..Call::default() })
+        };
+        let connection = |second, flow, position| {
+            Record::from(Connection { end_time: time(second), flow: FlowId(flow), position, ..Connection::default() })
+        };
+        let ordered = vec![
+            call(1, 9, 0),
+            connection(2, 1, 0),
+            call(2, 1, 0),
+            call(2, 1, 1),
+            connection(2, 1, 2),
+            call(2, 7, 0),
+            connection(3, 1, 2),
+        ];
+        let mut sequencer = Sequencer::default();
+        // As a worker completes them: flows mixed, each flow in its order.
+        let mut completed: Vec<Record> = [0, 5, 1, 2, 3, 4, 6].map(|place: usize| ordered[place].clone()).into();
+        sequencer.take(&mut completed);
+        let mut out = Vec::new();
+        sequencer.release(time(2), &mut out);
+        assert_eq!(out, ordered[..1], "what is of the watermark's moment may still have others before it");
+        sequencer.release(time(3), &mut out);
+        sequencer.release(Timestamp::MAX, &mut out);
+        assert_eq!(out, ordered);
+    }
 }

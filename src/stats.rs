@@ -128,6 +128,8 @@ counters! {
     CallsAnomalous = "calls_anomalous",
     /// Calls of which a part was lost in a gap.
     CallsWithGaps = "calls_with_gaps",
+    /// Records of connections that were worth one though no call, or none yet, came of them.
+    Connections = "connections",
     /// Flows that carry no HTTP.
     FlowsNotHttp = "flows_not_http",
     /// Flows that went on as another protocol after CONNECT or Upgrade.
@@ -175,7 +177,7 @@ counters! {
     /// Bodies inspected only up to the configured length.
     InspectionTruncated = "inspection_truncated",
 
-    /// Calls dropped live because the detector was behind.
+    /// Calls, and records of connections, dropped live because the detector was behind.
     CallsDropped = "calls_dropped",
 
     // records
@@ -193,6 +195,8 @@ counters! {
     // detect
     /// Calls that the detector took.
     CallsDetected = "calls_detected",
+    /// Records of connections that the detector took.
+    ConnectionsDetected = "connections_detected",
     /// Lines of calls and records that could not be read.
     CallsUnreadable = "calls_unreadable",
     /// Clients forgotten because the table was full.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use clap::CommandFactory;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::call::Call;
+use crate::call::Record;
 use crate::client::TrustedProxies;
 use crate::detect::{self, BudgetReport, DetectRules, Detector};
 use crate::endpoint::HashKey;
@@ -129,7 +129,7 @@ fn detect_calls(mut options: Detect) -> Result<ExitCode, Failure> {
     settings.records.format = options.format.or(settings.records.format);
     let mut consumer = consumers::Detecting::new(detector(&settings)?);
     let started = Instant::now();
-    let (mut outcome, failed) = read_records(&options.inputs, &settings, &mut |call| consumer.call(call))?;
+    let (mut outcome, failed) = read_records(&options.inputs, &settings, &mut |record| consumer.record(record))?;
     if outcome.output.is_none() {
         outcome.output = consumer.finish().err();
     }
@@ -145,8 +145,8 @@ fn explain(mut options: Explain) -> Result<ExitCode, Failure> {
     let mut consumer = Explaining::new(detector(&settings)?, options.client, options.json);
     let started = Instant::now();
     let (mut outcome, failed) = if options.calls {
-        let mut take = |call: &Call| {
-            consumer.call(call);
+        let mut take = |record: &Record| {
+            consumer.record(record);
             Ok(())
         };
         let (mut outcome, failed) = read_records(&options.inputs, &settings, &mut take)?;
@@ -172,7 +172,7 @@ fn explain(mut options: Explain) -> Result<ExitCode, Failure> {
 fn read_records(
     inputs: &[PathBuf],
     settings: &Settings,
-    take: &mut dyn FnMut(&Call) -> io::Result<()>,
+    take: &mut dyn FnMut(&Record) -> io::Result<()>,
 ) -> Result<(Outcome, bool), Failure> {
     let mut outcome = Outcome::default();
     let mut failed = false;
@@ -180,8 +180,8 @@ fn read_records(
     loop {
         match records.next() {
             Ok(None) => break,
-            Ok(Some(call)) => {
-                outcome.output = take(call).err();
+            Ok(Some(record)) => {
+                outcome.output = take(record).err();
                 if outcome.output.is_some() {
                     break;
                 }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use super::consumers::standard_output;
-use crate::call::Call;
+use crate::call::{Call, Record};
 use crate::client::TrustedProxies;
 use crate::endpoint::{Entry, HashKey, Parameter, Place, Settings, Success, Templates};
 use crate::model::{Table, Touched, Walk};
@@ -118,8 +118,8 @@ impl Inventory {
 }
 
 impl Consumer for Inventory {
-    fn calls(&mut self, calls: &mut Vec<Box<Call>>, _watermark: Timestamp) -> io::Result<()> {
-        calls.iter().for_each(|call| self.call(call));
+    fn records(&mut self, records: &mut Vec<Record>, _watermark: Timestamp) -> io::Result<()> {
+        records.iter().filter_map(Record::call).for_each(|call| self.call(call));
         Ok(())
     }
 

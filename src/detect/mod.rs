@@ -1,6 +1,6 @@
 //! From calls to evidence: one file a detector.
 //!
-//! [`Detector`] takes calls in their total order and appends alerts. It knows the traffic's time only, draws nothing
+//! [`Detector`] takes records (calls, and now and then a connection) in their total order and appends alerts. It knows the traffic's time only, draws nothing
 //! at random, and keeps all that it remembers in one value ([`State`]) that serialises: stopped, restored and fed the rest, it
 //! raises the same alerts as if it had never stopped.
 //!
@@ -44,12 +44,11 @@ mod tests;
 mod trace;
 mod warm;
 
-use std::borrow::Borrow;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::alert::{Alert, Sighting, Technique};
-use crate::call::Call;
+use crate::call::{Call, Connection, Record};
 use crate::endpoint::{HashKey, Place, Success};
 use crate::key::Key;
 use crate::model::{BUCKETS, Window, tail};
@@ -76,7 +75,7 @@ pub use trace::{Curve, Move, Trace};
 /// Who really made a call: the address on the wire, or what trusted proxies vouch for; none where that was lost.
 pub type Resolver = Box<dyn Fn(&Call) -> Option<IpAddr> + Send>;
 
-/// Calls that are looked ahead at.
+/// Records that are looked ahead at.
 const AHEAD: usize = 16;
 
 /// Calls after which thresholds and short cuts are worked out anew.
@@ -184,34 +183,56 @@ impl Detector {
         self
     }
 
-    /// Takes calls, in the order of [`Call::order`]. Alerts that they raised are appended.
+    /// Takes records, in the order of [`Record::order`]. Alerts that they raised are appended.
     ///
     /// What is remembered of a client is seldom in the processor's caches. Looking at it for several calls first, which
     /// do not wait for each other, takes a third off the time of a million clients; it changes nothing else.
-    pub fn calls<C: Borrow<Call>>(&mut self, calls: &[C], alerts: &mut Vec<Alert>) {
-        for part in calls.chunks(AHEAD) {
+    pub fn records(&mut self, records: &[Record], alerts: &mut Vec<Alert>) {
+        for part in records.chunks(AHEAD) {
             let mut addresses = [None; AHEAD];
-            for (address, call) in addresses.iter_mut().zip(part) {
-                *address = (self.resolver)(call.borrow());
+            for (address, record) in addresses.iter_mut().zip(part) {
+                *address = record.call().and_then(&self.resolver);
             }
             warm::look_ahead(&self.state, part, &addresses);
-            for (call, address) in part.iter().zip(addresses) {
-                self.take(call.borrow(), address, alerts);
+            for (record, address) in part.iter().zip(addresses) {
+                match record {
+                    Record::Call(call) => self.take(call, address, alerts),
+                    Record::Connection(connection) => self.connection(connection, alerts),
+                }
             }
         }
     }
 
-    /// Takes one call; calls come in the order of [`Call::order`]. Alerts that it raised are appended.
+    /// Takes one record; records come in the order of [`Record::order`]. Alerts that it raised are appended.
+    pub fn record(&mut self, record: &Record, alerts: &mut Vec<Alert>) {
+        match record {
+            Record::Call(call) => self.call(call, alerts),
+            Record::Connection(connection) => self.connection(connection, alerts),
+        }
+    }
+
+    /// Takes one call, as [`Detector::record`].
     pub fn call(&mut self, call: &Call, alerts: &mut Vec<Alert>) {
         let address = (self.resolver)(call);
         self.take(call, address, alerts);
     }
 
+    /// Takes one connection, as [`Detector::record`].
+    pub fn connection(&mut self, connection: &Connection, alerts: &mut Vec<Alert>) {
+        self.counters.count(Counter::ConnectionsDetected);
+        self.come_to(connection.end_time, alerts);
+    }
+
+    /// The traffic's time has come to that of a record.
+    fn come_to(&mut self, time: Timestamp, alerts: &mut Vec<Alert>) {
+        self.state.now = self.state.now.max(time);
+        self.state.begin.get_or_insert(time);
+        self.close(alerts);
+    }
+
     fn take(&mut self, call: &Call, address: Option<IpAddr>, alerts: &mut Vec<Alert>) {
         self.counters.count(Counter::CallsDetected);
-        self.state.now = self.state.now.max(call.end_time);
-        self.state.begin.get_or_insert(call.end_time);
-        self.close(alerts);
+        self.come_to(call.end_time, alerts);
         if self.state.calls.is_multiple_of(RENEWAL) {
             self.renew();
         }
@@ -243,13 +264,13 @@ impl Detector {
         self.place = place;
     }
 
-    /// The traffic's time has come to `time`. Nothing is due without a call: what is read from calls alone, without
+    /// The traffic's time has come to `time`. Nothing is due without a record: what is read from records alone, without
     /// the times of packets in between, must give the same.
     pub fn tick(&mut self, time: Timestamp, _alerts: &mut Vec<Alert>) {
         self.state.now = self.state.now.max(time);
     }
 
-    /// There will be no more calls. Incidents stay open: that the input ends does not end them.
+    /// There will be no more records. Incidents stay open: that the input ends does not end them.
     pub fn finish(&mut self, _alerts: &mut Vec<Alert>) {}
 
     /// What was counted.

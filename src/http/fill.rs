@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::call::{Anomaly, Call, Message, Version};
+use crate::call::{Anomaly, Call, Message, Record, Version};
 use crate::inspect::CredentialHeaders;
 use crate::stats::{Counter, Counters};
 use crate::stream::{Direction, FlowInfo};
@@ -202,5 +202,5 @@ pub(super) fn emit(
             counters.count(counter);
         }
     }
-    shared.calls.push(call);
+    shared.records.push(Record::Call(call));
 }

@@ -45,7 +45,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use crate::call::Call;
+use crate::call::{Call, Connection, Record};
 use crate::inspect::{Inspector, KnownCredentials};
 use crate::stats::{Counter, Counters};
 use crate::stream::{Close, Direction, End, FlowInfo, Gap, Handler, Interest, Run};
@@ -144,7 +144,7 @@ impl Default for Settings {
 /// Calls that are kept to be used again: 4096 of at most 13 KiB, usually 1 KiB.
 const IDLE_CALLS: usize = 4096;
 
-/// What the parts of the HTTP stage share: settings, the inspector, caches, and the calls that are done.
+/// What the parts of the HTTP stage share: settings, the inspector, caches, and the records that are done.
 pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) inspector: Arc<Inspector>,
@@ -153,7 +153,8 @@ pub(crate) struct Shared {
     pub(crate) heads: repeat::Heads,
     pub(crate) decoders: content::Decoders,
     pub(crate) header_list: h2::hpack::List,
-    pub(crate) calls: Vec<Box<Call>>,
+    /// What is to cross the seam.
+    pub(crate) records: Vec<Record>,
     /// Calls that are done with, to be used again.
     pub(crate) idle: Vec<Box<Call>>,
 }
@@ -175,17 +176,36 @@ impl Http {
                 credentials: KnownCredentials::default(),
                 heads: repeat::Heads::default(),
                 header_list: h2::hpack::List::default(),
-                calls: Vec::new(),
+                records: Vec::new(),
                 idle: Vec::new(),
             },
         }
     }
 
-    /// Takes back calls that are done with, so that their memory is used again; what is too much is freed.
-    pub fn recycle(&mut self, calls: &mut Vec<Box<Call>>) {
+    /// Takes back records that are done with, so that the memory of calls is used again; what is too much is freed.
+    pub fn recycle(&mut self, records: &mut Vec<Record>) {
         let room = IDLE_CALLS.saturating_sub(self.shared.idle.len());
-        calls.truncate(room);
-        self.shared.idle.append(calls);
+        self.shared.idle.extend(records.drain(..).filter_map(Record::into_call).take(room));
+    }
+
+    /// What is known of a flow, as a record of a connection that ended at `now`; the client is who opened it, else who sent
+    /// the first segment.
+    pub fn connection(flow: &FlowInfo, now: Timestamp) -> Connection {
+        let client = flow.opened_by.unwrap_or(Direction::Forward);
+        let (source, destination) = flow.ends(client);
+        Connection {
+            flow: flow.id,
+            community_id: community_id(source, destination),
+            start_time: flow.start,
+            end_time: now,
+            client: source.into(),
+            server: destination.into(),
+            encapsulation: flow.encapsulation.clone(),
+            handshake: !flow.midstream(),
+            sent: flow.traffic[client.index()],
+            received: flow.traffic[client.opposite().index()],
+            ..Connection::default()
+        }
     }
 
     /// Ends a conversation in HTTP/1.1, which goes on in HTTP/2.
@@ -200,9 +220,9 @@ impl Http {
         h2::Connection::new(flow, conversation.position(), &self.shared, counters)
     }
 
-    /// The calls that were completed since this was last taken, in the order of completion.
-    pub fn calls(&mut self) -> &mut Vec<Box<Call>> {
-        &mut self.shared.calls
+    /// What was completed since this was last taken, in the order of completion.
+    pub fn records(&mut self) -> &mut Vec<Record> {
+        &mut self.shared.records
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::{Http, Settings};
-use crate::call::{Anomaly, Call, Version};
+use crate::call::{Anomaly, Call, Record, Version};
 use crate::inspect::{Inspector, Rules};
 use crate::key::Key;
 use crate::packet::{Encapsulation, Flags, Segment};
@@ -142,7 +142,8 @@ impl Talk {
 
     pub(super) fn calls(&mut self) -> Vec<Box<Call>> {
         self.tracker.finish();
-        self.calls.append(self.tracker.handler().calls());
+        let records = self.tracker.handler().records().drain(..);
+        self.calls.extend(records.filter_map(Record::into_call));
         std::mem::take(&mut self.calls)
     }
 }

@@ -1,9 +1,9 @@
-//! Several workers: flows are divided among them, and their calls put together again in the order of one.
+//! Several workers: flows are divided among them, and their records put together again in the order of one.
 //!
 //! The reader decodes (fragments and packets mirrored twice concern many flows) and hands each segment, with the
 //! traffic's time, to the worker of its flow: both directions go to the same one, by addresses and ports inside all
 //! tunnels. Parcels go round by round: each worker gets one, empty perhaps, with the time that the traffic has come to
-//! by then, and answers with the calls that it completed. The consumer's thread takes one answer of each worker a
+//! by then, and answers with the records that it completed. The consumer's thread takes one answer of each worker a
 //! round. So nothing depends on who is faster, and nothing on the number of workers: time-outs fall on whole seconds
 //! of packet time whoever looks, and a flow sees only its own segments. What differs is where budgets are reached, since each
 //! worker has its part of them; evictions are counted.
@@ -16,7 +16,7 @@ use std::thread;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::{Consumer, Settings};
-use crate::call::Call;
+use crate::call::Record;
 use crate::http::Http;
 use crate::inspect::Inspector;
 use crate::packet::{Encapsulation, Flags, Segment};
@@ -116,7 +116,7 @@ impl Parcel {
 
 /// What a worker completed in a round.
 struct Answer {
-    calls: Vec<Box<Call>>,
+    records: Vec<Record>,
     /// What the traffic's time has come to.
     now: Timestamp,
     /// The capture is over.
@@ -238,13 +238,13 @@ fn work(
     parcels: &Receiver<Parcel>,
     answers: &Sender<Answer>,
     empty: &Sender<Parcel>,
-    done: &Receiver<Vec<Box<Call>>>,
+    done: &Receiver<Vec<Record>>,
 ) -> Counters {
     let http = Http::new(settings.http.clone(), inspector.clone());
     let mut tracker = Tracker::new(part(&settings.stream, settings.workers.max(1)), http);
     for mut parcel in parcels {
-        for mut calls in done.try_iter() {
-            tracker.handler().recycle(&mut calls);
+        for mut records in done.try_iter() {
+            tracker.handler().recycle(&mut records);
         }
         for (now, segment) in parcel.segments() {
             tracker.tick(now);
@@ -254,8 +254,8 @@ fn work(
         if parcel.last {
             tracker.finish();
         }
-        let calls = std::mem::take(tracker.handler().calls());
-        if answers.send(Answer { calls, now: parcel.now, last: parcel.last }).is_err() {
+        let records = std::mem::take(tracker.handler().records());
+        if answers.send(Answer { records, now: parcel.now, last: parcel.last }).is_err() {
             break;
         }
         parcel.clear();
@@ -264,32 +264,32 @@ fn work(
     tracker.counters().clone()
 }
 
-/// Puts the calls of all workers into their total order, round by round.
+/// Puts the records of all workers into their total order, round by round.
 fn consume(
     consumer: &mut dyn Consumer,
     answers: &[Receiver<Answer>],
-    returns: &[Sender<Vec<Box<Call>>>],
+    returns: &[Sender<Vec<Record>>],
 ) -> io::Result<()> {
-    let (mut held, mut due) = (Vec::<Box<Call>>::new(), Vec::new());
+    let (mut held, mut due) = (Vec::<Record>::new(), Vec::new());
     'rounds: loop {
         let (mut watermark, mut last) = (Timestamp::MAX, false);
         for worker in answers {
             let Ok(answer) = worker.recv() else { break 'rounds };
-            held.extend(answer.calls);
+            held.extend(answer.records);
             watermark = watermark.min(answer.now);
             last |= answer.last; // of one worker, and so of all
         }
-        held.sort_by_key(|call| call.order());
-        let count = if last { held.len() } else { held.partition_point(|call| call.end_time < watermark) };
+        held.sort_by_key(|record| record.order());
+        let count = if last { held.len() } else { held.partition_point(|record| record.end_time() < watermark) };
         due.extend(held.drain(..count));
         if due.is_empty() && !last {
             continue;
         }
-        consumer.calls(&mut due, watermark)?;
+        consumer.records(&mut due, watermark)?;
         let each = due.len().div_ceil(returns.len().max(1));
         for worker in returns {
-            let calls = due.drain(..each.min(due.len())).collect();
-            let _ = worker.try_send(calls); // a full queue only means that they are freed
+            let records = due.drain(..each.min(due.len())).collect();
+            let _ = worker.try_send(records); // a full queue only means that they are freed
         }
     }
     consumer.finish()

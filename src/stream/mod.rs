@@ -33,7 +33,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::call::FlowId;
+use crate::call::{FlowId, Traffic};
 use crate::packet::Layer;
 use crate::stats::Counters;
 use crate::time::Timestamp;
@@ -87,6 +87,8 @@ pub struct FlowInfo {
     pub opened_by: Option<Direction>,
     /// Whether data of each direction was seen.
     pub seen: [bool; 2],
+    /// What each direction sent so far; bytes as far as they were handed on or given up.
+    pub traffic: [Traffic; 2],
 }
 
 impl FlowInfo {
@@ -210,15 +212,15 @@ pub trait Handler {
     );
 }
 
-/// Limits of reassembly. Worst-case memory: `max_flows` × about 450 bytes (and what the handler keeps), plus
+/// Limits of reassembly. Worst-case memory: `max_flows` × about 500 bytes (and what the handler keeps), plus
 /// `held_total`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Flows kept at a time, about 450 bytes each: 450 MiB at the default. Beyond, the one nearest to its time-out
+    /// Flows kept at a time, about 500 bytes each: 500 MiB at the default. Beyond, the one nearest to its time-out
     /// among a few is evicted and counted.
     pub max_flows: u32,
-    /// Flows kept that have not come past the handshake: 29 MiB at the default. Beyond, the oldest is evicted.
+    /// Flows kept that have not come past the handshake: 32 MiB at the default. Beyond, the oldest is evicted.
     pub max_half_open: u32,
     /// Bytes held behind holes in one direction of one flow, with 64 bytes of bookkeeping a segment. Beyond, the hole
     /// is given up.

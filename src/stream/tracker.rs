@@ -168,6 +168,7 @@ impl<H: Handler> Tracker<H> {
                     false => Direction::Forward,
                 }),
                 seen: [false; 2],
+                traffic: Default::default(),
             },
             halves: Default::default(),
             state: None,
@@ -302,6 +303,7 @@ impl<H: Handler> Tracker<H> {
         let direction = flow.direction(segment.source);
         let (own, peer) = (direction.index(), direction.opposite().index());
         flow.last = now;
+        flow.info.traffic[own].segments += 1;
         let syn = segment.flags.has(Flags::SYN);
         let start = segment.sequence.wrapping_add(u32::from(syn));
 
@@ -425,6 +427,7 @@ impl<H: Handler> Tracker<H> {
         let half = &mut flow.halves[own];
         if flow.unwanted {
             half.next = half.next.max((offset + bytes.len() as i64 + i64::from(missing)) as u64);
+            flow.info.traffic[own].bytes = half.next;
             return;
         }
         let offset = offset as u64;
@@ -668,6 +671,7 @@ fn hand_on<H: Handler>(
     let half = &mut flow.halves[run.direction.index()];
     half.next = run.offset + run.bytes.len() as u64;
     let offset = half.next;
+    flow.info.traffic[run.direction.index()].bytes = offset + u64::from(missing);
     if !run.bytes.is_empty() && handler.data(&flow.info, &mut flow.state, run, counters) == Interest::Unwanted {
         flow.unwanted = true;
     }
@@ -682,6 +686,8 @@ fn report_gap<H: Handler>(flow: &mut Flow<H::State>, handler: &mut H, counters: 
     counters.count(Counter::Gaps);
     counters.add(Counter::GapBytes, gap.length);
     let Flow { info, state, .. } = flow;
+    let sent = &mut info.traffic[gap.direction.index()].bytes;
+    *sent = (*sent).max(gap.offset + gap.length);
     handler.gap(info, state, gap, counters);
 }
 
