@@ -26,6 +26,7 @@ use crate::source::{Advance, Frame, Source, SourceError};
 use crate::stats::{Counter, Counters};
 use crate::stream::{self, Tracker};
 use crate::time::{Clock, Timestamp};
+use crate::tls::keylog::KeyLog;
 
 /// Frames between two looks at the stop flag and the progress.
 const FRAMES_A_TURN: u32 = 1024;
@@ -45,6 +46,8 @@ pub struct Settings {
     pub stream: stream::Settings,
     /// HTTP.
     pub http: http::Settings,
+    /// Secrets of connections in TLS; those in captures are added to them.
+    pub keys: Arc<KeyLog>,
     /// Live: a full queue drops records instead of holding the reader back.
     pub live: bool,
     /// Workers among whom the flows of a replay are divided; live there is one.
@@ -114,6 +117,11 @@ impl Front {
         }
         self.first.get_or_insert(frame.time);
         self.clock.observe(frame.time)
+    }
+
+    /// The traffic's time from after which secrets that come now are visible ([`KeyLog::add`]).
+    fn since(&self) -> Option<Timestamp> {
+        self.first.map(|_| self.clock.now())
     }
 
     /// What a run came to, as far as it is known here.
@@ -331,6 +339,10 @@ fn read(
                 worker.frame(&source.frame());
                 false
             }
+            Ok(Advance::Secrets) => {
+                settings.keys.add(source.secrets(), worker.front.since());
+                false
+            }
             Ok(Advance::Idle(now)) => {
                 worker.tick(now);
                 true
@@ -365,6 +377,7 @@ fn read(
     out.send(&mut records, end, &mut worker, &mut outcome.counters);
     outcome.counters.merge(&worker.counters());
     source.report(&mut outcome.counters);
+    settings.keys.report(&mut outcome.counters);
     worker.front.conclude(&mut outcome);
     outcome
 }
@@ -389,6 +402,10 @@ fn divide(
                 if let Some(segment) = front.decoder.decode(&frame, &mut front.counters) {
                     full = shards.push(&segment, now);
                 }
+                false
+            }
+            Ok(Advance::Secrets) => {
+                settings.keys.add(source.secrets(), front.since());
                 false
             }
             Ok(Advance::Idle(now)) => {
@@ -418,6 +435,7 @@ fn divide(
     shards.send(front.clock.now(), true);
     outcome.counters.merge(&front.counters);
     source.report(&mut outcome.counters);
+    settings.keys.report(&mut outcome.counters);
     front.conclude(&mut outcome);
     outcome
 }

@@ -369,6 +369,7 @@ fn process(
         packet: settings.packet.clone(),
         stream: settings.stream.clone(),
         http: settings.http.clone(),
+        keys: Arc::default(),
         live,
         workers: settings
             .workers

@@ -78,7 +78,8 @@ struct Ends {
 
 /// Configurations with one suite, and where their secrets are written.
 fn configured(suite: SupportedCipherSuite) -> (Arc<ClientConfig>, Arc<ServerConfig>, Arc<Lines>) {
-    let provider = Arc::new(rustls::crypto::CryptoProvider { cipher_suites: vec![suite], ..provider::default_provider() });
+    let provider =
+        Arc::new(rustls::crypto::CryptoProvider { cipher_suites: vec![suite], ..provider::default_provider() });
     let random = ring::rand::SystemRandom::new();
     let ecdsa = suite.suite().as_str().is_some_and(|name| name.contains("ECDSA"));
     let key: PrivateKeyDer<'static> = match ecdsa || suite.tls13().is_some() {

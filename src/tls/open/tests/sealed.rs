@@ -102,10 +102,18 @@ impl Sealer {
         let (key, payload) = (self.keys.key(), Payload { msg, aad });
         let nonce = nonce.into();
         let sealed = match self.suite.cipher {
-            Cipher::Aes128Ccm => ccm::Ccm::<aes::Aes128, U16, U12>::new_from_slice(key).unwrap().encrypt(&nonce, payload),
-            Cipher::Aes128Ccm8 => ccm::Ccm::<aes::Aes128, U8, U12>::new_from_slice(key).unwrap().encrypt(&nonce, payload),
-            Cipher::Aes256Ccm => ccm::Ccm::<aes::Aes256, U16, U12>::new_from_slice(key).unwrap().encrypt(&nonce, payload),
-            Cipher::Aes256Ccm8 => ccm::Ccm::<aes::Aes256, U8, U12>::new_from_slice(key).unwrap().encrypt(&nonce, payload),
+            Cipher::Aes128Ccm => {
+                ccm::Ccm::<aes::Aes128, U16, U12>::new_from_slice(key).unwrap().encrypt(&nonce, payload)
+            }
+            Cipher::Aes128Ccm8 => {
+                ccm::Ccm::<aes::Aes128, U8, U12>::new_from_slice(key).unwrap().encrypt(&nonce, payload)
+            }
+            Cipher::Aes256Ccm => {
+                ccm::Ccm::<aes::Aes256, U16, U12>::new_from_slice(key).unwrap().encrypt(&nonce, payload)
+            }
+            Cipher::Aes256Ccm8 => {
+                ccm::Ccm::<aes::Aes256, U8, U12>::new_from_slice(key).unwrap().encrypt(&nonce, payload)
+            }
             cipher => {
                 let algorithm = match cipher {
                     Cipher::Aes128Gcm => &ring::aead::AES_128_GCM,
@@ -125,9 +133,7 @@ impl Sealer {
     /// `padding` more blocks than needed.
     fn cbc(&self, hash: Hash, additional: &dyn Fn(usize) -> Vec<u8>, content: &[u8], padding: usize) -> Vec<u8> {
         let mac_key = hmac::Key::new(hmac_algorithm(hash), self.keys.mac_key());
-        let code = |bytes: &[u8]| {
-            hmac::sign(&mac_key, &[&additional(bytes.len()), bytes].concat()).as_ref().to_vec()
-        };
+        let code = |bytes: &[u8]| hmac::sign(&mac_key, &[&additional(bytes.len()), bytes].concat()).as_ref().to_vec();
         let mut plain = content.to_vec();
         if !self.encrypt_then_mac {
             plain.extend(code(content));
@@ -138,10 +144,14 @@ impl Sealer {
         let (blocks, []) = aes::cipher::Array::slice_as_chunks_mut(&mut plain) else { unreachable!() };
         match self.suite.cipher {
             Cipher::Aes128Cbc(_) => {
-                cbc::Encryptor::<aes::Aes128>::new_from_slices(self.keys.key(), &vector).unwrap().encrypt_blocks(blocks);
+                cbc::Encryptor::<aes::Aes128>::new_from_slices(self.keys.key(), &vector)
+                    .unwrap()
+                    .encrypt_blocks(blocks);
             }
             _ => {
-                cbc::Encryptor::<aes::Aes256>::new_from_slices(self.keys.key(), &vector).unwrap().encrypt_blocks(blocks);
+                cbc::Encryptor::<aes::Aes256>::new_from_slices(self.keys.key(), &vector)
+                    .unwrap()
+                    .encrypt_blocks(blocks);
             }
         }
         let mut fragment = [&vector[..], &plain].concat();
@@ -207,8 +217,11 @@ fn thousands_of_lost_records_are_bridged_where_one_block_tells() {
 
 #[test]
 fn the_sent_part_of_a_nonce_tells_the_number_however_it_is_made() {
-    let ways: [fn(u64) -> u64; 3] =
-        [|sequence| sequence, |sequence| sequence.wrapping_add(u64::MAX - 5), |sequence| sequence ^ 0x1234_5678_9abc_def0];
+    let ways: [fn(u64) -> u64; 3] = [
+        |sequence| sequence,
+        |sequence| sequence.wrapping_add(u64::MAX - 5),
+        |sequence| sequence ^ 0x1234_5678_9abc_def0,
+    ];
     for way in ways {
         let (mut sealer, mut opener) = Sealer::pair(0xc02f, false);
         sealer.sent = way;
