@@ -48,7 +48,7 @@ pub struct Settings {
     pub http: http::Settings,
     /// TLS.
     pub tls: tls::Settings,
-    /// Secrets of connections in TLS.
+    /// Secrets of connections in TLS; those in captures are added to them.
     pub keys: Arc<KeyLog>,
     /// Live: a full queue drops records instead of holding the reader back.
     pub live: bool,
@@ -133,6 +133,11 @@ impl Front {
         }
         self.first.get_or_insert(frame.time);
         self.clock.observe(frame.time)
+    }
+
+    /// The traffic's time from after which secrets that come now are visible ([`KeyLog::add`]).
+    fn since(&self) -> Option<Timestamp> {
+        self.first.map(|_| self.clock.now())
     }
 
     /// What a run came to, as far as it is known here.
@@ -350,6 +355,10 @@ fn read(
                 worker.frame(&source.frame());
                 false
             }
+            Ok(Advance::Secrets) => {
+                settings.keys.add(source.secrets(), worker.front.since());
+                false
+            }
             Ok(Advance::Idle(now)) => {
                 worker.tick(now);
                 true
@@ -384,6 +393,7 @@ fn read(
     out.send(&mut records, end, &mut worker, &mut outcome.counters);
     outcome.counters.merge(&worker.counters());
     source.report(&mut outcome.counters);
+    settings.keys.report(&mut outcome.counters);
     worker.front.conclude(&mut outcome);
     outcome
 }
@@ -408,6 +418,10 @@ fn divide(
                 if let Some(segment) = front.decoder.decode(&frame, &mut front.counters) {
                     full = shards.push(&segment, now);
                 }
+                false
+            }
+            Ok(Advance::Secrets) => {
+                settings.keys.add(source.secrets(), front.since());
                 false
             }
             Ok(Advance::Idle(now)) => {
@@ -437,6 +451,7 @@ fn divide(
     shards.send(front.clock.now(), true);
     outcome.counters.merge(&front.counters);
     source.report(&mut outcome.counters);
+    settings.keys.report(&mut outcome.counters);
     front.conclude(&mut outcome);
     outcome
 }

@@ -26,6 +26,7 @@ use crate::sink::{Sink, is_closed};
 use crate::source::{self, Source, live};
 use crate::stats::{Counter, Counters};
 use crate::tls::keylog::KeyLog;
+use crate::tls::keylog::feed::{self, Follower};
 
 use super::Failure;
 use super::arguments::{
@@ -296,17 +297,6 @@ fn key(settings: &Settings) -> Result<Key, Failure> {
     })
 }
 
-/// The secrets of the key logs.
-fn keys(settings: &Settings) -> Result<Arc<KeyLog>, Failure> {
-    let keys = KeyLog::new(&settings.tls.keylog);
-    for path in &settings.tls.keylog.files {
-        let text =
-            std::fs::read(path).map_err(|error| Failure::Failed(format!("--keylog {}: {error}", path.display())))?;
-        keys.add(&text, KeyLog::ALWAYS);
-    }
-    Ok(Arc::new(keys))
-}
-
 fn default_state() -> PathBuf {
     let from = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     match (from("XDG_STATE_HOME"), from("HOME")) {
@@ -378,19 +368,28 @@ fn process(
     stop: &AtomicBool,
     progress: &mut dyn FnMut(&dyn Source, &Counters),
 ) -> Result<Outcome, Failure> {
+    let keys = Arc::new(KeyLog::new(&settings.tls.keylog));
+    let mut follower = None;
+    if live {
+        follower = Some(Follower::start(&settings.tls.keylog, keys.clone())?);
+    } else {
+        feed::read(&settings.tls.keylog.files, &keys).map_err(|error| Failure::Failed(format!("--keylog {error}")))?;
+    }
     let stages = pipeline::Settings {
         packet: settings.packet.clone(),
         stream: settings.stream.clone(),
         http: settings.http.clone(),
         tls: settings.tls.clone(),
-        keys: keys(settings)?,
+        keys,
         live,
         workers: settings
             .workers
             .unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from))
             .clamp(1, 256),
     };
-    Ok(pipeline::run(source, &stages, inspector(settings)?, consumer, stop, progress))
+    let outcome = pipeline::run(source, &stages, inspector(settings)?, consumer, stop, progress);
+    drop(follower);
+    Ok(outcome)
 }
 
 /// Sets `stop` at the first SIGINT or SIGTERM; a second one ends the process at once.

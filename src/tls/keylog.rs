@@ -12,6 +12,10 @@
 //! packet does. What was known before the first packet, and what comes from a file that is followed live, is always
 //! visible.
 
+pub mod feed;
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::path::PathBuf;
@@ -65,7 +69,7 @@ struct Store {
 /// The secrets of one connection, each with the time from after which it is visible.
 #[derive(Default)]
 struct Connection {
-    secrets: [Option<(Secret, Timestamp)>; Label::COUNT],
+    secrets: [Option<(Secret, Option<Timestamp>)>; Label::COUNT],
 }
 
 /// The secrets of one connection that are known at a time.
@@ -138,15 +142,9 @@ impl Label {
     }
 }
 
-impl Default for KeyLog {
-    fn default() -> KeyLog {
-        KeyLog::new(&Settings::default())
-    }
-}
-
 impl KeyLog {
-    /// The time from after which a secret is visible that was there before the first packet: before any packet's.
-    pub const ALWAYS: Timestamp = Timestamp::from_nanos(i64::MIN);
+    /// For [`KeyLog::add`]: visible to every packet, as what was there before the first.
+    pub const ALWAYS: Option<Timestamp> = None;
 
     /// Without any secret. [`Settings::files`] are not read yet.
     pub fn new(settings: &Settings) -> KeyLog {
@@ -158,11 +156,11 @@ impl KeyLog {
         }
     }
 
-    /// Takes the lines of a whole key log, visible to packets later than `since`. Lines of other labels are passed over;
+    /// Takes lines of a key log, visible to packets later than `since`. Lines of other labels are passed over;
     /// what is no line of a key log is counted, and nothing worse.
     ///
     /// Where a label comes twice for a connection, the first stays.
-    pub fn add(&self, text: &[u8], since: Timestamp) {
+    pub fn add(&self, text: &[u8], since: Option<Timestamp>) {
         let mut lines = text.split(|&byte| byte == b'\n').peekable();
         while lines.peek().is_some() {
             let mut store = self.lock();
@@ -170,7 +168,8 @@ impl KeyLog {
                 store.line(line, since, self.max_connections);
             }
             if !store.connections.is_empty() {
-                self.first.fetch_min(since.nanos(), Ordering::Relaxed);
+                let first = since.map_or(i64::MIN, Timestamp::nanos);
+                self.first.fetch_min(first, Ordering::Relaxed);
                 self.empty.store(false, Ordering::Relaxed);
             }
         }
@@ -194,7 +193,7 @@ impl KeyLog {
         let connection = store.connections.get(client_random)?;
         let secret = |label: Label| {
             let (secret, since) = (*connection.secrets.get(label as usize)?)?;
-            (since < now).then_some(secret)
+            since.is_none_or(|since| since < now).then_some(secret)
         };
         let secrets = Secrets {
             master: secret(Label::Master),
@@ -223,11 +222,17 @@ impl fmt::Debug for KeyLog {
     }
 }
 
+impl Default for KeyLog {
+    fn default() -> KeyLog {
+        KeyLog::new(&Settings::default())
+    }
+}
+
 /// Lines taken in while the lock is held once.
 const LINES_A_TURN: usize = 64;
 
 impl Store {
-    fn line(&mut self, line: &[u8], since: Timestamp, max_connections: usize) {
+    fn line(&mut self, line: &[u8], since: Option<Timestamp>, max_connections: usize) {
         let line = line.trim_ascii();
         if line.is_empty() || line.starts_with(b"#") {
             return;

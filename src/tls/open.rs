@@ -221,3 +221,6 @@ impl Opener {
         None
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -83,7 +83,7 @@ impl Keys {
         let (mac, key, iv) = (suite.cipher.mac_key_length(), suite.cipher.key_length(), suite.cipher.fixed_iv_length());
         let mut block = [0; MAX_KEY_BLOCK];
         let length = 2 * (mac + key + iv);
-        let seed = [randoms.server, randoms.client];
+        let seed = [&randoms.server[..], &randoms.client[..]];
         prf(suite.hash, master, b"key expansion", &seed, block.get_mut(..length).unwrap_or_default());
         // Client's before server's: HMAC keys, then keys, then vectors.
         let nth = usize::from(sender == Sender::Server);
@@ -152,14 +152,14 @@ fn expand_label(hash: Hash, secret: &Secret, label: &[u8], output: &mut [u8]) {
 const PREFIX: &[u8] = b"tls13 ";
 
 /// `PRF(secret, label, seed)` (RFC 5246 5), the seed in parts.
-fn prf(hash: Hash, secret: &Secret, label: &[u8], seed: &[&[u8; 32]; 2], output: &mut [u8]) {
+fn prf(hash: Hash, secret: &Secret, label: &[u8], seed: &[&[u8]], output: &mut [u8]) {
     let key = hmac::Key::new(hmac_algorithm(hash), secret.bytes());
     let sign = |before: &[u8], seeded: bool| {
         let mut context = hmac::Context::with_key(&key);
         context.update(before);
         if seeded {
             context.update(label);
-            seed.iter().for_each(|part| context.update(*part));
+            seed.iter().for_each(|part| context.update(part));
         }
         context.sign()
     };
@@ -173,4 +173,73 @@ fn prf(hash: Hash, secret: &Secret, label: &[u8], seed: &[&[u8; 32]; 2], output:
 /// As many bytes as both have.
 fn copy(to: &mut [u8], from: &[u8]) {
     to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The vectors that were sent to the list of the working group when TLS 1.2 was new.
+    #[test]
+    fn the_pseudorandom_function_gives_the_published_vectors() {
+        let vectors = [
+            (
+                Hash::Sha256,
+                "9bbe436ba940f017b17652849a71db35",
+                "a0ba9f936cda311827a6f796ffd5198c",
+                "e3f229ba727be17b8d122620557cd453c2aab21d07c3d495329b52d4e61edb5a6b301791e90d35c9c9a46b4e14baf9af\
+                 0fa022f7077def17abfd3797c0564bab4fbc91666e9def9b97fce34f796789baa48082d122ee42c5a72e5a5110fff701\
+                 87347b66",
+            ),
+            (
+                Hash::Sha384,
+                "b80b733d6ceefcdc71566ea48e5567df",
+                "cd665cf6a8447dd6ff8b27555edb7465",
+                "7b0c18e9ced410ed1804f2cfa34a336a1c14dffb4900bb5fd7942107e81c83cde9ca0faa60be9fe34f82b1233c9146a0\
+                 e534cb400fed2700884f9dc236f80edd8bfa961144c9e8d792eca722a7b32fc3d416d473ebc2c5fd4abfdad05d918425\
+                 9b5bf8cd4d90fa0d31e2dec479e4f1a26066f2eea9a69236a3e52655c9e9aee691c8f3a26854308d5eaa3be85e099070\
+                 3d73e56f",
+            ),
+        ];
+        for (hash, secret, seed, expected) in vectors {
+            let (secret, expected) = (Secret::new(&hex(secret)).unwrap(), hex(expected));
+            let mut output = vec![0; expected.len()];
+            prf(hash, &secret, b"test label", &[&hex(seed)], &mut output);
+            assert_eq!(output, expected, "{hash:?}");
+        }
+    }
+
+    #[test]
+    fn keys_of_the_simple_trace_of_rfc8448() {
+        let suite = Suite::of(0x1301).unwrap();
+        let cases = [
+            // client_handshake_traffic_secret, server_handshake_traffic_secret
+            (
+                "b3eddb126e067f35a780b3abf45e2d8f3b1a950738f52e9600746a0e27a55a21",
+                "dbfaa693d1762c5b666af5d950258d01",
+                "5bd3c71b836e0b76bb73265f",
+            ),
+            (
+                "b67b7d690cc16c4e75e54213cb2d37b4e9c912bcded9105d42befd59d391ad38",
+                "3fce516009c21727d0f2e4e86ee403bc",
+                "5d313eb2671276ee13000b30",
+            ),
+        ];
+        for (secret, key, iv) in cases {
+            let keys = Keys::tls13(&suite, &Secret::new(&hex(secret)).unwrap());
+            assert_eq!((keys.key(), &keys.iv[..]), (&hex(key)[..], &hex(iv)[..]));
+        }
+    }
+
+    #[test]
+    fn secrets_have_a_longest() {
+        assert!(Secret::new(&[1; MAX_SECRET]).is_some_and(|secret| secret.bytes() == [1; MAX_SECRET]));
+        assert!(Secret::new(&[1; MAX_SECRET + 1]).is_none());
+        assert!(Secret::new(&[1; 256]).is_none());
+    }
+
+    fn hex(text: &str) -> Vec<u8> {
+        let value = |digit: u8| char::from(digit).to_digit(16).unwrap() as u8;
+        text.as_bytes().chunks(2).map(|pair| value(pair[0]) << 4 | value(pair[1])).collect()
+    }
 }

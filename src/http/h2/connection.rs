@@ -30,7 +30,7 @@ pub(crate) struct Connection {
     pub(super) readers: [Reader; 2],
     /// The direction of requests, once that is known.
     pub(super) client: Option<Direction>,
-    pub(super) streams: BTreeMap<u32, Stream>,
+    pub(super) streams: BTreeMap<u32, Box<Stream>>,
     pub(super) position: u32,
     pub(super) community_id: Option<Arc<str>>,
     pub(super) anomalies: [Anomalies; 2],
@@ -101,7 +101,7 @@ impl Connection {
         (request.head, request.ended) = (true, true);
         self.highest = 1;
         self.requests = 1;
-        self.streams.insert(1, stream);
+        self.streams.insert(1, Box::new(stream));
     }
 
     /// Takes bytes in order.

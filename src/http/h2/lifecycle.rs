@@ -152,7 +152,7 @@ impl Connection {
         for response in [false, true] {
             stream.finish(response, false, &mut self.decoding, shared, counters);
         }
-        let Stream { mut call, has_request, has_response, part, .. } = stream;
+        let Stream { mut call, has_request, has_response, part, .. } = *stream;
         if !has_request && !has_response && call.method.is_empty() {
             counters.count(Counter::Http2StreamsUnknown);
             shared.idle.push(call);
@@ -197,9 +197,9 @@ impl Connection {
                 self.give_out(flow, oldest, now, shared, counters);
             }
             let call = fill::new_call(flow, client, &mut self.community_id, shared);
-            self.streams.insert(id, Stream::new(call, id, mark.time));
+            self.streams.insert(id, Box::new(Stream::new(call, id, mark.time)));
         }
-        self.streams.get_mut(&id)
+        self.streams.get_mut(&id).map(|stream| &mut **stream)
     }
 
     /// Counts a request.
