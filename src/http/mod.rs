@@ -307,6 +307,14 @@ impl Handler for Http {
         }
     }
 
+    fn wake(&mut self, flow: &FlowInfo, state: &mut Option<Box<State>>, now: Timestamp, counters: &mut Counters) {
+        match state.as_deref_mut().map(|state| &mut state.0) {
+            Some(Speaks::Tls(secured)) => secured.wake(flow, now, &mut self.shared, &mut self.tls, counters),
+            Some(speaks) => wake(flow, speaks, now, &mut self.shared, counters),
+            None => {}
+        }
+    }
+
     fn end(&mut self, flow: &FlowInfo, state: Option<Box<State>>, end: End, now: Timestamp, counters: &mut Counters) {
         match state.map(|state| state.0) {
             Some(Speaks::Tls(secured)) => {
@@ -389,6 +397,13 @@ fn close(
         Speaks::Http1(conversation) => conversation.close(flow, direction, now, shared, counters),
         Speaks::Http2(connection) => connection.close(flow, direction, now, shared, counters),
         Speaks::Tls(_) => {}
+    }
+}
+
+/// The moment has come that was asked for.
+fn wake(flow: &FlowInfo, speaks: &mut Speaks, now: Timestamp, shared: &mut Shared, counters: &mut Counters) {
+    if let Speaks::Http2(connection) = speaks {
+        connection.wake(flow, now, shared, counters);
     }
 }
 

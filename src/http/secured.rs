@@ -1,9 +1,10 @@
 //! A flow in TLS: what is in it, where its keys are known, and what is told of it.
 //!
-//! Plaintext goes the way of what comes in clear; its calls say what is known of the TLS around them. Of a flow that no
-//! call came of, a [`Connection`] is told when it ends.
+//! Plaintext goes the way of what comes in clear; its calls say what is known of the TLS around them. Of a flow that keeps
+//! what is in it, a [`Connection`] is told when it ends, and in between now and then as long as something comes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::call::{Connection, Ending, Record};
 use crate::stats::{Counter, Counters};
@@ -59,6 +60,18 @@ pub(super) struct Secured {
     /// Calls before the TLS began.
     position: u32,
     reset_by: Option<Direction>,
+    told: Told,
+}
+
+/// What was told of a flow so far.
+#[derive(Clone, Copy, Default)]
+struct Told {
+    /// Records of it.
+    parts: u32,
+    /// When the next is due, if something has come by then.
+    next: Timestamp,
+    /// Bytes that they told of, by direction.
+    bytes: [u64; 2],
 }
 
 impl Secured {
@@ -78,7 +91,7 @@ impl Secured {
             return Begin::Other;
         };
         counters.count(Counter::FlowsTls);
-        Begin::Tls(Secured { session, inside: None, position: 0, reset_by: None })
+        Begin::Tls(Secured { session, inside: None, position: 0, reset_by: None, told: Told::default() })
     }
 
     /// The flow has had so many calls before.
@@ -133,9 +146,81 @@ impl Secured {
         common: &mut Common,
         counters: &mut Counters,
     ) -> Interest {
-        self.with(flow, run.now, shared, counters, |session, counters, sink| {
+        let interest = self.with(flow, run.now, shared, counters, |session, counters, sink| {
             session.data(&run, &mut common.context(run.now), counters, sink)
-        })
+        });
+        self.ask(flow, run.now, common);
+        interest
+    }
+
+    /// Asks to be woken when something is due.
+    fn ask(&mut self, flow: &FlowInfo, now: Timestamp, common: &Common) {
+        if self.session.waits() {
+            flow.wake_at(now + Duration::from_secs(1)); // keys may have come
+        }
+        let every = Duration::from_secs(common.settings.report_seconds.into());
+        if self.told.next == Timestamp::ZERO && !every.is_zero() {
+            self.told.next = now + every;
+            flow.wake_at(self.told.next);
+        }
+    }
+
+    /// The moment has come that was asked for.
+    pub(super) fn wake(
+        &mut self,
+        flow: &FlowInfo,
+        now: Timestamp,
+        shared: &mut Shared,
+        common: &mut Common,
+        counters: &mut Counters,
+    ) {
+        self.with(flow, now, shared, counters, |session, counters, sink| {
+            session.look_after(now, &mut common.context(now), counters, sink);
+        });
+        if let Some(inside) = &mut self.inside {
+            shared.tls = Some(self.session.described().clone());
+            super::wake(flow, &mut inside.0, now, shared, counters);
+            shared.tls = None;
+        }
+        if self.told.next <= now {
+            self.told.next = Timestamp::ZERO;
+            let something = flow.traffic.map(|traffic| traffic.bytes) != self.told.bytes;
+            if self.inside.is_none() && something {
+                self.tell(flow, None, now, shared);
+            }
+        }
+        self.ask(flow, now, common);
+        if self.told.next > now {
+            flow.wake_at(self.told.next);
+        }
+    }
+
+    /// Tells how the connection stands, or how it ended.
+    fn tell(&mut self, flow: &FlowInfo, ended: Option<Ending>, now: Timestamp, shared: &mut Shared) {
+        let client = self.client(flow);
+        let [sent_before, received_before] = [client, client.opposite()].map(|side| self.told.bytes[side.index()]);
+        let (source, destination) = flow.ends(client);
+        shared.records.push(Record::from(Connection {
+            position: self.position,
+            client: source.into(),
+            server: destination.into(),
+            sent: flow.traffic[client.index()],
+            received: flow.traffic[client.opposite().index()],
+            sent_before,
+            received_before,
+            tls: Some(self.session.described().clone()),
+            open: ended.is_none(),
+            ended,
+            part: self.told.parts,
+            ..Http::connection(flow, now)
+        }));
+        self.told.parts = self.told.parts.saturating_add(1);
+        self.told.bytes = flow.traffic.map(|traffic| traffic.bytes);
+    }
+
+    /// Who sent the ClientHello, else who opened the connection, else who was heard first.
+    fn client(&self, flow: &FlowInfo) -> Direction {
+        self.session.client().or(flow.opened_by).unwrap_or(Direction::Forward)
     }
 
     pub(super) fn gap(
@@ -184,17 +269,15 @@ impl Secured {
         self.with(flow, now, shared, counters, |session, counters, sink| {
             session.end(now, &mut common.context(now), counters, sink);
         });
-        let tls = self.session.described().clone();
-        shared.tls = Some(tls.clone());
+        shared.tls = Some(self.session.described().clone());
         if let Some(inside) = &mut self.inside {
             super::finish(flow, &mut inside.0, now, shared, counters);
         }
         shared.tls = None;
         if self.inside.is_none() {
             counters.count(Counter::FlowsNotHttp);
-            let position = self.position;
-            let client = self.session.client().or(flow.opened_by).unwrap_or(Direction::Forward);
-            let ended = Some(match (end, self.reset_by) {
+            let client = self.client(flow);
+            let ended = match (end, self.reset_by) {
                 (End::Closed, Some(direction)) if direction == client => Ending::ResetByClient,
                 (End::Closed, Some(_)) => Ending::ResetByServer,
                 (End::Closed, None) => Ending::Finished,
@@ -202,9 +285,8 @@ impl Secured {
                 (End::Reused, _) => Ending::Reused,
                 (End::Evicted, _) => Ending::Evicted,
                 (End::CaptureEnded, _) => Ending::CaptureEnded,
-            });
-            let connection = Connection { position, tls: Some(tls), ended, ..Http::connection(flow, now) };
-            shared.records.push(Record::from(connection));
+            };
+            self.tell(flow, Some(ended), now, shared);
         }
     }
 }

@@ -11,11 +11,6 @@ impl<'a> Reader<'a> {
         Reader { rest: bytes }
     }
 
-    /// Nothing is left.
-    pub(super) const fn is_empty(&self) -> bool {
-        self.rest.is_empty()
-    }
-
     /// The next `length` bytes.
     pub(super) fn take(&mut self, length: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.rest.split_at_checked(length)?;
@@ -75,7 +70,7 @@ mod tests {
         assert!(inner.vector8().is_none());
         assert_eq!(inner.rest(), [5, 1, 2]);
         assert_eq!(outer.u8(), Some(9));
-        assert_eq!((outer.u8(), outer.u16(), outer.is_empty()), (None, None, true));
+        assert_eq!((outer.u8(), outer.u16(), outer.rest().len()), (None, None, 0));
         let mut short = Reader::new(&[0, 9, 1]);
         assert!(short.vector16().is_none());
         assert_eq!(short.rest().len(), 3);

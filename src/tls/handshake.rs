@@ -2,25 +2,19 @@
 //! messages. Those that are of no interest (certificates) are passed over by their length, without being kept.
 
 /// Types of messages (IANA, TLS HandshakeType).
-pub mod kind {
+pub(super) mod kind {
     /// RFC 8446, section 4.1.2.
-    pub const CLIENT_HELLO: u8 = 1;
+    pub(crate) const CLIENT_HELLO: u8 = 1;
     /// RFC 8446, section 4.1.3.
-    pub const SERVER_HELLO: u8 = 2;
+    pub(crate) const SERVER_HELLO: u8 = 2;
     /// RFC 8446, section 4.5.
-    pub const END_OF_EARLY_DATA: u8 = 5;
-    /// The retry of the drafts of TLS 1.3 up to the 21st.
-    pub const HELLO_RETRY_REQUEST: u8 = 6;
+    pub(crate) const END_OF_EARLY_DATA: u8 = 5;
     /// RFC 8446, section 4.3.1.
-    pub const ENCRYPTED_EXTENSIONS: u8 = 8;
-    /// RFC 8446, section 4.4.2; RFC 5246, section 7.4.2.
-    pub const CERTIFICATE: u8 = 11;
-    /// RFC 5246, section 7.4.7.
-    pub const CLIENT_KEY_EXCHANGE: u8 = 16;
+    pub(crate) const ENCRYPTED_EXTENSIONS: u8 = 8;
     /// RFC 8446, section 4.4.4.
-    pub const FINISHED: u8 = 20;
+    pub(crate) const FINISHED: u8 = 20;
     /// RFC 8446, section 4.6.3.
-    pub const KEY_UPDATE: u8 = 24;
+    pub(crate) const KEY_UPDATE: u8 = 24;
 }
 
 /// Bytes of a message's type and length.
@@ -125,16 +119,13 @@ impl Messages {
         *self = Messages::default();
         false
     }
-
-    /// Bytes that are kept.
-    pub(super) fn held(&self) -> usize {
-        self.held.len()
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const CERTIFICATE: u8 = 11;
 
     fn message(kind: u8, body: &[u8]) -> Vec<u8> {
         let [_, a, b, c] = (body.len() as u32).to_be_bytes();
@@ -142,7 +133,7 @@ mod tests {
     }
 
     fn read(messages: &mut Messages, bytes: &[u8], found: &mut Vec<(u8, Vec<u8>, bool)>) -> bool {
-        let wanted = |kind| kind != kind::CERTIFICATE;
+        let wanted = |kind| kind != CERTIFICATE;
         messages.record(bytes, 64, wanted, |message| found.push((message.kind, message.body.to_vec(), message.whole)))
     }
 
@@ -150,9 +141,9 @@ mod tests {
     fn messages_come_out_alike_however_they_are_cut() {
         let stream = [
             message(kind::SERVER_HELLO, b"hello"),
-            message(kind::CERTIFICATE, &[1; 500]),
+            message(CERTIFICATE, &[1; 500]),
             message(14, b""),
-            message(kind::CERTIFICATE, b""),
+            message(CERTIFICATE, b""),
             message(kind::FINISHED, &[2; 12]),
         ]
         .concat();
@@ -161,7 +152,7 @@ mod tests {
             let (mut messages, mut found) = (Messages::default(), Vec::new());
             for piece in stream.chunks(size) {
                 assert!(!read(&mut messages, piece, &mut found));
-                assert!(messages.held() <= 64 + HEADER);
+                assert!(messages.held.len() <= 64 + HEADER);
             }
             assert_eq!(found[..4], expected, "pieces of {size}");
             assert_eq!(found[4], (20, vec![2; 12], true));
@@ -178,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_loss_in_a_certificate_loses_nothing_else() {
-        let certificate = message(kind::CERTIFICATE, &[1; 500]);
+        let certificate = message(CERTIFICATE, &[1; 500]);
         let (mut messages, mut found) = (Messages::default(), Vec::new());
         read(&mut messages, &certificate[..100], &mut found);
         assert!(messages.lose(100));

@@ -65,6 +65,9 @@ pub struct Settings {
     pub waiting_total: usize,
     /// Seconds that records wait for keys.
     pub waiting_seconds: u32,
+    /// Seconds of traffic after which a connection that keeps what is in it is told of while it is open, and again after as
+    /// many if something has come since. 0 tells of it at its end alone.
+    pub report_seconds: u32,
 }
 
 impl Default for Settings {
@@ -76,6 +79,7 @@ impl Default for Settings {
             waiting_bytes: 256 << 10,
             waiting_total: 64 << 20,
             waiting_seconds: 10,
+            report_seconds: 60,
         }
     }
 }

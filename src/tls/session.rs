@@ -136,6 +136,11 @@ impl Session {
         self.described.tls()
     }
 
+    /// Records wait for their keys.
+    pub(crate) fn waits(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// Who sent the ClientHello, if that is known.
     pub(crate) fn client(&self) -> Option<Direction> {
         self.client
