@@ -17,18 +17,20 @@ import tempfile
 
 HELLO = ["ip.src", "ipv6.src", "tcp.srcport", "ip.dst", "ipv6.dst", "tcp.dstport", "tcp.stream", "tls.handshake.type",
          "tls.handshake.version", "tls.handshake.ciphersuite", "tls.handshake.extension.type",
-         "tls.handshake.sig_hash_alg", "tls.handshake.extensions.supported_version",
+         "tls.handshake.sig_hash_alg", "tls.handshake.sig_hash_alg_len", "tls.handshake.extensions.supported_version",
          "tls.handshake.extensions_alpn_str", "tls.handshake.extensions_server_name", "tls.handshake.ja3s"]
 CALL = ["tcp.stream", "http.request.method", "http.request.uri", "http.response.code",
         "http2.headers.method", "http2.headers.path", "http2.headers.status"]
 
 
-def tshark(pcap, wanted, fields, keys=None):
-    """The rows of the frames that are wanted, each field a list of values."""
+def tshark(pcap, wanted, fields, keys=None, ports=()):
+    """The rows of the frames that are wanted, each field a list of values; on these ports there is TLS."""
     command = ["tshark", "-n", "-r", pcap, "-2", "-R", wanted, "-T", "fields", "-E", "occurrence=a", "-E", "separator=/t",
                "-E", "aggregator=|", "-o", "tcp.reassemble_out_of_order:TRUE"]
     if keys:
         command += ["-o", f"tls.keylog_file:{keys}"]
+    for port in ports:
+        command += ["-d", f"tcp.port=={port},tls"]
     for field in fields:
         command += ["-e", field]
     output = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, errors="replace").stdout
@@ -49,9 +51,20 @@ def short_hash(text):
     return hashlib.sha256(text.encode()).hexdigest()[:12] if text else "0" * 12
 
 
+def signature_algorithms(row):
+    """Those of the extension of this name; tshark lists them with those for delegated credentials and certificates."""
+    rest, lengths = row["tls.handshake.sig_hash_alg"], [int(length) for length in row["tls.handshake.sig_hash_alg_len"]]
+    lists = [number for number in numbers(row["tls.handshake.extension.type"]) if number in (13, 34, 50)]
+    for number, length in zip(lists, lengths):
+        if number == 13:
+            return rest[:length // 2]
+        rest = rest[length // 2:]
+    return []
+
+
 def ja4(row):
     ciphers, extensions = numbers(row["tls.handshake.ciphersuite"]), numbers(row["tls.handshake.extension.type"])
-    algorithms = numbers(row["tls.handshake.sig_hash_alg"])
+    algorithms = numbers(signature_algorithms(row))
     versions = numbers(row["tls.handshake.extensions.supported_version"]) or numbers(row["tls.handshake.version"])
     version = {0x304: "13", 0x303: "12", 0x302: "11", 0x301: "10", 0x300: "s3", 2: "s2"}.get(max(versions), "00")
     protocol = (row["tls.handshake.extensions_alpn_str"] or [""])[0]
@@ -72,10 +85,10 @@ def ends_of(row):
     return f"{source} {row['tcp.srcport'][-1]}", f"{destination} {row['tcp.dstport'][-1]}"
 
 
-def tshark_hellos(pcap):
+def tshark_hellos(pcap, ports):
     """What the two hellos of each connection say: by (client, server)."""
     found, streams = collections.defaultdict(list), {}
-    for row in tshark(pcap, "tcp && (tls.handshake.type == 1 || tls.handshake.type == 2)", HELLO):
+    for row in tshark(pcap, "tcp && (tls.handshake.type == 1 || tls.handshake.type == 2)", HELLO, ports=ports):
         types, stream = row["tls.handshake.type"], row["tcp.stream"][0]
         if types[0] == "1" and ("client", stream) not in streams:
             streams["client", stream] = True
@@ -113,7 +126,8 @@ def apitap_hellos(records):
 
 
 def compare_hellos(name, pcap, program, key):
-    theirs, ours = tshark_hellos(pcap), apitap_hellos(apitap(program, pcap, key))
+    ours = apitap_hellos(apitap(program, pcap, key))
+    theirs = tshark_hellos(pcap, sorted({server.split()[1] for _, server in ours}))
     differ = 0
     for ends in sorted(set(theirs) | set(ours)):
         expected, found = theirs.get(ends, []), ours.get(ends, [])

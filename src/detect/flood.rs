@@ -166,8 +166,11 @@ pub(super) fn observe(
     mut endpoint: Option<&mut Endpoint>,
     scales: &mut Scales<'_>,
 ) {
+    if seen.encrypted == Some(false) {
+        return; // this connection was counted
+    }
     let meters = &mut client.meters;
-    let repeated = meters.last_target == seen.target_hash;
+    let repeated = seen.encrypted.is_none() && meters.last_target == seen.target_hash;
     meters.run = if repeated { meters.run + 1 } else { 0 };
     meters.last_target = seen.target_hash;
 
@@ -183,7 +186,7 @@ pub(super) fn observe(
         count(Quantity::Repeats, 1, seen, client, population, endpoint.as_deref_mut(), scales);
     }
     // Of what was lost neither times nor sizes are known.
-    if !seen.good() || !seen.whole {
+    if !seen.good() || !seen.whole || seen.encrypted.is_some() {
         return;
     }
     let latency = seen.call.latency.unwrap_or_default();

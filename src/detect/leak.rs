@@ -188,7 +188,7 @@ pub(super) fn endpoint(
         return;
     }
     let weight = repeated(touches);
-    if seen.whole && !seen.recorded {
+    if seen.whole && !seen.recorded && seen.encrypted.is_none() {
         classes(seen, endpoint, weight, scales);
         endpoint.answers += weight;
     }
@@ -196,7 +196,9 @@ pub(super) fn endpoint(
         endpoint.refused += 1;
     }
     if seen.good() {
-        open(seen, endpoint, weight, scales);
+        if seen.encrypted.is_none() {
+            open(seen, endpoint, weight, scales);
+        }
         oversized(seen, client, endpoint, touches, scales);
     }
     secrets(seen, client, endpoint, scales);
@@ -310,6 +312,13 @@ fn oversized(
     let bytes = seen.bytes();
     if !seen.whole || (bytes == 0 && seen.recorded) {
         return; // not every record tells sizes
+    }
+    if seen.encrypted.is_some() {
+        // What is in it may be one answer or a thousand.
+        if touches < TEACHING {
+            endpoint.sizes.enter(ln_1p(bytes));
+        }
+        return;
     }
     let known = endpoint.sizes.count();
     let mean = endpoint.sizes.mean();

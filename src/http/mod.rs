@@ -263,11 +263,10 @@ impl Handler for Http {
         {
             return secured.data(flow, run, &mut self.shared, &mut self.tls, counters);
         }
-        let interest = data(flow, state, run, 0, &mut self.shared, counters);
         if let Some(state) = state
+            && secured::may_begin(run.bytes)
             && let Speaks::Http1(conversation) = &mut state.0
             && conversation.is_tunnel()
-            && secured::may_begin(run.bytes)
             && let Begin::Tls(mut secured) = Secured::begin(flow, &run, counters)
         {
             // What is behind CONNECT.
@@ -277,7 +276,7 @@ impl Handler for Http {
             state.0 = Speaks::Tls(secured);
             return interest;
         }
-        interest
+        data(flow, state, run, 0, &mut self.shared, counters)
     }
 
     fn gap(&mut self, flow: &FlowInfo, state: &mut Option<Box<State>>, gap: Gap, counters: &mut Counters) {
