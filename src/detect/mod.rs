@@ -263,8 +263,8 @@ impl Detector {
         }
         let mut findings = std::mem::take(&mut self.findings);
         let agent = self.agents.look_up(call.user_agent.as_ref(), &self.rules, &self.state.key);
-        let seen =
-            Observation { encrypted, ..Observation::new(call, &self.rules, self.state.key, address, &place, agent) };
+        let mut seen = Observation::new(call, &self.rules, self.state.key, address, &place, agent);
+        seen.encrypted = encrypted;
         let mut trace = self.trace.as_mut().filter(|trace| trace.client == address);
         if let Some(trace) = &mut trace {
             trace.begin(Sighting::of(call), format!("{} {}", call.method, place.template));
@@ -403,7 +403,9 @@ fn observe(
     let population = if client.machine { &mut state.machines } else { &mut state.people };
     flood::observe(seen, client, population, endpoint.as_deref_mut(), &mut scales);
     if let Some(mut peers) = state.principals.of(seen, client.suspect()) {
-        pace::observe(seen, client, peers.principal, &mut scales);
+        if seen.encrypted.is_none() {
+            pace::observe(seen, client, peers.principal, &mut scales);
+        }
         leak::principal(seen, client, &mut peers, endpoint.as_deref_mut(), &mut scales);
         if let Some(endpoint) = endpoint.as_deref_mut() {
             objects::observe(seen, client, &mut peers, endpoint, &mut scales);

@@ -67,7 +67,9 @@ pub(super) struct Half {
     forgotten: Option<Place>,
     /// Places at which a record may still be looked for.
     pub(super) trials: u32,
-    /// It said that it sends nothing more.
+    /// It sends nothing more, whatever waits.
+    pub(super) closing: bool,
+    /// That was told.
     pub(super) closed: bool,
     /// Nothing more can be read.
     pub(super) dead: bool,
@@ -91,6 +93,7 @@ impl Default for Half {
             places: VecDeque::new(),
             forgotten: None,
             trials: TRIALS,
+            closing: false,
             closed: false,
             dead: false,
         }

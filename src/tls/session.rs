@@ -173,7 +173,7 @@ impl Session {
     /// Whether what follows can be of interest.
     fn interest(&self, context: &Context<'_>) -> Interest {
         let over = self.given_up || self.halves.iter().all(|half| half.dead);
-        let known = self.client_random.is_some() && self.version.is_some() && context.keys.is_none();
+        let known = self.client_random.is_some() && self.server_random.is_some() && context.keys.is_none();
         if over || known { Interest::Unwanted } else { Interest::Wanted }
     }
 
@@ -305,7 +305,12 @@ impl Session {
                 self.take(d, record.header, &record.body, record.mark, now, context, counters, sink);
                 continue 'records;
             }
-            return;
+            break;
+        }
+        for direction in [Direction::Forward, Direction::Backward] {
+            if self.halves[direction.index()].closing {
+                self.close(direction, counters, sink);
+            }
         }
     }
 
@@ -696,6 +701,7 @@ impl Session {
     /// A direction sends nothing more.
     pub(crate) fn close(&mut self, direction: Direction, counters: &mut Counters, sink: &mut Sink<'_>) {
         let half = &mut self.halves[direction.index()];
+        half.closing = true;
         if !half.closed && self.waiting.is_clear(direction.index()) {
             half.closed = true;
             sink(Event::Close(direction), self.described.tls(), counters);
