@@ -51,6 +51,8 @@ pub(super) struct Half {
     pub(super) tolerant: bool,
     /// Records of this direction that were opened.
     pub(super) opened: u64,
+    /// Bytes of the last record beside its content.
+    overhead: u64,
     /// Refused in a row.
     refused: u32,
     /// A record was seen.
@@ -85,6 +87,7 @@ impl Default for Half {
             next_opener: None,
             tolerant: false,
             opened: 0,
+            overhead: 0,
             refused: 0,
             begun: false,
             told: 0,
@@ -156,10 +159,15 @@ impl Half {
         let mut gap = 0;
         if missing > 0 && self.epoch == Epoch::Data {
             // As if all of them were of the application, and protected like this one.
-            let overhead = (HEADER + header.length() - content) as u64;
+            let overhead = (HEADER + header.length()).saturating_sub(content) as u64;
             let bytes = mark.offset.saturating_sub(self.end.stream);
             gap = bytes.saturating_sub(missing.saturating_mul(overhead)).max(1);
         }
+        if self.lossy && self.epoch == Epoch::Data && self.end.plain == 0 {
+            // What was lost may have been the first of the plaintext.
+            gap = gap.max(1);
+        }
+        self.overhead = (HEADER + header.length()).saturating_sub(content) as u64;
         self.told = self.told.max(end);
         (self.opened, self.refused, self.lossy, self.tolerant) = (self.opened.saturating_add(1), 0, false, false);
         self.next_opener = None;
@@ -194,8 +202,15 @@ impl Half {
         self.next_opener = None;
     }
 
-    /// How much of the plaintext had come to the other end when it had `acknowledged` so much of the stream.
+    /// How much of the plaintext had come to the other end when it had `acknowledged` so much of the stream. Of what is held
+    /// behind a hole, and not opened yet, this is an estimate: as if it were one record.
     pub(super) fn received(&mut self, acknowledged: u64) -> Option<u64> {
+        if self.dead {
+            return None;
+        }
+        if let Some(beyond) = acknowledged.checked_sub(self.end.stream).filter(|&beyond| beyond > 0) {
+            return Some(self.end.plain.saturating_add(beyond.saturating_sub(self.overhead)));
+        }
         while let Some(place) = self.places.front()
             && place.stream <= acknowledged
         {
