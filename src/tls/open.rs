@@ -18,7 +18,8 @@ pub struct Settings {
     /// Work that may go into finding the number of a record after a loss, in units of about 60 ns on a processor of
     /// 2023: a number costs one, the whole opening of a record one more for each 256 bytes. Each direction of a
     /// connection begins with this much and gets [`REFILL`] back with each record that opens, so that losses, true or
-    /// feigned, cost at most half a millisecond at once, and a microsecond a record in the long run.
+    /// feigned, cost at most a millisecond at once, and a microsecond or two a record in the long run. It takes no
+    /// memory.
     pub search_units: u32,
 }
 
