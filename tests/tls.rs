@@ -7,12 +7,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use apitap::call::{Call, Connection, Record};
+use apitap::http::{self, Http};
 use apitap::inspect::{Inspector, Rules};
 use apitap::key::Key;
-use apitap::pipeline::{Settings, Worker};
-use apitap::source::Frame;
+use apitap::packet::{self, Decoder};
+use apitap::source::{Frame, LinkType};
 use apitap::stats::{Counter, Counters};
-use apitap::time::Timestamp;
+use apitap::stream::{self, Tracker};
+use apitap::time::{Clock, Timestamp};
+use apitap::tls;
 use apitap::tls::keylog::KeyLog;
 use support::Folder;
 
@@ -32,6 +35,56 @@ fn path(name: &str, end: &str) -> String {
     folder.join(format!("{name}.{end}")).to_str().expect("a path in UTF-8").to_owned()
 }
 
+/// The stages up to the records.
+struct Sensor {
+    decoder: Decoder,
+    tracker: Tracker<Http>,
+    clock: Clock,
+    counters: Counters,
+}
+
+impl Sensor {
+    /// One that has these keys, or may expect some.
+    fn new(keys: &Arc<KeyLog>, expected: bool) -> Sensor {
+        let rules = Rules::load(None).expect("the compiled-in rules are well");
+        let inspector = Arc::new(Inspector::new(&rules, Default::default(), Key::from_bytes([1; 16])));
+        let mut settings = tls::Settings::default();
+        if expected {
+            settings.keylog.files.push("/dev/null".into());
+        }
+        let http = Http::new(http::Settings::default(), inspector).with_tls(settings, keys.clone());
+        Sensor {
+            decoder: Decoder::new(packet::Settings::default()),
+            tracker: Tracker::new(stream::Settings::default(), http),
+            clock: Clock::default(),
+            counters: Counters::new(),
+        }
+    }
+
+    fn frame(&mut self, time: Timestamp, data: &[u8]) {
+        let frame = Frame { time, link: LinkType(1), data, original_length: data.len() as u32 };
+        let now = self.clock.observe(time);
+        if let Some(segment) = self.decoder.decode(&frame, &mut self.counters) {
+            self.tracker.tick(now);
+            self.tracker.segment(&segment);
+        }
+    }
+
+    fn tick(&mut self, now: Timestamp) {
+        self.tracker.tick(now);
+    }
+
+    fn finish(&mut self, records: &mut Vec<Record>) {
+        self.tracker.finish();
+        records.append(self.tracker.handler().records());
+        records.sort_by_key(Record::order);
+    }
+
+    fn counters(&self) -> &Counters {
+        self.tracker.counters()
+    }
+}
+
 impl Capture {
     fn of(name: &str) -> Capture {
         let bytes = std::fs::read(path(name, "pcap")).expect("a bundled capture");
@@ -47,35 +100,21 @@ impl Capture {
         Capture { bytes, frames, keys }
     }
 
-    fn worker(keys: &Arc<KeyLog>, expected: bool) -> Worker {
-        let rules = Rules::load(None).expect("the compiled-in rules are well");
-        let inspector = Arc::new(Inspector::new(&rules, Default::default(), Key::from_bytes([1; 16])));
-        let mut settings = Settings { keys: keys.clone(), ..Settings::default() };
-        if expected {
-            settings.tls.keylog.files.push("/dev/null".into());
-        }
-        Worker::new(&settings, inspector)
-    }
-
     /// What comes of those frames that `pick` keeps, with the keys from the start.
     fn read(&self, pick: impl Fn(usize, &mut Vec<u8>) -> bool) -> (Vec<Record>, Counters) {
         let keys = Arc::new(KeyLog::default());
         keys.add(&self.keys, KeyLog::ALWAYS);
-        let mut worker = Capture::worker(&keys, true);
+        let mut sensor = Sensor::new(&keys, true);
         for (place, (time, range)) in self.frames.iter().enumerate() {
             let mut data = self.bytes[range.clone()].to_vec();
             if pick(place, &mut data) {
-                worker.frame(&frame(*time, &data));
+                sensor.frame(*time, &data);
             }
         }
         let mut records = Vec::new();
-        worker.finish(&mut records);
-        (records, worker.counters())
+        sensor.finish(&mut records);
+        (records, sensor.counters().clone())
     }
-}
-
-fn frame(time: Timestamp, data: &[u8]) -> Frame<'_> {
-    Frame { time, link: apitap::source::LinkType(1), data, original_length: data.len() as u32 }
 }
 
 fn calls(records: &[Record]) -> Vec<&Call> {
@@ -139,12 +178,12 @@ fn with_keys_calls_are_read_as_if_they_came_in_clear() {
 fn without_keys_a_connection_says_who_calls_whom() {
     let capture = Capture::of("python-node");
     let keys = Arc::new(KeyLog::default());
-    let mut worker = Capture::worker(&keys, false);
+    let mut sensor = Sensor::new(&keys, false);
     for (time, range) in &capture.frames {
-        worker.frame(&frame(*time, &capture.bytes[range.clone()]));
+        sensor.frame(*time, &capture.bytes[range.clone()]);
     }
     let mut records = Vec::new();
-    worker.finish(&mut records);
+    sensor.finish(&mut records);
     assert!(calls(&records).is_empty());
     let connections = connections(&records);
     let [connection] = connections[..] else { panic!("{} connections", connections.len()) };
@@ -163,15 +202,15 @@ fn keys_that_come_late_are_waited_for() {
         let known = expected(name).len();
         for late in 0..capture.frames.len() {
             let keys = Arc::new(KeyLog::default());
-            let mut worker = Capture::worker(&keys, true);
+            let mut sensor = Sensor::new(&keys, true);
             for (place, (time, range)) in capture.frames.iter().enumerate() {
                 if place == late {
                     keys.add(&capture.keys, KeyLog::ALWAYS);
                 }
-                worker.frame(&frame(*time, &capture.bytes[range.clone()]));
+                sensor.frame(*time, &capture.bytes[range.clone()]);
             }
             let mut records = Vec::new();
-            worker.finish(&mut records);
+            sensor.finish(&mut records);
             assert_eq!(calls(&records).len(), known, "{name}: keys before frame {late}");
         }
     }
@@ -181,17 +220,17 @@ fn keys_that_come_late_are_waited_for() {
 fn who_waits_in_vain_gives_up_and_says_so() {
     let capture = Capture::of("python-node");
     let keys = Arc::new(KeyLog::default());
-    let mut worker = Capture::worker(&keys, true);
+    let mut sensor = Sensor::new(&keys, true);
     for (time, range) in &capture.frames {
-        worker.frame(&frame(*time, &capture.bytes[range.clone()]));
+        sensor.frame(*time, &capture.bytes[range.clone()]);
     }
     let last = capture.frames.last().expect("frames").0;
-    worker.tick(last + std::time::Duration::from_secs(4));
-    assert_eq!(worker.counters().value(Counter::TlsGivenUp), 0);
+    sensor.tick(last + std::time::Duration::from_secs(4));
+    assert_eq!(sensor.counters().value(Counter::TlsGivenUp), 0);
     let mut records = Vec::new();
-    worker.finish(&mut records);
-    assert_eq!(worker.counters().value(Counter::TlsGivenUp), 1);
-    assert!(worker.counters().value(Counter::TlsRecordsDropped) > 10);
+    sensor.finish(&mut records);
+    assert_eq!(sensor.counters().value(Counter::TlsGivenUp), 1);
+    assert!(sensor.counters().value(Counter::TlsRecordsDropped) > 10);
     assert_eq!(connections(&records).len(), 1);
 }
 

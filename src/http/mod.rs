@@ -11,6 +11,8 @@
 //! | [`h2`] | HTTP/2 |
 //! | `payload`, `grpc`, `grpc_text` | bodies that carry the messages of gRPC, and their texts |
 //! | `operation` | what bodies of GraphQL, JSON-RPC and SOAP ask for |
+//! | `websocket` | what goes on as a WebSocket |
+//! | `events` | answers that are streams, and the events in them |
 //! | `content` | content encodings undone as they stream, and what looks at the result |
 //! | `recall` | what bodies that came before came to |
 //! | `reader` | one direction: heads and bodies in turn, and finding the next head after a loss |
@@ -24,6 +26,7 @@
 
 mod content;
 mod conversation;
+mod events;
 mod fill;
 mod framing;
 mod grpc;
@@ -42,6 +45,7 @@ mod repeat;
 mod secured;
 #[cfg(test)]
 mod tests;
+mod websocket;
 
 use std::sync::Arc;
 
@@ -54,10 +58,10 @@ use crate::stream::{Close, Direction, End, FlowInfo, Gap, Handler, Interest, Run
 use crate::time::Timestamp;
 use crate::tls::{self, keylog::KeyLog};
 
-use conversation::Conversation;
+use conversation::{Conversation, Upgrade};
 pub(crate) use conversation::{community_id, query_names, split_target};
 pub(crate) use intern::{Interner, printable_into};
-use secured::{Begin, Secured};
+use secured::Secured;
 
 /// Limits of the HTTP stage. Worst-case memory a connection: `head_limit` in each direction, about 1 KiB for each of
 /// `pending_limit` requests, and one decoder (up to 8 MiB for zstd's and brotli's windows, 48 KiB for gzip's).
@@ -114,7 +118,13 @@ pub struct Settings {
     pub http2_decoders: usize,
     /// HTTP/2: streams that a client may reset before its calls are marked, if it resets most of what it asks for.
     pub http2_resets: u32,
-    /// Seconds of traffic after which a call of gRPC that goes on is reported, and again after as many. 0 reports none.
+    /// WebSocket: directions whose messages a worker decompresses at a time, 48 KiB each: 192 MiB at the default. What both
+    /// ends let refer to earlier messages takes its decoder until it is over. Messages of others are counted, and not
+    /// decoded. In HTTP/2 a connection has at most `http2_decoders` such WebSockets besides.
+    pub websocket_decoders: usize,
+    /// Seconds of traffic after which a call that goes on is reported, and again after as many: of gRPC, a WebSocket, and
+    /// answers that are streams (server-sent events, newline-delimited JSON, JSON text sequences,
+    /// `multipart/x-mixed-replace`). 0 reports none before its end.
     pub stream_report_seconds: u32,
 }
 
@@ -140,6 +150,7 @@ impl Default for Settings {
             http2_streams: 1024,
             http2_decoders: 128,
             http2_resets: 100,
+            websocket_decoders: 4096,
             stream_report_seconds: 60,
         }
     }
@@ -237,6 +248,7 @@ pub struct State(Speaks);
 enum Speaks {
     Http1(Conversation),
     Http2(h2::Connection),
+    WebSocket(Box<websocket::Connection>),
     Tls(Secured),
 }
 
@@ -251,41 +263,20 @@ impl Handler for Http {
         run: Run<'_>,
         counters: &mut Counters,
     ) -> Interest {
-        if state.is_none() && secured::may_begin(run.bytes) {
-            match Secured::begin(flow, &run, counters) {
-                Begin::Tls(secured) => *state = Some(Box::new(State(Speaks::Tls(secured)))),
-                Begin::Unreadable => return Interest::Unwanted,
-                Begin::Other => {}
-            }
+        if secured::may_begin(run.bytes) {
+            self.secure(flow, state, &run, counters);
         }
-        if let Some(state) = state
-            && let Speaks::Tls(secured) = &mut state.0
-        {
-            return secured.data(flow, run, &mut self.shared, &mut self.tls, counters);
+        match state.as_deref_mut() {
+            Some(State(Speaks::Tls(secured))) => secured.data(flow, run, &mut self.shared, &mut self.tls, counters),
+            _ => data(flow, state, run, 0, &mut self.shared, counters),
         }
-        if let Some(state) = state
-            && secured::may_begin(run.bytes)
-            && let Speaks::Http1(conversation) = &mut state.0
-            && conversation.is_tunnel()
-            && let Begin::Tls(mut secured) = Secured::begin(flow, &run, counters)
-        {
-            // What is behind CONNECT.
-            conversation.end(flow, run.now, &mut self.shared, counters);
-            secured.go_on_from(conversation.position());
-            let interest = secured.data(flow, run, &mut self.shared, &mut self.tls, counters);
-            state.0 = Speaks::Tls(secured);
-            return interest;
-        }
-        data(flow, state, run, 0, &mut self.shared, counters)
     }
 
     fn gap(&mut self, flow: &FlowInfo, state: &mut Option<Box<State>>, gap: Gap, counters: &mut Counters) {
-        if let Some(state) = state {
-            match &mut state.0 {
-                Speaks::Http1(conversation) => conversation.gap(flow, gap, &mut self.shared, counters),
-                Speaks::Http2(connection) => connection.gap(flow, gap, &mut self.shared, counters),
-                Speaks::Tls(secured) => secured.gap(flow, gap, &mut self.shared, &mut self.tls, counters),
-            }
+        match state.as_deref_mut() {
+            Some(State(Speaks::Tls(secured))) => secured.gap(flow, gap, &mut self.shared, &mut self.tls, counters),
+            Some(State(speaks)) => lose(flow, speaks, gap, &mut self.shared, counters),
+            None => {}
         }
     }
 
@@ -298,31 +289,49 @@ impl Handler for Http {
         now: Timestamp,
         counters: &mut Counters,
     ) {
-        let Some(state) = state else { return };
-        match &mut state.0 {
-            Speaks::Tls(secured) => secured.close(flow, direction, how, now, &mut self.shared, counters),
-            speaks if how == Close::Finished => close(flow, speaks, direction, now, &mut self.shared, counters),
+        match state.as_deref_mut() {
+            Some(State(Speaks::Tls(secured))) => secured.close(flow, direction, how, now, &mut self.shared, counters),
+            Some(State(speaks)) if how == Close::Finished => {
+                close(flow, speaks, direction, now, &mut self.shared, counters);
+            }
             _ => {}
         }
     }
 
     fn wake(&mut self, flow: &FlowInfo, state: &mut Option<Box<State>>, now: Timestamp, counters: &mut Counters) {
-        match state.as_deref_mut().map(|state| &mut state.0) {
-            Some(Speaks::Tls(secured)) => secured.wake(flow, now, &mut self.shared, &mut self.tls, counters),
-            Some(speaks) => wake(flow, speaks, now, &mut self.shared, counters),
+        match state.as_deref_mut() {
+            Some(State(Speaks::Tls(secured))) => secured.wake(flow, now, &mut self.shared, &mut self.tls, counters),
+            Some(State(speaks)) => wake(flow, speaks, now, &mut self.shared, counters),
             None => {}
         }
     }
 
     fn end(&mut self, flow: &FlowInfo, state: Option<Box<State>>, end: End, now: Timestamp, counters: &mut Counters) {
-        match state.map(|state| state.0) {
-            Some(Speaks::Tls(secured)) => {
-                secured.end(flow, end, now, &mut self.shared, &mut self.tls, counters);
-            }
-            Some(mut speaks) => finish(flow, &mut speaks, now, &mut self.shared, counters),
+        match state {
+            Some(mut state) => match &mut state.0 {
+                Speaks::Tls(secured) => secured.end(flow, end, now, &mut self.shared, &mut self.tls, counters),
+                speaks => finish(flow, speaks, end, now, &mut self.shared, counters),
+            },
             None if flow.seen != [false; 2] => counters.count(Counter::FlowsNotHttp),
             None => {}
         }
+    }
+}
+
+impl Http {
+    /// Has TLS take over where it begins: of a flow of which nothing is known yet, and behind CONNECT.
+    #[cold]
+    fn secure(&mut self, flow: &FlowInfo, state: &mut Option<Box<State>>, run: &Run<'_>, counters: &mut Counters) {
+        let position = match state.as_deref_mut() {
+            None => 0,
+            Some(State(Speaks::Http1(conversation))) if conversation.is_tunnel() => conversation.position(),
+            Some(_) => return,
+        };
+        let Some(secured) = Secured::begin(flow, run, position, counters) else { return };
+        if let Some(State(Speaks::Http1(conversation))) = state.as_deref_mut() {
+            conversation.end(flow, run.now, &mut self.shared, counters);
+        }
+        *state = Some(Box::new(State(Speaks::Tls(secured))));
     }
 }
 
@@ -363,24 +372,30 @@ fn data(
                 return Interest::Wanted;
             }
             let interest = conversation.data(flow, run, shared, counters);
-            let Some(upgrade) = conversation.take_upgrade() else { return interest };
-            let mut connection = replace(flow, conversation, run.now, shared, counters);
-            connection.upgrade(flow, run.direction.opposite(), upgrade.call, upgrade.begin);
-            let used = upgrade.begin[run.direction.index()].saturating_sub(run.offset);
-            let rest = run.bytes.get(usize::try_from(used).unwrap_or(usize::MAX)..).unwrap_or_default();
-            if !rest.is_empty() {
-                let rest = Run { offset: run.offset + used, bytes: rest, ..run };
-                connection.data(flow, rest, shared, counters);
+            if !conversation.is_upgraded() {
+                return interest;
             }
-            state.0 = Speaks::Http2(connection);
+            take_over(flow, &mut state.0, Some(run), run.now, shared, counters);
             Interest::Wanted
         }
+        Speaks::WebSocket(connection) => connection.data(run, shared, counters),
         Speaks::Http2(connection) => {
             connection.data(flow, run, shared, counters);
             Interest::Wanted
         }
         Speaks::Tls(_) => Interest::Unwanted, // TLS within TLS is not followed
     }
+}
+
+/// Bytes in clear, or of which the protection would have been undone, were lost.
+fn lose(flow: &FlowInfo, speaks: &mut Speaks, gap: Gap, shared: &mut Shared, counters: &mut Counters) {
+    match speaks {
+        Speaks::Http1(conversation) => conversation.gap(flow, gap, shared, counters),
+        Speaks::Http2(connection) => connection.gap(flow, gap, shared, counters),
+        Speaks::WebSocket(connection) => connection.gap(gap, shared, counters),
+        Speaks::Tls(_) => {}
+    }
+    take_over(flow, speaks, None, gap.now, shared, counters);
 }
 
 /// A direction in clear, or of which the protection is undone, is finished.
@@ -395,23 +410,44 @@ fn close(
     match speaks {
         Speaks::Http1(conversation) => conversation.close(flow, direction, now, shared, counters),
         Speaks::Http2(connection) => connection.close(flow, direction, now, shared, counters),
+        Speaks::WebSocket(connection) => connection.close(flow, direction, now, shared, counters),
         Speaks::Tls(_) => {}
     }
+    take_over(flow, speaks, None, now, shared, counters);
 }
 
 /// The moment has come that was asked for.
 fn wake(flow: &FlowInfo, speaks: &mut Speaks, now: Timestamp, shared: &mut Shared, counters: &mut Counters) {
-    if let Speaks::Http2(connection) = speaks {
-        connection.wake(flow, now, shared, counters);
+    match speaks {
+        Speaks::Http1(conversation) => conversation.report(flow, now, shared, counters),
+        Speaks::Http2(connection) => connection.wake(flow, now, shared, counters),
+        Speaks::WebSocket(connection) => connection.wake(flow, now, shared, counters),
+        Speaks::Tls(_) => {}
     }
 }
 
 /// A flow in clear, or of which the protection is undone, is over.
-fn finish(flow: &FlowInfo, speaks: &mut Speaks, now: Timestamp, shared: &mut Shared, counters: &mut Counters) {
+fn finish(
+    flow: &FlowInfo,
+    speaks: &mut Speaks,
+    end: End,
+    now: Timestamp,
+    shared: &mut Shared,
+    counters: &mut Counters,
+) {
+    if let Speaks::Http1(conversation) = speaks {
+        conversation.end(flow, now, shared, counters);
+        // The last head may have been that of an upgrade.
+        if let Some(Upgrade::WebSocket(opening)) = conversation.take_upgrade() {
+            let position = conversation.position();
+            let connection = websocket::Connection::new(opening, flow, position, shared, counters);
+            *speaks = Speaks::WebSocket(Box::new(connection));
+        }
+    }
     match speaks {
-        Speaks::Http1(conversation) => conversation.end(flow, now, shared, counters),
+        Speaks::Http1(_) | Speaks::Tls(_) => {}
         Speaks::Http2(connection) => connection.end(flow, now, shared, counters),
-        Speaks::Tls(_) => {}
+        Speaks::WebSocket(connection) => connection.end(flow, end, now, shared, counters),
     }
 }
 
@@ -425,4 +461,48 @@ fn replace(
 ) -> h2::Connection {
     conversation.end(flow, now, shared, counters);
     h2::Connection::new(flow, conversation.position(), shared, counters)
+}
+
+/// Lets the protocol take over to which the connection was upgraded, if it was. `run` is what was read last; what of it
+/// is behind the upgrade is read by the other protocol.
+fn take_over(
+    flow: &FlowInfo,
+    speaks: &mut Speaks,
+    run: Option<Run<'_>>,
+    now: Timestamp,
+    shared: &mut Shared,
+    counters: &mut Counters,
+) {
+    let Speaks::Http1(conversation) = speaks else { return };
+    let begin;
+    *speaks = match conversation.take_upgrade() {
+        None => return,
+        Some(Upgrade::Http2 { call, begin: frames }) => {
+            begin = frames;
+            let mut connection = replace(flow, conversation, now, shared, counters);
+            let requests = call.client == flow.source.into();
+            let requests = if requests { Direction::Forward } else { Direction::Backward };
+            connection.upgrade(flow, requests, call, begin);
+            Speaks::Http2(connection)
+        }
+        Some(Upgrade::WebSocket(opening)) => {
+            begin = opening.begin;
+            conversation.end(flow, now, shared, counters);
+            let position = conversation.position();
+            let connection = websocket::Connection::new(opening, flow, position, shared, counters);
+            Speaks::WebSocket(Box::new(connection))
+        }
+    };
+    let Some(run) = run else { return };
+    let used = begin[run.direction.index()].saturating_sub(run.offset);
+    let bytes = run.bytes.get(usize::try_from(used).unwrap_or(usize::MAX)..).unwrap_or_default();
+    let rest = Run { offset: run.offset + used, bytes, ..run };
+    match speaks {
+        _ if bytes.is_empty() => {}
+        Speaks::Http1(_) | Speaks::Tls(_) => {}
+        Speaks::Http2(connection) => connection.data(flow, rest, shared, counters),
+        Speaks::WebSocket(connection) => {
+            connection.data(rest, shared, counters);
+        }
+    }
 }

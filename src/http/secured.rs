@@ -45,14 +45,6 @@ pub(super) fn may_begin(bytes: &[u8]) -> bool {
     matches!(bytes.first(), Some(22 | 23 | 0x80..))
 }
 
-/// What a run begins.
-pub(super) enum Begin {
-    Tls(Secured),
-    /// TLS, or what came before it, in a form that is not read.
-    Unreadable,
-    Other,
-}
-
 /// One flow.
 pub(super) struct Secured {
     session: Session,
@@ -75,8 +67,8 @@ struct Told {
 }
 
 impl Secured {
-    /// Judges the beginning of a run of which nothing is known yet.
-    pub(super) fn begin(flow: &FlowInfo, run: &Run<'_>, counters: &mut Counters) -> Begin {
+    /// Judges a run with which TLS may begin; the flow has had `position` calls before. None when it does not.
+    pub(super) fn begin(flow: &FlowInfo, run: &Run<'_>, position: u32, counters: &mut Counters) -> Option<Secured> {
         /// Enough to see which message it is.
         const SURE: usize = 6;
         let session = if tls::begins_with_hello(run.bytes) && (run.offset == 0 || run.bytes.len() >= SURE) {
@@ -86,17 +78,12 @@ impl Secured {
             Session::without_beginning()
         } else if run.offset == 0 && tls::is_ssl2_hello(run.bytes) {
             counters.count(Counter::TlsHellosUnread);
-            return Begin::Unreadable;
+            Session::without_beginning()
         } else {
-            return Begin::Other;
+            return None;
         };
         counters.count(Counter::FlowsTls);
-        Begin::Tls(Secured { session, inside: None, position: 0, reset_by: None, told: Told::default() })
-    }
-
-    /// The flow has had so many calls before.
-    pub(super) fn go_on_from(&mut self, position: u32) {
-        self.position = position;
+        Some(Secured { session, inside: None, position, reset_by: None, told: Told::default() })
     }
 
     /// Has the session do something, and takes what comes of it.
@@ -119,11 +106,7 @@ impl Secured {
                 }
                 Event::Gap(gap) => {
                     if let Some(inside) = inside {
-                        match &mut inside.0 {
-                            super::Speaks::Http1(conversation) => conversation.gap(flow, gap, shared, counters),
-                            super::Speaks::Http2(connection) => connection.gap(flow, gap, shared, counters),
-                            super::Speaks::Tls(_) => {}
-                        }
+                        super::lose(flow, &mut inside.0, gap, shared, counters);
                     }
                 }
                 Event::Close(direction) => {
@@ -258,7 +241,7 @@ impl Secured {
     }
 
     pub(super) fn end(
-        mut self,
+        &mut self,
         flow: &FlowInfo,
         end: End,
         now: Timestamp,
@@ -271,7 +254,7 @@ impl Secured {
         });
         shared.tls = Some(self.session.described().clone());
         if let Some(inside) = &mut self.inside {
-            super::finish(flow, &mut inside.0, now, shared, counters);
+            super::finish(flow, &mut inside.0, end, now, shared, counters);
         }
         shared.tls = None;
         if self.inside.is_none() {

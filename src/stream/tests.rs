@@ -133,6 +133,7 @@ fn feed(tracker: &mut Tracker<Recorder>, wires: &[Wire]) {
             urgent: 0,
             payload: &wire.payload,
             missing: 0,
+            fingerprint: 0,
         });
     }
 }
@@ -320,6 +321,7 @@ fn half_open_floods_are_cheap_and_bounded() {
             urgent: 0,
             payload: &[],
             missing: 0,
+            fingerprint: 0,
         });
         assert!(tracker.flows() <= 100);
     }
@@ -486,6 +488,7 @@ fn asks(tracker: &mut Tracker<Sleeper>, port: u16, at: u64, payload: &[u8]) {
         urgent: 0,
         payload,
         missing: 0,
+        fingerprint: 0,
     });
 }
 
@@ -563,6 +566,7 @@ fn a_handshake_opens_a_flow_once() {
             urgent: 0,
             payload: &wire.payload,
             missing: 0,
+            fingerprint: 0,
         });
     }
     assert_eq!(tracker.handler().opened, 1);

@@ -257,7 +257,7 @@ impl Connection {
                 // Without a byte there is no length of the padding either; a peer would end the connection.
                 let padded = header.has(flag::PADDED) && length > 0;
                 let end = header.has(flag::END_STREAM);
-                let data = Data { stream: header.stream, left: length, padding: 0, padded, end };
+                let data = Data { stream: header.stream, left: length, padding: 0, padded, end, fresh: true };
                 reader.phase = Phase::Data(data);
                 if length == 0 {
                     self.body(flow, d, data, &[], run.now, shared, counters);
@@ -318,10 +318,12 @@ impl Connection {
         let last = data.end && data.left == data.padding;
         match self.streams.get_mut(&data.stream) {
             Some(stream) => {
-                stream.data(response, &rest[..content], wire, last, &mut self.decoding, shared, counters);
+                let bytes = &rest[..content];
+                stream.data(response, bytes, wire, data.fresh, last, &mut self.decoding, shared, counters);
             }
             None => counters.add(Counter::BytesSkipped, content as u64),
         }
+        data.fresh &= content == 0;
         match over {
             true => {
                 self.readers[d].expect_header();

@@ -149,9 +149,12 @@ impl Connection {
         counters: &mut Counters,
     ) {
         let Some(mut stream) = self.streams.remove(&id) else { return };
+        let reset = stream.call.http2.as_ref().is_some_and(|http2| http2.reset_by.is_some());
+        let ended = reset || stream.sides.iter().any(|side| side.ended);
         for response in [false, true] {
             stream.finish(response, false, &mut self.decoding, shared, counters);
         }
+        stream.close_websocket(ended, &mut self.decoding, shared);
         let Stream { mut call, has_request, has_response, part, .. } = *stream;
         if !has_request && !has_response && call.method.is_empty() {
             counters.count(Counter::Http2StreamsUnknown);
@@ -274,9 +277,8 @@ impl Connection {
             }
         }
         // Of those that have had their time and nothing to tell, in as much time again.
-        let again =
-            |stream: &Box<Stream>| Some(stream.reported + period).filter(|&time| time > now).unwrap_or(now + period);
-        if let Some(time) = self.streams.values().map(again).min() {
+        let again = |stream: &Stream| Some(stream.reported + period).filter(|&time| time > now).unwrap_or(now + period);
+        if let Some(time) = self.streams.values().map(|stream| again(stream)).min() {
             self.expect_report(flow, time, shared);
         }
     }
