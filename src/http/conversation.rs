@@ -108,14 +108,15 @@ impl<'b> Cursor<'_, 'b> {
 }
 
 impl Conversation {
-    pub(crate) fn new(flow: &FlowInfo) -> Conversation {
+    /// One that begins; the flow has had `position` calls before.
+    pub(crate) fn new(flow: &FlowInfo, position: u32) -> Conversation {
         let midstream = flow.midstream();
         Conversation {
             readers: [Reader::new(midstream), Reader::new(midstream)],
             requests: None,
             exchanges: VecDeque::new(),
             first: 0,
-            position: 0,
+            position,
             community_id: None,
             places: [None; 2],
             anomalies: [Anomalies::default(); 2],
@@ -175,6 +176,11 @@ impl Conversation {
     /// Nothing is known that should come in this direction.
     pub(crate) fn is_free(&self, direction: Direction) -> bool {
         matches!(self.readers[direction.index()].phase, Phase::Lost | Phase::Ignored)
+    }
+
+    /// A CONNECT was accepted: what follows may be anything.
+    pub(crate) fn is_tunnel(&self) -> bool {
+        self.upgraded && self.readers.iter().all(|reader| matches!(reader.phase, Phase::Lost))
     }
 
     /// How many calls were completed.
