@@ -15,6 +15,7 @@ mod find;
 mod form;
 mod identity;
 mod literals;
+mod national;
 mod rules;
 mod sieve;
 mod tally;

@@ -379,7 +379,7 @@ fn broken_rules_are_said_with_file_line_and_reason() {
         ("find = { byte = \"@\" }\nmatches = [\n'a@b',\n'none']", "mine.toml:8: rule \"a\" does not match \"none\""),
         ("find = { byte = \"@\" }\nrejects = ['a@b']", "mine.toml:6: rule \"a\" matches \"a@b\""),
         ("find = { digits = [3, 5] }", "mine.toml:5: digits are"),
-        ("find = { literals = [\"abc\"] }", "mine.toml:5: literals need a pattern"),
+        ("find = { literals = [\"abc\"] }", "mine.toml:5: literals and fields need a pattern"),
         ("find = { byte = \"@\" }\ncolour = 1", "mine.toml:6: unknown field"),
         ("find = { byte = \"@\" }\nallow = \"b\"", "mine.toml:6: no earlier rule"),
     ];
