@@ -325,6 +325,12 @@ impl Handler for Http {
         }
     }
 
+    fn wake(&mut self, flow: &FlowInfo, state: &mut Option<Box<State>>, now: Timestamp, counters: &mut Counters) {
+        if let Some(State(Speaks::Http2(connection))) = state.as_deref_mut() {
+            connection.wake(flow, now, &mut self.shared, counters);
+        }
+    }
+
     fn end(&mut self, flow: &FlowInfo, state: Option<Box<State>>, _end: End, now: Timestamp, counters: &mut Counters) {
         match state {
             Some(mut state) => match &mut state.0 {

@@ -46,8 +46,8 @@ pub(crate) struct Connection {
     pub(super) torn: bool,
     /// Bodies that are being decoded.
     pub(super) decoding: usize,
-    /// When streams are next looked through for what is to be reported.
-    pub(super) next_report: Timestamp,
+    /// When streams are next looked through for what is to be reported, if that was asked for.
+    pub(super) next_report: Option<Timestamp>,
 }
 
 impl Connection {
@@ -77,7 +77,7 @@ impl Connection {
             reset: VecDeque::new(),
             torn: false,
             decoding: 0,
-            next_report: Timestamp::ZERO,
+            next_report: None,
         }
     }
 

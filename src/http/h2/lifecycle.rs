@@ -240,25 +240,43 @@ impl Connection {
                 self.give_out(flow, id, now, shared, counters);
             }
         }
-        let seconds = u64::from(shared.settings.stream_report_seconds);
-        if now >= self.next_report && seconds > 0 {
-            self.next_report = now + crate::stream::TICK;
-            let period = Duration::from_secs(seconds);
-            let due: Vec<u32> = self
-                .streams
-                .iter()
-                .filter(|(_, stream)| now.since(stream.reported) >= period)
-                .map(|(id, _)| *id)
-                .collect();
-            for id in due {
-                let Some(stream) = self.streams.get_mut(&id) else { continue };
-                let has_response = stream.has_response;
-                if let Some(mut call) = stream.report(now, shared) {
-                    call.completeness.request = true;
-                    call.completeness.response = has_response;
-                    self.send(flow, call, now, shared, counters);
-                }
+        if self.next_report.is_none() && !self.streams.is_empty() {
+            self.expect_report(flow, now + report_period(shared), shared);
+        }
+    }
+
+    /// Asks to be woken when streams are to be looked through.
+    fn expect_report(&mut self, flow: &FlowInfo, time: Timestamp, shared: &Shared) {
+        if shared.settings.stream_report_seconds > 0 {
+            self.next_report = Some(time);
+            flow.wake_at(time);
+        }
+    }
+
+    /// The flow was woken: reports what has gone on for long.
+    pub(crate) fn wake(&mut self, flow: &FlowInfo, now: Timestamp, shared: &mut Shared, counters: &mut Counters) {
+        let Some(next) = self.next_report else { return };
+        if now < next {
+            flow.wake_at(next); // it was for something else
+            return;
+        }
+        self.next_report = None;
+        let period = report_period(shared);
+        let due: Vec<u32> =
+            self.streams.iter().filter(|(_, stream)| now.since(stream.reported) >= period).map(|(id, _)| *id).collect();
+        for id in due {
+            let Some(stream) = self.streams.get_mut(&id) else { continue };
+            let has_response = stream.has_response;
+            if let Some(mut call) = stream.report(now, shared) {
+                call.completeness.request = true;
+                call.completeness.response = has_response;
+                self.send(flow, call, now, shared, counters);
             }
+        }
+        // Of those that have had their time and nothing to tell, in as much time again.
+        let again = |stream: &Box<Stream>| Some(stream.reported + period).filter(|&time| time > now).unwrap_or(now + period);
+        if let Some(time) = self.streams.values().map(again).min() {
+            self.expect_report(flow, time, shared);
         }
     }
 
@@ -298,4 +316,9 @@ impl Connection {
             self.give_out(flow, id, now, shared, counters);
         }
     }
+}
+
+/// Time after which a stream that goes on is reported.
+fn report_period(shared: &Shared) -> Duration {
+    Duration::from_secs(shared.settings.stream_report_seconds.into())
 }

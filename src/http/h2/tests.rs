@@ -424,6 +424,23 @@ fn an_open_stream_is_reported_once_a_minute() {
 }
 
 #[test]
+fn a_stream_that_has_fallen_silent_is_reported_too() {
+    let mut talk = Talk::new(1460);
+    let (mut client, mut server) = begin(&mut talk);
+    talk.send(true, &client.ask(1, false, "POST", "/feed.Feed/Watch", &GRPC));
+    talk.send(false, &server.headers(1, false, &[&[(":status", "200")], &GRPC[..]].concat()));
+    talk.send(false, &data(1, false, &message(false, b"\x0a\x10ana@mail.example")));
+    // Nobody says anything for three minutes: what came is told after one of them, and nothing again.
+    talk.wait(180).pause();
+    let calls = talk.calls();
+    let parts: Vec<_> = calls.iter().map(|call| (call.completeness.open, call.completeness.part)).collect();
+    assert_eq!(parts, [(true, 0), (false, 1)]);
+    assert_eq!(calls[0].end_time.nanos() % 1_000_000_000, 0, "on a tick");
+    assert_eq!(calls[0].end_time.since(calls[0].start_time()).as_secs(), 60);
+    assert_eq!(calls[0].grpc.as_ref().map(|grpc| grpc.response.messages), Some(1));
+}
+
+#[test]
 fn grpc_web_over_http_1() {
     use base64::Engine;
     let messages = [message(false, b"\x0a\x10ana@mail.example"), b"\x80\0\0\0\x10grpc-status: 14\n".to_vec()].concat();
