@@ -13,6 +13,8 @@ mod credential;
 mod digits;
 mod find;
 mod form;
+#[cfg(test)]
+mod generated_tests;
 mod identity;
 mod literals;
 mod national;

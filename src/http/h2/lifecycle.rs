@@ -274,7 +274,8 @@ impl Connection {
             }
         }
         // Of those that have had their time and nothing to tell, in as much time again.
-        let again = |stream: &Box<Stream>| Some(stream.reported + period).filter(|&time| time > now).unwrap_or(now + period);
+        let again =
+            |stream: &Box<Stream>| Some(stream.reported + period).filter(|&time| time > now).unwrap_or(now + period);
         if let Some(time) = self.streams.values().map(again).min() {
             self.expect_report(flow, time, shared);
         }
