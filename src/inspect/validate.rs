@@ -432,6 +432,8 @@ pub(super) fn entropy(value: &[u8]) -> bool {
         && value.first().is_some_and(|&byte| byte != b'/' && byte != b'$' && byte != b'.')
         && memchr::memmem::find(value, b"://").is_none()
         && !is_uuid(value)
+        // What documentation calls its things: MyDatabaseSecret-a1b2c3.
+        && !value.get(..2).is_some_and(|begin| begin.eq_ignore_ascii_case(b"my"))
         && no_placeholder(value)
 }
 
