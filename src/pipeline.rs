@@ -29,6 +29,7 @@ use crate::inspect::Inspector;
 use crate::source::{Source, SourceError};
 use crate::stats::Counters;
 use crate::time::Timestamp;
+use crate::tls::{self, keylog::KeyLog};
 use crate::{http, packet, stream};
 
 /// Live, how long one thread waits for the next before it drops what that has no room for, and the packet time after
@@ -44,6 +45,10 @@ pub struct Settings {
     pub stream: stream::Settings,
     /// HTTP.
     pub http: http::Settings,
+    /// TLS.
+    pub tls: tls::Settings,
+    /// Secrets of connections in TLS; those in captures are added to them.
+    pub keys: Arc<KeyLog>,
     /// Live: a full queue drops what it has no room for instead of holding the reader back.
     pub live: bool,
     /// Workers among whom the flows are divided.
@@ -94,8 +99,10 @@ pub fn run(
     stop: &AtomicBool,
     progress: &mut dyn FnMut(&dyn Source, &Counters),
 ) -> Outcome {
-    match sources {
+    let mut outcome = match sources {
         [source] if settings.workers <= 1 => alone::run(source.as_mut(), settings, inspector, consumer, stop, progress),
         sources => shards::run(sources, settings, inspector, consumer, stop, progress),
-    }
+    };
+    settings.keys.report(&mut outcome.counters);
+    outcome
 }

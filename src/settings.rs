@@ -19,6 +19,8 @@ pub struct Settings {
     pub packet: crate::packet::Settings,
     /// Flows and reassembly.
     pub stream: crate::stream::Settings,
+    /// TLS, and key logs.
+    pub tls: crate::tls::Settings,
     /// HTTP.
     pub http: crate::http::Settings,
     /// Files of calls, and logs of other sensors and servers.

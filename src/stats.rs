@@ -113,6 +113,39 @@ counters! {
     /// Resets that the other end ignored.
     ResetsIgnored = "resets_ignored",
 
+    // tls
+    /// Secrets taken from key logs and from captures.
+    KeylogSecrets = "keylog_secrets",
+    /// Lines of key logs that are none.
+    KeylogLinesUnreadable = "keylog_lines_unreadable",
+    /// Connections whose secrets were forgotten because the key log was full.
+    KeylogEvicted = "keylog_evicted",
+    /// Flows that speak TLS.
+    FlowsTls = "flows_tls",
+    /// Flows in TLS that were taken up without their beginning; of these no more is known than how much they carry.
+    TlsBeginningsUnseen = "tls_beginnings_unseen",
+    /// Hellos that could not be read: of SSL 2.0, damaged, too large, or from the wrong end.
+    TlsHellosUnread = "tls_hellos_unread",
+    /// Flows in TLS whose records were opened with keys.
+    TlsDecrypted = "tls_decrypted",
+    /// Flows in TLS that were followed no further although there are key logs: without keys in time, or with keys that do not
+    /// fit, or of a version or cipher that is not understood.
+    TlsGivenUp = "tls_given_up",
+    /// Records of TLS dropped while they waited for keys.
+    TlsRecordsDropped = "tls_records_dropped",
+    /// Records of TLS that their keys do not open.
+    TlsRecordsRefused = "tls_records_refused",
+    /// Records of TLS that are missing before others, by their numbers.
+    TlsRecordsMissing = "tls_records_missing",
+    /// Places in flows where a record of TLS should begin, and none does.
+    TlsRecordsMalformed = "tls_records_malformed",
+    /// Handshake messages of TLS passed over for being larger than configured.
+    TlsMessagesTooLarge = "tls_messages_too_large",
+    /// Handshakes of TLS within connections, behind their first.
+    TlsRenegotiations = "tls_renegotiations",
+    /// Connections whose early data the server did not take.
+    TlsEarlyDataRefused = "tls_early_data_refused",
+
     // http
     /// Calls completed.
     Calls = "calls",

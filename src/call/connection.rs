@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{FlowId, Peer, Tls, is_empty_layers, is_false, is_zero_32};
+use super::{FlowId, Peer, Tls, is_empty_layers, is_false, is_zero, is_zero_32};
 use crate::packet::Layer;
 use crate::time::Timestamp;
 
@@ -119,6 +119,12 @@ pub struct Connection {
     pub sent: Traffic,
     /// What the server sent.
     pub received: Traffic,
+    /// Bytes of what the client sent that earlier records of this connection have told of.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub sent_before: u64,
+    /// Bytes of what the server sent that they have told of.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub received_before: u64,
     /// What it waits for, or waited for when it ended.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub waits: Option<Wait>,

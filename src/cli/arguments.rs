@@ -88,6 +88,9 @@ pub struct Decoding {
     /// Further UDP port that carries VXLAN (beside 4789 and 8472); repeatable.
     #[arg(long, value_name = "PORT", env = "APITAP_VXLAN_PORT", value_delimiter = ',', help_heading = "Decoding")]
     pub vxlan_port: Vec<u16>,
+    /// Key log (the format of SSLKEYLOGFILE) with the secrets of connections in TLS; repeatable.
+    #[arg(long, value_name = "FILE", env = "APITAP_KEYLOG", value_delimiter = ',', help_heading = "Decoding")]
+    pub keylog: Vec<PathBuf>,
 }
 
 /// Who is believed on the real client.

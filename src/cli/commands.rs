@@ -25,6 +25,8 @@ use crate::settings::Settings;
 use crate::sink::{Sink, is_closed};
 use crate::source::{self, Source, live};
 use crate::stats::{Counter, Counters};
+use crate::tls::keylog::KeyLog;
+use crate::tls::keylog::feed::{self, Follower};
 
 use super::Failure;
 use super::arguments::{
@@ -284,6 +286,7 @@ fn settings(common: &mut Common) -> Result<Settings, Failure> {
 fn apply_decoding(settings: &mut Settings, decoding: &Decoding) {
     settings.packet.verify_checksums |= decoding.verify_checksums;
     settings.packet.vxlan_ports.extend(&decoding.vxlan_port);
+    settings.tls.keylog.files.extend_from_slice(&decoding.keylog);
 }
 
 fn apply_detecting(settings: &mut Settings, detecting: &mut Detecting) {
@@ -387,15 +390,26 @@ fn process(
     stop: &AtomicBool,
     progress: &mut dyn FnMut(&dyn Source, &Counters),
 ) -> Result<Outcome, Failure> {
+    let keys = Arc::new(KeyLog::new(&settings.tls.keylog));
+    let mut follower = None;
+    if live {
+        follower = Some(Follower::start(&settings.tls.keylog, keys.clone())?);
+    } else {
+        feed::read(&settings.tls.keylog.files, &keys).map_err(|error| Failure::Failed(format!("--keylog {error}")))?;
+    }
     let stages = pipeline::Settings {
         packet: settings.packet.clone(),
         stream: settings.stream.clone(),
         http: settings.http.clone(),
+        tls: settings.tls.clone(),
+        keys,
         live,
         workers: workers(settings, live),
         cpus: if live { settings.source.live.cpus.clone() } else { Vec::new() },
     };
-    Ok(pipeline::run(sources, &stages, &inspector(settings)?, consumer, stop, progress))
+    let outcome = pipeline::run(sources, &stages, &inspector(settings)?, consumer, stop, progress);
+    drop(follower);
+    Ok(outcome)
 }
 
 /// Sets `stop` at the first SIGINT or SIGTERM; a second one ends the process at once.

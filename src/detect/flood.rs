@@ -166,11 +166,12 @@ pub(super) fn observe(
     mut endpoint: Option<&mut Endpoint>,
     scales: &mut Scales<'_>,
 ) {
-    if !seen.goes_on() {
+    // A connection is counted once.
+    if !seen.goes_on() && seen.encrypted != Some(false) {
         calls(seen, client, population, endpoint.as_deref_mut(), scales);
     }
-    // Of what was lost neither times nor sizes are known.
-    if !seen.good() || !seen.whole {
+    // Of what was lost neither times nor sizes are known; what is encrypted may be many calls.
+    if !seen.good() || !seen.whole || seen.encrypted.is_some() {
         return;
     }
     // How long a stream goes on is no work of the server's, and how soon it began was told with its first record.
@@ -194,7 +195,7 @@ fn calls(
     scales: &mut Scales<'_>,
 ) {
     let meters = &mut client.meters;
-    let repeated = meters.last_target == seen.target_hash;
+    let repeated = seen.encrypted.is_none() && meters.last_target == seen.target_hash;
     meters.run = if repeated { meters.run + 1 } else { 0 };
     meters.last_target = seen.target_hash;
 

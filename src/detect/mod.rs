@@ -11,6 +11,7 @@
 //! | `flood` | who calls far more often than clients of this sort and than itself |
 //! | `leak` | who takes far more than others, and which endpoint gives what it never gave |
 //! | `pace` | which program calls several times faster than it always did |
+//! | `encrypted` | the same of connections in TLS that keep what is in them |
 //! | `auth` | who tries credential after credential, or uses those of others |
 //!
 //! All of them bring evidence, in nats, to the `budget`, whose thresholds come from one number, the false alarms a day
@@ -25,6 +26,7 @@ mod budget;
 #[cfg(test)]
 mod calibration;
 mod campaign;
+mod encrypted;
 mod finding;
 mod flood;
 mod incident;
@@ -58,6 +60,7 @@ use crate::time::Timestamp;
 use budget::Scales;
 pub use budget::{BudgetReport, Test, TestReport};
 use campaign::{Kin, Newcomers};
+use encrypted::Encrypted;
 use finding::Finding;
 pub use flood::Quantity;
 use incident::{Due, Subject};
@@ -221,6 +224,10 @@ impl Detector {
     pub fn connection(&mut self, connection: &Connection, alerts: &mut Vec<Alert>) {
         self.counters.count(Counter::ConnectionsDetected);
         self.come_to(connection.end_time, alerts);
+        if let Some(encrypted) = Encrypted::of(connection) {
+            let address = (self.resolver)(&encrypted.anonymous());
+            self.look_at(&encrypted.call, Some(encrypted.first), address, alerts);
+        }
     }
 
     /// The traffic's time has come to that of a record.
@@ -233,6 +240,11 @@ impl Detector {
     fn take(&mut self, call: &Call, address: Option<IpAddr>, alerts: &mut Vec<Alert>) {
         self.counters.count(Counter::CallsDetected);
         self.come_to(call.end_time, alerts);
+        self.look_at(call, None, address, alerts);
+    }
+
+    /// Shows a call, or what stands for one, to the detectors.
+    fn look_at(&mut self, call: &Call, encrypted: Option<bool>, address: Option<IpAddr>, alerts: &mut Vec<Alert>) {
         if self.state.calls.is_multiple_of(RENEWAL) {
             self.renew();
         }
@@ -251,7 +263,8 @@ impl Detector {
         }
         let mut findings = std::mem::take(&mut self.findings);
         let agent = self.agents.look_up(call.user_agent.as_ref(), &self.rules, &self.state.key);
-        let seen = Observation::new(call, &self.rules, self.state.key, address, &place, agent);
+        let mut seen = Observation::new(call, &self.rules, self.state.key, address, &place, agent);
+        seen.encrypted = encrypted;
         let mut trace = self.trace.as_mut().filter(|trace| trace.client == address);
         if let Some(trace) = &mut trace {
             trace.begin(Sighting::of(call), format!("{} {}", call.method, place.template));
@@ -384,7 +397,7 @@ fn observe(
             endpoint.clients.insert(seen.client_hash);
         }
         leak::endpoint(seen, client, endpoint, touches, &mut scales);
-        if !seen.goes_on() {
+        if !seen.goes_on() && seen.encrypted.is_none() {
             flood::crowd(seen, client, endpoint, &mut scales);
         }
     }
@@ -392,7 +405,7 @@ fn observe(
     let population = if client.machine { &mut state.machines } else { &mut state.people };
     flood::observe(seen, client, population, endpoint.as_deref_mut(), &mut scales);
     if let Some(mut peers) = state.principals.of(seen, client.suspect()) {
-        if !seen.goes_on() {
+        if !seen.goes_on() && seen.encrypted.is_none() {
             pace::observe(seen, client, peers.principal, &mut scales);
         }
         leak::principal(seen, client, &mut peers, endpoint.as_deref_mut(), &mut scales);
@@ -419,7 +432,7 @@ fn observe(
     let age = seen.time.since(client.first).as_secs();
     let new = state.begin.is_some_and(|begin| client.first.since(begin).as_secs() >= STRANGERS);
     // A record that has no credential does not say that there was none.
-    let anonymous = client.people.is_empty() && !seen.recorded;
+    let anonymous = client.people.is_empty() && !seen.recorded && seen.encrypted.is_none();
     if new && client.calls == SWARM_CALLS && age <= SWARM_SECONDS && anonymous {
         state.swarm.enter(seen.time, seen.client, Sighting::of(seen.call));
     }

@@ -1,5 +1,6 @@
 //! Each detector on traffic made for it, and on the honest traffic that looks most like it.
 
+mod encrypted;
 mod operations;
 mod streams;
 
@@ -15,6 +16,7 @@ pub(super) struct Bench {
     pub(super) detector: Detector,
     pub(super) now: Timestamp,
     position: u32,
+    flow: u64,
     pub(super) alerts: Vec<Alert>,
 }
 
@@ -28,6 +30,7 @@ impl Bench {
             detector: Detector::new(settings, DetectRules::default(), |call| Some(call.client.ip)),
             now: Timestamp::from_parts(1_772_460_000, 0),
             position: 0,
+            flow: 0,
             alerts: Vec::new(),
         }
     }

@@ -209,6 +209,7 @@ pub(super) fn emit(
     call.latency = call.latency().map(|latency| latency.as_secs_f64());
     call.completeness.one_sided = flow.seen != [true; 2];
     call.completeness.midstream = flow.midstream();
+    call.tls.clone_from(&shared.tls);
     counters.count(Counter::Calls);
     for (counter, holds) in [
         (Counter::CallsWithoutRequest, !call.completeness.request),

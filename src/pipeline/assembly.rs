@@ -21,7 +21,9 @@ pub(super) struct Assembly {
 impl Assembly {
     /// For one of `parts` parts of the flows, with as much of the budgets.
     pub(super) fn new(settings: &Settings, inspector: &Arc<Inspector>, parts: usize) -> Assembly {
-        let http = Http::new(settings.http.clone(), inspector.clone());
+        let mut tls = settings.tls.clone();
+        tls.waiting_total = (tls.waiting_total / parts.max(1)).max(tls.waiting_bytes.min(tls.waiting_total));
+        let http = Http::new(settings.http.clone(), inspector.clone()).with_tls(tls, settings.keys.clone());
         Assembly {
             duplicates: Duplicates::new(&settings.packet, parts),
             tracker: Tracker::new(part(&settings.stream, parts), http),

@@ -73,6 +73,10 @@ impl Front {
                     }
                     false
                 }
+                Ok(Advance::Secrets) => {
+                    settings.keys.add(source.secrets(), self.since());
+                    false
+                }
                 Ok(Advance::Idle(now)) => {
                     self.clock.observe(now);
                     true
@@ -119,6 +123,11 @@ impl Front {
         }
         self.first.get_or_insert(frame.time);
         self.clock.observe(frame.time)
+    }
+
+    /// The traffic's time from after which secrets that come now are visible ([`crate::tls::keylog::KeyLog::add`]).
+    fn since(&self) -> Option<Timestamp> {
+        self.first.map(|_| self.clock.now())
     }
 
     /// What the reading of all sources came to.
