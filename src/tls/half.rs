@@ -202,14 +202,16 @@ impl Half {
         self.next_opener = None;
     }
 
-    /// How much of the plaintext had come to the other end when it had `acknowledged` so much of the stream. Of what is held
-    /// behind a hole, and not opened yet, this is an estimate: as if it were one record.
-    pub(super) fn received(&mut self, acknowledged: u64) -> Option<u64> {
+    /// How much of the plaintext had come to the other end when it had `acknowledged` so much of the stream. Of what is not
+    /// opened yet, being lost or held behind a hole, that is not known: then at least this much, or, where `most`, at
+    /// most, as if it were one record.
+    pub(super) fn received(&mut self, acknowledged: u64, most: bool) -> Option<u64> {
         if self.dead {
             return None;
         }
         if let Some(beyond) = acknowledged.checked_sub(self.end.stream).filter(|&beyond| beyond > 0) {
-            return Some(self.end.plain.saturating_add(beyond.saturating_sub(self.overhead)));
+            let more = if most { beyond.saturating_sub(self.overhead) } else { 1 };
+            return Some(self.end.plain.saturating_add(more));
         }
         while let Some(place) = self.places.front()
             && place.stream <= acknowledged

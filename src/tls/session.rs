@@ -526,7 +526,11 @@ impl Session {
         }
         match kind {
             content::DATA if plain > 0 => {
-                let acknowledged = mark.acknowledged.and_then(|acknowledged| self.halves[1 - d].received(acknowledged));
+                // A request may have been sent upon whatever the client has had, and may be answered by whatever the server
+                // says once it may have had all of it: so pairs are not lost, and none is made up.
+                let by_client = self.client == Some(direction);
+                let other = &mut self.halves[1 - d];
+                let acknowledged = mark.acknowledged.and_then(|acknowledged| other.received(acknowledged, !by_client));
                 let run = Run {
                     direction,
                     offset: start + gap,
