@@ -15,6 +15,7 @@
 //! | `recall` | what bodies that came before came to |
 //! | `reader` | one direction: heads and bodies in turn, and finding the next head after a loss |
 //! | `conversation` | both directions: which response answers which request |
+//! | [`slow`] | connections that keep a server waiting |
 //!
 //! Ambiguity is resolved as the common servers do and marked on the call ([`crate::call::Anomaly`]): it is a finding,
 //! never a lost call. After a loss, responses are paired by what the client had acknowledged when it sent its request,
@@ -38,6 +39,7 @@ mod reader;
 mod recall;
 mod recognise;
 mod repeat;
+pub mod slow;
 #[cfg(test)]
 mod tests;
 
@@ -54,6 +56,7 @@ use crate::time::Timestamp;
 use conversation::Conversation;
 pub(crate) use conversation::{community_id, query_names, split_target};
 pub(crate) use intern::{Interner, printable_into};
+use slow::{UnderWay, Watch};
 
 /// Limits of the HTTP stage. Worst-case memory a connection: `head_limit` in each direction, about 1 KiB for each of
 /// `pending_limit` requests, and one decoder (up to 8 MiB for zstd's and brotli's windows, 48 KiB for gzip's).
@@ -112,6 +115,8 @@ pub struct Settings {
     pub http2_resets: u32,
     /// Seconds of traffic after which a call of gRPC that goes on is reported, and again after as many. 0 reports none.
     pub stream_report_seconds: u32,
+    /// From when on a connection that keeps a server waiting is told of.
+    pub slow: slow::Settings,
 }
 
 impl Default for Settings {
@@ -137,6 +142,7 @@ impl Default for Settings {
             http2_decoders: 128,
             http2_resets: 100,
             stream_report_seconds: 60,
+            slow: slow::Settings::default(),
         }
     }
 }
@@ -188,24 +194,10 @@ impl Http {
         self.shared.idle.extend(records.drain(..).filter_map(Record::into_call).take(room));
     }
 
-    /// What is known of a flow, as a record of a connection that ended at `now`; the client is who opened it, else who sent
-    /// the first segment.
+    /// What is known of a flow, as a record of a connection at `now`; the client is who opened it, else who sent the first
+    /// segment.
     pub fn connection(flow: &FlowInfo, now: Timestamp) -> Connection {
-        let client = flow.opened_by.unwrap_or(Direction::Forward);
-        let (source, destination) = flow.ends(client);
-        Connection {
-            flow: flow.id,
-            community_id: community_id(source, destination),
-            start_time: flow.start,
-            end_time: now,
-            client: source.into(),
-            server: destination.into(),
-            encapsulation: flow.encapsulation.clone(),
-            handshake: !flow.midstream(),
-            sent: flow.traffic[client.index()],
-            received: flow.traffic[client.opposite().index()],
-            ..Connection::default()
-        }
+        slow::connection(flow, flow.opened_by.unwrap_or(Direction::Forward), now)
     }
 
     /// Ends a conversation in HTTP/1.1, which goes on in HTTP/2.
@@ -227,13 +219,45 @@ impl Http {
 }
 
 /// What is kept of one flow.
-pub struct State(Speaks);
+pub struct State {
+    speaks: Speaks,
+    /// There once it was looked at whether it keeps a server waiting.
+    watch: Option<Box<Watch>>,
+}
 
 /// The version in which a flow speaks.
 #[allow(clippy::large_enum_variant, reason = "boxed as a whole; there is one a flow")]
 enum Speaks {
     Http1(Conversation),
     Http2(h2::Connection),
+}
+
+impl Speaks {
+    /// Who asks, and what is under way; none where that is unknown, or another protocol has taken over.
+    fn under_way(&self, flow: &FlowInfo) -> Option<(Direction, UnderWay)> {
+        let client = self.client().or(flow.opened_by)?;
+        let under_way = match self {
+            Speaks::Http1(conversation) => conversation.under_way(client),
+            Speaks::Http2(connection) => connection.under_way(flow, client),
+        };
+        Some((client, under_way?))
+    }
+
+    /// The direction of requests, once that is known.
+    fn client(&self) -> Option<Direction> {
+        match self {
+            Speaks::Http1(conversation) => conversation.client(),
+            Speaks::Http2(connection) => connection.client(),
+        }
+    }
+
+    /// How many calls were completed.
+    fn position(&self) -> u32 {
+        match self {
+            Speaks::Http1(conversation) => conversation.position(),
+            Speaks::Http2(connection) => connection.position(),
+        }
+    }
 }
 
 impl Handler for Http {
@@ -260,10 +284,10 @@ impl Handler for Http {
                 true => Speaks::Http2(h2::Connection::new(flow, 0, &self.shared, counters)),
                 false => Speaks::Http1(Conversation::new(flow)),
             };
-            *state = Some(Box::new(State(speaks)));
+            *state = Some(Box::new(State { speaks, watch: None }));
         }
         let Some(state) = state else { return Interest::Wanted };
-        match &mut state.0 {
+        match &mut state.speaks {
             Speaks::Http1(conversation) => {
                 if let Some(begun) =
                     h2::preface_begun(conversation.is_free(run.direction), conversation.unread(run.direction), &run)
@@ -274,10 +298,13 @@ impl Handler for Http {
                         connection.data(flow, before, &mut self.shared, counters);
                     }
                     connection.data(flow, run, &mut self.shared, counters);
-                    state.0 = Speaks::Http2(connection);
+                    state.speaks = Speaks::Http2(connection);
                     return Interest::Wanted;
                 }
                 let interest = conversation.data(flow, run, &mut self.shared, counters);
+                if conversation.is_asking(run.direction) {
+                    slow::ask(flow, run.now, self.shared.settings.slow.first_look());
+                }
                 let Some(upgrade) = conversation.take_upgrade() else { return interest };
                 let mut connection = self.replace(flow, conversation, run.now, counters);
                 connection.upgrade(flow, run.direction.opposite(), upgrade.call, upgrade.begin);
@@ -287,11 +314,14 @@ impl Handler for Http {
                     let rest = Run { offset: run.offset + used, bytes: rest, ..run };
                     connection.data(flow, rest, &mut self.shared, counters);
                 }
-                state.0 = Speaks::Http2(connection);
+                state.speaks = Speaks::Http2(connection);
                 Interest::Wanted
             }
             Speaks::Http2(connection) => {
                 connection.data(flow, run, &mut self.shared, counters);
+                if connection.is_asking(run.direction) {
+                    slow::ask(flow, run.now, self.shared.settings.slow.first_look());
+                }
                 Interest::Wanted
             }
         }
@@ -299,7 +329,7 @@ impl Handler for Http {
 
     fn gap(&mut self, flow: &FlowInfo, state: &mut Option<Box<State>>, gap: Gap, counters: &mut Counters) {
         if let Some(state) = state {
-            match &mut state.0 {
+            match &mut state.speaks {
                 Speaks::Http1(conversation) => conversation.gap(flow, gap, &mut self.shared, counters),
                 Speaks::Http2(connection) => connection.gap(flow, gap, &mut self.shared, counters),
             }
@@ -315,30 +345,58 @@ impl Handler for Http {
         now: Timestamp,
         counters: &mut Counters,
     ) {
-        if let Some(state) = state
-            && how == Close::Finished
-        {
-            match &mut state.0 {
+        let Some(state) = state else { return };
+        if let Some(watch) = &mut state.watch {
+            watch.close(direction, how);
+        }
+        if how == Close::Finished {
+            match &mut state.speaks {
                 Speaks::Http1(conversation) => conversation.close(flow, direction, now, &mut self.shared, counters),
                 Speaks::Http2(connection) => connection.close(flow, direction, now, &mut self.shared, counters),
             }
         }
     }
 
-    fn wake(&mut self, flow: &FlowInfo, state: &mut Option<Box<State>>, now: Timestamp, counters: &mut Counters) {
-        if let Some(State(Speaks::Http2(connection))) = state.as_deref_mut() {
-            connection.wake(flow, now, &mut self.shared, counters);
+    fn opened(&mut self, flow: &FlowInfo, now: Timestamp) {
+        slow::ask(flow, now, self.shared.settings.slow.unused_seconds);
+    }
+
+    fn window_closed(&mut self, flow: &FlowInfo, state: &mut Option<Box<State>>, direction: Direction, now: Timestamp) {
+        let Some(state) = state else { return };
+        if state.speaks.client().or(flow.opened_by) == Some(direction) {
+            let watch = state.watch.get_or_insert_default();
+            watch.window_closed(flow, direction, now, &self.shared.settings.slow);
         }
     }
 
-    fn end(&mut self, flow: &FlowInfo, state: Option<Box<State>>, _end: End, now: Timestamp, counters: &mut Counters) {
-        match state {
-            Some(mut state) => match &mut state.0 {
-                Speaks::Http1(conversation) => conversation.end(flow, now, &mut self.shared, counters),
-                Speaks::Http2(connection) => connection.end(flow, now, &mut self.shared, counters),
-            },
-            None if flow.seen != [false; 2] => counters.count(Counter::FlowsNotHttp),
-            None => {}
+    fn wake(&mut self, flow: &FlowInfo, state: &mut Option<Box<State>>, now: Timestamp, counters: &mut Counters) {
+        let Some(state) = state else {
+            if flow.seen == [false; 2] {
+                slow::unused(flow, now, &mut self.shared, counters);
+            }
+            return;
+        };
+        if let Speaks::Http2(connection) = &mut state.speaks {
+            connection.wake(flow, now, &mut self.shared, counters);
+        }
+        let watch = state.watch.get_or_insert_default();
+        watch.look(flow, &state.speaks, now, &mut self.shared, counters);
+    }
+
+    fn end(&mut self, flow: &FlowInfo, state: Option<Box<State>>, end: End, now: Timestamp, counters: &mut Counters) {
+        let Some(mut state) = state else {
+            if flow.seen != [false; 2] {
+                counters.count(Counter::FlowsNotHttp);
+            }
+            return;
+        };
+        let under_way = state.watch.as_ref().and_then(|_| state.speaks.under_way(flow));
+        match &mut state.speaks {
+            Speaks::Http1(conversation) => conversation.end(flow, now, &mut self.shared, counters),
+            Speaks::Http2(connection) => connection.end(flow, now, &mut self.shared, counters),
+        }
+        if let (Some(mut watch), Some(under_way)) = (state.watch, under_way) {
+            watch.end(flow, under_way, state.speaks.position(), end, now, &mut self.shared, counters);
         }
     }
 }

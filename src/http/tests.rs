@@ -96,6 +96,7 @@ impl Talk {
             sequence: self.sent[own],
             acknowledgment: self.sent[1 - own],
             flags,
+            window: u16::MAX,
             urgent: 0,
             payload,
             missing: 0,

@@ -266,6 +266,7 @@ fn segment<'a>(frame: &Frame<'_>, encapsulation: &'a Encapsulation, tcp: &Tcp<'_
         sequence: tcp.sequence,
         acknowledgment: tcp.acknowledgment,
         flags: tcp.flags,
+        window: tcp.window,
         urgent: tcp.urgent,
         payload,
         missing: u32::try_from(tcp.payload.missing).unwrap_or(u32::MAX),
