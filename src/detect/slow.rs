@@ -157,7 +157,7 @@ pub(super) fn observe(
     }
     let usual = state.slow.usual(prior, state.clients.len());
     let client = state.clients.get(&address);
-    let (people, suspect) = client.map_or((1, false), |client| (client.people(), client.suspect()));
+    let (people, suspect) = client.map_or((1, false), |client| (client.people.count(), client.suspect()));
     let newcomer = || Sluggish { first: now, ..Sluggish::default() };
     let full = state.slow.clients.is_full() && state.slow.clients.get(&address).is_none();
     counters.add(Counter::ClientsEvicted, u64::from(full));

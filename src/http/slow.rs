@@ -83,6 +83,8 @@ pub(super) struct Watch {
     stall: Option<(Timestamp, u64)>,
     /// The client's window was closed since the last look.
     closed: bool,
+    /// The last look at a body found few bytes, but some.
+    dripped: bool,
     /// Since when nothing came from the client, and what it had sent by then.
     idle: Option<(Timestamp, u64)>,
     /// When it was last told of.
@@ -149,8 +151,14 @@ impl Watch {
         if self.part == 0 {
             return;
         }
-        let since = under_way.since.or(self.idle.map(|idle| idle.0)).unwrap_or(flow.start);
-        let wait = self.wait(flow, client, under_way, since, under_way.bytes, now);
+        let sent = flow.traffic[client.opposite().index()].bytes;
+        let answer = matches!(under_way.awaited, Awaited::ResponseHead | Awaited::ResponseBody);
+        let (since, bytes) = match (self.stall.filter(|_| answer), under_way.since) {
+            (Some((since, before)), _) => (since, sent.saturating_sub(before)),
+            (None, Some(since)) => (since, under_way.bytes),
+            (None, None) => (self.idle.map_or(flow.start, |idle| idle.0), 0),
+        };
+        let wait = self.wait(flow, client, under_way, since, bytes, now);
         let mut connection = self.record(flow, client, position, wait, now);
         connection.ended = Some(match (end, self.reset) {
             (End::Closed, Some(by)) if by == client => Ending::ResetByClient,
@@ -200,10 +208,14 @@ impl Watch {
                 if time < patience || flow.closed_windows[server.index()] {
                     return None;
                 }
-                // Bytes that come now and then show that the line is there, and that the client wants it so.
+                // Few bytes in one look after the other show that the line is there, and that the client wants it so; a line
+                // that breaks off has none in the second.
                 let lately = last.map(|(time, before)| (bytes.saturating_sub(before.bytes), now.since(time)));
-                let drips = lately.is_some_and(|(bytes, time)| bytes > 0 && time * 2 >= patience && slow(bytes, time));
-                (slow(bytes, time) || drips).then(|| self.wait(flow, client, under_way, since, bytes, now))
+                let few = |(bytes, time): (u64, Duration)| bytes > 0 && time * 2 >= patience && slow(bytes, time);
+                let drips = lately.is_some_and(few);
+                let dripped = std::mem::replace(&mut self.dripped, drips);
+                let slow = slow(bytes, time) || (drips && dripped);
+                slow.then(|| self.wait(flow, client, under_way, since, bytes, now))
             }
             Awaited::ResponseHead | Awaited::ResponseBody => {
                 let (since, before) = self.stall?;
