@@ -136,8 +136,9 @@ impl Watch {
         }
     }
 
-    /// The flow is over: the last record of what was told of. `speaks` has given out its calls; `under_way` is how
-    /// it stood before.
+    /// The flow is over, and its calls are given out: the last record of what was told of. `under_way` is how it stood
+    /// before.
+    #[allow(clippy::too_many_arguments, reason = "all of it describes one end")]
     pub(super) fn end(
         &mut self,
         flow: &FlowInfo,
