@@ -83,6 +83,7 @@ impl Traffic {
                 urgent: 0,
                 payload,
                 missing: 0,
+                fingerprint: 0,
             });
         }
     }

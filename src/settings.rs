@@ -39,7 +39,8 @@ pub struct Settings {
     pub state: Option<PathBuf>,
     /// File with the key, instead of the one in the state folder.
     pub key_file: Option<PathBuf>,
-    /// Threads among which the flows of captures are divided; by default one for each core. Up to 8 MiB each.
+    /// Threads among which the flows are divided; by default one for each core, live one on two cores or less, and else one
+    /// less than there are. Up to 8 MiB each; live up to 20 MiB for each reader.
     pub workers: Option<usize>,
 }
 

@@ -40,7 +40,9 @@ counters! {
     FramesOutOfOrder = "frames_out_of_order",
     /// Blocks of a pcapng file that were skipped, being of no known kind.
     BlocksSkipped = "blocks_skipped",
-    /// Size of the kernel's buffer of a live interface.
+    /// Threads that read a live interface, each from a kernel buffer of its own.
+    Readers = "readers",
+    /// Size of the kernel's buffers of a live interface, all together.
     KernelBufferBytes = "kernel_buffer_bytes",
     /// Packets that the kernel dropped because the buffer was full.
     KernelDrops = "kernel_drops",
@@ -52,6 +54,8 @@ counters! {
     Segments = "segments",
     /// Packets that were seen before and not parsed again.
     DuplicatePackets = "duplicate_packets",
+    /// Packets forgotten before their copies could have come, because the table was full.
+    DuplicatesForgotten = "duplicates_forgotten",
     /// Conversations seen in two encapsulations that were forgotten to be one because the table was full.
     EncapsulationLinksEvicted = "encapsulation_links_evicted",
     /// Frames of a link type that is not understood.
@@ -136,8 +140,21 @@ counters! {
     BodiesTruncated = "bodies_truncated",
     /// Bodies whose content encoding was damaged or unknown.
     BodiesUndecodable = "bodies_undecodable",
+    /// Bodies that came before and were not inspected again.
+    BodiesRecalled = "bodies_recalled",
     /// Requests in GraphQL, JSON-RPC or SOAP of which not all that they ask for is known.
     OperationsUnread = "operations_unread",
+
+    // websocket
+    /// WebSockets opened.
+    WebSockets = "websockets",
+    /// Messages of WebSockets.
+    WebSocketMessages = "websocket_messages",
+    /// Compressed messages of WebSockets not decoded, or not to their end: what they refer to was lost, a limit was
+    /// reached, too many were to be decoded, or they were damaged.
+    WebSocketMessagesUndecoded = "websocket_messages_undecoded",
+    /// How often a loss left unknown where the next frame of a WebSocket begins.
+    WebSocketsLost = "websockets_lost",
 
     // http2
     /// Flows that speak HTTP/2.
@@ -169,6 +186,8 @@ counters! {
     /// Bodies inspected only up to the configured length.
     InspectionTruncated = "inspection_truncated",
 
+    /// Segments dropped live because the workers were behind.
+    SegmentsDropped = "segments_dropped",
     /// Calls, and records of connections, dropped live because the detector was behind.
     CallsDropped = "calls_dropped",
 

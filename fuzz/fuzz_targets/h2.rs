@@ -56,6 +56,7 @@ fuzz_target!(|bytes: &[u8]| {
             urgent: 0,
             payload: if lost { &[] } else { part },
             missing: 0,
+            fingerprint: 0,
         });
         sent[own] = sent[own].wrapping_add(part.len() as u32 + u32::from(flags.has(Flags::SYN)));
     };

@@ -36,6 +36,9 @@ use super::explain::Explaining;
 use super::inventory::Inventory;
 use super::summary::Summary;
 
+/// Live, how many workers one reader can give enough to do.
+const WORKERS_A_READER: usize = 3;
+
 /// Code for alerts with `--fail-on-alert`.
 const ALERTED: u8 = 3;
 
@@ -98,6 +101,7 @@ fn watch(mut options: Watch) -> Result<ExitCode, Failure> {
     }
     live.snap_length = options.snap_length.unwrap_or(live.snap_length);
     live.promiscuous &= !options.no_promiscuous;
+    live.readers = options.readers.or(live.readers);
     if !options.cpus.is_empty() {
         live.cpus = options.cpus;
     }
@@ -111,15 +115,21 @@ fn watch(mut options: Watch) -> Result<ExitCode, Failure> {
         .interface
         .or(settings.source.live.interface.clone())
         .ok_or_else(|| Failure::Usage("name an interface with --interface; `apitap interfaces` lists them".into()))?;
-    let mut source = live::Live::open(&interface, filter.as_deref(), &settings.source.live, stop.clone())?;
+    let workers = workers(&settings, true);
+    settings.source.live.readers.get_or_insert(workers.div_ceil(WORKERS_A_READER) as u16);
+    let (readers, note) = live::Live::open_several(&interface, filter.as_deref(), &settings.source.live, &stop)?;
+    if let Some(note) = note.filter(|_| !options.common.quiet) {
+        eprintln!("apitap: {note}");
+    }
+    let mut sources: Vec<_> = readers.into_iter().map(|live| Box::new(live) as Box<dyn Source>).collect();
     let started = Instant::now();
     if options.calls || settings.output.calls {
         let mut printer = Printer::new(true);
-        let outcome = process(&mut source, &settings, true, &mut printer, &stop, &mut |_, _| {})?;
+        let outcome = process(&mut sources, &settings, true, &mut printer, &stop, &mut |_, _| {})?;
         return conclude(&outcome, &BTreeMap::new(), None, started.elapsed(), &options.common);
     }
     let mut consumer = consumers::Detecting::new(detector(&settings)?);
-    let outcome = process(&mut source, &settings, true, &mut consumer, &stop, &mut |_, _| {})?;
+    let outcome = process(&mut sources, &settings, true, &mut consumer, &stop, &mut |_, _| {})?;
     conclude_alerts((outcome, started.elapsed()), consumer, &options.common, options.detecting.fail_on_alert)
 }
 
@@ -332,7 +342,7 @@ fn read_captures(
     let started = Instant::now();
     let stop = Arc::new(AtomicBool::new(false));
     stop_on_signals(stop.clone())?;
-    let mut source = source::open(inputs, &settings.source);
+    let mut sources: [Box<dyn Source>; 1] = [Box::new(source::open(inputs, &settings.source))];
     let bar = (!common.quiet && io::stderr().is_terminal()).then(progress_bar);
     let mut show = |source: &dyn Source, counters: &Counters| {
         if let Some(bar) = &bar {
@@ -343,7 +353,7 @@ fn read_captures(
             bar.set_message(format!("{} packets", counters.value(Counter::Frames)));
         }
     };
-    let outcome = process(&mut source, settings, false, consumer, &stop, &mut show)?;
+    let outcome = process(&mut sources, settings, false, consumer, &stop, &mut show)?;
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }
@@ -357,8 +367,20 @@ fn progress_bar() -> ProgressBar {
     bar
 }
 
+/// Threads among which the flows are divided.
+fn workers(settings: &Settings, live: bool) -> usize {
+    let cores = || thread::available_parallelism().map_or(1, usize::from);
+    let default = || match (live, cores()) {
+        (false, cores) => cores,
+        // One that does all costs less than several with a reader and a consumer besides, when they share two cores.
+        (true, ..=2) => 1,
+        (true, cores) => cores - 1,
+    };
+    settings.workers.unwrap_or_else(default).clamp(1, 256)
+}
+
 fn process(
-    source: &mut dyn Source,
+    sources: &mut [Box<dyn Source>],
     settings: &Settings,
     live: bool,
     consumer: &mut dyn Consumer,
@@ -370,12 +392,10 @@ fn process(
         stream: settings.stream.clone(),
         http: settings.http.clone(),
         live,
-        workers: settings
-            .workers
-            .unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from))
-            .clamp(1, 256),
+        workers: workers(settings, live),
+        cpus: if live { settings.source.live.cpus.clone() } else { Vec::new() },
     };
-    Ok(pipeline::run(source, &stages, inspector(settings)?, consumer, stop, progress))
+    Ok(pipeline::run(sources, &stages, &inspector(settings)?, consumer, stop, progress))
 }
 
 /// Sets `stop` at the first SIGINT or SIGTERM; a second one ends the process at once.

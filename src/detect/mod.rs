@@ -373,9 +373,11 @@ fn observe(
     if client.calls == 0 || day(client.last) != day(seen.time) {
         scales.budget.client_day();
     }
-    client.calls += 1;
     client.last = seen.time;
-    client.damaged += u64::from(!seen.whole);
+    if !seen.goes_on() {
+        client.calls += 1;
+        client.damaged += u64::from(!seen.whole);
+    }
     // Whether a program sent a key a record does not say: it gets the benefit of the doubt.
     client.machine |= seen.good() && (seen.api_key() || (seen.recorded && seen.program));
     client.narrow(seen.endpoint);
@@ -405,21 +407,29 @@ fn observe(
     if let Some(endpoint) = endpoint.as_deref_mut() {
         touches = client.touched.touch(seen.endpoint.0);
         if seen.good() {
-            endpoint.successes += 1;
+            endpoint.successes += u64::from(!seen.goes_on());
             endpoint.clients.insert(seen.client_hash);
         }
         leak::endpoint(seen, client, endpoint, touches, &mut scales);
-        flood::crowd(seen, client, endpoint, &mut scales);
+        if !seen.goes_on() {
+            flood::crowd(seen, client, endpoint, &mut scales);
+        }
     }
 
     let population = if client.machine { &mut state.machines } else { &mut state.people };
     flood::observe(seen, client, population, endpoint.as_deref_mut(), &mut scales);
     if let Some(mut peers) = state.principals.of(seen, client.suspect()) {
-        pace::observe(seen, client, peers.principal, &mut scales);
+        if !seen.goes_on() {
+            pace::observe(seen, client, peers.principal, &mut scales);
+        }
         leak::principal(seen, client, &mut peers, endpoint.as_deref_mut(), &mut scales);
         if let Some(endpoint) = endpoint.as_deref_mut() {
             objects::observe(seen, client, &mut peers, endpoint, &mut scales);
         }
+    }
+    if seen.goes_on() {
+        // What else there is to a call was taken with its first record.
+        return;
     }
     if seen.login {
         let others = (&mut state.logins, &mut state.guessers);

@@ -122,7 +122,7 @@ impl<'a> Observation<'a> {
         };
         let target = key.hash(&[place.host.as_bytes(), call.target.as_bytes()]);
         // A HEAD asks for what a GET would get.
-        let endpoint = EndpointId::at(&key, place_hash, &call.method);
+        let endpoint = EndpointId::at(&key, place_hash, call.verb());
         Observation {
             call,
             rules,
@@ -135,8 +135,7 @@ impl<'a> Observation<'a> {
             endpoint,
             target_hash: key.pair(target, method_hash(&key, &call.method)),
             status,
-            good: matches!(status, Some(200..=299 | 304))
-                && !matches!(call.method.as_str(), "OPTIONS" | "TRACE" | "CONNECT"),
+            good: status.is_some() && call.is_good() && !matches!(call.verb(), "OPTIONS" | "TRACE" | "CONNECT"),
             whole,
             recorded: call.completeness.recorder.is_some() || call.completeness.unknown_fields > 0,
             authenticated: call.credential.is_some() || call.query_names.iter().any(|name| rules.is_secret(name)),
@@ -167,6 +166,12 @@ impl<'a> Observation<'a> {
     #[inline]
     pub(super) fn good(&self) -> bool {
         self.good
+    }
+
+    /// It goes on with a call that was taken before: a record of what came since.
+    #[inline]
+    pub(super) fn goes_on(&self) -> bool {
+        self.call.completeness.part > 0
     }
 
     /// It asks a GraphQL server for its schema.

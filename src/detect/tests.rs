@@ -1,6 +1,8 @@
 //! Each detector on traffic made for it, and on the honest traffic that looks most like it.
 
 mod operations;
+mod resets;
+mod streams;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! Both directions of a connection: which response answers which request, and the calls that come of it.
 
+mod report;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use super::payload::Payload;
 use super::reader::{Body, Mark, Phase, Reader};
 use super::recognise::{self, Role, Verdict};
 use super::slow::UnderWay;
+use super::websocket::{Agreed, Opening};
 
 /// Most parameter names that are kept of a query.
 const QUERY_NAMES: usize = 64;
@@ -42,6 +45,8 @@ struct Exchange {
     lost_behind: bool,
     upgrade: bool,
     h2c: bool,
+    /// Records of it that were given out while it went on.
+    part: u32,
 }
 
 impl Exchange {
@@ -58,6 +63,7 @@ impl Exchange {
             lost_behind: false,
             upgrade: false,
             h2c: false,
+            part: 0,
         }
     }
 }
@@ -82,16 +88,23 @@ pub(crate) struct Conversation {
     pipelined: bool,
     /// Something of the requests was lost since the last one that was seen.
     request_lost: bool,
-    /// It goes on in HTTP/2.
+    /// It goes on in another protocol.
     upgrade: Option<Upgrade>,
+    /// A body that may go on for ever has begun, and nobody asked yet to be woken for it.
+    streaming: bool,
 }
 
-/// What HTTP/2 takes over from the request that was upgraded to it.
-pub(crate) struct Upgrade {
-    /// The request.
-    pub(crate) call: Box<Call>,
-    /// Where frames begin in each direction.
-    pub(crate) begin: [u64; 2],
+/// What takes over from HTTP/1.
+pub(crate) enum Upgrade {
+    /// HTTP/2.
+    Http2 {
+        /// The request, which is answered there.
+        call: Box<Call>,
+        /// Where frames begin in each direction.
+        begin: [u64; 2],
+    },
+    /// A WebSocket.
+    WebSocket(Opening),
 }
 
 /// How much of a run is left and where it stands.
@@ -122,6 +135,7 @@ impl Conversation {
             pipelined: false,
             request_lost: midstream,
             upgrade: None,
+            streaming: false,
         }
     }
 
@@ -156,6 +170,9 @@ impl Conversation {
             }
         }
         self.readers[d].next = run.offset + run.bytes.len() as u64;
+        if std::mem::take(&mut self.streaming) {
+            self.expect_report(flow, run.now, shared);
+        }
         self.flush(flow, run.now, shared, counters);
         let over = self.readers.iter().all(|reader| matches!(reader.phase, Phase::Ignored));
         if over && self.exchanges.is_empty() { Interest::Unwanted } else { Interest::Wanted }
@@ -172,7 +189,12 @@ impl Conversation {
         matches!(self.readers[direction.index()].phase, Phase::Lost | Phase::Ignored)
     }
 
-    /// What HTTP/2 takes over, once it does.
+    /// Another protocol takes over.
+    pub(crate) fn is_upgraded(&self) -> bool {
+        self.upgrade.is_some()
+    }
+
+    /// What another protocol takes over, once it does.
     pub(crate) fn take_upgrade(&mut self) -> Option<Upgrade> {
         self.upgrade.take()
     }
@@ -219,16 +241,31 @@ impl Conversation {
         self.position
     }
 
-    /// Direction `d` has answered the request at `at` with the upgrade to HTTP/2.
-    fn begin_http2(&mut self, d: usize, at: usize) {
+    /// Direction `d` has answered the request at `at` with the upgrade to HTTP/2, or to a WebSocket: where frames begin.
+    fn frames_begin(&mut self, d: usize) -> [u64; 2] {
         let mut begin = [0; 2];
         begin[d] = self.readers[d].mark.end;
         // The client goes on behind what it has sent so far: it waits for the answer.
         begin[1 - d] = self.readers[1 - d].next;
-        let call = self.exchanges[at].call.clone();
-        self.upgrade = Some(Upgrade { call, begin });
         // So that the flow does not count as one that goes on in an unknown protocol.
         self.upgraded = false;
+        begin
+    }
+
+    /// Direction `d` has answered the request at `at` with the upgrade to a WebSocket, which takes its call with it.
+    fn begin_websocket(&mut self, d: usize, at: usize, agreed: Agreed) {
+        let mut begin = self.frames_begin(d);
+        let acknowledged = self.readers[d].mark.acknowledged;
+        let Some(Exchange { mut call, request, has_request, .. }) = self.exchanges.remove(at) else { return };
+        begin[1 - d] = match acknowledged {
+            _ if has_request => request.end + call.request.wire_bytes,
+            // Where the request was lost, the server says how long it was.
+            Some(seen) => seen,
+            None => begin[1 - d],
+        };
+        call.anomalies.extend(std::mem::take(&mut self.anomalies[d]));
+        let requests = direction_of(1 - d);
+        self.upgrade = Some(Upgrade::WebSocket(Opening { call, has_request, agreed, requests, begin }));
     }
 
     /// Bytes were lost.
@@ -505,6 +542,7 @@ impl Conversation {
                 content: Payload::Plain(Content::new(None, None, NO_CAPS, &mut shared.decoders)),
                 serial,
                 doubtful: false,
+                reported: cursor.run.time,
             });
             return;
         }
@@ -670,7 +708,10 @@ impl Conversation {
         if tunnel || switched {
             self.upgraded = true;
             if h2c && switched {
-                self.begin_http2(d, at);
+                let begin = self.frames_begin(d);
+                self.upgrade = Some(Upgrade::Http2 { call: self.exchanges[at].call.clone(), begin });
+            } else if head.fields.websocket && switched {
+                self.begin_websocket(d, at, Agreed::of(&head.fields, false, shared));
             }
             for reader in &mut self.readers {
                 // Behind CONNECT there may be HTTP in clear; what was upgraded to speaks its own language.
@@ -679,6 +720,9 @@ impl Conversation {
             }
             for exchange in self.exchanges.iter_mut().filter(|exchange| exchange.has_request) {
                 exchange.request_done = true;
+            }
+            if matches!(self.upgrade, Some(Upgrade::WebSocket(_))) {
+                return None;
             }
         }
         Some(serial)
@@ -784,8 +828,10 @@ impl Conversation {
         shared: &mut Shared,
     ) {
         let media = self.message(d, serial).and_then(|message| message.content_type.as_deref());
-        let content = Payload::new(side, media, fields.content_encoding, fields.grpc_encoding, shared);
-        self.readers[d].phase = Phase::Body(Body { framing, content, serial, doubtful });
+        let mut content = Payload::new(side, media, fields.content_encoding, fields.grpc_encoding, shared);
+        self.streaming |= content.is_stream();
+        let reported = self.readers[d].mark.time;
+        self.readers[d].phase = Phase::Body(Body { framing, content, serial, doubtful, reported });
     }
 
     /// Reads on in a body.
@@ -916,6 +962,7 @@ impl Conversation {
         let mut call = exchange.call;
         call.completeness.request = exchange.has_request;
         call.completeness.response = exchange.has_response;
+        call.completeness.part = exchange.part;
         fill::emit(flow, call, &mut self.position, now, shared, counters);
     }
 

@@ -11,6 +11,8 @@
 //! | [`h2`] | HTTP/2 |
 //! | `payload`, `grpc`, `grpc_text` | bodies that carry the messages of gRPC, and their texts |
 //! | `operation` | what bodies of GraphQL, JSON-RPC and SOAP ask for |
+//! | `websocket` | what goes on as a WebSocket |
+//! | `events` | answers that are streams, and the events in them |
 //! | `content` | content encodings undone as they stream, and what looks at the result |
 //! | `recall` | what bodies that came before came to |
 //! | `reader` | one direction: heads and bodies in turn, and finding the next head after a loss |
@@ -24,6 +26,7 @@
 
 mod content;
 mod conversation;
+mod events;
 mod fill;
 mod framing;
 mod grpc;
@@ -42,6 +45,7 @@ mod repeat;
 pub mod slow;
 #[cfg(test)]
 mod tests;
+mod websocket;
 
 use std::sync::Arc;
 
@@ -53,7 +57,7 @@ use crate::stats::{Counter, Counters};
 use crate::stream::{Close, Direction, End, FlowInfo, Gap, Handler, Interest, Run};
 use crate::time::Timestamp;
 
-use conversation::Conversation;
+use conversation::{Conversation, Upgrade};
 pub(crate) use conversation::{community_id, query_names, split_target};
 pub(crate) use intern::{Interner, printable_into};
 use slow::{UnderWay, Watch};
@@ -113,7 +117,13 @@ pub struct Settings {
     pub http2_decoders: usize,
     /// HTTP/2: streams that a client may reset before its calls are marked, if it resets most of what it asks for.
     pub http2_resets: u32,
-    /// Seconds of traffic after which a call of gRPC that goes on is reported, and again after as many. 0 reports none.
+    /// WebSocket: directions whose messages a worker decompresses at a time, 48 KiB each: 192 MiB at the default. What both
+    /// ends let refer to earlier messages takes its decoder until it is over. Messages of others are counted, and not
+    /// decoded. In HTTP/2 a connection has at most `http2_decoders` such WebSockets besides.
+    pub websocket_decoders: usize,
+    /// Seconds of traffic after which a call that goes on is reported, and again after as many: of gRPC, a WebSocket, and
+    /// answers that are streams (server-sent events, newline-delimited JSON, JSON text sequences,
+    /// `multipart/x-mixed-replace`). 0 reports none before its end.
     pub stream_report_seconds: u32,
     /// From when on a connection that keeps a server waiting is told of.
     pub slow: slow::Settings,
@@ -141,6 +151,7 @@ impl Default for Settings {
             http2_streams: 1024,
             http2_decoders: 128,
             http2_resets: 100,
+            websocket_decoders: 4096,
             stream_report_seconds: 60,
             slow: slow::Settings::default(),
         }
@@ -212,6 +223,50 @@ impl Http {
         h2::Connection::new(flow, conversation.position(), &self.shared, counters)
     }
 
+    /// Lets the protocol take over to which the connection was upgraded, if it was. `run` is what was read last; what of it
+    /// is behind the upgrade is read by the other protocol.
+    fn take_over(
+        &mut self,
+        flow: &FlowInfo,
+        speaks: &mut Speaks,
+        run: Option<Run<'_>>,
+        now: Timestamp,
+        counters: &mut Counters,
+    ) {
+        let Speaks::Http1(conversation) = speaks else { return };
+        let begin;
+        *speaks = match conversation.take_upgrade() {
+            None => return,
+            Some(Upgrade::Http2 { call, begin: frames }) => {
+                begin = frames;
+                let mut connection = self.replace(flow, conversation, now, counters);
+                let requests = call.client == flow.source.into();
+                let requests = if requests { Direction::Forward } else { Direction::Backward };
+                connection.upgrade(flow, requests, call, begin);
+                Speaks::Http2(connection)
+            }
+            Some(Upgrade::WebSocket(opening)) => {
+                begin = opening.begin;
+                conversation.end(flow, now, &mut self.shared, counters);
+                let position = conversation.position();
+                let connection = websocket::Connection::new(opening, flow, position, &self.shared, counters);
+                Speaks::WebSocket(Box::new(connection))
+            }
+        };
+        let Some(run) = run else { return };
+        let used = begin[run.direction.index()].saturating_sub(run.offset);
+        let bytes = run.bytes.get(usize::try_from(used).unwrap_or(usize::MAX)..).unwrap_or_default();
+        let rest = Run { offset: run.offset + used, bytes, ..run };
+        match speaks {
+            _ if bytes.is_empty() => {}
+            Speaks::Http1(_) => {}
+            Speaks::Http2(connection) => connection.data(flow, rest, &mut self.shared, counters),
+            Speaks::WebSocket(connection) => {
+                connection.data(rest, &mut self.shared, counters);
+            }
+        }
+    }
+
     /// What was completed since this was last taken, in the order of completion.
     pub fn records(&mut self) -> &mut Vec<Record> {
         &mut self.shared.records
@@ -230,6 +285,7 @@ pub struct State {
 enum Speaks {
     Http1(Conversation),
     Http2(h2::Connection),
+    WebSocket(Box<websocket::Connection>),
 }
 
 impl Speaks {
@@ -239,6 +295,7 @@ impl Speaks {
         let under_way = match self {
             Speaks::Http1(conversation) => conversation.under_way(client),
             Speaks::Http2(connection) => connection.under_way(flow, client),
+            Speaks::WebSocket(_) => None,
         };
         Some((client, under_way?))
     }
@@ -248,6 +305,7 @@ impl Speaks {
         match self {
             Speaks::Http1(conversation) => conversation.client(),
             Speaks::Http2(connection) => connection.client(),
+            Speaks::WebSocket(_) => None,
         }
     }
 
@@ -256,6 +314,7 @@ impl Speaks {
         match self {
             Speaks::Http1(conversation) => conversation.position(),
             Speaks::Http2(connection) => connection.position(),
+            Speaks::WebSocket(connection) => connection.position(),
         }
     }
 }
@@ -305,18 +364,13 @@ impl Handler for Http {
                 if conversation.is_asking(run.direction) {
                     slow::ask(flow, run.now, self.shared.settings.slow.first_look());
                 }
-                let Some(upgrade) = conversation.take_upgrade() else { return interest };
-                let mut connection = self.replace(flow, conversation, run.now, counters);
-                connection.upgrade(flow, run.direction.opposite(), upgrade.call, upgrade.begin);
-                let used = upgrade.begin[run.direction.index()].saturating_sub(run.offset);
-                let rest = run.bytes.get(usize::try_from(used).unwrap_or(usize::MAX)..).unwrap_or_default();
-                if !rest.is_empty() {
-                    let rest = Run { offset: run.offset + used, bytes: rest, ..run };
-                    connection.data(flow, rest, &mut self.shared, counters);
+                if !conversation.is_upgraded() {
+                    return interest;
                 }
-                state.speaks = Speaks::Http2(connection);
+                self.take_over(flow, &mut state.speaks, Some(run), run.now, counters);
                 Interest::Wanted
             }
+            Speaks::WebSocket(connection) => connection.data(run, &mut self.shared, counters),
             Speaks::Http2(connection) => {
                 connection.data(flow, run, &mut self.shared, counters);
                 if connection.is_asking(run.direction) {
@@ -332,7 +386,9 @@ impl Handler for Http {
             match &mut state.speaks {
                 Speaks::Http1(conversation) => conversation.gap(flow, gap, &mut self.shared, counters),
                 Speaks::Http2(connection) => connection.gap(flow, gap, &mut self.shared, counters),
+                Speaks::WebSocket(connection) => connection.gap(gap, &mut self.shared, counters),
             }
+            self.take_over(flow, &mut state.speaks, None, gap.now, counters);
         }
     }
 
@@ -353,7 +409,9 @@ impl Handler for Http {
             match &mut state.speaks {
                 Speaks::Http1(conversation) => conversation.close(flow, direction, now, &mut self.shared, counters),
                 Speaks::Http2(connection) => connection.close(flow, direction, now, &mut self.shared, counters),
+                Speaks::WebSocket(connection) => connection.close(flow, direction, now, &mut self.shared, counters),
             }
+            self.take_over(flow, &mut state.speaks, None, now, counters);
         }
     }
 
@@ -376,8 +434,10 @@ impl Handler for Http {
             }
             return;
         };
-        if let Speaks::Http2(connection) = &mut state.speaks {
-            connection.wake(flow, now, &mut self.shared, counters);
+        match &mut state.speaks {
+            Speaks::Http1(conversation) => conversation.report(flow, now, &mut self.shared, counters),
+            Speaks::Http2(connection) => connection.wake(flow, now, &mut self.shared, counters),
+            Speaks::WebSocket(connection) => return connection.wake(flow, now, &mut self.shared, counters),
         }
         let watch = state.watch.get_or_insert_default();
         watch.look(flow, &state.speaks, now, &mut self.shared, counters);
@@ -391,9 +451,19 @@ impl Handler for Http {
             return;
         };
         let under_way = state.watch.as_ref().and_then(|_| state.speaks.under_way(flow));
+        if let Speaks::Http1(conversation) = &mut state.speaks {
+            conversation.end(flow, now, &mut self.shared, counters);
+            // The last head may have been that of an upgrade.
+            if let Some(Upgrade::WebSocket(opening)) = conversation.take_upgrade() {
+                let position = conversation.position();
+                let connection = websocket::Connection::new(opening, flow, position, &self.shared, counters);
+                state.speaks = Speaks::WebSocket(Box::new(connection));
+            }
+        }
         match &mut state.speaks {
-            Speaks::Http1(conversation) => conversation.end(flow, now, &mut self.shared, counters),
+            Speaks::Http1(_) => {}
             Speaks::Http2(connection) => connection.end(flow, now, &mut self.shared, counters),
+            Speaks::WebSocket(connection) => connection.end(flow, end, now, &mut self.shared, counters),
         }
         if let (Some(mut watch), Some(under_way)) = (state.watch, under_way) {
             watch.end(flow, under_way, state.speaks.position(), end, now, &mut self.shared, counters);

@@ -67,6 +67,8 @@ impl RecordPrinter {
             forwarding,
             grpc,
             operation,
+            websocket,
+            events,
             http2,
             tls,
             sensitive,
@@ -149,6 +151,14 @@ impl RecordPrinter {
         if operation.is_some() {
             put(line, ",\"operation\":");
             other(line, operation)?;
+        }
+        if websocket.is_some() {
+            put(line, ",\"websocket\":");
+            other(line, websocket)?;
+        }
+        if let Some(events) = events {
+            put(line, ",\"events\":");
+            number(line, *events);
         }
         if http2.is_some() {
             put(line, ",\"http2\":");
@@ -374,7 +384,7 @@ fn completeness(line: &mut Vec<u8>, completeness: &Completeness) -> io::Result<(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call::{Anomaly, FlowId, Forwarding, Grpc, Http2, Operation, Recorder, ResetBy, Tls};
+    use crate::call::{Anomaly, FlowId, Forwarding, Grpc, Http2, Operation, Recorder, ResetBy, Tls, WebSocket};
     use crate::packet::Layer;
     use proptest::prelude::*;
     use std::sync::Arc;
@@ -467,6 +477,11 @@ mod tests {
                             ..Operation::default()
                         })
                     }),
+                    websocket: (position % 13 < 4).then(|| {
+                        let subprotocol = named.then(|| "chat".into());
+                        Box::new(WebSocket { subprotocol, close_code: times.5, ..WebSocket::default() })
+                    }),
+                    events: (position % 17 < 5).then_some(u64::from(position)),
                     http2: (position % 11 < 5).then(|| {
                         let reset_by = named.then_some(ResetBy::Client);
                         Box::new(Http2 { stream: position, reset_by, ..Http2::default() })

@@ -6,6 +6,7 @@
 mod ahead;
 mod decompress;
 mod error;
+mod fanout;
 mod files;
 mod input;
 pub mod live;

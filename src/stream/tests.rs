@@ -134,6 +134,7 @@ fn feed(tracker: &mut Tracker<Recorder>, wires: &[Wire]) {
             urgent: 0,
             payload: &wire.payload,
             missing: 0,
+            fingerprint: 0,
         });
     }
 }
@@ -322,6 +323,7 @@ fn half_open_floods_are_cheap_and_bounded() {
             urgent: 0,
             payload: &[],
             missing: 0,
+            fingerprint: 0,
         });
         assert!(tracker.flows() <= 100);
     }
@@ -489,6 +491,7 @@ fn asks(tracker: &mut Tracker<Sleeper>, port: u16, at: u64, payload: &[u8]) {
         urgent: 0,
         payload,
         missing: 0,
+        fingerprint: 0,
     });
 }
 
@@ -567,6 +570,7 @@ fn a_handshake_opens_a_flow_once() {
             urgent: 0,
             payload: &wire.payload,
             missing: 0,
+            fingerprint: 0,
         });
     }
     assert_eq!(tracker.handler().opened, 1);

@@ -31,7 +31,7 @@ pub(crate) struct Connection {
     pub(super) readers: [Reader; 2],
     /// The direction of requests, once that is known.
     pub(super) client: Option<Direction>,
-    pub(super) streams: BTreeMap<u32, Stream>,
+    pub(super) streams: BTreeMap<u32, Box<Stream>>,
     pub(super) position: u32,
     pub(super) community_id: Option<Arc<str>>,
     pub(super) anomalies: [Anomalies; 2],
@@ -102,7 +102,7 @@ impl Connection {
         (request.head, request.ended) = (true, true);
         self.highest = 1;
         self.requests = 1;
-        self.streams.insert(1, stream);
+        self.streams.insert(1, Box::new(stream));
     }
 
     /// The direction of requests, once that is known.
@@ -144,11 +144,11 @@ impl Connection {
             return Some(UnderWay::new(Awaited::RequestHead, Some(since), bytes as u64));
         }
         // Streams of messages (gRPC) and tunnels are open for as long as both ends like.
-        let asks = |stream: &&Stream| {
+        let asks = |stream: &Stream| {
             let [request, _] = &stream.sides;
             request.head && !request.ended && !stream.has_response && stream.call.grpc.is_none() && !request.opaque
         };
-        if let Some(stream) = self.streams.values().find(asks) {
+        if let Some(stream) = self.streams.values().find(|stream| asks(stream)) {
             let bytes = stream.call.request.wire_bytes;
             return Some(UnderWay::new(Awaited::RequestBody, stream.call.request_time, bytes));
         }
@@ -315,7 +315,7 @@ impl Connection {
                 // Without a byte there is no length of the padding either; a peer would end the connection.
                 let padded = header.has(flag::PADDED) && length > 0;
                 let end = header.has(flag::END_STREAM);
-                let data = Data { stream: header.stream, left: length, padding: 0, padded, end };
+                let data = Data { stream: header.stream, left: length, padding: 0, padded, end, fresh: true };
                 reader.phase = Phase::Data(data);
                 if length == 0 {
                     self.body(flow, d, data, &[], run.now, shared, counters);
@@ -376,10 +376,12 @@ impl Connection {
         let last = data.end && data.left == data.padding;
         match self.streams.get_mut(&data.stream) {
             Some(stream) => {
-                stream.data(response, &rest[..content], wire, last, &mut self.decoding, shared, counters);
+                let bytes = &rest[..content];
+                stream.data(response, bytes, wire, data.fresh, last, &mut self.decoding, shared, counters);
             }
             None => counters.add(Counter::BytesSkipped, content as u64),
         }
+        data.fresh &= content == 0;
         match over {
             true => {
                 self.readers[d].expect_header();

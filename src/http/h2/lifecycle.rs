@@ -149,10 +149,13 @@ impl Connection {
         counters: &mut Counters,
     ) {
         let Some(mut stream) = self.streams.remove(&id) else { return };
+        let reset = stream.call.http2.as_ref().is_some_and(|http2| http2.reset_by.is_some());
+        let ended = reset || stream.sides.iter().any(|side| side.ended);
         for response in [false, true] {
             stream.finish(response, false, &mut self.decoding, shared, counters);
         }
-        let Stream { mut call, has_request, has_response, part, .. } = stream;
+        stream.close_websocket(ended, &mut self.decoding, shared);
+        let Stream { mut call, has_request, has_response, part, .. } = *stream;
         if !has_request && !has_response && call.method.is_empty() {
             counters.count(Counter::Http2StreamsUnknown);
             shared.idle.push(call);
@@ -197,9 +200,9 @@ impl Connection {
                 self.give_out(flow, oldest, now, shared, counters);
             }
             let call = fill::new_call(flow, client, &mut self.community_id, shared);
-            self.streams.insert(id, Stream::new(call, id, mark.time));
+            self.streams.insert(id, Box::new(Stream::new(call, id, mark.time)));
         }
-        self.streams.get_mut(&id)
+        self.streams.get_mut(&id).map(|stream| &mut **stream)
     }
 
     /// Counts a request.
@@ -275,7 +278,7 @@ impl Connection {
         }
         // Of those that have had their time and nothing to tell, in as much time again.
         let again = |stream: &Stream| Some(stream.reported + period).filter(|&time| time > now).unwrap_or(now + period);
-        if let Some(time) = self.streams.values().map(again).min() {
+        if let Some(time) = self.streams.values().map(|stream| again(stream)).min() {
             self.expect_report(flow, time, shared);
         }
     }
