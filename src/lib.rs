@@ -8,8 +8,8 @@
 //! | [`source`] | file, standard input, interface → [`source::Frame`] |
 //! | [`packet`] | frame → [`packet::Segment`]: links, tags, tunnels, fragments undone |
 //! | [`stream`] | segment → byte runs in order, and explicit gaps, per direction |
-//! | [`http`] | byte runs → [`call::Call`] |
-//! | [`records`] | lines of logs, and of calls printed before → [`call::Call`] |
+//! | [`http`] | byte runs → [`call::Record`]: calls, and now and then a connection |
+//! | [`records`] | lines of logs, and of records printed before → [`call::Record`] |
 //! | [`inspect`] | body, header and target bytes → a small digest on the call |
 //! | [`client`], [`endpoint`] | call → who called what |
 //! | [`model`] | observations → expected against observed |
@@ -17,7 +17,7 @@
 //! | [`alert`] | evidence → alert |
 //! | [`sink`] | alert → whoever reads them |
 //!
-//! [`call::Call`] is the seam: before it nothing knows policy, behind it nothing knows packets. [`pipeline`] wires
+//! [`call::Record`] is the seam: before it nothing knows policy, behind it nothing knows packets. [`pipeline`] wires
 //! the stages to threads and is the only place that knows how many there are. Time is always the traffic's
 //! ([`time`]), and whatever is lost is counted by name ([`stats`]).
 

@@ -1,12 +1,13 @@
 //! Both directions of a connection: which response answers which request, and the calls that come of it.
 
 mod report;
+mod under_way;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::call::{Anomalies, Anomaly, Awaited, Call, Version};
+use crate::call::{Anomalies, Anomaly, Call, Version};
 use crate::inspect::Side;
 use crate::stats::{Counter, Counters};
 use crate::stream::{Direction, FlowInfo, Gap, Interest, Run};
@@ -21,7 +22,6 @@ use super::intern::Interner;
 use super::payload::Payload;
 use super::reader::{Body, Mark, Phase, Reader};
 use super::recognise::{self, Role, Verdict};
-use super::slow::UnderWay;
 use super::websocket::{Agreed, Opening};
 
 /// Most parameter names that are kept of a query.
@@ -197,43 +197,6 @@ impl Conversation {
     /// What another protocol takes over, once it does.
     pub(crate) fn take_upgrade(&mut self) -> Option<Upgrade> {
         self.upgrade.take()
-    }
-
-    /// The direction of requests, once that is known.
-    pub(super) fn client(&self) -> Option<Direction> {
-        self.requests
-    }
-
-    /// True when this direction is in the middle of a message, which may be a request.
-    #[inline]
-    pub(super) fn is_asking(&self, direction: Direction) -> bool {
-        let reader = &self.readers[direction.index()];
-        let inside = matches!(reader.phase, Phase::Body(_)) || !reader.partial.is_empty();
-        inside && reader.role != Some(Role::Response)
-    }
-
-    /// What is under way; none where that is unknown, or another protocol has taken over.
-    pub(super) fn under_way(&self, client: Direction) -> Option<UnderWay> {
-        let reader = &self.readers[client.index()];
-        match &reader.phase {
-            Phase::Head if !reader.partial.is_empty() => {
-                let bytes = reader.partial.len() as u64;
-                return Some(UnderWay::new(Awaited::RequestHead, Some(reader.mark.time), bytes));
-            }
-            Phase::Body(body) => {
-                let place = usize::try_from(body.serial.checked_sub(self.first)?).ok()?;
-                let bytes = self.exchanges.get(place)?.call.request.wire_bytes;
-                return Some(UnderWay::new(Awaited::RequestBody, Some(reader.mark.time), bytes));
-            }
-            Phase::Head => {}
-            Phase::Lost | Phase::Ignored => return None,
-        }
-        let Some(exchange) = self.exchanges.front() else { return Some(UnderWay::new(Awaited::Idle, None, 0)) };
-        let Call { request_time, response_time, response, .. } = &*exchange.call;
-        Some(match exchange.has_response {
-            true => UnderWay::new(Awaited::ResponseBody, *response_time, response.wire_bytes),
-            false => UnderWay::new(Awaited::ResponseHead, *request_time, 0),
-        })
     }
 
     /// How many calls were completed.
