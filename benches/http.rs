@@ -39,6 +39,7 @@ fn run(bencher: Bencher<'_, '_>, heads: &[[String; 2]]) {
         opened_by: Some(Direction::Forward),
         seen: [true; 2],
         traffic: Default::default(),
+        closed_windows: [false; 2],
         alarm: Default::default(),
     };
     let (mut state, mut counters, mut offsets, mut time) = (None, Counters::new(), [0; 2], flow.start);

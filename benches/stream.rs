@@ -79,6 +79,7 @@ impl Traffic {
                 sequence: self.sent[own].wrapping_add(ahead),
                 acknowledgment: self.sent[1 - own],
                 flags,
+                window: u16::MAX,
                 urgent: 0,
                 payload,
                 missing: 0,

@@ -9,8 +9,8 @@
 //! | [`packet`] | frame → [`packet::Segment`]: links, tags, tunnels, fragments undone |
 //! | [`stream`] | segment → byte runs in order, and explicit gaps, per direction |
 //! | [`tls`] | byte runs of TLS → who speaks with whom, and with keys the byte runs in clear |
-//! | [`http`] | byte runs → [`call::Call`] |
-//! | [`records`] | lines of logs, and of calls printed before → [`call::Call`] |
+//! | [`http`] | byte runs → [`call::Record`]: calls, and now and then a connection |
+//! | [`records`] | lines of logs, and of records printed before → [`call::Record`] |
 //! | [`inspect`] | body, header and target bytes → a small digest on the call |
 //! | [`client`], [`endpoint`] | call → who called what |
 //! | [`model`] | observations → expected against observed |
@@ -18,7 +18,7 @@
 //! | [`alert`] | evidence → alert |
 //! | [`sink`] | alert → whoever reads them |
 //!
-//! [`call::Call`] is the seam: before it nothing knows policy, behind it nothing knows packets. [`pipeline`] wires
+//! [`call::Record`] is the seam: before it nothing knows policy, behind it nothing knows packets. [`pipeline`] wires
 //! the stages to threads and is the only place that knows how many there are. Time is always the traffic's
 //! ([`time`]), and whatever is lost is counted by name ([`stats`]).
 

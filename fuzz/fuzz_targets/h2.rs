@@ -52,6 +52,7 @@ fuzz_target!(|bytes: &[u8]| {
             sequence: sent[own],
             acknowledgment: sent[1 - own],
             flags,
+            window: u16::MAX,
             urgent: 0,
             payload: if lost { &[] } else { part },
             missing: 0,

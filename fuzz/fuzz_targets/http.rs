@@ -41,6 +41,7 @@ fuzz_target!(|bytes: &[u8]| {
                 sequence: sent[own],
                 acknowledgment: sent[1 - own],
                 flags: Flags::ACK,
+                window: u16::MAX,
                 urgent: 0,
                 payload: if lost { &[] } else { part },
                 missing: 0,

@@ -66,6 +66,7 @@ fuzz_target!(|bytes: &[u8]| {
             sequence: u32::from(step[2]).wrapping_sub(20).wrapping_mul(if step[0] & 16 != 0 { 1 } else { 0x0100_0001 }),
             acknowledgment: u32::from(step[3]).wrapping_sub(20),
             flags: Flags(step[4]),
+            window: u16::MAX,
             urgent: 0,
             payload: &payload[..usize::from(step[5] % 65)],
             missing: u32::from(step[6] / 128) * u32::from(step[6] % 16),

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use technique::{Family, Technique};
 
-use crate::call::{Call, Fingerprint, FlowId};
+use crate::call::{Awaited, Call, Connection, Fingerprint, FlowId};
 use crate::time::Timestamp;
 
 /// The version of the JSON form.
@@ -77,17 +77,19 @@ pub struct Suspect {
     pub credential: Option<Fingerprint>,
 }
 
-/// One call that an alert rests on.
+/// One call, or connection, that an alert rests on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sighting {
     /// When the call ended.
     pub time: Timestamp,
-    /// Request method.
+    /// Request method; absent for a connection without a call.
+    #[serde(skip_serializing_if = "str::is_empty", default)]
     pub method: Arc<str>,
     /// Host as sent.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub host: Option<Arc<str>>,
-    /// Target, secrets masked, at most [`TARGET_LIMIT`] bytes of it.
+    /// Target, secrets masked, at most [`TARGET_LIMIT`] bytes of it; absent for a connection without a call.
+    #[serde(skip_serializing_if = "str::is_empty", default)]
     pub target: Arc<str>,
     /// Status of the response, when it was seen.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -109,9 +111,31 @@ pub struct Sighting {
     /// The server's name that the client asked for in TLS.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub server_name: Option<Arc<str>>,
+    /// What a connection without a call waits for.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub waits_for: Option<Awaited>,
 }
 
 impl Sighting {
+    /// What an alert shows of a connection.
+    pub fn of_connection(connection: &Connection) -> Sighting {
+        Sighting {
+            time: connection.end_time,
+            method: Arc::default(),
+            host: None,
+            target: Arc::default(),
+            status: None,
+            flow: connection.flow,
+            position: connection.position,
+            community_id: connection.community_id.clone(),
+            source: connection.client.ip,
+            credential: None,
+            ja4: connection.tls.as_ref().and_then(|tls| tls.ja4.clone()),
+            server_name: connection.tls.as_ref().and_then(|tls| tls.server_name.clone()),
+            waits_for: connection.waits.map(|wait| wait.awaited),
+        }
+    }
+
     /// What an alert shows of `call`.
     pub fn of(call: &Call) -> Sighting {
         let mut end = call.target.len().min(TARGET_LIMIT);
@@ -131,6 +155,7 @@ impl Sighting {
             credential: call.credential.map(|credential| credential.fingerprint),
             ja4: call.tls.as_ref().and_then(|tls| tls.ja4.clone()),
             server_name: call.tls.as_ref().and_then(|tls| tls.server_name.clone()),
+            waits_for: None,
         }
     }
 }

@@ -87,6 +87,11 @@ techniques! {
     Expensive = "flood.expensive", Flood, High, ["API4"], ["T1499.003"];
     /// Many clients that do nothing else call one endpoint, or call fast and long.
     Distributed = "flood.distributed", Flood, High, ["API4"], ["T1499.002"];
+    /// A client keeps a server waiting on many connections: heads and bodies that come byte by byte, answers that are not
+    /// taken, connections that are not used.
+    Slow = "flood.slow", Flood, High, ["API4"], ["T1499.002"];
+    /// A client gives up what it asks for as soon as it has asked (HTTP/2 rapid reset).
+    Reset = "flood.reset", Flood, High, ["API4"], ["T1499.002"];
     /// A client floods a login with failing attempts.
     Login = "flood.login", Flood, High, ["API2", "API4"], ["T1110"];
     /// A client takes far more data, or far more sensitive values, than its population and its own past.

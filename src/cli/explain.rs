@@ -55,9 +55,9 @@ impl Explaining {
         self.detector.counters()
     }
 
-    /// Whether there was a call of the client.
+    /// Whether there was a call or a connection of the client.
     pub(super) fn seen(&self) -> bool {
-        self.detector.trace().is_some_and(|trace| trace.calls > 0)
+        self.detector.trace().is_some_and(|trace| trace.span.is_some())
     }
 
     /// Takes one record.
@@ -91,7 +91,7 @@ impl Consumer for Explaining {
     fn finish(&mut self) -> io::Result<()> {
         self.detector.finish(&mut self.raised);
         self.keep();
-        let Some(trace) = self.detector.trace().filter(|trace| trace.calls > 0) else { return Ok(()) };
+        let Some(trace) = self.detector.trace().filter(|trace| trace.span.is_some()) else { return Ok(()) };
         if self.json {
             let explanation = Explanation { trace, alerts: &self.alerts, alerts_left_out: self.left_out };
             let mut lines = standard_output();

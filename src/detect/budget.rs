@@ -87,6 +87,12 @@ tests! {
     Pace = "pace", Flood, Daily(1), "calls at several times its own pace";
     /// Failed logins of a client in ten minutes.
     LoginRate = "login_rate", Flood, Daily(1), "failed logins";
+    /// Connections that keep a server waiting, of one client in ten minutes.
+    SlowConnections = "slow_connections", Flood, Daily(1), "connections that keep the server waiting";
+    /// Clients with such connections.
+    SlowClients = "slow_clients", Flood, Sequential(0.01), "clients that keep the server waiting";
+    /// Requests that are given up at once.
+    Resets = "resets", Flood, Daily(1), "requests given up at once";
     /// Newcomers that call only one endpoint.
     Crowd = "crowd", Flood, Sequential(0.01), "new clients that call only this";
     /// Newcomers that call fast and long.

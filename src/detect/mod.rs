@@ -9,6 +9,8 @@
 //! | `recon` | who asks for what the API does not have |
 //! | `objects` | who asks for more objects than their peers, or for those of others |
 //! | `flood` | who calls far more often than clients of this sort and than itself |
+//! | `slow` | who keeps a server waiting on many connections |
+//! | `reset` | who gives up what it asks for as soon as it has asked |
 //! | `leak` | who takes far more than others, and which endpoint gives what it never gave |
 //! | `pace` | which program calls several times faster than it always did |
 //! | `encrypted` | the same of connections in TLS that keep what is in them |
@@ -37,9 +39,11 @@ mod pace;
 mod principal;
 mod recon;
 mod report;
+mod reset;
 mod rules;
 mod sentence;
 mod settings;
+mod slow;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -50,7 +54,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::alert::{Alert, Sighting, Technique};
-use crate::call::{Call, Connection, Record};
+use crate::call::{Call, Connection, Message, Record};
 use crate::endpoint::{HashKey, Place, Success};
 use crate::key::Key;
 use crate::model::{BUCKETS, Window, tail};
@@ -103,9 +107,6 @@ const STRANGERS: u64 = 60;
 
 /// Members that a campaign has at least.
 const CAMPAIGN: usize = 5;
-
-/// Seconds of traffic before which an alert's confidence is low.
-const COLD: u64 = 600;
 
 /// Calls in, alerts out.
 pub struct Detector {
@@ -224,10 +225,39 @@ impl Detector {
     pub fn connection(&mut self, connection: &Connection, alerts: &mut Vec<Alert>) {
         self.counters.count(Counter::ConnectionsDetected);
         self.come_to(connection.end_time, alerts);
-        if let Some(encrypted) = Encrypted::of(connection) {
+        if connection.waits.is_some() {
+            self.waiting(connection, alerts);
+        } else if let Some(encrypted) = Encrypted::of(connection) {
             let address = (self.resolver)(&encrypted.anonymous());
             self.look_at(&encrypted.call, Some(encrypted.first), address, alerts);
         }
+    }
+
+    /// Takes a connection that keeps a server waiting.
+    fn waiting(&mut self, connection: &Connection, alerts: &mut Vec<Alert>) {
+        if self.state.calls == 0 {
+            self.renew(); // or nothing could be enough before the first call
+        }
+        // A proxy says of whom a connection is with the calls on it: as long as there is none, that is lost.
+        let message = Message { gap_bytes: 1, ..Message::default() };
+        let silent = Call { client: connection.client, server: connection.server, request: message, ..Call::default() };
+        let Some(address) = (self.resolver)(&silent) else {
+            self.counters.count(Counter::ClientsUnknown);
+            return;
+        };
+        let before = alerts.len();
+        let bench = slow::Bench {
+            prior: &self.rules.prior,
+            counters: &mut self.counters,
+            findings: &mut self.findings,
+            trace: self.trace.as_mut().filter(|trace| trace.client == address),
+            cold: self.state.is_cold(),
+        };
+        slow::observe(connection, address, &mut self.state, bench, alerts);
+        self.findings.clear();
+        campaigns(connection.end_time, &self.rules.prior, self.quiet, &mut self.state, alerts);
+        self.counters.add(Counter::IncidentsClosedEarly, self.state.incidents.closed_early());
+        self.counters.add(Counter::Alerts, (alerts.len() - before) as u64);
     }
 
     /// The traffic's time has come to that of a record.
@@ -249,6 +279,9 @@ impl Detector {
             self.renew();
         }
         self.state.calls += 1;
+        if call.completeness.response {
+            self.state.slow.heard(call.server, call.end_time);
+        }
         if !call.completeness.request {
             return;
         }
@@ -421,6 +454,7 @@ fn observe(
         let others = (&mut state.logins, &mut state.guessers);
         auth::login(seen, client, others, &mut scales);
     }
+    reset::observe(seen, client, &mut state.resets, &mut scales);
     auth::credential(seen, client, &mut state.credentials, &mut state.basic, &mut scales);
     let mut shared =
         recon::Shared { misses: &mut state.misses, places: &mut state.places, parameters: &mut state.parameters };
@@ -449,7 +483,7 @@ fn raise(
 ) {
     let before = alerts.len();
     let now = state.now;
-    let cold = state.begin.is_none_or(|begin| now.since(begin).as_secs() < COLD);
+    let cold = state.is_cold();
     for finding in findings {
         let named = report::names_endpoint(finding.technique).then_some(seen.endpoint.0);
         if finding.endpoint {
@@ -489,7 +523,7 @@ fn raise(
             None => counters.count(Counter::AlertsSuppressed),
         }
     }
-    campaigns(seen, quiet, state, cold, alerts);
+    campaigns(seen.time, &seen.rules.prior, quiet, state, alerts);
     counters.add(Counter::IncidentsClosedEarly, state.incidents.closed_early());
     counters.add(Counter::Alerts, (alerts.len() - before) as u64);
 }
@@ -530,28 +564,30 @@ fn belongs(
 }
 
 /// Tells of newcomers that began alike, when they are too many.
-fn campaigns(seen: &Observation<'_>, quiet: Duration, state: &mut State, cold: bool, alerts: &mut Vec<Alert>) {
-    if ![&state.newcomers, &state.swarm, &state.guessers].into_iter().any(Newcomers::is_fresh) {
+fn campaigns(time: Timestamp, prior: &Prior, quiet: Duration, state: &mut State, alerts: &mut Vec<Alert>) {
+    if ![&state.newcomers, &state.swarm, &state.guessers, &state.slow.campaign].into_iter().any(Newcomers::is_fresh) {
         return;
     }
-    let now = state.now;
-    let prior = &seen.rules.prior;
+    let (now, cold) = (state.now, state.is_cold());
+    // Of many clients more are on slow lines.
+    let slow_clients = prior.slow_clients * (state.clients.len() as f64 / prior.clients).max(1.0);
     let groups = [
         (&mut state.newcomers, Test::Newcomers, Technique::Campaign, prior.probing_newcomers, 3_600),
         (&mut state.swarm, Test::Swarm, Technique::Distributed, prior.swarming_newcomers, 3_600),
         (&mut state.guessers, Test::Guessers, Technique::CredentialStuffing, prior.guessers, 86_400),
+        (&mut state.slow.campaign, Test::SlowClients, Technique::Slow, slow_clients, 3_600),
     ];
     for (newcomers, test, technique, expected, window) in groups {
         let subject = Subject::Campaign(technique, 0);
         let threshold = state.budget.threshold(test);
-        let Some(count) = newcomers.fresh(seen.time, window) else { continue };
+        let Some(count) = newcomers.fresh(time, window) else { continue };
         state.budget.tried(test);
         let nats = tail::count(count as u64, expected, expected);
         if count < CAMPAIGN || nats < threshold {
             continue;
         }
         state.budget.pass(test);
-        if !newcomers.due(seen.time, quiet) {
+        if !newcomers.due(time, quiet) {
             state.incidents.goes_on(subject, now);
             continue;
         }

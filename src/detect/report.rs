@@ -81,7 +81,7 @@ impl Report {
     ) -> Report {
         let sightings = client.evidence(finding.technique.family());
         let calls = sightings.map_or(Vec::new(), |held| held.calls.clone());
-        let damaged = client.damaged as f64 / client.calls.max(1) as f64;
+        let damaged = client.damaged_share();
         let about = endpoint.filter(|_| names_endpoint(finding.technique));
         let mut report = Report::new(Scope::Client, finding, calls, now, cold || damaged > DAMAGED);
         report.client = Some(Suspect { ip: address, credential: common(&report.evidence) });
@@ -92,6 +92,27 @@ impl Report {
         report.host = about.map(|endpoint| endpoint.host.to_string());
         report.sentence = sentence::of(finding, &report.subject, report.endpoint.as_deref(), None);
         report.context = context(client, population, now);
+        report
+    }
+
+    /// Of connections of a client, of which `damaged` is the share of calls that are incomplete, if it made any.
+    pub(super) fn of_connections(
+        address: IpAddr,
+        damaged: Option<f64>,
+        first: Timestamp,
+        connections: Vec<Sighting>,
+        finding: &Finding,
+        now: Timestamp,
+        cold: bool,
+    ) -> Report {
+        let damaged = damaged.filter(|&share| share > 0.0);
+        let doubtful = cold || damaged.is_some_and(|share| share > DAMAGED);
+        let mut report = Report::new(Scope::Client, finding, connections, now, doubtful);
+        report.client = Some(Suspect { ip: address, credential: None });
+        report.first = first;
+        report.incomplete_share = damaged.map(rounded);
+        report.subject = address.to_string();
+        report.sentence = sentence::of(finding, &report.subject, None, None);
         report
     }
 

@@ -136,6 +136,9 @@ pub struct Prior {
     pub probing_newcomers: f64,
     pub swarming_newcomers: f64,
     pub guessers: f64,
+    pub slow_connections: f64,
+    pub slow_clients: f64,
+    pub resets: f64,
     pub trials: f64,
     pub clients: f64,
 }

@@ -71,6 +71,9 @@ pub(super) fn of_newcomers(finding: &Finding, members: usize) -> String {
         Technique::Distributed => {
             "that were never seen before called fast and long without credentials, many of them within one hour"
         }
+        Technique::Slow => {
+            "keep the server waiting with requests that do not end, answers that they do not take or connections that they do not use, many of them within one hour"
+        }
         _ => {
             "that were never seen before began with nothing but requests for paths that do not exist, many of them within one hour"
         }
@@ -137,6 +140,12 @@ pub(super) fn of(finding: &Finding, client: &str, endpoint: Option<&str>, class:
         Technique::Volumetric => {
             format!("{client} made {observed:.0} calls {window}; at most about {expected:.0} would be ordinary.")
         }
+        Technique::Slow => format!(
+            "{client} keeps the server waiting on {observed:.0} connections {window}, with requests that do not end, answers that it does not take or nothing at all; about {expected:.1} would be ordinary."
+        ),
+        Technique::Reset => format!(
+            "{client} gave up {observed:.0} requests {window} as soon as it had made them; at most about {expected:.0} would be ordinary."
+        ),
         Technique::Loop => format!(
             "{client} repeats one and the same call: {observed:.0} calls {window}; at most about {expected:.0} would be ordinary."
         ),

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 /// Budget and limits of the detector.
 ///
-/// Worst-case memory is `clients` × 16 KiB + `endpoints` × 48 KiB + `misses` × 128 bytes + `credentials` × 8.2 KiB + `incidents` × 32 KiB: with the
+/// Worst-case memory is `clients` × 16 KiB + `endpoints` × 48 KiB + `misses` × 128 bytes + `credentials` × 8.2 KiB + `incidents` × 32 KiB + `slow_clients` × 3 KiB: with the
 /// defaults 3.5 GiB when all clients and endpoints are as suspicious as can be, and about 0.3 GiB when they are quiet.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -36,6 +36,11 @@ pub struct Settings {
     /// Learning of endpoint templates: the table `[endpoint]` of the configuration.
     #[serde(skip)]
     pub templates: crate::endpoint::Settings,
+    /// Clients whose slow connections are counted, and as many that give up requests at once; 256 bytes each, and 2 KiB with
+    /// connections as evidence. Beyond, the one with the least evidence leaves and is counted (`clients_evicted`).
+    pub slow_clients: usize,
+    /// Servers that are remembered to speak HTTP; 64 bytes each. Beyond, one that was not heard for long leaves.
+    pub servers: usize,
     /// Groups of principals that are remembered; 64 bytes each. Beyond, one of the fewest members leaves.
     pub groups: usize,
 }
@@ -60,6 +65,8 @@ impl Default for Settings {
             incidents: 4_096,
             incident_quiet_hours: 20.0,
             templates: crate::endpoint::Settings::default(),
+            slow_clients: 16_384,
+            servers: 4_096,
             groups: 4_096,
         }
     }

@@ -9,13 +9,18 @@ use super::campaign::{Kin, Newcomers};
 use super::flood::{Meters, Population};
 use super::incident::Incidents;
 use super::principal::Principals;
+use super::reset::Resets;
 use super::rules::DetectRules;
 use super::settings::Settings;
+use super::slow::Slow;
 use crate::alert::{EVIDENCE_LIMIT, Family, Sighting};
 use crate::call::Fingerprint;
 use crate::endpoint::{EndpointId, HashKey, Merged, Templates};
 use crate::model::{Distinct, Exponential, Extreme, Moments, Profile, Ring, Table, Touched, Walk};
 use crate::time::Timestamp;
+
+/// Seconds of traffic before which an alert's confidence is low.
+const COLD: u64 = 600;
 
 /// What the detector remembers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -46,6 +51,10 @@ pub struct State {
     /// Failed logins by endpoint.
     pub(super) logins: Table<u64, LoginFailures>,
     pub(super) basic: Distinct,
+    /// Connections that keep a server waiting.
+    pub(super) slow: Slow,
+    /// Requests that are given up at once.
+    pub(super) resets: Table<IpAddr, Resets>,
 }
 
 impl State {
@@ -74,7 +83,14 @@ impl State {
             kin: Table::new(settings.incidents),
             logins: Table::new(settings.login_endpoints),
             basic: Distinct::default(),
+            slow: Slow::new(settings),
+            resets: Table::new(settings.slow_clients),
         }
+    }
+
+    /// Whether so little traffic was seen that an alert's confidence is low.
+    pub(super) fn is_cold(&self) -> bool {
+        self.begin.is_none_or(|begin| self.now.since(begin).as_secs() < COLD)
     }
 
     /// What was known of endpoints whose templates are merged goes to what they are now: the best known of them goes on,
@@ -113,6 +129,8 @@ impl State {
         self.credentials.limit(settings.credentials);
         self.principals.limit(settings);
         self.logins.limit(settings.login_endpoints);
+        self.slow.limit(settings);
+        self.resets.limit(settings.slow_clients);
         (self.clients.limit(settings.clients), self.endpoints.limit(settings.endpoints))
     }
 }
@@ -165,6 +183,11 @@ impl Client {
     pub(super) fn people(&self) -> u64 {
         let known = self.people.count();
         if self.damaged * 2 > self.calls { known.max(UNSEEN_PEOPLE) } else { known }
+    }
+
+    /// Share of its calls of which something was lost.
+    pub(super) fn damaged_share(&self) -> f64 {
+        self.damaged as f64 / self.calls.max(1) as f64
     }
 
     /// Notes which endpoint is called, as long as there are only two.

@@ -2,6 +2,7 @@
 
 mod encrypted;
 mod operations;
+mod resets;
 mod streams;
 
 use std::net::{IpAddr, Ipv4Addr};

@@ -95,6 +95,13 @@ impl Trace {
         self.current = Some((call, endpoint));
     }
 
+    /// A connection of the client begins to be tested.
+    pub(super) fn begin_connection(&mut self, connection: Sighting) {
+        let first = self.span.map_or(connection.time, |(first, _)| first);
+        self.span = Some((first, connection.time));
+        self.current = Some((connection, String::new()));
+    }
+
     /// What a test came to after that call.
     pub(super) fn note(&mut self, time: Timestamp, finding: &Finding) {
         let Some((call, endpoint)) = &self.current else { return };

@@ -1,6 +1,7 @@
 //! Both directions of a connection: which response answers which request, and the calls that come of it.
 
 mod report;
+mod under_way;
 mod upgrade;
 
 use std::collections::VecDeque;

@@ -18,6 +18,7 @@
 //! | `reader` | one direction: heads and bodies in turn, and finding the next head after a loss |
 //! | `conversation` | both directions: which response answers which request |
 //! | `secured` | what is in TLS, and what is told of a flow whose TLS keeps it |
+//! | [`slow`] | connections that keep a server waiting |
 //!
 //! Ambiguity is resolved as the common servers do and marked on the call ([`crate::call::Anomaly`]): it is a finding,
 //! never a lost call. After a loss, responses are paired by what the client had acknowledged when it sent its request,
@@ -43,6 +44,7 @@ mod recall;
 mod recognise;
 mod repeat;
 mod secured;
+pub mod slow;
 #[cfg(test)]
 mod tests;
 mod websocket;
@@ -62,6 +64,7 @@ use conversation::{Conversation, Upgrade};
 pub(crate) use conversation::{community_id, query_names, split_target};
 pub(crate) use intern::{Interner, printable_into};
 use secured::Secured;
+use slow::{UnderWay, Watch};
 
 /// Limits of the HTTP stage. Worst-case memory a connection: `head_limit` in each direction, about 1 KiB for each of
 /// `pending_limit` requests, and one decoder (up to 8 MiB for zstd's and brotli's windows, 48 KiB for gzip's).
@@ -129,6 +132,8 @@ pub struct Settings {
     /// answers that are streams (server-sent events, newline-delimited JSON, JSON text sequences,
     /// `multipart/x-mixed-replace`). 0 reports none before its end.
     pub stream_report_seconds: u32,
+    /// From when on a connection that keeps a server waiting is told of.
+    pub slow: slow::Settings,
 }
 
 impl Default for Settings {
@@ -155,6 +160,7 @@ impl Default for Settings {
             http2_resets: 100,
             websocket_decoders: 4096,
             stream_report_seconds: 60,
+            slow: slow::Settings::default(),
         }
     }
 }
@@ -217,24 +223,10 @@ impl Http {
         self.shared.idle.extend(records.drain(..).filter_map(Record::into_call).take(room));
     }
 
-    /// What is known of a flow, as a record of a connection that ended at `now`; the client is who opened it, else who sent
-    /// the first segment.
+    /// What is known of a flow, as a record of a connection at `now`; the client is who opened it, else who sent the first
+    /// segment.
     pub fn connection(flow: &FlowInfo, now: Timestamp) -> Connection {
-        let client = flow.opened_by.unwrap_or(Direction::Forward);
-        let (source, destination) = flow.ends(client);
-        Connection {
-            flow: flow.id,
-            community_id: community_id(source, destination),
-            start_time: flow.start,
-            end_time: now,
-            client: source.into(),
-            server: destination.into(),
-            encapsulation: flow.encapsulation.clone(),
-            handshake: !flow.midstream(),
-            sent: flow.traffic[client.index()],
-            received: flow.traffic[client.opposite().index()],
-            ..Connection::default()
-        }
+        slow::connection(flow, flow.opened_by.unwrap_or(Direction::Forward), now)
     }
 
     /// What was completed since this was last taken, in the order of completion.
@@ -244,7 +236,11 @@ impl Http {
 }
 
 /// What is kept of one flow.
-pub struct State(Speaks);
+pub struct State {
+    speaks: Speaks,
+    /// There once it was looked at whether it keeps a server waiting.
+    watch: Option<Box<Watch>>,
+}
 
 /// What a flow speaks. Most flows speak HTTP/1: what the others keep does not make these larger.
 enum Speaks {
@@ -252,6 +248,38 @@ enum Speaks {
     Http2(Box<h2::Connection>),
     WebSocket(Box<websocket::Connection>),
     Tls(Box<Secured>),
+}
+
+impl Speaks {
+    /// Who asks, and what is under way; none where that is unknown, or another protocol has taken over.
+    fn under_way(&self, flow: &FlowInfo) -> Option<(Direction, UnderWay)> {
+        let client = self.client().or(flow.opened_by)?;
+        let under_way = match self {
+            Speaks::Http1(conversation) => conversation.under_way(client),
+            Speaks::Http2(connection) => connection.under_way(flow, client),
+            Speaks::WebSocket(_) | Speaks::Tls(_) => None,
+        };
+        Some((client, under_way?))
+    }
+
+    /// The direction of requests, once that is known.
+    fn client(&self) -> Option<Direction> {
+        match self {
+            Speaks::Http1(conversation) => conversation.client(),
+            Speaks::Http2(connection) => connection.client(),
+            Speaks::WebSocket(_) | Speaks::Tls(_) => None,
+        }
+    }
+
+    /// How many calls were completed.
+    fn position(&self) -> u32 {
+        match self {
+            Speaks::Http1(conversation) => conversation.position(),
+            Speaks::Http2(connection) => connection.position(),
+            Speaks::WebSocket(connection) => connection.position(),
+            Speaks::Tls(_) => 0,
+        }
+    }
 }
 
 impl Handler for Http {
@@ -269,16 +297,18 @@ impl Handler for Http {
             self.secure(flow, state, &run, counters);
         }
         match state.as_deref_mut() {
-            Some(State(Speaks::Tls(secured))) => secured.data(flow, run, &mut self.shared, &mut self.tls, counters),
+            Some(State { speaks: Speaks::Tls(secured), .. }) => {
+                secured.data(flow, run, &mut self.shared, &mut self.tls, counters)
+            }
             _ => data(flow, state, run, 0, &mut self.shared, counters),
         }
     }
 
     fn gap(&mut self, flow: &FlowInfo, state: &mut Option<Box<State>>, gap: Gap, counters: &mut Counters) {
-        match state.as_deref_mut() {
-            Some(State(Speaks::Tls(secured))) => secured.gap(flow, gap, &mut self.shared, &mut self.tls, counters),
-            Some(State(speaks)) => lose(flow, speaks, gap, &mut self.shared, counters),
-            None => {}
+        let Some(state) = state else { return };
+        match &mut state.speaks {
+            Speaks::Tls(secured) => secured.gap(flow, gap, &mut self.shared, &mut self.tls, counters),
+            _ => lose(flow, state, gap, &mut self.shared, counters),
         }
     }
 
@@ -291,31 +321,54 @@ impl Handler for Http {
         now: Timestamp,
         counters: &mut Counters,
     ) {
-        match state.as_deref_mut() {
-            Some(State(Speaks::Tls(secured))) => secured.close(flow, direction, how, now, &mut self.shared, counters),
-            Some(State(speaks)) if how == Close::Finished => {
-                close(flow, speaks, direction, now, &mut self.shared, counters);
-            }
-            _ => {}
+        let Some(state) = state else { return };
+        match &mut state.speaks {
+            Speaks::Tls(secured) => secured.close(flow, direction, how, now, &mut self.shared, counters),
+            _ => close(flow, state, direction, how, now, &mut self.shared, counters),
+        }
+    }
+
+    fn opened(&mut self, flow: &FlowInfo, now: Timestamp) {
+        slow::ask(flow, now, self.shared.settings.slow.unused_seconds);
+    }
+
+    fn window_closed(&mut self, flow: &FlowInfo, state: &mut Option<Box<State>>, direction: Direction, now: Timestamp) {
+        let Some(state) = state else { return };
+        let state = match &mut state.speaks {
+            Speaks::Tls(secured) => secured.inside(),
+            _ => Some(&mut **state),
+        };
+        if let Some(state) = state
+            && state.speaks.client().or(flow.opened_by) == Some(direction)
+        {
+            let watch = state.watch.get_or_insert_default();
+            watch.window_closed(flow, direction, now, &self.shared.settings.slow);
         }
     }
 
     fn wake(&mut self, flow: &FlowInfo, state: &mut Option<Box<State>>, now: Timestamp, counters: &mut Counters) {
-        match state.as_deref_mut() {
-            Some(State(Speaks::Tls(secured))) => secured.wake(flow, now, &mut self.shared, &mut self.tls, counters),
-            Some(State(speaks)) => wake(flow, speaks, now, &mut self.shared, counters),
-            None => {}
+        let Some(state) = state else {
+            if flow.seen == [false; 2] {
+                slow::unused(flow, now, &mut self.shared, counters);
+            }
+            return;
+        };
+        match &mut state.speaks {
+            Speaks::Tls(secured) => secured.wake(flow, now, &mut self.shared, &mut self.tls, counters),
+            _ => wake(flow, state, now, &mut self.shared, counters),
         }
     }
 
     fn end(&mut self, flow: &FlowInfo, state: Option<Box<State>>, end: End, now: Timestamp, counters: &mut Counters) {
-        match state {
-            Some(mut state) => match &mut state.0 {
-                Speaks::Tls(secured) => secured.end(flow, end, now, &mut self.shared, &mut self.tls, counters),
-                speaks => finish(flow, speaks, end, now, &mut self.shared, counters),
-            },
-            None if flow.seen != [false; 2] => counters.count(Counter::FlowsNotHttp),
-            None => {}
+        let Some(mut state) = state else {
+            if flow.seen != [false; 2] {
+                counters.count(Counter::FlowsNotHttp);
+            }
+            return;
+        };
+        match &mut state.speaks {
+            Speaks::Tls(secured) => secured.end(flow, end, now, &mut self.shared, &mut self.tls, counters),
+            _ => finish(flow, &mut state, end, now, &mut self.shared, counters),
         }
     }
 }
@@ -326,14 +379,16 @@ impl Http {
     fn secure(&mut self, flow: &FlowInfo, state: &mut Option<Box<State>>, run: &Run<'_>, counters: &mut Counters) {
         let position = match state.as_deref_mut() {
             None => 0,
-            Some(State(Speaks::Http1(conversation))) if conversation.is_tunnel() => conversation.position(),
+            Some(State { speaks: Speaks::Http1(conversation), .. }) if conversation.is_tunnel() => {
+                conversation.position()
+            }
             Some(_) => return,
         };
         let Some(secured) = Secured::begin(flow, run, position, counters) else { return };
-        if let Some(State(Speaks::Http1(conversation))) = state.as_deref_mut() {
+        if let Some(State { speaks: Speaks::Http1(conversation), .. }) = state.as_deref_mut() {
             conversation.end(flow, run.now, &mut self.shared, counters);
         }
-        *state = Some(Box::new(State(Speaks::Tls(Box::new(secured)))));
+        *state = Some(Box::new(State { speaks: Speaks::Tls(Box::new(secured)), watch: None }));
     }
 }
 
@@ -356,10 +411,10 @@ fn data(
             true => Speaks::Http2(Box::new(h2::Connection::new(flow, position, shared, counters))),
             false => Speaks::Http1(Conversation::new(flow, position)),
         };
-        *state = Some(Box::new(State(speaks)));
+        *state = Some(Box::new(State { speaks, watch: None }));
     }
     let Some(state) = state else { return Interest::Wanted };
-    match &mut state.0 {
+    match &mut state.speaks {
         Speaks::Http1(conversation) => {
             if let Some(begun) =
                 h2::preface_begun(conversation.is_free(run.direction), conversation.unread(run.direction), &run)
@@ -370,19 +425,25 @@ fn data(
                     connection.data(flow, before, shared, counters);
                 }
                 connection.data(flow, run, shared, counters);
-                state.0 = Speaks::Http2(Box::new(connection));
+                state.speaks = Speaks::Http2(Box::new(connection));
                 return Interest::Wanted;
             }
             let interest = conversation.data(flow, run, shared, counters);
+            if conversation.is_asking(run.direction) {
+                slow::ask(flow, run.now, shared.settings.slow.first_look());
+            }
             if !conversation.is_upgraded() {
                 return interest;
             }
-            take_over(flow, &mut state.0, Some(run), run.now, shared, counters);
+            take_over(flow, &mut state.speaks, Some(run), run.now, shared, counters);
             Interest::Wanted
         }
         Speaks::WebSocket(connection) => connection.data(run, shared, counters),
         Speaks::Http2(connection) => {
             connection.data(flow, run, shared, counters);
+            if connection.is_asking(run.direction) {
+                slow::ask(flow, run.now, shared.settings.slow.first_look());
+            }
             Interest::Wanted
         }
         Speaks::Tls(_) => Interest::Unwanted, // TLS within TLS is not followed
@@ -390,66 +451,72 @@ fn data(
 }
 
 /// Bytes in clear, or of which the protection would have been undone, were lost.
-fn lose(flow: &FlowInfo, speaks: &mut Speaks, gap: Gap, shared: &mut Shared, counters: &mut Counters) {
-    match speaks {
+fn lose(flow: &FlowInfo, state: &mut State, gap: Gap, shared: &mut Shared, counters: &mut Counters) {
+    match &mut state.speaks {
         Speaks::Http1(conversation) => conversation.gap(flow, gap, shared, counters),
         Speaks::Http2(connection) => connection.gap(flow, gap, shared, counters),
         Speaks::WebSocket(connection) => connection.gap(gap, shared, counters),
         Speaks::Tls(_) => {}
     }
-    take_over(flow, speaks, None, gap.now, shared, counters);
+    take_over(flow, &mut state.speaks, None, gap.now, shared, counters);
 }
 
-/// A direction in clear, or of which the protection is undone, is finished.
+/// A direction in clear, or of which the protection is undone, has ended.
 fn close(
     flow: &FlowInfo,
-    speaks: &mut Speaks,
+    state: &mut State,
     direction: Direction,
+    how: Close,
     now: Timestamp,
     shared: &mut Shared,
     counters: &mut Counters,
 ) {
-    match speaks {
+    if let Some(watch) = &mut state.watch {
+        watch.close(direction, how);
+    }
+    if how != Close::Finished {
+        return;
+    }
+    match &mut state.speaks {
         Speaks::Http1(conversation) => conversation.close(flow, direction, now, shared, counters),
         Speaks::Http2(connection) => connection.close(flow, direction, now, shared, counters),
         Speaks::WebSocket(connection) => connection.close(flow, direction, now, shared, counters),
         Speaks::Tls(_) => {}
     }
-    take_over(flow, speaks, None, now, shared, counters);
+    take_over(flow, &mut state.speaks, None, now, shared, counters);
 }
 
 /// The moment has come that was asked for.
-fn wake(flow: &FlowInfo, speaks: &mut Speaks, now: Timestamp, shared: &mut Shared, counters: &mut Counters) {
-    match speaks {
+fn wake(flow: &FlowInfo, state: &mut State, now: Timestamp, shared: &mut Shared, counters: &mut Counters) {
+    match &mut state.speaks {
         Speaks::Http1(conversation) => conversation.report(flow, now, shared, counters),
         Speaks::Http2(connection) => connection.wake(flow, now, shared, counters),
-        Speaks::WebSocket(connection) => connection.wake(flow, now, shared, counters),
-        Speaks::Tls(_) => {}
+        Speaks::WebSocket(connection) => return connection.wake(flow, now, shared, counters),
+        Speaks::Tls(_) => return,
     }
+    let watch = state.watch.get_or_insert_default();
+    watch.look(flow, &state.speaks, now, shared, counters);
 }
 
 /// A flow in clear, or of which the protection is undone, is over.
-fn finish(
-    flow: &FlowInfo,
-    speaks: &mut Speaks,
-    end: End,
-    now: Timestamp,
-    shared: &mut Shared,
-    counters: &mut Counters,
-) {
-    if let Speaks::Http1(conversation) = speaks {
+fn finish(flow: &FlowInfo, state: &mut State, end: End, now: Timestamp, shared: &mut Shared, counters: &mut Counters) {
+    let under_way = state.watch.as_ref().and_then(|_| state.speaks.under_way(flow));
+    if let Speaks::Http1(conversation) = &mut state.speaks {
         conversation.end(flow, now, shared, counters);
         // The last head may have been that of an upgrade.
         if let Some(Upgrade::WebSocket(opening)) = conversation.take_upgrade() {
             let position = conversation.position();
             let connection = websocket::Connection::new(opening, flow, position, shared, counters);
-            *speaks = Speaks::WebSocket(Box::new(connection));
+            state.speaks = Speaks::WebSocket(Box::new(connection));
         }
     }
-    match speaks {
+    match &mut state.speaks {
         Speaks::Http1(_) | Speaks::Tls(_) => {}
         Speaks::Http2(connection) => connection.end(flow, now, shared, counters),
         Speaks::WebSocket(connection) => connection.end(flow, end, now, shared, counters),
+    }
+    if let (Some(watch), Some(under_way)) = (&mut state.watch, under_way) {
+        watch.end(flow, under_way, state.speaks.position(), end, now, shared, counters);
     }
 }
 

@@ -106,12 +106,12 @@ impl Secured {
                 }
                 Event::Gap(gap) => {
                     if let Some(inside) = inside {
-                        super::lose(flow, &mut inside.0, gap, shared, counters);
+                        super::lose(flow, inside, gap, shared, counters);
                     }
                 }
                 Event::Close(direction) => {
                     if let Some(inside) = inside {
-                        super::close(flow, &mut inside.0, direction, now, shared, counters);
+                        super::close(flow, inside, direction, Close::Finished, now, shared, counters);
                     }
                 }
             }
@@ -162,7 +162,7 @@ impl Secured {
         });
         if let Some(inside) = &mut self.inside {
             shared.tls = Some(self.session.described().clone());
-            super::wake(flow, &mut inside.0, now, shared, counters);
+            super::wake(flow, inside, now, shared, counters);
             shared.tls = None;
         }
         if self.told.next <= now {
@@ -201,6 +201,11 @@ impl Secured {
         self.told.bytes = flow.traffic.map(|traffic| traffic.bytes);
     }
 
+    /// What is known of what is in it.
+    pub(super) fn inside(&mut self) -> Option<&mut State> {
+        self.inside.as_deref_mut()
+    }
+
     /// Who sent the ClientHello, else who opened the connection, else who was heard first.
     fn client(&self, flow: &FlowInfo) -> Direction {
         self.session.client().or(flow.opened_by).unwrap_or(Direction::Forward)
@@ -236,6 +241,9 @@ impl Secured {
             }
             Close::Reset => {
                 self.reset_by.get_or_insert(direction);
+                if let Some(inside) = &mut self.inside {
+                    super::close(flow, inside, direction, how, now, shared, counters);
+                }
             }
         }
     }
@@ -254,21 +262,13 @@ impl Secured {
         });
         shared.tls = Some(self.session.described().clone());
         if let Some(inside) = &mut self.inside {
-            super::finish(flow, &mut inside.0, end, now, shared, counters);
+            super::finish(flow, inside, end, now, shared, counters);
         }
         shared.tls = None;
         if self.inside.is_none() {
             counters.count(Counter::FlowsNotHttp);
             let client = self.client(flow);
-            let ended = match (end, self.reset_by) {
-                (End::Closed, Some(direction)) if direction == client => Ending::ResetByClient,
-                (End::Closed, Some(_)) => Ending::ResetByServer,
-                (End::Closed, None) => Ending::Finished,
-                (End::TimedOut, _) => Ending::TimedOut,
-                (End::Reused, _) => Ending::Reused,
-                (End::Evicted, _) => Ending::Evicted,
-                (End::CaptureEnded, _) => Ending::CaptureEnded,
-            };
+            let ended = super::slow::ending(end, self.reset_by, client);
             self.tell(flow, Some(ended), now, shared);
         }
     }

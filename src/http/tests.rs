@@ -9,7 +9,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::{Http, Settings};
-use crate::call::{Anomaly, Call, Record, Version};
+use crate::call::{Anomaly, Call, Connection, Record, Version};
 use crate::inspect::{Inspector, Rules};
 use crate::key::Key;
 use crate::packet::{Encapsulation, Flags, Segment};
@@ -96,6 +96,7 @@ impl Talk {
             sequence: self.sent[own],
             acknowledgment: self.sent[1 - own],
             flags,
+            window: u16::MAX,
             urgent: 0,
             payload,
             missing: 0,
@@ -139,6 +140,14 @@ impl Talk {
         self.segment(from_client, Flags::ACK | Flags::FIN, b"");
         self.sent[usize::from(!from_client)] += 1;
         self
+    }
+
+    /// What was told of the connection.
+    pub(super) fn connections(&mut self) -> Vec<Connection> {
+        self.tracker.finish();
+        let records = self.tracker.handler().records().drain(..);
+        let connection = |record| if let Record::Connection(connection) = record { Some(*connection) } else { None };
+        records.filter_map(connection).collect()
     }
 
     pub(super) fn calls(&mut self) -> Vec<Box<Call>> {

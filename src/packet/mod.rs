@@ -272,6 +272,7 @@ fn segment<'a>(
         sequence: tcp.sequence,
         acknowledgment: tcp.acknowledgment,
         flags: tcp.flags,
+        window: tcp.window,
         urgent: tcp.urgent,
         payload,
         missing: u32::try_from(tcp.payload.missing).unwrap_or(u32::MAX),

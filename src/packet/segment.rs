@@ -54,6 +54,8 @@ pub struct Segment<'a> {
     pub acknowledgment: u32,
     /// Control bits.
     pub flags: Flags,
+    /// Bytes that the sender is ready to receive, not scaled (RFC 7323, section 2).
+    pub window: u16,
     /// Urgent pointer; meaningful with [`Flags::URG`].
     pub urgent: u16,
     /// The payload as far as it was captured.

@@ -22,6 +22,7 @@ pub(super) struct Tcp<'d> {
     pub(super) sequence: u32,
     pub(super) acknowledgment: u32,
     pub(super) flags: Flags,
+    pub(super) window: u16,
     pub(super) urgent: u16,
     pub(super) payload: Bytes<'d>,
 }
@@ -56,6 +57,7 @@ pub(super) fn read<'d>(packet: &Packet<'d>) -> Result<Tcp<'d>, Counter> {
             sequence: header.sequence_number(),
             acknowledgment: header.acknowledgment_number(),
             flags: flags(bytes.captured),
+            window: header.window_size(),
             urgent: header.urgent_pointer(),
             payload: bytes.skip(header.slice().len())?,
             header: bytes.captured.get(..header.slice().len()).unwrap_or(bytes.captured),
@@ -88,6 +90,7 @@ fn cut_in_the_options<'d>(packet: &Packet<'d>) -> Result<Tcp<'d>, Counter> {
         sequence: word(4),
         acknowledgment: word(8),
         flags: flags(bytes.captured),
+        window: u16::from_be_bytes([header[14], header[15]]),
         urgent: u16::from_be_bytes([header[18], header[19]]),
         payload: Bytes { captured: &[], missing: bytes.wire_length() - length },
     })

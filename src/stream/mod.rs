@@ -93,6 +93,9 @@ pub struct FlowInfo {
     pub seen: [bool; 2],
     /// What each direction sent so far; bytes as far as they were handed on or given up.
     pub traffic: [Traffic; 2],
+    /// Whether the sender of each direction takes nothing, or next to nothing, from the other: its window was closed when it
+    /// was last heard.
+    pub closed_windows: [bool; 2],
     /// When its handler is to be woken.
     pub alarm: Alarm,
 }
@@ -217,6 +220,16 @@ pub trait Handler {
     /// The handshake is over; no data came yet. Called for each connection, so it should do no more than to ask to be
     /// woken, which is free here.
     fn opened(&mut self, _flow: &FlowInfo, _now: Timestamp) {}
+
+    /// The sender of a direction takes no more for now: its window has closed.
+    fn window_closed(
+        &mut self,
+        _flow: &FlowInfo,
+        _state: &mut Option<Box<Self::State>>,
+        _direction: Direction,
+        _now: Timestamp,
+    ) {
+    }
 
     /// The moment has come that was asked for with [`FlowInfo::wake_at`].
     fn wake(

@@ -33,6 +33,10 @@ pub struct Tracker<H: Handler> {
 /// How far beyond the data seen an acknowledgment is believed: the largest window (RFC 7323, section 2.3).
 const FAR: i64 = 1 << 30;
 
+/// Windows below this are as good as closed. They are not scaled, so that some of them may be worth more; who takes what is
+/// sent all the same is not slow.
+const CLOSED_WINDOW: u16 = 8;
+
 /// What of a segment concerns one direction's data.
 struct Data<'a> {
     offset: i64,
@@ -169,6 +173,7 @@ impl<H: Handler> Tracker<H> {
                 }),
                 seen: [false; 2],
                 traffic: Default::default(),
+                closed_windows: [false; 2],
                 alarm: Default::default(),
             },
             halves: Default::default(),
@@ -308,6 +313,15 @@ impl<H: Handler> Tracker<H> {
         let syn = segment.flags.has(Flags::SYN);
         let start = segment.sequence.wrapping_add(u32::from(syn));
 
+        // Of a SYN and a reset the window says nothing.
+        if segment.window < CLOSED_WINDOW && segment.flags.0 & (Flags::SYN | Flags::RST).0 == 0 {
+            if !std::mem::replace(&mut flow.info.closed_windows[own], true) {
+                let Flow { info, state, .. } = flow;
+                self.handler.window_closed(info, state, direction, now);
+            }
+        } else {
+            flow.info.closed_windows[own] = false;
+        }
         // What the sender says that it has received.
         let mut acknowledged = None;
         if segment.flags.has(Flags::ACK) && !segment.flags.has(Flags::RST) {

@@ -8,12 +8,13 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use crate::call::{Anomalies, Anomaly, Call};
+use crate::call::{Anomalies, Anomaly, Awaited, Call};
 use crate::stats::{Counter, Counters};
 use crate::stream::{Direction, FlowInfo, Run};
 use crate::time::Timestamp;
 
 use super::super::Shared;
+use super::super::slow::UnderWay;
 use super::frame::{self, HEADER, Header, PREFACE, flag, kind};
 use super::hpack::Limits;
 use super::reader::{Block, Data, Phase, Reader};
@@ -102,6 +103,63 @@ impl Connection {
         self.highest = 1;
         self.requests = 1;
         self.streams.insert(1, Box::new(stream));
+    }
+
+    /// The direction of requests, once that is known.
+    pub(crate) fn client(&self) -> Option<Direction> {
+        self.client
+    }
+
+    /// How many calls were completed.
+    pub(crate) fn position(&self) -> u32 {
+        self.position
+    }
+
+    /// True when something is under way that this direction may have to go on with.
+    #[inline]
+    pub(crate) fn is_asking(&self, direction: Direction) -> bool {
+        self.client == Some(direction) && (self.is_in_head(direction) || !self.streams.is_empty())
+    }
+
+    fn is_in_head(&self, direction: Direction) -> bool {
+        let reader = &self.readers[direction.index()];
+        reader.block.is_some()
+            || matches!(&reader.phase, Phase::Preface(_))
+            || matches!(&reader.phase, Phase::Gather(header) if header.kind == kind::HEADERS)
+    }
+
+    /// What is under way: a head, else the oldest body that is not whole, else the oldest answer. None after a loss.
+    pub(crate) fn under_way(&self, flow: &FlowInfo, client: Direction) -> Option<UnderWay> {
+        let reader = &self.readers[client.index()];
+        if matches!(reader.phase, Phase::Lost) {
+            return None;
+        }
+        if self.is_in_head(client) {
+            let since = match (&reader.block, &reader.phase) {
+                (Some(block), _) => block.mark.time,
+                (None, Phase::Preface(_)) => flow.start,
+                _ => reader.mark.time,
+            };
+            let bytes = reader.block.as_ref().map_or(0, |block| block.bytes.len()) + reader.partial.len();
+            return Some(UnderWay::new(Awaited::RequestHead, Some(since), bytes as u64));
+        }
+        // Streams of messages (gRPC) and tunnels are open for as long as both ends like.
+        let asks = |stream: &Stream| {
+            let [request, _] = &stream.sides;
+            request.head && !request.ended && !stream.has_response && stream.call.grpc.is_none() && !request.opaque
+        };
+        if let Some(stream) = self.streams.values().find(|stream| asks(stream)) {
+            let bytes = stream.call.request.wire_bytes;
+            return Some(UnderWay::new(Awaited::RequestBody, stream.call.request_time, bytes));
+        }
+        let Some(stream) = self.streams.values().next() else { return Some(UnderWay::new(Awaited::Idle, None, 0)) };
+        Some(match stream.has_response {
+            true => {
+                let Call { response_time, response, .. } = &*stream.call;
+                UnderWay::new(Awaited::ResponseBody, *response_time, response.wire_bytes)
+            }
+            false => UnderWay::new(Awaited::ResponseHead, stream.call.request_time, 0),
+        })
     }
 
     /// Takes bytes in order.

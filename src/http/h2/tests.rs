@@ -11,7 +11,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use super::super::Settings;
 use super::super::tests::{Talk, lines};
 use super::frame::{PREFACE, kind};
-use crate::call::{Anomaly, Call, ResetBy, Version};
+use crate::call::{Anomaly, Awaited, Call, ResetBy, Version};
 use crate::stats::Counter;
 use crate::time::Timestamp;
 
@@ -531,4 +531,30 @@ fn an_event_stream_is_counted_and_reported_once_a_minute() {
     let bytes = |of: fn(&Call) -> u64| calls.iter().map(|call| of(call)).sum::<u64>();
     let all = 10 * 30 + 5 * 31 + 11;
     assert_eq!((found, bytes(|call| call.response.body_bytes), bytes(|call| call.response.wire_bytes)), (15, all, all));
+}
+
+#[test]
+fn heads_and_bodies_that_do_not_end_are_told_of() {
+    let told = |talk: &mut Talk| -> Vec<_> {
+        let told = talk.connections();
+        told.iter().map(|connection| (connection.waits.map(|wait| wait.awaited), connection.open)).collect()
+    };
+    let mut talk = Talk::new(1460);
+    let (mut client, _) = begin(&mut talk);
+    let head = client.get(1, "/orders");
+    talk.send(true, &head[..head.len() - 4]).wait(15).pause();
+    assert_eq!(told(&mut talk), [(Some(Awaited::RequestHead), true), (Some(Awaited::RequestHead), false)]);
+
+    let mut talk = Talk::new(1460);
+    let (mut client, _) = begin(&mut talk);
+    talk.send(true, &client.ask(1, false, "POST", "/orders", &[]));
+    talk.send(true, &data(1, false, b"a")).wait(50).pause();
+    assert_eq!(told(&mut talk), [(Some(Awaited::RequestBody), true), (Some(Awaited::RequestBody), false)]);
+
+    // Messages come when there is something to say.
+    let mut talk = Talk::new(1460);
+    let (mut client, _) = begin(&mut talk);
+    talk.send(true, &client.ask(1, false, "POST", "/feed.Feed/Talk", &GRPC));
+    talk.send(true, &data(1, false, &message(false, b"a"))).wait(50).pause();
+    assert_eq!(told(&mut talk), []);
 }

@@ -39,6 +39,11 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
+    /// How many calls were completed on its flow.
+    pub(in crate::http) fn position(&self) -> u32 {
+        self.position
+    }
+
     /// `position` is that of its next call.
     pub(crate) fn new(
         opening: Opening,

@@ -1,0 +1,333 @@
+//! Connections that keep a server waiting: heads and bodies that come byte by byte, answers that are not taken, and
+//! connections that are opened and left alone. No call comes of them, or none yet; a [`Connection`] tells of them.
+//!
+//! What is told is conspicuous by these settings and no more: one of it is a telephone in a tunnel, many at once are an
+//! attack, and to tell these apart is the detector's. Time is measured where the client is at fault alone: not while the
+//! server takes no more of a body, and not while it thinks about an answer (long polling, event streams).
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::call::{Awaited, Connection, Ending, Record, Wait};
+use crate::stats::{Counter, Counters};
+use crate::stream::{Close, Direction, End, FlowInfo};
+use crate::time::Timestamp;
+
+use super::conversation::community_id;
+use super::{Shared, Speaks};
+
+/// From when on a connection is told of. Worst-case memory: 128 bytes for each flow in the table.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Seconds that the head of a request may take. 0 tells of none; so with the others.
+    pub head_seconds: u32,
+    /// Seconds that the body of a request may come more slowly than `rate`.
+    pub body_seconds: u32,
+    /// Seconds that a client may take its answer more slowly than `rate` because it keeps its window closed.
+    pub read_seconds: u32,
+    /// Bytes a second, for bodies and answers.
+    pub rate: u32,
+    /// Seconds that a connection may be open without a byte from either end.
+    pub unused_seconds: u32,
+    /// Seconds that a connection on which one call at most was made may be left alone.
+    pub idle_seconds: u32,
+    /// Seconds after which a connection that goes on like this is told of again.
+    pub report_seconds: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            head_seconds: 10,
+            body_seconds: 20,
+            read_seconds: 20,
+            rate: 200,
+            unused_seconds: 30,
+            idle_seconds: 90,
+            report_seconds: 60,
+        }
+    }
+}
+
+impl Settings {
+    /// Seconds after which to look for the first time at what a client has begun and not finished.
+    pub(super) fn first_look(&self) -> u32 {
+        [self.head_seconds, self.body_seconds].into_iter().filter(|&seconds| seconds > 0).min().unwrap_or(0)
+    }
+}
+
+/// What is under way on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct UnderWay {
+    pub(super) awaited: Awaited,
+    /// When what is awaited began; none where nothing did.
+    pub(super) since: Option<Timestamp>,
+    /// Bytes of it so far.
+    pub(super) bytes: u64,
+}
+
+impl UnderWay {
+    pub(super) fn new(awaited: Awaited, since: Option<Timestamp>, bytes: u64) -> UnderWay {
+        UnderWay { awaited, since, bytes }
+    }
+}
+
+/// What is remembered of a connection that was looked at.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    /// When it was looked at, and what was under way then.
+    look: Option<(Timestamp, UnderWay)>,
+    /// When the client began to keep its window closed, and what the server had sent by then.
+    stall: Option<(Timestamp, u64)>,
+    /// The client's window was closed since the last look.
+    closed: bool,
+    /// The last look at a body found few bytes, but some.
+    dripped: bool,
+    /// Since when nothing came from the client, and what it had sent by then.
+    idle: Option<(Timestamp, u64)>,
+    /// When it was last told of.
+    told: Option<Timestamp>,
+    part: u32,
+    reset: Option<Direction>,
+}
+
+impl Watch {
+    /// The client's window has closed.
+    pub(super) fn window_closed(&mut self, flow: &FlowInfo, client: Direction, now: Timestamp, settings: &Settings) {
+        self.closed = true;
+        self.stall.get_or_insert((now, flow.traffic[client.opposite().index()].bytes));
+        ask(flow, now, settings.read_seconds);
+    }
+
+    /// A direction ended.
+    pub(super) fn close(&mut self, direction: Direction, how: Close) {
+        if how == Close::Reset {
+            self.reset.get_or_insert(direction);
+        }
+    }
+
+    /// Looks at a connection; tells of it if it is worth that and was not told of lately.
+    pub(super) fn look(
+        &mut self,
+        flow: &FlowInfo,
+        speaks: &Speaks,
+        now: Timestamp,
+        shared: &mut Shared,
+        counters: &mut Counters,
+    ) {
+        let Some((client, under_way)) = speaks.under_way(flow) else { return };
+        let settings = shared.settings.slow.clone();
+        let wait = self.judge(flow, client, under_way, speaks.position(), now, &settings);
+        self.look = Some((now, under_way));
+        let Some(wait) = wait else { return };
+        let again = Duration::from_secs(settings.report_seconds.max(1).into());
+        match self.told.map(|told| told + again).filter(|&next| now < next) {
+            Some(next) => flow.wake_at(next),
+            None => {
+                flow.wake_at(now + again);
+                self.told = Some(now);
+                let mut connection = self.record(flow, client, speaks.position(), wait, now);
+                (connection.open, connection.tls) = (true, shared.tls.clone());
+                counters.count(Counter::Connections);
+                shared.records.push(Record::from(connection));
+            }
+        }
+    }
+
+    /// The flow is over, and its calls are given out: the last record of what was told of. `under_way` is how it stood
+    /// before.
+    #[allow(clippy::too_many_arguments, reason = "all of it describes one end")]
+    pub(super) fn end(
+        &mut self,
+        flow: &FlowInfo,
+        (client, under_way): (Direction, UnderWay),
+        position: u32,
+        end: End,
+        now: Timestamp,
+        shared: &mut Shared,
+        counters: &mut Counters,
+    ) {
+        if self.part == 0 {
+            return;
+        }
+        let sent = flow.traffic[client.opposite().index()].bytes;
+        let answer = matches!(under_way.awaited, Awaited::ResponseHead | Awaited::ResponseBody);
+        let (since, bytes) = match (self.stall.filter(|_| answer), under_way.since) {
+            (Some((since, before)), _) => (since, sent.saturating_sub(before)),
+            (None, Some(since)) => (since, under_way.bytes),
+            (None, None) => (self.idle.map_or(flow.start, |idle| idle.0), 0),
+        };
+        let wait = self.wait(flow, client, under_way, since, bytes, now);
+        let mut connection = self.record(flow, client, position, wait, now);
+        connection.tls = shared.tls.clone();
+        connection.ended = Some(ending(end, self.reset, client));
+        counters.count(Counter::Connections);
+        shared.records.push(Record::from(connection));
+    }
+
+    /// What a connection waits for, if it has kept the server waiting for too long. Asks to be woken when that may be.
+    fn judge(
+        &mut self,
+        flow: &FlowInfo,
+        client: Direction,
+        under_way: UnderWay,
+        calls: u32,
+        now: Timestamp,
+        settings: &Settings,
+    ) -> Option<Wait> {
+        let UnderWay { awaited, since, bytes } = under_way;
+        let server = client.opposite();
+        let last = self.look.filter(|(_, before)| (before.awaited, before.since) == (awaited, since));
+        let slow = |bytes: u64, time: Duration| (bytes as f64) < f64::from(settings.rate) * time.as_secs_f64();
+        if awaited != Awaited::Idle {
+            self.idle = None;
+        }
+        match awaited {
+            Awaited::RequestHead => {
+                let since = since?;
+                let patience = patience(settings.head_seconds)?;
+                if now.since(since) < patience {
+                    flow.wake_at(since + patience);
+                    return None;
+                }
+                Some(self.wait(flow, client, under_way, since, bytes, now))
+            }
+            Awaited::RequestBody => {
+                let since = since?;
+                let patience = patience(settings.body_seconds)?;
+                ask(flow, now, settings.body_seconds);
+                let time = now.since(since);
+                if time < patience || flow.closed_windows[server.index()] {
+                    return None;
+                }
+                // Few bytes in one look after the other show that the line is there, and that the client wants it so; a line
+                // that breaks off has none in the second.
+                let lately = last.map(|(time, before)| (bytes.saturating_sub(before.bytes), now.since(time)));
+                let few = |(bytes, time): (u64, Duration)| bytes > 0 && time * 2 >= patience && slow(bytes, time);
+                let drips = lately.is_some_and(few);
+                let dripped = std::mem::replace(&mut self.dripped, drips);
+                let slow = slow(bytes, time) || (drips && dripped);
+                slow.then(|| self.wait(flow, client, under_way, since, bytes, now))
+            }
+            Awaited::ResponseHead | Awaited::ResponseBody => {
+                let (since, before) = self.stall?;
+                let patience = patience(settings.read_seconds)?;
+                if now.since(since) < patience {
+                    flow.wake_at(since + patience);
+                    return None;
+                }
+                let sent = flow.traffic[server.index()].bytes;
+                let closed = std::mem::replace(&mut self.closed, flow.closed_windows[client.index()]) || self.closed;
+                let taken = sent.saturating_sub(before);
+                if !closed || !slow(taken, now.since(since)) {
+                    // It reads; from now on it is measured anew.
+                    self.stall = flow.closed_windows[client.index()].then_some((now, sent));
+                    if self.stall.is_some() {
+                        ask(flow, now, settings.read_seconds);
+                    }
+                    return None;
+                }
+                ask(flow, now, settings.read_seconds);
+                Some(self.wait(flow, client, under_way, since, taken, now))
+            }
+            Awaited::Idle => {
+                let patience = patience(settings.idle_seconds).filter(|_| calls <= 1)?;
+                let sent = flow.traffic[client.index()].bytes;
+                let (since, _) = *self.idle.get_or_insert((now, sent));
+                if self.idle.is_some_and(|(_, before)| before != sent) {
+                    self.idle = Some((now, sent));
+                    ask(flow, now, settings.idle_seconds);
+                    return None;
+                }
+                if now.since(since) < patience {
+                    flow.wake_at(since + patience);
+                    return None;
+                }
+                Some(self.wait(flow, client, under_way, since, 0, now))
+            }
+        }
+    }
+
+    fn wait(
+        &self,
+        flow: &FlowInfo,
+        client: Direction,
+        under_way: UnderWay,
+        since: Timestamp,
+        bytes: u64,
+        now: Timestamp,
+    ) -> Wait {
+        let receiver = match under_way.awaited {
+            Awaited::RequestHead | Awaited::RequestBody => client.opposite(),
+            Awaited::ResponseHead | Awaited::ResponseBody => client,
+            Awaited::Idle => {
+                return Wait { awaited: Awaited::Idle, seconds: seconds(since, now), bytes, window_closed: false };
+            }
+        };
+        let window_closed = flow.closed_windows[receiver.index()] || (receiver == client && self.stall.is_some());
+        Wait { awaited: under_way.awaited, seconds: seconds(since, now), bytes, window_closed }
+    }
+
+    fn record(&mut self, flow: &FlowInfo, client: Direction, position: u32, wait: Wait, now: Timestamp) -> Connection {
+        let part = self.part;
+        self.part = part.saturating_add(1);
+        Connection { position, calls: position, waits: Some(wait), part, ..connection(flow, client, now) }
+    }
+}
+
+/// A connection of which nothing came for long after its handshake.
+pub(super) fn unused(flow: &FlowInfo, now: Timestamp, shared: &mut Shared, counters: &mut Counters) {
+    let client = flow.opened_by.unwrap_or(Direction::Forward);
+    let wait = Wait { awaited: Awaited::Idle, seconds: seconds(flow.start, now), bytes: 0, window_closed: false };
+    counters.count(Counter::Connections);
+    let connection = Connection { waits: Some(wait), open: true, ..connection(flow, client, now) };
+    shared.records.push(Record::from(connection));
+}
+
+/// What is known of a flow, as a record of a connection made at `now`.
+pub(super) fn connection(flow: &FlowInfo, client: Direction, now: Timestamp) -> Connection {
+    let (source, destination) = flow.ends(client);
+    Connection {
+        flow: flow.id,
+        community_id: community_id(source, destination),
+        start_time: flow.start,
+        end_time: now,
+        client: source.into(),
+        server: destination.into(),
+        encapsulation: flow.encapsulation.clone(),
+        handshake: !flow.midstream(),
+        sent: flow.traffic[client.index()],
+        received: flow.traffic[client.opposite().index()],
+        ..Connection::default()
+    }
+}
+
+/// How a connection ended, of which one side may have been reset.
+pub(super) fn ending(end: End, reset_by: Option<Direction>, client: Direction) -> Ending {
+    match (end, reset_by) {
+        (End::Closed, Some(by)) if by == client => Ending::ResetByClient,
+        (End::Closed, Some(_)) => Ending::ResetByServer,
+        (End::Closed, None) => Ending::Finished,
+        (End::TimedOut, _) => Ending::TimedOut,
+        (End::Reused, _) => Ending::Reused,
+        (End::Evicted, _) => Ending::Evicted,
+        (End::CaptureEnded, _) => Ending::CaptureEnded,
+    }
+}
+
+/// Asks to be woken in so many seconds; 0 asks for nothing.
+pub(super) fn ask(flow: &FlowInfo, now: Timestamp, seconds: u32) {
+    if let Some(patience) = patience(seconds) {
+        flow.wake_at(now + patience);
+    }
+}
+
+fn patience(seconds: u32) -> Option<Duration> {
+    (seconds > 0).then(|| Duration::from_secs(seconds.into()))
+}
+
+fn seconds(since: Timestamp, now: Timestamp) -> f64 {
+    now.since(since).as_secs_f64()
+}
