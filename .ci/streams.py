@@ -19,8 +19,9 @@ def truth(call):
             told[side + ".messages"], told[side + ".bytes"] = ws["messages_" + way], ws["bytes_" + way]
         return "websocket", told
     if "service" in call:
-        return "grpc", {"service": call["service"], "method": call["rpc"], "status": call["grpc_status"],
-                        "request.messages": call["req_messages"], "response.messages": call["resp_messages"]}
+        names = {"service": "service", "method": "rpc", "status": "grpc_status", "request.messages": "req_messages",
+                 "response.messages": "resp_messages"}
+        return "grpc", {name: call[logged] for name, logged in names.items() if logged in call}
     if "events" in call:
         return "events", {"": call["events"]}
     return None, {}

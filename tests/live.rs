@@ -219,9 +219,9 @@ fn write_capture(path: &Path) -> usize {
             1 => frames.push(in_vxlan(&frame, ports[0].wrapping_mul(7))),
             2 => frames.extend(in_fragments(&frame, number)),
             // A tunnel that looks at the ports of the first fragment sends the others another way.
-            _ => {
-                frames.extend((0..).zip(in_fragments(&frame, number)).map(|(at, part)| in_vxlan(&part, ports[1] + at)))
-            }
+            _ => frames.extend(
+                (0..).zip(in_fragments(&frame, number)).map(|(at, part)| in_vxlan(&part, ports[1].wrapping_add(at))),
+            ),
         }
     }
     let mut file = Vec::new();

@@ -127,6 +127,7 @@ fuzz_target!(|bytes: &[u8]| {
             urgent: 0,
             payload: if lost { &[] } else { &payload },
             missing: 0,
+            fingerprint: 0,
         });
         sent[own] = sent[own].wrapping_add(payload.len() as u32);
     }

@@ -1,6 +1,7 @@
 //! Both directions of a connection: which response answers which request, and the calls that come of it.
 
 mod report;
+mod upgrade;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -21,7 +22,8 @@ use super::intern::Interner;
 use super::payload::Payload;
 use super::reader::{Body, Mark, Phase, Reader};
 use super::recognise::{self, Role, Verdict};
-use super::websocket::{Agreed, Opening};
+use super::websocket::Agreed;
+pub(crate) use upgrade::Upgrade;
 
 /// Most parameter names that are kept of a query.
 const QUERY_NAMES: usize = 64;
@@ -91,19 +93,6 @@ pub(crate) struct Conversation {
     upgrade: Option<Upgrade>,
     /// A body that may go on for ever has begun, and nobody asked yet to be woken for it.
     streaming: bool,
-}
-
-/// What takes over from HTTP/1.
-pub(crate) enum Upgrade {
-    /// HTTP/2.
-    Http2 {
-        /// The request, which is answered there.
-        call: Box<Call>,
-        /// Where frames begin in each direction.
-        begin: [u64; 2],
-    },
-    /// A WebSocket.
-    WebSocket(Opening),
 }
 
 /// How much of a run is left and where it stands.
@@ -194,46 +183,9 @@ impl Conversation {
         self.upgraded && self.readers.iter().all(|reader| matches!(reader.phase, Phase::Lost))
     }
 
-    /// Another protocol takes over.
-    pub(crate) fn is_upgraded(&self) -> bool {
-        self.upgrade.is_some()
-    }
-
-    /// What another protocol takes over, once it does.
-    pub(crate) fn take_upgrade(&mut self) -> Option<Upgrade> {
-        self.upgrade.take()
-    }
-
     /// How many calls were completed.
     pub(crate) fn position(&self) -> u32 {
         self.position
-    }
-
-    /// Direction `d` has answered the request at `at` with the upgrade to HTTP/2, or to a WebSocket: where frames begin.
-    fn frames_begin(&mut self, d: usize) -> [u64; 2] {
-        let mut begin = [0; 2];
-        begin[d] = self.readers[d].mark.end;
-        // The client goes on behind what it has sent so far: it waits for the answer.
-        begin[1 - d] = self.readers[1 - d].next;
-        // So that the flow does not count as one that goes on in an unknown protocol.
-        self.upgraded = false;
-        begin
-    }
-
-    /// Direction `d` has answered the request at `at` with the upgrade to a WebSocket, which takes its call with it.
-    fn begin_websocket(&mut self, d: usize, at: usize, agreed: Agreed) {
-        let mut begin = self.frames_begin(d);
-        let acknowledged = self.readers[d].mark.acknowledged;
-        let Some(Exchange { mut call, request, has_request, .. }) = self.exchanges.remove(at) else { return };
-        begin[1 - d] = match acknowledged {
-            _ if has_request => request.end + call.request.wire_bytes,
-            // Where the request was lost, the server says how long it was.
-            Some(seen) => seen,
-            None => begin[1 - d],
-        };
-        call.anomalies.extend(std::mem::take(&mut self.anomalies[d]));
-        let requests = direction_of(1 - d);
-        self.upgrade = Some(Upgrade::WebSocket(Opening { call, has_request, agreed, requests, begin }));
     }
 
     /// Bytes were lost.
@@ -676,8 +628,7 @@ impl Conversation {
         if tunnel || switched {
             self.upgraded = true;
             if h2c && switched {
-                let begin = self.frames_begin(d);
-                self.upgrade = Some(Upgrade::Http2 { call: self.exchanges[at].call.clone(), begin });
+                self.begin_http2(d, at);
             } else if head.fields.websocket && switched {
                 self.begin_websocket(d, at, Agreed::of(&head.fields, false, shared));
             }

@@ -107,9 +107,19 @@ fn readers_share_what_an_interface_receives() {
 }
 
 #[test]
-fn sockets_of_another_kind_do_not_share() {
+fn where_packets_cannot_be_shared_one_reads() {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
     assert!(super::super::fanout::Group::found(&socket).is_err());
+    // The netfilter log comes through a socket of another kind.
+    let stop = Arc::new(AtomicBool::new(true));
+    let settings = live::Settings { readers: Some(2), ..live::Settings::default() };
+    match Live::open_several("nflog", None, &settings, &stop) {
+        Ok((readers, note)) => {
+            assert_eq!(readers.len(), 1);
+            assert!(note.is_some_and(|note| note.contains("2 readers")));
+        }
+        Err(error) => println!("skipped: {error}"),
+    }
 }
 
 #[test]
