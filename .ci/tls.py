@@ -112,11 +112,13 @@ def apitap(program, pcap, key, keys=None):
 
 
 def apitap_hellos(records):
-    found = collections.defaultdict(list)
+    found, flows = collections.defaultdict(list), set()
     for record in records:
         tls = record.get("tls")
-        if not tls or record["schema"] != "apitap.connection.v1" or record.get("open"):
+        # Where the capture has the secrets in it, calls say it.
+        if not tls or record["flow"] in flows or record.get("open"):
             continue
+        flows.add(record["flow"])
         ends = tuple(f"{record[end]['ip']} {record[end]['port']}" for end in ("client", "server"))
         if "ja4" in tls:
             found[ends].append(("client", tls["ja4"], tls.get("server_name")))

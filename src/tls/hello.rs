@@ -194,8 +194,8 @@ impl<'a> ServerHello<'a> {
         let mut reader = Reader::new(body);
         let legacy_version = reader.u16()?;
         let random = reader.take(32)?.try_into().ok()?;
-        // The drafts of TLS 1.3 up to the 21st had neither session id nor compression.
-        let draft = legacy_version >> 8 == 0x7f;
+        // The drafts of TLS 1.3 up to the 21st had neither session id nor compression, and said their version here.
+        let draft = legacy_version >> 8 == 0x7f || legacy_version == version::TLS13;
         let session_id = if draft { &[][..] } else { reader.vector8()?.rest() };
         let cipher = reader.u16()?;
         if !draft {

@@ -188,7 +188,7 @@ impl Records {
                     self.held.extend_from_slice(taken);
                     *used += taken.len();
                     self.next = run.offset + *used as u64;
-                    let Some(&bytes) = self.held.first_chunk() else { return None };
+                    let &bytes = self.held.first_chunk()?;
                     let Some(header) = Header::parse(bytes) else {
                         self.phase = Phase::Lost; // what was read so far is searched too
                         self.at = 1;
