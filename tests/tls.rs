@@ -123,7 +123,7 @@ fn calls(records: &[Record]) -> Vec<&Call> {
 
 fn connections(records: &[Record]) -> Vec<&Connection> {
     let connection = |record| match record {
-        Record::Connection(connection) => Some(&**connection),
+        Record::Connection(connection) => Some(connection),
         _ => None,
     };
     records.iter().filter_map(connection).collect()
