@@ -243,6 +243,7 @@ pub struct State {
 }
 
 /// What a flow speaks. Most flows speak HTTP/1: what the others keep does not make these larger.
+#[allow(clippy::large_enum_variant, reason = "what most flows speak is kept without a box of its own")]
 enum Speaks {
     Http1(Conversation),
     Http2(Box<h2::Connection>),
