@@ -122,11 +122,13 @@ fn calls(records: &[Record]) -> Vec<&Call> {
 }
 
 fn connections(records: &[Record]) -> Vec<&Connection> {
-    let connection = |record| match record {
-        Record::Connection(connection) => Some(connection),
-        _ => None,
-    };
-    records.iter().filter_map(connection).collect()
+    let mut found = Vec::new();
+    for record in records {
+        if let Record::Connection(connection) = record {
+            found.push(&**connection);
+        }
+    }
+    found
 }
 
 fn lines(records: &[Record]) -> Vec<(String, String, Option<u16>)> {
