@@ -125,6 +125,7 @@ fuzz_target!(|bytes: &[u8]| {
             acknowledgment: sent[1 - own],
             flags: Flags::ACK,
             urgent: 0,
+            window: 65_535,
             payload: if lost { &[] } else { &payload },
             missing: 0,
             fingerprint: 0,
