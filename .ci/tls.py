@@ -100,8 +100,10 @@ def tshark_hellos(pcap, ports):
             source, destination = ends_of(row)
             # Those of a retry come first, and are not the server's choice yet.
             found[destination, source] = [entry for entry in found[destination, source] if entry[:2] != ("server", stream)]
-            found[destination, source].append(("server", stream, row["tls.handshake.ja3s"][-1]))
-    return {ends: sorted((entry[0], entry[1] if entry[0] == "client" else entry[2], entry[2]) for entry in entries)
+            # Early drafts of TLS 1.3 say their version here and have no session id, which tshark's JA3S looks for.
+            draft = int(row["tls.handshake.version"][-1], 0) not in range(0x300, 0x304)
+            found[destination, source].append(("server", stream, None if draft else row["tls.handshake.ja3s"][-1]))
+    return {ends: sorted(((entry[0], entry[1] if entry[0] == "client" else entry[2], entry[2]) for entry in entries), key=repr)
             for ends, entries in found.items()}
 
 
