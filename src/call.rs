@@ -6,6 +6,7 @@
 //! value is in it in clear: those are masked in targets and otherwise replaced by keyed fingerprints.
 
 mod operation;
+mod shape;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -14,6 +15,8 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use operation::{Operation, OperationKind, Protocol, Unread};
+pub use shape::{BodyShape, Format, Formats, ParameterShape, Place, Shape, Type, Types, Within};
+pub(crate) use shape::{Edge, NAME_LIMIT, Node};
 
 use crate::packet::Layer;
 use crate::time::Timestamp;
@@ -540,6 +543,9 @@ pub struct Call {
     /// Its stream in HTTP/2.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub http2: Option<Box<Http2>>,
+    /// What its parameters and bodies look like, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub shape: Option<Box<Shape>>,
     /// Sensitive values found.
     #[serde(skip_serializing_if = "Digest::is_empty", default)]
     pub sensitive: Digest,
@@ -606,6 +612,7 @@ impl Call {
             grpc,
             operation,
             http2,
+            shape,
             sensitive,
             anomalies,
             completeness,
@@ -628,7 +635,7 @@ impl Call {
         if !forwarding.is_empty() {
             *forwarding = Forwarding::default();
         }
-        (*grpc, *operation, *http2) = Default::default();
+        (*grpc, *operation, *http2, *shape) = Default::default();
         sensitive.request.clear();
         sensitive.response.clear();
         (*anomalies, *completeness) = Default::default();

@@ -14,6 +14,7 @@
 //! | [`client`], [`endpoint`] | call → who called what |
 //! | [`model`] | observations → expected against observed |
 //! | [`detect`] | calls → evidence |
+//! | [`inventory`] | calls → the APIs that there are |
 //! | [`alert`] | evidence → alert |
 //! | [`sink`] | alert → whoever reads them |
 //!
@@ -29,6 +30,7 @@ pub mod detect;
 pub mod endpoint;
 pub mod http;
 pub mod inspect;
+pub mod inventory;
 pub mod key;
 mod lanes;
 pub mod model;

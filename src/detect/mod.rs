@@ -50,7 +50,7 @@ use std::time::Duration;
 
 use crate::alert::{Alert, Sighting, Technique};
 use crate::call::Call;
-use crate::endpoint::{HashKey, Place, Success};
+use crate::endpoint::{HashKey, Merged, Place, Success, Templates};
 use crate::key::Key;
 use crate::model::{BUCKETS, Window, tail};
 use crate::stats::{Counter, Counters};
@@ -72,6 +72,25 @@ pub use settings::Settings;
 pub use state::State;
 use state::{Client, Endpoint};
 pub use trace::{Curve, Move, Trace};
+
+/// What the detector made of one call.
+#[derive(Debug)]
+pub struct Judged<'j> {
+    /// Who made it.
+    pub client: IpAddr,
+    /// The keyed hash of who made it.
+    pub client_hash: u64,
+    /// Who made it is under suspicion, and teaches nothing.
+    pub suspect: bool,
+    /// What was asked for exists and was given.
+    pub good: bool,
+    /// What was asked for, by the templates before the call.
+    pub place: &'j Place,
+    /// Templates that the call made one.
+    pub merged: Option<&'j Merged>,
+    /// The templates after the call.
+    pub templates: &'j Templates,
+}
 
 /// Who really made a call: the address on the wire, or what trusted proxies vouch for; none where that was lost.
 pub type Resolver = Box<dyn Fn(&Call) -> Option<IpAddr> + Send>;
@@ -189,6 +208,16 @@ impl Detector {
     /// What is remembered of a client is seldom in the processor's caches. Looking at it for several calls first, which
     /// do not wait for each other, takes a third off the time of a million clients; it changes nothing else.
     pub fn calls<C: Borrow<Call>>(&mut self, calls: &[C], alerts: &mut Vec<Alert>) {
+        self.judge(calls, alerts, |_, _| {});
+    }
+
+    /// The same; `tell` hears what was made of each call, but for those of which it is not known who made them.
+    pub fn judge<C: Borrow<Call>>(
+        &mut self,
+        calls: &[C],
+        alerts: &mut Vec<Alert>,
+        mut tell: impl FnMut(&Call, &Judged<'_>),
+    ) {
         for part in calls.chunks(AHEAD) {
             let mut addresses = [None; AHEAD];
             for (address, call) in addresses.iter_mut().zip(part) {
@@ -196,18 +225,42 @@ impl Detector {
             }
             warm::look_ahead(&self.state, part, &addresses);
             for (call, address) in part.iter().zip(addresses) {
-                self.take(call.borrow(), address, alerts);
+                self.take(call.borrow(), address, alerts, &mut tell);
             }
         }
+    }
+
+    /// Whether a client is under suspicion, by all that it has done so far. Who was forgotten is not.
+    pub fn suspects(&self, client: IpAddr) -> bool {
+        self.state.clients.get(&client).is_some_and(Client::suspect)
+    }
+
+    /// The templates of the endpoints that answered well.
+    pub fn templates(&self) -> &Templates {
+        &self.state.templates
+    }
+
+    /// Compares all words with their siblings now: at the end, before the templates are read. Costs a walk over all that
+    /// is known.
+    pub fn settle(&mut self) -> Vec<Merged> {
+        let all = self.state.templates.settle();
+        all.iter().for_each(|merged| self.state.merge(merged));
+        all
     }
 
     /// Takes one call; calls come in the order of [`Call::order`]. Alerts that it raised are appended.
     pub fn call(&mut self, call: &Call, alerts: &mut Vec<Alert>) {
         let address = (self.resolver)(call);
-        self.take(call, address, alerts);
+        self.take(call, address, alerts, &mut |_, _| {});
     }
 
-    fn take(&mut self, call: &Call, address: Option<IpAddr>, alerts: &mut Vec<Alert>) {
+    fn take(
+        &mut self,
+        call: &Call,
+        address: Option<IpAddr>,
+        alerts: &mut Vec<Alert>,
+        tell: &mut impl FnMut(&Call, &Judged<'_>),
+    ) {
         self.counters.count(Counter::CallsDetected);
         self.state.now = self.state.now.max(call.end_time);
         self.state.begin.get_or_insert(call.end_time);
@@ -237,7 +290,19 @@ impl Detector {
         }
         observe(&seen, &mut self.state, &mut self.counters, &mut findings, trace);
         raise(&seen, self.quiet, &mut self.state, &mut self.counters, &findings, alerts);
-        teach(&seen, &mut self.state);
+        let merged = teach(&seen, &mut self.state);
+        tell(
+            call,
+            &Judged {
+                client: address,
+                client_hash: seen.client_hash,
+                suspect: self.state.clients.get(&address).is_none_or(Client::suspect),
+                good: seen.good(),
+                place: &place,
+                merged: merged.as_ref(),
+                templates: &self.state.templates,
+            },
+        );
         findings.clear();
         self.findings = findings;
         self.place = place;
@@ -295,15 +360,14 @@ impl Detector {
 }
 
 /// Lets a good answer to who is not under suspicion teach what endpoints there are.
-fn teach(seen: &Observation<'_>, state: &mut State) {
+fn teach(seen: &Observation<'_>, state: &mut State) -> Option<Merged> {
     if !seen.good() || state.clients.get(&seen.client).is_none_or(Client::suspect) {
-        return;
+        return None;
     }
-    if let Some(success) = Success::of(seen.call, seen.client_hash)
-        && let Some(merged) = state.templates.learn_at(&success, seen.place)
-    {
-        state.merge(&merged);
-    }
+    let success = Success::of(seen.call, seen.client_hash)?;
+    let merged = state.templates.learn_at(&success, seen.place)?;
+    state.merge(&merged);
+    Some(merged)
 }
 
 /// Shows one call to all detectors.

@@ -61,6 +61,7 @@ impl CallPrinter {
             grpc,
             operation,
             http2,
+            shape,
             sensitive,
             anomalies,
             completeness,
@@ -145,6 +146,10 @@ impl CallPrinter {
         if http2.is_some() {
             put(line, ",\"http2\":");
             other(line, http2)?;
+        }
+        if shape.is_some() {
+            put(line, ",\"shape\":");
+            other(line, shape)?;
         }
         if !sensitive.is_empty() {
             put(line, ",\"sensitive\":");
@@ -454,6 +459,7 @@ mod tests {
                             ..Operation::default()
                         })
                     }),
+                    shape: (position % 3 == 1).then(Box::default),
                     http2: (position % 11 < 5).then(|| {
                         let reset_by = named.then_some(ResetBy::Client);
                         Box::new(Http2 { stream: position, reset_by, ..Http2::default() })

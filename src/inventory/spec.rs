@@ -1,0 +1,1 @@
+//! Specifications: placeholder until the module is written.
