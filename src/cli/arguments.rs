@@ -157,7 +157,7 @@ pub struct Calls {
     after_help = "{id} in a template stands for one object of many, {rest} for all that follows. Only answers of 2xx and 304 \
 count, and only those to clients that are not under suspicion.\n\nExamples:\n  apitap apis monday.pcap.zst\n  apitap apis \
 --format openapi --service shop-api.example monday.pcap.zst > shop-api.json\n  apitap apis --save monday.jsonl monday.pcap.zst\n  \
-apitap apis --diff monday.jsonl tuesday.pcap.zst"
+apitap apis --diff monday.jsonl tuesday.pcap.zst\n  apitap apis --spec openapi.yaml monday.pcap.zst"
 )]
 pub struct Apis {
     /// Captures: files, directories, or - for standard input.
@@ -178,6 +178,12 @@ pub struct Apis {
     /// Print what changed since the inventory in this file (written by --save) instead of the inventory itself.
     #[arg(long, value_name = "FILE")]
     pub diff: Option<PathBuf>,
+    /// Print what does not fit this specification (OpenAPI 3.0 or 3.1, Swagger 2; JSON or YAML) instead; repeatable.
+    #[arg(long, value_name = "FILE", conflicts_with = "diff")]
+    pub spec: Vec<PathBuf>,
+    /// Exit with 3 when --diff finds a breaking change, or --spec anything but what was not called.
+    #[arg(long, env = "APITAP_FAIL_ON_FINDING")]
+    pub fail_on_finding: bool,
     /// The files hold calls or logs, as for `apitap detect`.
     #[arg(long)]
     pub calls: bool,

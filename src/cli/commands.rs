@@ -37,7 +37,7 @@ use super::explain::Explaining;
 use super::inventory::{self, Taking};
 use super::summary::Summary;
 
-/// Code for alerts with `--fail-on-alert`.
+/// Code for alerts with `--fail-on-alert`, and for what `--fail-on-finding` is about.
 const ALERTED: u8 = 3;
 
 pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
@@ -86,6 +86,7 @@ fn apis(mut options: Apis) -> Result<ExitCode, Failure> {
         services: options.service,
         save: options.save,
         before: options.diff.as_deref().map(inventory::read).transpose()?,
+        specifications: inventory::specifications(&options.spec)?,
     };
     let hash_key = HashKey::derived(&key(&settings)?, "apis");
     let mut taking = Taking::new(Inventory::new(&settings.inventory, detector(&settings)?, hash_key), output);
@@ -107,7 +108,12 @@ fn apis(mut options: Apis) -> Result<ExitCode, Failure> {
     if let Some(reason) = taking.failed() {
         return Err(Failure::Failed(reason));
     }
-    Ok(if unread { ExitCode::FAILURE } else { code })
+    let found = options.fail_on_finding && taking.found() && outcome.errors.is_empty();
+    Ok(match (unread, found) {
+        (true, _) => ExitCode::FAILURE,
+        (false, true) => ExitCode::from(ALERTED),
+        (false, false) => code,
+    })
 }
 
 fn watch(mut options: Watch) -> Result<ExitCode, Failure> {

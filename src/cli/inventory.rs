@@ -12,6 +12,7 @@ use super::Failure;
 use super::consumers::standard_output;
 use crate::call::Call;
 use crate::inventory::report::{self, Endpoint};
+use crate::inventory::spec::{self, Specification};
 use crate::inventory::{Inventory, drift, openapi};
 use crate::pipeline::Consumer;
 use crate::sink::Sink;
@@ -40,6 +41,8 @@ pub(super) struct Output {
     pub(super) save: Option<PathBuf>,
     /// An inventory to be compared with.
     pub(super) before: Option<Vec<Endpoint>>,
+    /// Specifications that it is held against.
+    pub(super) specifications: Vec<Specification>,
 }
 
 /// Takes calls; at the end prints.
@@ -48,13 +51,13 @@ pub(super) struct Taking {
     output: Output,
     /// Why it could not be saved.
     failed: Option<String>,
-    /// Breaking changes.
-    breaking: usize,
+    /// There are breaking changes, or it does not fit a specification.
+    found: bool,
 }
 
 impl Taking {
     pub(super) fn new(inventory: Inventory, output: Output) -> Taking {
-        Taking { inventory, output, failed: None, breaking: 0 }
+        Taking { inventory, output, failed: None, found: false }
     }
 
     pub(super) fn counters(&self) -> Counters {
@@ -66,9 +69,9 @@ impl Taking {
         self.inventory.calls(&[call]);
     }
 
-    /// How many changes break something.
-    pub(super) fn breaking(&self) -> usize {
-        self.breaking
+    /// Whether there are breaking changes, or it does not fit a specification.
+    pub(super) fn found(&self) -> bool {
+        self.found
     }
 
     /// Why the inventory could not be saved, if so.
@@ -89,19 +92,13 @@ impl Taking {
         }
         if let Some(before) = &self.output.before {
             let changes = drift::changes(before, &endpoints);
-            self.breaking = changes.iter().filter(|change| change.breaking).count();
-            return match self.output.format {
-                Format::Table => {
-                    let mut out = io::BufWriter::new(io::stdout().lock());
-                    changes.iter().try_for_each(|change| writeln!(out, "{change}"))?;
-                    out.flush()
-                }
-                _ => {
-                    let mut lines = standard_output();
-                    changes.iter().try_for_each(|change| lines.line(change))?;
-                    lines.flush()
-                }
-            };
+            self.found = changes.iter().any(|change| change.breaking);
+            return self.list(&changes);
+        }
+        if !self.output.specifications.is_empty() {
+            let findings = spec::check(&self.output.specifications, &endpoints);
+            self.found = findings.iter().any(|finding| finding.kind != "unused");
+            return self.list(&findings);
         }
         match self.output.format {
             Format::Table => {
@@ -121,6 +118,20 @@ impl Taking {
                 out.flush()
             }
         }
+    }
+}
+
+impl Taking {
+    /// Prints a list, a line each.
+    fn list<T: std::fmt::Display + serde::Serialize>(&self, all: &[T]) -> io::Result<()> {
+        if self.output.format == Format::Table {
+            let mut out = io::BufWriter::new(io::stdout().lock());
+            all.iter().try_for_each(|one| writeln!(out, "{one}"))?;
+            return out.flush();
+        }
+        let mut lines = standard_output();
+        all.iter().try_for_each(|one| lines.line(one))?;
+        lines.flush()
     }
 }
 
@@ -147,6 +158,23 @@ fn save(path: &Path, endpoints: &[Endpoint]) -> io::Result<()> {
     }
     out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
     fs::rename(&new, path)
+}
+
+/// Reads specifications; says where one refers to what is not in it.
+pub(super) fn specifications(paths: &[PathBuf]) -> Result<Vec<Specification>, Failure> {
+    let read = |path: &PathBuf| {
+        let specification = Specification::read(path)
+            .map_err(|error| Failure::Failed(format!("--spec {}: {error}", path.display())))?;
+        if specification.unresolved > 0 {
+            let count = specification.unresolved;
+            eprintln!(
+                "apitap: {}: {count} reference(s) lead out of it or nowhere, and stand for anything",
+                path.display()
+            );
+        }
+        Ok(specification)
+    };
+    paths.iter().map(read).collect()
 }
 
 /// Reads an inventory that was saved.

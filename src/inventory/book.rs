@@ -165,6 +165,11 @@ impl Book {
         self.span.map_or(0.0, |(first, last)| last.since(first).as_secs_f64() / 3_600.0).max(1.0 / 60.0)
     }
 
+    #[cfg(test)]
+    pub(super) fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
     pub(super) fn count(&mut self, counter: Counter, amount: u64) {
         self.counters.add(counter, amount);
     }

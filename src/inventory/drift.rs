@@ -172,8 +172,12 @@ fn messages(side: &str, before: &Message, now: &Message, changes: &mut Changes<'
     let mut classes = (before.sensitive.clone(), now.sensitive.clone());
     if let (Some(old), Some(new)) = (&before.body, &now.body) {
         let (mut fields, mut later) = (BTreeMap::new(), BTreeMap::new());
-        old.walk(&mut |path, schema| drop(fields.insert(path.to_owned(), schema)));
-        new.walk(&mut |path, schema| drop(later.insert(path.to_owned(), schema)));
+        old.walk(&mut |path, schema| {
+            fields.insert(path.to_owned(), schema);
+        });
+        new.walk(&mut |path, schema| {
+            later.insert(path.to_owned(), schema);
+        });
         for (path, new) in &later {
             let Some(old) = fields.get(path) else {
                 // Of what is new as a whole, the parts need no telling.

@@ -24,6 +24,8 @@ pub mod report;
 mod schema;
 mod services;
 pub mod spec;
+#[cfg(test)]
+mod tests;
 mod words;
 
 use serde::{Deserialize, Serialize};

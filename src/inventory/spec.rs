@@ -1,1 +1,0 @@
-//! Specifications: placeholder until the module is written.
