@@ -172,6 +172,9 @@ pub struct Apis {
     /// Only this service, by its host as printed; repeatable.
     #[arg(long, value_name = "HOST", value_delimiter = ',')]
     pub service: Vec<String>,
+    /// Print who calls whom instead: json, dot (for Graphviz), mermaid.
+    #[arg(long, value_name = "FORMAT", conflicts_with_all = ["diff", "spec", "format", "json"], hide_possible_values = true)]
+    pub graph: Option<super::inventory::GraphFormat>,
     /// Write the inventory to this file too, as JSON lines.
     #[arg(long, value_name = "FILE")]
     pub save: Option<PathBuf>,

@@ -84,6 +84,7 @@ fn apis(mut options: Apis) -> Result<ExitCode, Failure> {
     let output = inventory::Output {
         format,
         services: options.service,
+        graph: options.graph,
         save: options.save,
         before: options.diff.as_deref().map(inventory::read).transpose()?,
         specifications: inventory::specifications(&options.spec)?,

@@ -31,12 +31,25 @@ pub enum Format {
     Openapi,
 }
 
+/// How it is printed who calls whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum GraphFormat {
+    /// One JSON object.
+    Json,
+    /// For Graphviz.
+    Dot,
+    /// For Mermaid.
+    Mermaid,
+}
+
 /// What becomes of the inventory.
 #[derive(Debug, Default)]
 pub(super) struct Output {
     pub(super) format: Format,
     /// Only these services.
     pub(super) services: Vec<String>,
+    /// Print who calls whom instead.
+    pub(super) graph: Option<GraphFormat>,
     /// Where it is written to, as JSON lines.
     pub(super) save: Option<PathBuf>,
     /// An inventory to be compared with.
@@ -89,6 +102,19 @@ impl Taking {
             && let Err(error) = save(path, &endpoints)
         {
             self.failed = Some(format!("--save {}: {error}", path.display()));
+        }
+        if let Some(format) = self.output.graph {
+            let graph = self.inventory.graph(&endpoints);
+            let mut out = io::BufWriter::new(io::stdout().lock());
+            match format {
+                GraphFormat::Json => {
+                    serde_json::to_writer_pretty(&mut out, &graph)?;
+                    writeln!(out)?;
+                }
+                GraphFormat::Dot => out.write_all(graph.dot().as_bytes())?,
+                GraphFormat::Mermaid => out.write_all(graph.mermaid().as_bytes())?,
+            }
+            return out.flush();
         }
         if let Some(before) = &self.output.before {
             let changes = drift::changes(before, &endpoints);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::Settings;
 use super::budget::Budget;
 use super::facts::Facts;
+use super::graph::Calls;
 use crate::call::Call;
 use crate::detect::Judged;
 use crate::endpoint::{EndpointId, HashKey, Merged, Place};
@@ -37,6 +38,8 @@ pub(super) struct Book {
     known: Table<EndpointId, Known>,
     /// Operations that are remembered, over all endpoints.
     operations: usize,
+    /// By client and host.
+    edges: Table<u64, Calls>,
     limit: usize,
     key: HashKey,
     budget: Budget,
@@ -50,6 +53,7 @@ impl Book {
         Book {
             known: Table::new(settings.endpoints),
             operations: 0,
+            edges: Table::new(settings.edges),
             limit: settings.endpoints,
             key,
             budget: Budget::new(settings.schema_bytes),
@@ -70,6 +74,7 @@ impl Book {
             self.counters.count(Counter::CallsOfSuspects);
             return;
         }
+        self.note_edge(call, judged);
         let method = match call.method.as_str() {
             "OPTIONS" | "TRACE" | "CONNECT" => return,
             "HEAD" => "GET",
@@ -121,6 +126,40 @@ impl Book {
             let dropped = facts.learn(call, judged.client, judged.client_hash, &mut self.budget);
             self.counters.add(Counter::SchemaFieldsDropped, dropped);
         }
+    }
+
+    /// Notes that a client called a service.
+    fn note_edge(&mut self, call: &Call, judged: &Judged<'_>) {
+        if call.completeness.open {
+            return;
+        }
+        let host = &judged.place.host;
+        let key = self.key.pair(judged.client_hash, self.key.hash(&[host.as_bytes()]));
+        if self.edges.get(&key).is_none() {
+            let edge = Calls {
+                client: judged.client,
+                via: (call.client.ip.to_canonical() != judged.client).then_some(call.client.ip),
+                host: host.as_str().into(),
+                calls: 0,
+                authenticated: 0,
+                first: call.end_time,
+                last: call.end_time,
+            };
+            if self.edges.insert(key, edge, |edge| edge.calls).is_some() {
+                self.counters.count(Counter::InventoryForgotten);
+            }
+        }
+        if let Some(edge) = self.edges.get_mut(&key) {
+            edge.calls += 1;
+            edge.authenticated += u64::from(call.credential.is_some());
+            edge.first = edge.first.min(call.end_time);
+            edge.last = edge.last.max(call.end_time);
+        }
+    }
+
+    /// Who called whom.
+    pub(super) fn edges(&self) -> impl Iterator<Item = &Calls> {
+        self.edges.iter().map(|(_, edge)| edge)
     }
 
     /// Templates are one from now on: so is what is known of them.

@@ -18,7 +18,7 @@ fn inventory(settings: &Settings) -> Inventory {
 
 /// A good answer to client `number`, a second after another.
 fn call(client: u32, second: u32, method: &str, target: &str) -> Call {
-    let time = |nanos| Timestamp::from_parts(1_772_460_000 + i64::from(second), nanos);
+    let time = |nanos| Timestamp::from_parts(1_772_460_000 + u64::from(second), nanos);
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let names = query.split('&').filter(|part| !part.is_empty());
     let mut call = Call {
