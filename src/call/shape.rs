@@ -218,6 +218,8 @@ pub struct BodyShape {
     pub(crate) sensitive: Box<[(u32, Arc<str>)]>,
     /// Bodies of one structure have one number: names, types, formats and classes decide, words do not.
     pub(crate) structure: u64,
+    /// The same with the words.
+    pub(crate) wording: u64,
     /// Not all of it was seen, or it has more places than are kept.
     pub incomplete: bool,
     /// It is not what its media type says.
@@ -253,6 +255,9 @@ impl BodyShape {
         }
         (&self.sensitive, self.incomplete, self.malformed).hash(&mut hasher);
         self.structure = hasher.finish();
+        self.words().for_each(|word| word.hash(&mut hasher));
+        self.wordy.hash(&mut hasher);
+        self.wording = hasher.finish();
         self
     }
 

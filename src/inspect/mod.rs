@@ -149,9 +149,11 @@ pub struct Scan {
     /// The tail begins right behind a gap.
     open_left: bool,
     tally: Tally,
-    /// Kept from message to message; in use when `walks`.
+    /// Kept from message to message; in use when `walked`.
     walker: Option<Box<Walker>>,
-    walks: bool,
+    /// The shape is to be read.
+    walks: Option<Kind>,
+    walked: bool,
 }
 
 /// Compiled rules, key and settings. One is shared by all workers.
@@ -212,11 +214,8 @@ impl Inspector {
         scan.side = side;
         scan.form = form.then(FormDecoder::default);
         if let Some(kind) = content_type.filter(|_| self.settings.shapes).and_then(Kind::of) {
-            let limits = Limits { nodes: self.settings.shape_nodes, depth: self.settings.shape_depth };
-            let walker = scan.walker.get_or_insert_with(|| Box::new(Walker::new()));
-            walker.begin(kind, limits);
-            scan.walks = true;
-            scan.tally.spans = walker.is_plain().then(Vec::new);
+            scan.walks = Some(kind);
+            scan.tally.spans = (kind == Kind::Json).then(Vec::new);
         }
         Some(scan)
     }
@@ -229,7 +228,7 @@ impl Inspector {
         scan.cut |= bytes.len() > room;
         let bytes = &bytes[..bytes.len().min(room)];
         scan.seen += bytes.len() as u64;
-        if let Some(walker) = scan.walker.as_mut().filter(|_| scan.walks) {
+        if let Some(walker) = self.walker(scan) {
             walker.data(bytes);
         }
         match scan.form.take() {
@@ -250,7 +249,7 @@ impl Inspector {
         }
         self.flush(scan, true);
         self.mark(scan);
-        if let Some(walker) = scan.walker.as_mut().filter(|_| scan.walks) {
+        if let Some(walker) = self.walker(scan) {
             walker.gap();
         }
         scan.base += scan.tail.len() as u64 + GAP;
@@ -274,7 +273,7 @@ impl Inspector {
         self.mark(&mut scan);
         let mut findings = scan.tally.findings(&self.compiled, self.settings.distinct_limit);
         findings.capped |= cut;
-        if let Some(walker) = scan.walker.as_mut().filter(|_| scan.walks) {
+        if let Some(walker) = self.walker(&mut scan) {
             if cut {
                 walker.gap();
             }
@@ -385,10 +384,22 @@ impl Inspector {
         }
     }
 
+    /// What reads the shape of the body, if anything does; begun at its first use, since most bodies are known.
+    fn walker<'s>(&self, scan: &'s mut Scan) -> Option<&'s mut Walker> {
+        let kind = scan.walks?;
+        let walker = scan.walker.get_or_insert_with(|| Box::new(Walker::new()));
+        if !std::mem::replace(&mut scan.walked, true) {
+            walker.begin(kind, Limits { nodes: self.settings.shape_nodes, depth: self.settings.shape_depth });
+        }
+        Some(walker)
+    }
+
     /// Tells the shape where sensitive values were found.
     fn mark(&self, scan: &mut Scan) {
-        let Some(walker) = scan.walker.as_mut().filter(|_| scan.walks) else { return };
-        let Some(spans) = scan.tally.spans.as_mut() else { return };
+        if !scan.walked {
+            return;
+        }
+        let (Some(walker), Some(spans)) = (scan.walker.as_mut(), scan.tally.spans.as_mut()) else { return };
         let class = |rule: u16| self.compiled.rules.get(usize::from(rule)).map_or(0, |rule| rule.class);
         let found = spans.drain(..).map(|(rule, range)| (class(rule), range));
         walker.mark(found, scan.base + scan.next as u64);
@@ -408,12 +419,12 @@ impl Scan {
 
     /// True when bytes are looked at as they come: this is no form.
     pub fn is_plain(&self) -> bool {
-        self.form.is_none() && (!self.walks || self.walker.as_ref().is_some_and(|walker| walker.is_plain()))
+        self.form.is_none() && self.walks.is_none_or(|kind| kind == Kind::Json)
     }
 
     /// True when the body's shape is read.
     pub fn walks(&self) -> bool {
-        self.walks
+        self.walks.is_some()
     }
 
     /// Ready for another message.
@@ -426,7 +437,7 @@ impl Scan {
         self.next = 0;
         self.open_left = false;
         self.tally.clear();
-        self.walks = false;
+        (self.walks, self.walked) = (None, false);
     }
 
     /// Drops what no candidate to come needs.

@@ -110,7 +110,9 @@ impl Graph {
         // An address that several services have is none of them.
         let mut holders: BTreeMap<IpAddr, BTreeSet<&str>> = BTreeMap::new();
         for (host, addresses) in &services {
-            addresses.iter().for_each(|address| drop(holders.entry(*address).or_default().insert(host)));
+            for address in addresses {
+                holders.entry(*address).or_default().insert(host);
+            }
         }
         let caller = |address: IpAddr| match holders.get(&address).map(|hosts| (hosts.len(), hosts.first())) {
             Some((1, Some(host))) => (*host).to_owned(),

@@ -14,6 +14,9 @@ const NONE: u32 = u32::MAX;
 /// Structures of bodies that are remembered, so that what comes again is not merged again.
 const STRUCTURES: usize = 16;
 
+/// Wordings that are remembered.
+const WORDINGS: usize = 64;
+
 /// Fields of one object from which on it may be a map.
 const MAP_FIELDS: usize = 64;
 
@@ -69,6 +72,8 @@ struct Merged {
 pub(super) struct Schema {
     nodes: Vec<Node>,
     merged: Vec<Merged>,
+    /// Wordings of bodies of which no word teaches any more, by their numbers; empty until there is one.
+    settled: Vec<u64>,
     stamp: u32,
     /// Bodies so far.
     bodies: u64,
@@ -82,6 +87,7 @@ impl Schema {
         let names = |node: &Node| node.name.as_ref().map_or(0, |name| name.len()) + node.fields.capacity() * 4;
         self.nodes.capacity() * size_of::<Node>()
             + self.nodes.iter().map(names).sum::<usize>()
+            + self.settled.capacity() * size_of::<u64>()
             + self.merged.iter().map(|merged| size_of::<Merged>() + 4 * merged.places.len()).sum::<usize>()
     }
 
@@ -257,6 +263,14 @@ impl Schema {
 
     /// Notes the words of a body for those places that may be enumerations.
     fn words(&mut self, shape: &BodyShape, caller: u64, budget: &mut Budget) {
+        if shape.words.is_empty() {
+            return;
+        }
+        let slot = shape.wording as usize % WORDINGS;
+        if self.settled.get(slot) == Some(&shape.wording) {
+            return;
+        }
+        let mut settled = true;
         let Some(merged) = self.merged.first().filter(|merged| merged.structure == shape.structure) else { return };
         for (place, word) in shape.words() {
             let Some(node) = merged.places.get(place).and_then(|&node| self.nodes.get_mut(node as usize)) else {
@@ -265,7 +279,13 @@ impl Schema {
             if node.sensitive.is_some() {
                 continue;
             }
-            node.words.get_or_insert_default().note(word, caller, budget);
+            let words = node.words.get_or_insert_default();
+            words.note(word, caller, budget);
+            settled &= words.is_settled(word);
+        }
+        if settled && (!self.settled.is_empty() || budget.take(WORDINGS * size_of::<u64>())) {
+            self.settled.resize(WORDINGS, 0);
+            self.settled[slot] = shape.wording; // a place among WORDINGS
         }
     }
 

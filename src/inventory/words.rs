@@ -34,6 +34,13 @@ impl Words {
         self.words = Vec::new();
     }
 
+    /// Nothing more is to be learned from this word: it is known to be shared, or nothing is kept.
+    pub(super) fn is_settled(&self, word: &str) -> bool {
+        self.open
+            || (self.seen >= SEEN * WORDS as u64
+                && self.words.iter().any(|known| *known.text == *word && known.callers.iter().all(|held| *held != 0)))
+    }
+
     /// One more word of a caller, by its keyed hash.
     #[inline]
     pub(super) fn note(&mut self, word: &str, caller: u64, budget: &mut Budget) {

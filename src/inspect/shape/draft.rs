@@ -125,6 +125,10 @@ impl Draft {
         }
     }
 
+    fn is_wordy(&self, node: u32) -> bool {
+        self.nodes.get(node as usize).is_none_or(|known| known.wordy)
+    }
+
     /// A class of sensitive values at a node.
     pub(super) fn sensitive(&mut self, node: u32, class: u16) {
         if !self.sensitive.contains(&(node, class)) && self.sensitive.len() < ALL_WORDS {
@@ -263,12 +267,14 @@ impl Draft {
         let shape = BodyShape {
             nodes: nodes.collect(),
             texts: self.texts.as_str().into(),
-            words: self.words.iter().copied().filter(|&(node, ..)| speaks(node)).collect(),
+            // Of a node with too many, none is of use.
+            words: self.words.iter().copied().filter(|&(node, ..)| speaks(node) && !self.is_wordy(node)).collect(),
             wordy: wordy.collect(),
             sensitive: sensitive.into(),
             incomplete: self.incomplete,
             malformed: self.malformed,
             structure: 0,
+            wording: 0,
         };
         Some(shape.numbered())
     }

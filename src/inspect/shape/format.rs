@@ -14,64 +14,102 @@ pub(crate) fn of(text: &[u8]) -> Format {
     if text.len() >= LOOKED_AT {
         return of_long(text);
     }
-    // One pass says which of the others are worth a try.
-    let (mut digits, mut hexadecimal, mut words, mut points, mut colons, mut ats) = (0, 0, 0, 0, 0, 0);
+    // One pass says which of the others are worth a try: what each byte is, and what some are.
+    let (mut all, mut any, mut digits) = (u8::MAX, 0, 0);
     for &byte in text {
-        digits += usize::from(byte.is_ascii_digit());
-        hexadecimal += usize::from(byte.is_ascii_hexdigit());
-        words += usize::from(byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
-        points += usize::from(byte == b'.');
-        colons += usize::from(byte == b':');
-        ats += usize::from(byte == b'@');
+        let what = BYTES[usize::from(byte)]; // a byte lies within 256
+        all &= what;
+        any |= what;
+        digits += usize::from(what & DIGIT);
     }
-    let length = text.len();
-    if digits == length {
+    if all & DIGIT != 0 {
         return Format::Digits;
     }
-    if matches!(text, b"true" | b"false" | b"True" | b"False") {
-        return Format::Boolean;
+    if any & DIGIT != 0
+        && let Some(format) = of_digits(text, all, any, digits)
+    {
+        return format;
     }
-    if digits > 0 {
-        if is_decimal(text, digits, points) {
-            return Format::Decimal;
-        }
-        if is_uuid(text) {
-            return Format::Uuid;
-        }
-        if let Some(format) = dated(text) {
-            return format;
-        }
-        if points == 3 && is_ipv4(text) {
-            return Format::Ipv4;
-        }
-    }
-    if length >= 16 && hexadecimal == length {
+    if text.len() >= 16 && all & HEXADECIMAL != 0 {
         return Format::Hexadecimal;
     }
-    if ats == 1 && is_email(text) {
+    if any & AT != 0 && is_email(text) {
         return Format::Email;
     }
-    if colons > 0 && is_uri(text) {
+    if any & COLON != 0 && is_uri(text) {
         return Format::Uri;
     }
-    if colons >= 2 && is_ipv6(text) {
+    if any & COLON != 0 && is_ipv6(text) {
         return Format::Ipv6;
     }
     if first == b'/' && !text.contains(&b' ') {
         return Format::Path;
     }
-    if points == 2 && words + points == length && text.starts_with(b"eyJ") {
+    if all & WORD == 0 {
+        return Format::Text;
+    }
+    if first == b'e' && text.starts_with(b"eyJ") && text.iter().filter(|byte| **byte == b'.').count() == 2 {
         return Format::Jwt;
     }
-    if words + points + colons == length && length <= WORD_LIMIT {
-        return match (first.is_ascii_alphabetic(), digits) {
-            (true, 0 | 1) => Format::Word,
-            (_, 2..) => Format::Code,
-            _ => Format::Text,
-        };
+    if matches!(text, b"true" | b"false" | b"True" | b"False") {
+        return Format::Boolean;
     }
-    Format::Text
+    match (first.is_ascii_alphabetic(), digits) {
+        _ if text.len() > WORD_LIMIT => Format::Text,
+        (true, 0 | 1) => Format::Word,
+        (_, 2..) => Format::Code,
+        _ => Format::Text,
+    }
 }
+
+/// What has digits, and something else.
+fn of_digits(text: &[u8], all: u8, any: u8, digits: usize) -> Option<Format> {
+    if all & NUMBER != 0 && is_decimal(text, digits) {
+        return Some(Format::Decimal);
+    }
+    if is_uuid(text) {
+        return Some(Format::Uuid);
+    }
+    if any & POINT != 0 && all & NUMBER != 0 && is_ipv4(text) {
+        return Some(Format::Ipv4);
+    }
+    match text {
+        [b'0'..=b'9', b'0'..=b'9', ..] => dated(text),
+        _ => None,
+    }
+}
+
+/// What a byte is, as flags.
+const DIGIT: u8 = 1;
+/// See [`DIGIT`].
+const HEXADECIMAL: u8 = 2;
+/// See [`DIGIT`]; a byte of a word, with points and colons.
+const WORD: u8 = 4;
+/// See [`DIGIT`].
+const POINT: u8 = 8;
+/// See [`DIGIT`].
+const COLON: u8 = 16;
+/// See [`DIGIT`].
+const AT: u8 = 32;
+/// See [`DIGIT`]; a digit, a point or a sign.
+const NUMBER: u8 = 64;
+
+const BYTES: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut number = 0;
+    while number < 256 {
+        let byte = number as u8;
+        table[number] = byte.is_ascii_digit() as u8 * DIGIT
+            | byte.is_ascii_hexdigit() as u8 * HEXADECIMAL
+            | (byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b':')) as u8 * WORD
+            | (byte == b'.') as u8 * POINT
+            | (byte == b':') as u8 * COLON
+            | (byte == b'@') as u8 * AT
+            | (byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'+')) as u8 * NUMBER;
+        number += 1;
+    }
+    table
+};
 
 /// Whether the name of a member is data rather than the name of a field: it is long, has characters that names seldom
 /// have, or looks like an identifier of an object.
@@ -117,7 +155,9 @@ fn of_long(text: &[u8]) -> Format {
     }
 }
 
-fn is_decimal(text: &[u8], digits: usize, points: usize) -> bool {
+/// Of digits, points and signs.
+fn is_decimal(text: &[u8], digits: usize) -> bool {
+    let points = text.iter().filter(|byte| **byte == b'.').count();
     let sign = usize::from(matches!(text.first(), Some(b'-' | b'+')));
     points <= 1 && digits + points + sign == text.len() && text.last() != Some(&b'.')
 }

@@ -87,11 +87,6 @@ impl Walker {
         };
     }
 
-    /// Values stand in the body as they are: what is sensitive can be told by its place.
-    pub(super) fn is_plain(&self) -> bool {
-        matches!(self.reader, Reader::Json)
-    }
-
     /// The next bytes.
     pub(super) fn data(&mut self, bytes: &[u8]) {
         match &mut self.reader {

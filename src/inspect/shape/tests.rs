@@ -123,7 +123,7 @@ fn words_are_kept_but_of_secrets() {
         br#"{"status":"paid","password":"hunter","name":"Ada Adler","list":["a","b","a"],"mixed":["word","19.5"]}"#;
     let shape = shape(Kind::Json, &[body]).expect("a shape");
     let words: Vec<_> = shape.words().map(|(_, word)| word).collect();
-    assert_eq!(words, ["paid", "a", "b", "word"]);
+    assert_eq!(words, ["paid", "a", "b"]);
     assert_eq!(shape.wordy.len(), 2, "the name, and what is mixed");
     let written = serde_json::to_string(&*shape).expect("plain data");
     assert!(["paid", "hunter", "Ada", "19.5"].iter().all(|value| !written.contains(value)), "{written}");

@@ -16,6 +16,9 @@ use crate::call::{Type, Types};
 /// Schemas that are looked at for one body: they may refer to one another without end.
 const LOOKS: usize = 20_000;
 
+/// Schemas within each other that are put together to one.
+const DEEPEST: usize = 32;
+
 /// How something does not fit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Misfit {
@@ -67,7 +70,7 @@ impl<'s> Comparison<'s> {
     }
 
     fn compare(&mut self, schemas: &[&'s Value], observed: &Schema, path: &mut String) {
-        let allowed = self.alternatives(schemas);
+        let allowed = self.alternatives(schemas, 0);
         if allowed.any {
             return;
         }
@@ -149,15 +152,15 @@ impl<'s> Comparison<'s> {
     }
 
     /// What at least one of the schemas allows.
-    fn alternatives(&self, schemas: &[&'s Value]) -> Allowed<'s> {
-        let mut all = schemas.iter().map(|schema| self.allowed(schema));
+    fn alternatives(&self, schemas: &[&'s Value], depth: usize) -> Allowed<'s> {
+        let mut all = schemas.iter().map(|schema| self.allowed(schema, depth));
         let Some(first) = all.next() else { return Allowed { any: true, ..Allowed::default() } };
         all.fold(first, either)
     }
 
-    fn allowed(&self, schema: &'s Value) -> Allowed<'s> {
+    fn allowed(&self, schema: &'s Value, depth: usize) -> Allowed<'s> {
         let unknown = || Allowed { any: true, ..Allowed::default() };
-        let Some(left) = self.looks.get().checked_sub(1) else { return unknown() };
+        let Some(left) = self.looks.get().checked_sub(1).filter(|_| depth < DEEPEST) else { return unknown() };
         self.looks.set(left);
         let Some(resolved) = self.specification.resolve(schema) else { return unknown() };
         let Some(map) = resolved.as_object() else { return unknown() };
@@ -182,12 +185,12 @@ impl<'s> Comparison<'s> {
         allowed.values = values.map(|values| values.iter().filter_map(Value::as_str).collect());
         let all_of = map.get("allOf").and_then(Value::as_array);
         for part in all_of.into_iter().flatten() {
-            allowed = both(allowed, self.allowed(part));
+            allowed = both(allowed, self.allowed(part, depth + 1));
         }
         for key in ["oneOf", "anyOf"] {
             if let Some(parts) = map.get(key).and_then(Value::as_array) {
                 let parts: Vec<_> = parts.iter().collect();
-                allowed = both(allowed, self.alternatives(&parts));
+                allowed = both(allowed, self.alternatives(&parts, depth + 1));
             }
         }
         allowed
