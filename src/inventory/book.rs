@@ -93,7 +93,8 @@ impl Book {
         };
         let id = EndpointId::of_template(&self.key, &place.host, place.path(), method);
         if self.known.get(&id).is_none() {
-            if !judged.good {
+            // What the templates did not learn is no endpoint.
+            if !judged.good || !place.known {
                 return;
             }
             if let Some((_, gone)) = self.known.insert(id, Known::new(call.end_time), Known::worth) {

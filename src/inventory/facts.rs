@@ -71,7 +71,8 @@ pub(super) struct Parameter {
     /// Good calls that had it.
     pub(super) calls: u64,
     pub(super) formats: Formats,
-    pub(super) words: Words,
+    /// None once its values are no enumeration.
+    pub(super) words: Option<Words>,
 }
 
 /// What is known. At worst 24 KiB beside the schemas: 3 KiB of sketches, the rest parameters with their words.
@@ -225,8 +226,8 @@ impl Facts {
             let place = match self.query.iter().position(|known| known.name == *name) {
                 Some(place) => place,
                 None if self.query.len() < PARAMETERS && name.len() <= crate::call::NAME_LIMIT => {
-                    let (formats, words) = Default::default();
-                    self.query.push(Parameter { name: name.clone(), calls: 0, formats, words });
+                    let words = Some(Words::default());
+                    self.query.push(Parameter { name: name.clone(), calls: 0, formats: Formats::default(), words });
                     self.query.len() - 1
                 }
                 None => {
@@ -238,9 +239,9 @@ impl Facts {
             parameter.calls += 1;
             if let Some(ParameterShape { format, word }) = shapes.get(number) {
                 parameter.formats.extend(*format);
-                match word {
-                    Some(word) => parameter.words.note(word, caller, budget),
-                    None => parameter.words.give_up(),
+                let mut noted = |words: &mut Words| word.as_ref().is_some_and(|word| words.note(word, caller, budget));
+                if !parameter.words.as_mut().is_none_or(&mut noted) {
+                    parameter.words = None;
                 }
             }
         }
@@ -286,7 +287,10 @@ impl Facts {
             if let Some(known) = self.query.iter_mut().find(|known| known.name == parameter.name) {
                 known.calls += parameter.calls;
                 known.formats.extend(parameter.formats);
-                known.words.absorb(&parameter.words, budget);
+                known.words = match (known.words.take(), parameter.words) {
+                    (Some(mut mine), Some(theirs)) => mine.absorb(&theirs, budget).then_some(mine),
+                    _ => None,
+                };
             } else if self.query.len() < PARAMETERS {
                 self.query.push(parameter);
             }

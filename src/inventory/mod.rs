@@ -186,7 +186,7 @@ fn described(entry: &Entry<'_>, facts: &Facts, name: Option<&str>, hours: f64) -
         types: parameter.formats.iter().map(|format| format.name().to_owned()).collect(),
         required: parameter.calls == facts.calls,
         values: 0,
-        enumeration: parameter.words.closed().unwrap_or_default(),
+        enumeration: parameter.words.as_ref().and_then(|words| words.closed()).unwrap_or_default(),
     }));
     let mut servers: Vec<_> = facts.servers.iter().map(|server| socket(*server)).collect();
     servers.sort_unstable();

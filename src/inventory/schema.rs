@@ -38,10 +38,18 @@ struct Node {
     stamp: u32,
     object_since: u32,
     words: Option<Box<Words>>,
+    /// Its texts are no enumeration.
+    open: bool,
     sensitive: Option<Box<BTreeSet<Arc<str>>>>,
 }
 
 impl Node {
+    /// Its texts are no enumeration.
+    fn give_up(&mut self) {
+        self.open = true;
+        self.words = None;
+    }
+
     fn new(name: Option<&str>) -> Node {
         Node {
             name: name.map(Into::into),
@@ -55,6 +63,7 @@ impl Node {
             stamp: 0,
             object_since: 0,
             words: None,
+            open: false,
             sensitive: None,
         }
     }
@@ -149,12 +158,7 @@ impl Schema {
         for (node, class) in &shape.sensitive {
             if let Some(node) = places.get(*node as usize).and_then(|&node| self.nodes.get_mut(node as usize)) {
                 node.sensitive.get_or_insert_default().insert(class.clone());
-                node.words = None;
-            }
-        }
-        for &node in &shape.wordy {
-            if let Some(node) = places.get(node as usize).and_then(|&node| self.nodes.get_mut(node as usize)) {
-                node.words.get_or_insert_default().give_up();
+                node.give_up();
             }
         }
         if !shape.incomplete {
@@ -263,7 +267,7 @@ impl Schema {
 
     /// Notes the words of a body for those places that may be enumerations.
     fn words(&mut self, shape: &BodyShape, caller: u64, budget: &mut Budget) {
-        if shape.words.is_empty() {
+        if shape.words.is_empty() && shape.wordy.is_empty() {
             return;
         }
         let slot = shape.wording as usize % WORDINGS;
@@ -272,15 +276,23 @@ impl Schema {
         }
         let mut settled = true;
         let Some(merged) = self.merged.first().filter(|merged| merged.structure == shape.structure) else { return };
+        for &place in &shape.wordy {
+            if let Some(node) = merged.places.get(place as usize).and_then(|&node| self.nodes.get_mut(node as usize)) {
+                node.give_up();
+            }
+        }
         for (place, word) in shape.words() {
             let Some(node) = merged.places.get(place).and_then(|&node| self.nodes.get_mut(node as usize)) else {
                 continue;
             };
-            if node.sensitive.is_some() {
+            if node.open {
                 continue;
             }
             let words = node.words.get_or_insert_default();
-            words.note(word, caller, budget);
+            if !words.note(word, caller, budget) {
+                node.give_up();
+                continue;
+            }
             settled &= words.is_settled(word);
         }
         if settled && (!self.settled.is_empty() || budget.take(WORDINGS * size_of::<u64>())) {
@@ -303,7 +315,6 @@ impl Schema {
             let (Some(into), Some(from)) = (self.nodes.get_mut(mine as usize), other.nodes.get(theirs as usize)) else {
                 continue;
             };
-            let had_texts = into.types.contains(Type::String);
             into.types.extend(from.types);
             into.formats.extend(from.formats);
             into.optional |= from.optional;
@@ -312,15 +323,16 @@ impl Schema {
             for class in from.sensitive.iter().flat_map(|classes| classes.iter()) {
                 into.sensitive.get_or_insert_default().insert(class.clone());
             }
-            if let Some(others) = &from.words {
-                match &mut into.words {
-                    Some(words) => words.absorb(others, budget),
-                    // Texts without words are what is no enumeration.
-                    None if had_texts => into.words.get_or_insert_default().give_up(),
-                    None => into.words = Some(others.clone()),
+            match (&mut into.words, &from.words) {
+                _ if into.open => {}
+                (_, None) if !from.open => {}
+                (_, None) => into.give_up(),
+                (Some(words), Some(others)) => {
+                    if !words.absorb(others, budget) {
+                        into.give_up();
+                    }
                 }
-            } else if from.types.contains(Type::String) {
-                into.words.get_or_insert_default().give_up();
+                (None, Some(others)) => into.words = Some(others.clone()),
             }
             let both = into.object_since != 0 && from.object_since != 0;
             if into.object_since == 0 && from.object_since != 0 {
@@ -381,7 +393,12 @@ impl Schema {
             optional: node.optional,
             entries,
             items: (node.item != NONE).then(|| Box::new(self.report_of(node.item))),
-            values: node.words.as_ref().filter(|_| closed).and_then(|words| words.closed()).unwrap_or_default(),
+            values: node
+                .words
+                .as_ref()
+                .filter(|_| closed && !node.open)
+                .and_then(|words| words.closed())
+                .unwrap_or_default(),
             sensitive: node
                 .sensitive
                 .iter()

@@ -23,37 +23,25 @@ struct Word {
 pub(super) struct Words {
     words: Vec<Word>,
     seen: u64,
-    /// There are too many, or what is no word.
-    open: bool,
 }
 
 impl Words {
-    /// It is no enumeration.
-    pub(super) fn give_up(&mut self) {
-        self.open = true;
-        self.words = Vec::new();
-    }
-
-    /// Nothing more is to be learned from this word: it is known to be shared, or nothing is kept.
+    /// Nothing more is to be learned from this word: it is known to be shared.
     pub(super) fn is_settled(&self, word: &str) -> bool {
-        self.open
-            || (self.seen >= SEEN * WORDS as u64
-                && self.words.iter().any(|known| *known.text == *word && known.callers.iter().all(|held| *held != 0)))
+        let shared = |known: &Word| *known.text == *word && known.callers.iter().all(|held| *held != 0);
+        self.seen >= SEEN * WORDS as u64 && self.words.iter().any(shared)
     }
 
-    /// One more word of a caller, by its keyed hash.
+    /// One more word of a caller, by its keyed hash. False when there are too many: it is no enumeration.
     #[inline]
-    pub(super) fn note(&mut self, word: &str, caller: u64, budget: &mut Budget) {
-        if self.open {
-            return;
-        }
+    pub(super) fn note(&mut self, word: &str, caller: u64, budget: &mut Budget) -> bool {
         self.seen = self.seen.saturating_add(1);
         let place = match self.words.iter().position(|known| *known.text == *word) {
             Some(place) => place,
             None => {
                 // Budget is not given back: of a closed set nothing leaves, and an open one is small change.
                 if self.words.len() >= WORDS || !budget.take(word.len() + size_of::<Word>()) {
-                    return self.give_up();
+                    return false;
                 }
                 self.words.push(Word { text: word.into(), callers: [0; CALLERS] });
                 self.words.len() - 1
@@ -65,26 +53,28 @@ impl Words {
         {
             *free = hash;
         }
+        true
     }
 
-    /// Adds those of another field or parameter that is the same one.
-    pub(super) fn absorb(&mut self, other: &Words, budget: &mut Budget) {
-        if other.open {
-            return self.give_up();
-        }
+    /// Adds those of another field or parameter that is the same one. False as above.
+    pub(super) fn absorb(&mut self, other: &Words, budget: &mut Budget) -> bool {
+        let before = self.seen;
         for word in &other.words {
             for &caller in word.callers.iter().filter(|caller| **caller != 0) {
-                self.note(&word.text, u64::from(caller), budget);
+                if !self.note(&word.text, u64::from(caller), budget) {
+                    return false;
+                }
             }
         }
-        self.seen = self.seen.saturating_add(other.seen);
+        self.seen = before.saturating_add(other.seen);
+        true
     }
 
     /// The words, sorted, if they are all and many callers have each.
     pub(super) fn closed(&self) -> Option<Vec<String>> {
         let shared = |word: &Word| word.callers.iter().all(|caller| *caller != 0);
         let enough = self.seen >= SEEN * self.words.len() as u64;
-        if self.open || self.words.is_empty() || !enough || !self.words.iter().all(shared) {
+        if self.words.is_empty() || !enough || !self.words.iter().all(shared) {
             return None;
         }
         let mut all: Vec<_> = self.words.iter().map(|word| word.text.to_string()).collect();
@@ -97,21 +87,25 @@ impl Words {
 mod tests {
     use super::*;
 
-    fn words(of: &[(&str, std::ops::Range<u64>)]) -> Words {
+    fn words(of: &[(&str, std::ops::Range<u64>)]) -> Option<Vec<String>> {
         let (mut words, mut budget) = (Words::default(), Budget::new(10_000));
         for (word, callers) in of {
-            callers.clone().for_each(|caller| words.note(word, caller + 1, &mut budget));
+            for caller in callers.clone() {
+                if !words.note(word, caller + 1, &mut budget) {
+                    return None;
+                }
+            }
         }
-        words
+        words.closed()
     }
 
     #[test]
     fn an_enumeration_is_closed_and_shared() {
-        assert_eq!(words(&[("paid", 0..9), ("open", 0..9)]).closed(), Some(vec!["open".into(), "paid".into()]));
-        assert_eq!(words(&[("paid", 0..90), ("ada", 7..8)]).closed(), None, "one caller alone");
-        assert_eq!(words(&[("paid", 0..5)]).closed(), None, "too few");
+        assert_eq!(words(&[("paid", 0..9), ("open", 0..9)]), Some(vec!["open".into(), "paid".into()]));
+        assert_eq!(words(&[("paid", 0..90), ("ada", 7..8)]), None, "one caller alone");
+        assert_eq!(words(&[("paid", 0..5)]), None, "too few");
         let many: Vec<_> = (0..17).map(|number| format!("w{number}")).collect();
         let many: Vec<_> = many.iter().map(|word| (word.as_str(), 0..9)).collect();
-        assert_eq!(words(&many).closed(), None, "too many");
+        assert_eq!(words(&many), None, "too many");
     }
 }
