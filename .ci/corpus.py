@@ -2,9 +2,8 @@
 
 usage: corpus.py CORPUS_DIR APITAP
 
-Runs the corpus's own scorer on a view of it without TLS, which is not decoded yet.
+Runs the corpus's own scorer on a view of it, captures in TLS with their key logs.
 """
-import json
 import os
 import re
 import subprocess
@@ -14,12 +13,6 @@ import tempfile
 RECALL, SPURIOUS_SHARE = 0.99, 0.005
 
 corpus, apitap = (os.path.abspath(path) for path in sys.argv[1:3])
-features = {}
-with open(os.path.join(corpus, "index.tsv"), encoding="utf-8") as index:
-    names = index.readline().rstrip("\n").split("\t")
-    for line in index:
-        row = dict(zip(names, line.rstrip("\n").split("\t")))
-        features[f"{row['source']}/{row['name']}"] = row["features"].split(",")
 
 with tempfile.TemporaryDirectory() as view:
     for folder in ("zeek", "suricata", "ndpi", "peers"):
@@ -29,8 +22,9 @@ with tempfile.TemporaryDirectory() as view:
             if not match:
                 continue
             base = f"{folder}/{match[1]}"
-            if folder == "peers" and "tls" in features.get(base, []):
-                continue
+            keys = os.path.join(corpus, base + ".keys")
+            if os.path.exists(keys):
+                os.symlink(keys, os.path.join(view, base + ".keys"))
             os.symlink(os.path.join(corpus, folder, name), os.path.join(view, folder, name))
             with open(os.path.join(corpus, base + ".expected.jsonl"), encoding="utf-8") as expected:
                 lines = [line for line in expected if line.strip()]
@@ -43,7 +37,7 @@ with tempfile.TemporaryDirectory() as view:
     with open(key, "wb") as out:
         out.write(bytes(16))
     command = [sys.executable, os.path.join(corpus, "score.py"), view,
-               f"{apitap} calls --quiet --key-file {key} {{pcap}}", "--faults", "--detail", "3"]
+               f"{apitap} calls --quiet --key-file {key} {{pcap}}", "--keys=--keylog", "--faults", "--detail", "3"]
     output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
 print(output, end="")
 score = re.search(r"corpus: recall \S+ \((\d+)/(\d+)\) spurious (\d+) .*crashes (\d+)", output)

@@ -2,7 +2,7 @@
 //!
 //! Each round decodes 4,096 frames of distinct content, 1 µs apart, so that the tables work as under 1 Mpps.
 
-use apitap::packet::{Decoder, Settings};
+use apitap::packet::{Decoder, Duplicates, Settings};
 use apitap::source::{Frame, LinkType};
 use apitap::stats::Counters;
 use apitap::time::Timestamp;
@@ -35,6 +35,7 @@ fn ethernet(ether_type: u16, tag: &[u8], packet: &[u8]) -> Vec<u8> {
 }
 
 fn run(bencher: Bencher<'_, '_>, settings: Settings, frames: &[Vec<u8>]) {
+    let mut duplicates = Duplicates::new(&settings, 1);
     let (mut decoder, mut counters, mut time) = (Decoder::new(settings), Counters::new(), 0);
     bencher.counter(ItemsCount::new(frames.len())).bench_local(|| {
         let mut bytes = 0;
@@ -47,7 +48,8 @@ fn run(bencher: Bencher<'_, '_>, settings: Settings, frames: &[Vec<u8>]) {
                 original_length: data.len() as u32,
             };
             // 4,096 frames take 4 ms: shorter than the window, so equal frames must not come again too soon.
-            if let Some(segment) = decoder.decode(&frame, &mut counters) {
+            let segment = decoder.decode(&frame, &mut counters);
+            if let Some(segment) = segment.and_then(|found| duplicates.admit(found, frame.time, &mut counters)) {
                 bytes += segment.payload.len();
             }
         }

@@ -6,7 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
-use apitap::call::{Call, Completeness, Credential, CredentialKind, Fingerprint, FlowId, Message, Peer};
+use apitap::call::{Call, Completeness, Credential, CredentialKind, Fingerprint, FlowId, Message, Peer, Record};
 use apitap::detect::{DetectRules, Detector, Settings};
 use apitap::time::Timestamp;
 use rand::rngs::StdRng;
@@ -23,17 +23,18 @@ const ROUNDS: u32 = 20;
 fn main() {
     let clients = std::env::args().filter_map(|argument| argument.parse().ok()).next().unwrap_or(10_000);
     let mut random = StdRng::seed_from_u64(1);
-    let mut calls: Vec<Call> = (0..CALLS).map(|position| call(&mut random, clients, position)).collect();
+    let mut records: Vec<Record> = (0..CALLS).map(|position| call(&mut random, clients, position).into()).collect();
     let most = 2 * clients as usize;
     let settings = Settings { clients: most, credentials: most, ..Settings::default() };
     let mut detector = Detector::new(settings, DetectRules::default(), |call| Some(call.client.ip));
     let (mut alerts, mut spent) = (Vec::new(), Duration::ZERO);
     for _ in 0..ROUNDS {
         let begin = Instant::now();
-        detector.calls(&calls, &mut alerts);
+        detector.records(&records, &mut alerts);
         spent += begin.elapsed();
         // Other clients make the same calls ten minutes later.
-        for call in &mut calls {
+        for record in &mut records {
+            let Record::Call(call) = record else { continue };
             call.end_time = call.end_time + Duration::from_secs(600);
             made_by(call, random.random_range(0..clients));
         }

@@ -38,6 +38,8 @@ fn run(bencher: Bencher<'_, '_>, heads: &[[String; 2]]) {
         start: Timestamp::from_nanos(1_772_460_000_000_000_000),
         opened_by: Some(Direction::Forward),
         seen: [true; 2],
+        traffic: Default::default(),
+        alarm: Default::default(),
     };
     let (mut state, mut counters, mut offsets, mut time) = (None, Counters::new(), [0; 2], flow.start);
     bencher.counter(ItemsCount::new(2 * heads.len())).bench_local(|| {
@@ -58,9 +60,9 @@ fn run(bencher: Bencher<'_, '_>, heads: &[[String; 2]]) {
                 offsets[direction.index()] += head.len() as u64;
             }
         }
-        let mut calls = std::mem::take(http.calls());
-        assert_eq!(calls.len(), heads.len());
-        http.recycle(&mut calls);
+        let mut records = std::mem::take(http.records());
+        assert_eq!(records.len(), heads.len());
+        http.recycle(&mut records);
     });
 }
 

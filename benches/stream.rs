@@ -82,6 +82,7 @@ impl Traffic {
                 urgent: 0,
                 payload,
                 missing: 0,
+                fingerprint: 0,
             });
         }
     }
@@ -166,9 +167,9 @@ fn http_call(bencher: Bencher<'_, '_>, flows: u32) {
             traffic.sent[0] = traffic.sent[0].wrapping_add(request.len() as u32);
             traffic.round(&mut tracker, some, false, Flags::ACK, response.as_bytes(), 0);
             traffic.sent[0] = traffic.sent[0].wrapping_sub(request.len() as u32);
-            let mut calls = std::mem::take(tracker.handler().calls());
-            completed += calls.len() as u64;
-            tracker.handler().recycle(&mut calls);
+            let mut records = std::mem::take(tracker.handler().records());
+            completed += records.len() as u64;
+            tracker.handler().recycle(&mut records);
         }
         traffic.advance(true, request.len());
         traffic.advance(false, response.len());

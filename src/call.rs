@@ -4,9 +4,16 @@
 //! Its JSON form (one object a line, `apitap calls`) is stable: fields are added, never renamed or given another
 //! meaning without a new [`SCHEMA`]. Absent optional fields mean "not seen" or "none". No credential and no sensitive
 //! value is in it in clear: those are masked in targets and otherwise replaced by keyed fingerprints.
+//!
+//! What goes on below calls (a flood of connections, a head that never ends, what is encrypted) crosses the seam as a
+//! [`Connection`]; a [`Record`] is either.
 
+mod connection;
 mod operation;
+mod record;
 mod shape;
+mod tls;
+mod websocket;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -14,9 +21,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub use connection::{Awaited, CONNECTION_SCHEMA, Connection, ConnectionSchema, Ending, Traffic, Wait};
 pub use operation::{Operation, OperationKind, Protocol, Unread};
+pub use record::Record;
 pub use shape::{BodyShape, Format, Formats, ParameterShape, Place, Shape, Type, Types, Within};
 pub(crate) use shape::{Edge, NAME_LIMIT, Node};
+pub use tls::Tls;
+pub use websocket::{WebSocket, WebSocketMessages};
 
 use crate::packet::Layer;
 use crate::time::Timestamp;
@@ -272,6 +283,24 @@ anomalies! {
     MalformedHeaderBlock = "malformed_header_block",
     /// HTTP/2: the client resets most of what it asks for, and has done so more often than configured.
     RapidReset = "rapid_reset",
+    /// WebSocket: a frame of the client that is not masked (RFC 6455, section 5.1).
+    UnmaskedClientFrame = "unmasked_client_frame",
+    /// WebSocket: a frame of the server that is masked.
+    MaskedServerFrame = "masked_server_frame",
+    /// WebSocket: a reserved bit of a frame that no agreed extension uses.
+    ReservedFrameBit = "reserved_frame_bit",
+    /// WebSocket: a frame of a kind that there is not.
+    UnknownOpcode = "unknown_opcode",
+    /// WebSocket: a control frame that is a fragment.
+    FragmentedControlFrame = "fragmented_control_frame",
+    /// WebSocket: a control frame of more than 125 bytes.
+    LongControlFrame = "long_control_frame",
+    /// WebSocket: a continuation of no message, or a message within another.
+    OddFragmentation = "odd_fragmentation",
+    /// WebSocket: the length of a frame in more bytes than it takes, or one that cannot be.
+    OddFrameLength = "odd_frame_length",
+    /// WebSocket: a text that is not UTF-8.
+    InvalidUtf8 = "invalid_utf8",
     /// Urgent data in the stream.
     UrgentData = "urgent_data",
 }
@@ -540,12 +569,22 @@ pub struct Call {
     /// What it asks for in GraphQL, JSON-RPC or SOAP.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub operation: Option<Box<Operation>>,
+    /// What went over it as a WebSocket.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub websocket: Option<Box<WebSocket>>,
+    /// Of an answer that is a stream: the blocks of server-sent events that have a field, the lines of newline-delimited
+    /// JSON, the records of a JSON text sequence (RFC 7464).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub events: Option<u64>,
     /// Its stream in HTTP/2.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub http2: Option<Box<Http2>>,
     /// What its parameters and bodies look like, where that was asked for.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub shape: Option<Box<Shape>>,
+    /// What the handshake of TLS says of its connection, where it came encrypted.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub tls: Option<Arc<Tls>>,
     /// Sensitive values found.
     #[serde(skip_serializing_if = "Digest::is_empty", default)]
     pub sensitive: Digest,
@@ -611,8 +650,11 @@ impl Call {
             forwarding,
             grpc,
             operation,
+            websocket,
+            events,
             http2,
             shape,
+            tls,
             sensitive,
             anomalies,
             completeness,
@@ -635,7 +677,7 @@ impl Call {
         if !forwarding.is_empty() {
             *forwarding = Forwarding::default();
         }
-        (*grpc, *operation, *http2, *shape) = Default::default();
+        (*grpc, *operation, *websocket, *events, *http2, *shape, *tls) = Default::default();
         sensitive.request.clear();
         sensitive.response.clear();
         (*anomalies, *completeness) = Default::default();
@@ -658,6 +700,17 @@ impl Call {
             16 => 401,
             _ => 500,
         })
+    }
+
+    /// Whether [`Call::outcome`] is good: what was asked for exists and was given. A connection that goes on in another
+    /// protocol was given too.
+    pub fn is_good(&self) -> bool {
+        matches!(self.outcome(), Some(101 | 200..=299 | 304))
+    }
+
+    /// What it does at its endpoint: the method, but for a WebSocket that of HTTP/1 where HTTP/2 says CONNECT (RFC 8441).
+    pub fn verb(&self) -> &str {
+        if self.websocket.is_some() && self.method == "CONNECT" { "GET" } else { &self.method }
     }
 
     /// When it began: at the request, else at the response, else at its end.
@@ -688,13 +741,18 @@ impl Serialize for Schema {
 
 impl<'de> Deserialize<'de> for Schema {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        if text == SCHEMA {
-            Ok(Schema)
-        } else {
-            Err(serde::de::Error::custom(format_args!("schema is {text:?}, this version reads {SCHEMA:?}")))
-        }
+        expect_schema(deserializer, SCHEMA)?;
+        Ok(Schema)
     }
+}
+
+/// Reads the name of a schema, which must be this one.
+fn expect_schema<'de, D: Deserializer<'de>>(deserializer: D, expected: &str) -> Result<(), D::Error> {
+    let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+    if text == expected {
+        return Ok(());
+    }
+    Err(serde::de::Error::custom(format_args!("schema is {text:?}, this version reads {expected:?}")))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 //! | [`source`] | file, standard input, interface → [`source::Frame`] |
 //! | [`packet`] | frame → [`packet::Segment`]: links, tags, tunnels, fragments undone |
 //! | [`stream`] | segment → byte runs in order, and explicit gaps, per direction |
+//! | [`tls`] | byte runs of TLS → who speaks with whom, and with keys the byte runs in clear |
 //! | [`http`] | byte runs → [`call::Call`] |
 //! | [`records`] | lines of logs, and of calls printed before → [`call::Call`] |
 //! | [`inspect`] | body, header and target bytes → a small digest on the call |
@@ -44,3 +45,4 @@ pub mod source;
 pub mod stats;
 pub mod stream;
 pub mod time;
+pub mod tls;

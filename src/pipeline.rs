@@ -1,40 +1,40 @@
 //! Wires the stages to threads; the only place that knows how many there are.
 //!
-//! With one worker, one thread reads, decodes, reassembles and makes calls, and takes the calls in their total order
-//! ([`Call::order`]) to what the command is about (detects, prints). Live, that is done on a thread of its own, to
-//! which batches of calls travel over a bounded queue; a full one drops whole batches, counted, since the wire does
-//! not wait. A replay with several workers divides the flows among them (`shards`); it waits where it has to.
+//! With one worker, one thread reads, decodes, reassembles and makes records, and takes the records in their total order
+//! ([`Record::order`]) to what the command is about (detects, prints). Live, that is done on a thread of its own, to
+//! which batches of records travel over a bounded queue; a full one drops whole batches, counted, since the wire does
+//! not wait (`alone`). With several workers the flows are divided among them (`shards`), and several readers may share a
+//! live interface; a replay waits where it has to.
 //!
-//! What makes runs identical: a call's end time is a moment of packet time at which the worker completed it, so calls
-//! leave a worker in ascending end time; the [`Sequencer`] puts those of the same moment in order and lets them go
-//! once the watermark, the traffic's time, has passed them. Nothing depends on how batches are cut.
+//! What makes runs identical: a record's end time is a moment of packet time at which the worker completed it, so records
+//! leave a worker in ascending end time; those of the same moment are put in order and let go once the watermark, the
+//! traffic's time, has passed them. Nothing depends on how batches are cut.
 
+mod alone;
+mod assembly;
+mod front;
+mod parcel;
 mod shards;
+#[cfg(test)]
+mod tests;
+mod worker;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
-
-use crate::call::Call;
-use crate::http::{self, Http};
+use crate::call::Record;
 use crate::inspect::Inspector;
-use crate::packet::{self, Decoder};
-use crate::source::{Advance, Frame, Source, SourceError};
-use crate::stats::{Counter, Counters};
-use crate::stream::{self, Tracker};
-use crate::time::{Clock, Timestamp};
+use crate::source::{Source, SourceError};
+use crate::stats::Counters;
+use crate::time::Timestamp;
+use crate::tls::{self, keylog::KeyLog};
+use crate::{http, packet, stream};
 
-/// Frames between two looks at the stop flag and the progress.
-const FRAMES_A_TURN: u32 = 1024;
-
-/// Calls that make a batch full: few enough to stay in the nearest caches.
-const BATCH: usize = 64;
-
-/// Batches that wait between the worker and the consumer: about 256 × 64 calls of 1 to 2 KiB, 32 MiB.
-const QUEUE: usize = 256;
+/// Live, how long one thread waits for the next before it drops what that has no room for, and the packet time after
+/// which a thread without records says how far it is.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Settings of the stages before the seam.
 #[derive(Clone, Debug, Default)]
@@ -45,22 +45,28 @@ pub struct Settings {
     pub stream: stream::Settings,
     /// HTTP.
     pub http: http::Settings,
-    /// Live: a full queue drops calls instead of holding the reader back.
+    /// TLS.
+    pub tls: tls::Settings,
+    /// Secrets of connections in TLS; those in captures are added to them.
+    pub keys: Arc<KeyLog>,
+    /// Live: a full queue drops what it has no room for instead of holding the reader back.
     pub live: bool,
-    /// Workers among whom the flows of a replay are divided; live there is one.
+    /// Workers among whom the flows are divided.
     pub workers: usize,
+    /// Processors over which the threads are spread, one each, when there are enough.
+    pub cpus: Vec<u16>,
 }
 
-/// Takes the calls in their order. Live, it runs on a thread of its own.
+/// Takes the records in their order. Live, it runs on a thread of its own.
 pub trait Consumer: Send {
-    /// The next calls, and the traffic's time up to which there will be no more.
+    /// The next records, and the traffic's time up to which there will be no more.
     ///
     /// # Errors
     ///
     /// When its output fails; the run ends then.
-    fn calls(&mut self, calls: &mut Vec<Box<Call>>, watermark: Timestamp) -> io::Result<()>;
+    fn records(&mut self, records: &mut Vec<Record>, watermark: Timestamp) -> io::Result<()>;
 
-    /// There are no more calls.
+    /// There are no more records.
     ///
     /// # Errors
     ///
@@ -83,344 +89,20 @@ pub struct Outcome {
     pub output: Option<io::Error>,
 }
 
-/// The stages from frame to segment.
-struct Front {
-    decoder: Decoder,
-    counters: Counters,
-    first: Option<Timestamp>,
-    clock: Clock,
-}
-
-impl Front {
-    fn new(settings: &Settings) -> Front {
-        Front {
-            decoder: Decoder::new(settings.packet.clone()),
-            counters: Counters::new(),
-            first: None,
-            clock: Clock::default(),
-        }
-    }
-
-    /// Counts a frame; gives the traffic's time.
-    #[inline]
-    fn note(&mut self, frame: &Frame<'_>) -> Timestamp {
-        self.counters.count(Counter::Frames);
-        self.counters.add(Counter::FrameBytes, frame.data.len() as u64);
-        if frame.original_length as usize > frame.data.len() {
-            self.counters.count(Counter::FramesSnapped);
-        }
-        if frame.time < self.clock.now() {
-            self.counters.count(Counter::FramesOutOfOrder);
-        }
-        self.first.get_or_insert(frame.time);
-        self.clock.observe(frame.time)
-    }
-
-    /// What a run came to, as far as it is known here.
-    fn conclude(&self, outcome: &mut Outcome) {
-        outcome.unknown_links = self
-            .decoder
-            .unknown_link_types()
-            .into_iter()
-            .map(|unknown| (unknown.name.into_owned(), unknown.frames))
-            .collect();
-        outcome.span = self.first.map(|first| (first, self.clock.now()));
-    }
-}
-
-/// The stages from frame to call, on one thread.
-pub struct Worker {
-    front: Front,
-    tracker: Tracker<Http>,
-    sequencer: Sequencer,
-}
-
-impl Worker {
-    /// Ready for the first frame.
-    pub fn new(settings: &Settings, inspector: Arc<Inspector>) -> Worker {
-        Worker {
-            front: Front::new(settings),
-            tracker: Tracker::new(settings.stream.clone(), Http::new(settings.http.clone(), inspector)),
-            sequencer: Sequencer::default(),
-        }
-    }
-
-    /// Takes a frame.
-    #[inline]
-    pub fn frame(&mut self, frame: &Frame<'_>) {
-        let now = self.front.note(frame);
-        if let Some(segment) = self.front.decoder.decode(frame, &mut self.front.counters) {
-            self.tracker.tick(now);
-            self.tracker.segment(&segment);
-        }
-    }
-
-    /// The traffic's time has come to `now` without a frame.
-    pub fn tick(&mut self, now: Timestamp) {
-        let now = self.front.clock.observe(now);
-        self.tracker.tick(now);
-    }
-
-    /// Appends the calls that are due to `calls`, in order, and says up to when.
-    pub fn drain(&mut self, calls: &mut Vec<Box<Call>>) -> Timestamp {
-        let now = self.front.clock.now();
-        self.tracker.tick(now);
-        self.sequencer.take(self.tracker.handler().calls());
-        self.sequencer.release(now, calls);
-        now
-    }
-
-    /// Ends all flows and appends what they still gave.
-    pub fn finish(&mut self, calls: &mut Vec<Box<Call>>) {
-        self.front.decoder.finish(&mut self.front.counters);
-        self.tracker.tick(self.front.clock.now());
-        self.tracker.finish();
-        self.sequencer.take(self.tracker.handler().calls());
-        self.sequencer.release(Timestamp::MAX, calls);
-    }
-
-    /// Takes back calls that are done with; leaves the vector empty.
-    pub fn recycle(&mut self, calls: &mut Vec<Box<Call>>) {
-        self.tracker.handler().recycle(calls);
-    }
-
-    /// How many completed calls wait to be drained.
-    #[inline]
-    fn waiting(&mut self) -> usize {
-        self.tracker.handler().calls().len()
-    }
-
-    /// What was counted.
-    pub fn counters(&self) -> Counters {
-        let mut counters = self.front.counters.clone();
-        counters.merge(self.tracker.counters());
-        counters
-    }
-}
-
-/// Puts the calls of one worker into their total order.
-#[derive(Default)]
-pub struct Sequencer {
-    held: Vec<Box<Call>>,
-}
-
-impl Sequencer {
-    /// Takes completed calls, in ascending end time.
-    pub fn take(&mut self, calls: &mut Vec<Box<Call>>) {
-        self.held.append(calls);
-    }
-
-    /// Appends all calls that ended before the watermark to `out`, in order.
-    pub fn release(&mut self, watermark: Timestamp, out: &mut Vec<Box<Call>>) {
-        let due = match watermark {
-            Timestamp::MAX => self.held.len(),
-            _ => self.held.partition_point(|call| call.end_time < watermark),
-        };
-        let first = out.len();
-        out.extend(self.held.drain(..due));
-        out[first..].sort_by_key(|call| call.order());
-    }
-}
-
-/// Runs a source through all stages into `consumer`, until it ends or `stop` is set. `progress` is told now and then
-/// how far the source is.
+/// Runs sources, which are parts of the same traffic, through all stages into `consumer`, until they end or `stop` is
+/// set. `progress` is told now and then how far the first one is.
 pub fn run(
-    source: &mut dyn Source,
+    sources: &mut [Box<dyn Source>],
     settings: &Settings,
-    inspector: Arc<Inspector>,
+    inspector: &Arc<Inspector>,
     consumer: &mut dyn Consumer,
     stop: &AtomicBool,
     progress: &mut dyn FnMut(&dyn Source, &Counters),
 ) -> Outcome {
-    if !settings.live && settings.workers > 1 {
-        let read = |shards: &mut shards::Shards| divide(source, settings, shards, stop, progress);
-        let (mut outcome, counters, failed) = shards::run(settings, &inspector, consumer, read);
-        outcome.counters.merge(&counters);
-        outcome.output = failed;
-        return outcome;
-    }
-    if !settings.live {
-        let mut out = Out::Here { consumer, failed: None };
-        let mut outcome = read(source, settings, inspector, &mut out, stop, progress);
-        if let Out::Here { consumer, failed } = out {
-            outcome.output = failed.or_else(|| consumer.finish().err());
-        }
-        return outcome;
-    }
-    let (send, receive) = bounded::<Batch>(QUEUE);
-    let (give_back, done) = bounded::<Vec<Box<Call>>>(QUEUE);
-    thread::scope(|scope| {
-        let consuming = scope.spawn(move || consume(consumer, &receive, &give_back));
-        let mut outcome = read(source, settings, inspector, &mut Out::Queue { send, done }, stop, progress);
-        match consuming.join() {
-            Ok(result) => outcome.output = result.err(),
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
-        outcome
-    })
-}
-
-struct Batch {
-    calls: Vec<Box<Call>>,
-    watermark: Timestamp,
-}
-
-fn consume(
-    consumer: &mut dyn Consumer,
-    batches: &Receiver<Batch>,
-    give_back: &Sender<Vec<Box<Call>>>,
-) -> io::Result<()> {
-    for mut batch in batches {
-        consumer.calls(&mut batch.calls, batch.watermark)?;
-        let _ = give_back.try_send(batch.calls); // a full return queue only means that they are freed
-    }
-    consumer.finish()
-}
-
-/// Where the calls go.
-enum Out<'c> {
-    /// To the consumer, on this thread.
-    Here { consumer: &'c mut dyn Consumer, failed: Option<io::Error> },
-    /// To the consumer's thread, and back when it is done with them.
-    Queue { send: Sender<Batch>, done: Receiver<Vec<Box<Call>>> },
-}
-
-impl Out<'_> {
-    /// False when the consumer is gone. Leaves `calls` empty.
-    fn send(
-        &mut self,
-        calls: &mut Vec<Box<Call>>,
-        watermark: Timestamp,
-        worker: &mut Worker,
-        counters: &mut Counters,
-    ) -> bool {
-        match self {
-            Out::Here { consumer, failed } => {
-                *failed = consumer.calls(calls, watermark).err();
-                worker.recycle(calls);
-                failed.is_none()
-            }
-            Out::Queue { send, done } => {
-                for mut calls in done.try_iter() {
-                    worker.recycle(&mut calls);
-                }
-                match send.try_send(Batch { calls: std::mem::take(calls), watermark }) {
-                    Ok(()) => true,
-                    Err(TrySendError::Full(batch)) => {
-                        counters.add(Counter::CallsDropped, batch.calls.len() as u64);
-                        true
-                    }
-                    Err(TrySendError::Disconnected(_)) => false,
-                }
-            }
-        }
-    }
-}
-
-fn read(
-    source: &mut dyn Source,
-    settings: &Settings,
-    inspector: Arc<Inspector>,
-    out: &mut Out<'_>,
-    stop: &AtomicBool,
-    progress: &mut dyn FnMut(&dyn Source, &Counters),
-) -> Outcome {
-    let mut worker = Worker::new(settings, inspector);
-    let mut outcome = Outcome::default();
-    let mut calls = Vec::with_capacity(BATCH);
-    let mut turn = 0;
-    loop {
-        let quiet = match source.advance() {
-            Ok(Advance::Frame) => {
-                worker.frame(&source.frame());
-                false
-            }
-            Ok(Advance::Idle(now)) => {
-                worker.tick(now);
-                true
-            }
-            Ok(Advance::End) => break,
-            Err(error) => {
-                outcome.errors.push(error);
-                false
-            }
-        };
-        turn += 1;
-        let look = quiet || turn >= FRAMES_A_TURN;
-        if look || worker.waiting() >= BATCH {
-            let watermark = worker.drain(&mut calls);
-            if (!calls.is_empty() || quiet) && !out.send(&mut calls, watermark, &mut worker, &mut outcome.counters) {
-                break;
-            }
-        }
-        if look {
-            turn = 0;
-            progress(source, &worker.front.counters);
-            // A live source heeds the flag itself: it still gives what the kernel captured before it was set, so that
-            // nothing is lost at the end without being counted.
-            if !settings.live && stop.load(Ordering::Relaxed) {
-                break;
-            }
-        }
-    }
-    worker.finish(&mut calls);
-    let end = worker.front.clock.now();
-    out.send(&mut calls, end, &mut worker, &mut outcome.counters);
-    outcome.counters.merge(&worker.counters());
-    source.report(&mut outcome.counters);
-    worker.front.conclude(&mut outcome);
-    outcome
-}
-
-/// Reads a source for several workers.
-fn divide(
-    source: &mut dyn Source,
-    settings: &Settings,
-    shards: &mut shards::Shards,
-    stop: &AtomicBool,
-    progress: &mut dyn FnMut(&dyn Source, &Counters),
-) -> Outcome {
-    let mut front = Front::new(settings);
-    let mut outcome = Outcome::default();
-    let mut turn = 0;
-    loop {
-        let mut full = false;
-        let quiet = match source.advance() {
-            Ok(Advance::Frame) => {
-                let frame = source.frame();
-                let now = front.note(&frame);
-                if let Some(segment) = front.decoder.decode(&frame, &mut front.counters) {
-                    full = shards.push(&segment, now);
-                }
-                false
-            }
-            Ok(Advance::Idle(now)) => {
-                front.clock.observe(now);
-                true
-            }
-            Ok(Advance::End) => break,
-            Err(error) => {
-                outcome.errors.push(error);
-                false
-            }
-        };
-        turn += 1;
-        let look = quiet || turn >= FRAMES_A_TURN;
-        if (full || look) && !shards.send(front.clock.now(), false) {
-            break;
-        }
-        if look {
-            turn = 0;
-            progress(source, &front.counters);
-            if stop.load(Ordering::Relaxed) {
-                break;
-            }
-        }
-    }
-    front.decoder.finish(&mut front.counters);
-    shards.send(front.clock.now(), true);
-    outcome.counters.merge(&front.counters);
-    source.report(&mut outcome.counters);
-    front.conclude(&mut outcome);
+    let mut outcome = match sources {
+        [source] if settings.workers <= 1 => alone::run(source.as_mut(), settings, inspector, consumer, stop, progress),
+        sources => shards::run(sources, settings, inspector, consumer, stop, progress),
+    };
+    settings.keys.report(&mut outcome.counters);
     outcome
 }

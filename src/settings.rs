@@ -19,6 +19,8 @@ pub struct Settings {
     pub packet: crate::packet::Settings,
     /// Flows and reassembly.
     pub stream: crate::stream::Settings,
+    /// TLS, and key logs.
+    pub tls: crate::tls::Settings,
     /// HTTP.
     pub http: crate::http::Settings,
     /// Files of calls, and logs of other sensors and servers.
@@ -41,7 +43,8 @@ pub struct Settings {
     pub state: Option<PathBuf>,
     /// File with the key, instead of the one in the state folder.
     pub key_file: Option<PathBuf>,
-    /// Threads among which the flows of captures are divided; by default one for each core. Up to 8 MiB each.
+    /// Threads among which the flows are divided; by default one for each core, live one on two cores or less, and else one
+    /// less than there are. Up to 8 MiB each; live up to 20 MiB for each reader.
     pub workers: Option<usize>,
 }
 

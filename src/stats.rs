@@ -40,7 +40,9 @@ counters! {
     FramesOutOfOrder = "frames_out_of_order",
     /// Blocks of a pcapng file that were skipped, being of no known kind.
     BlocksSkipped = "blocks_skipped",
-    /// Size of the kernel's buffer of a live interface.
+    /// Threads that read a live interface, each from a kernel buffer of its own.
+    Readers = "readers",
+    /// Size of the kernel's buffers of a live interface, all together.
     KernelBufferBytes = "kernel_buffer_bytes",
     /// Packets that the kernel dropped because the buffer was full.
     KernelDrops = "kernel_drops",
@@ -52,6 +54,8 @@ counters! {
     Segments = "segments",
     /// Packets that were seen before and not parsed again.
     DuplicatePackets = "duplicate_packets",
+    /// Packets forgotten before their copies could have come, because the table was full.
+    DuplicatesForgotten = "duplicates_forgotten",
     /// Conversations seen in two encapsulations that were forgotten to be one because the table was full.
     EncapsulationLinksEvicted = "encapsulation_links_evicted",
     /// Frames of a link type that is not understood.
@@ -109,6 +113,39 @@ counters! {
     /// Resets that the other end ignored.
     ResetsIgnored = "resets_ignored",
 
+    // tls
+    /// Secrets taken from key logs and from captures.
+    KeylogSecrets = "keylog_secrets",
+    /// Lines of key logs that are none.
+    KeylogLinesUnreadable = "keylog_lines_unreadable",
+    /// Connections whose secrets were forgotten because the key log was full.
+    KeylogEvicted = "keylog_evicted",
+    /// Flows that speak TLS.
+    FlowsTls = "flows_tls",
+    /// Flows in TLS that were taken up without their beginning; of these no more is known than how much they carry.
+    TlsBeginningsUnseen = "tls_beginnings_unseen",
+    /// Hellos that could not be read: of SSL 2.0, damaged, too large, or from the wrong end.
+    TlsHellosUnread = "tls_hellos_unread",
+    /// Flows in TLS whose records were opened with keys.
+    TlsDecrypted = "tls_decrypted",
+    /// Flows in TLS that were followed no further although there are key logs: without keys in time, or with keys that do not
+    /// fit, or of a version or cipher that is not understood.
+    TlsGivenUp = "tls_given_up",
+    /// Records of TLS dropped while they waited for keys.
+    TlsRecordsDropped = "tls_records_dropped",
+    /// Records of TLS that their keys do not open.
+    TlsRecordsRefused = "tls_records_refused",
+    /// Records of TLS that are missing before others, by their numbers.
+    TlsRecordsMissing = "tls_records_missing",
+    /// Places in flows where a record of TLS should begin, and none does.
+    TlsRecordsMalformed = "tls_records_malformed",
+    /// Handshake messages of TLS passed over for being larger than configured.
+    TlsMessagesTooLarge = "tls_messages_too_large",
+    /// Handshakes of TLS within connections, behind their first.
+    TlsRenegotiations = "tls_renegotiations",
+    /// Connections whose early data the server did not take.
+    TlsEarlyDataRefused = "tls_early_data_refused",
+
     // http
     /// Calls completed.
     Calls = "calls",
@@ -120,6 +157,8 @@ counters! {
     CallsAnomalous = "calls_anomalous",
     /// Calls of which a part was lost in a gap.
     CallsWithGaps = "calls_with_gaps",
+    /// Records of connections that were worth one though no call, or none yet, came of them.
+    Connections = "connections",
     /// Flows that carry no HTTP.
     FlowsNotHttp = "flows_not_http",
     /// Flows that went on as another protocol after CONNECT or Upgrade.
@@ -134,8 +173,21 @@ counters! {
     BodiesTruncated = "bodies_truncated",
     /// Bodies whose content encoding was damaged or unknown.
     BodiesUndecodable = "bodies_undecodable",
+    /// Bodies that came before and were not inspected again.
+    BodiesRecalled = "bodies_recalled",
     /// Requests in GraphQL, JSON-RPC or SOAP of which not all that they ask for is known.
     OperationsUnread = "operations_unread",
+
+    // websocket
+    /// WebSockets opened.
+    WebSockets = "websockets",
+    /// Messages of WebSockets.
+    WebSocketMessages = "websocket_messages",
+    /// Compressed messages of WebSockets not decoded, or not to their end: what they refer to was lost, a limit was
+    /// reached, too many were to be decoded, or they were damaged.
+    WebSocketMessagesUndecoded = "websocket_messages_undecoded",
+    /// How often a loss left unknown where the next frame of a WebSocket begins.
+    WebSocketsLost = "websockets_lost",
 
     // http2
     /// Flows that speak HTTP/2.
@@ -167,7 +219,9 @@ counters! {
     /// Bodies inspected only up to the configured length.
     InspectionTruncated = "inspection_truncated",
 
-    /// Calls dropped live because the detector was behind.
+    /// Segments dropped live because the workers were behind.
+    SegmentsDropped = "segments_dropped",
+    /// Calls, and records of connections, dropped live because the detector was behind.
     CallsDropped = "calls_dropped",
 
     // records
@@ -185,6 +239,8 @@ counters! {
     // detect
     /// Calls that the detector took.
     CallsDetected = "calls_detected",
+    /// Records of connections that the detector took.
+    ConnectionsDetected = "connections_detected",
     /// Lines of calls and records that could not be read.
     CallsUnreadable = "calls_unreadable",
     /// Clients forgotten because the table was full.

@@ -1,5 +1,6 @@
 //! `apitap watch` on a real interface: two network namespaces, a real server, a real client, and the server's own
-//! access log as the truth. Needs root, iproute2, nginx and python3; says why it skips where one is missing.
+//! access log as the truth; and a capture sent again, with `apitap calls` as the truth. Needs root, iproute2, nginx and
+//! python3, or tcpreplay; says why it skips where one is missing.
 
 mod support;
 
@@ -9,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use support::{Folder, Run};
+use apitap::source::{Advance, Source};
+use support::{Folder, Run, fixture};
 
 const CALLS: usize = 8_000;
 const CALLS_A_SECOND: usize = 1_000;
@@ -51,7 +53,7 @@ impl Namespaces {
         for line in [
             format!("netns add {client}"),
             format!("netns add {server}"),
-            format!("link add veth0 netns {client} type veth peer name veth1 netns {server}"),
+            format!("link add veth0 mtu 9000 netns {client} type veth peer name veth1 mtu 9000 netns {server}"),
             format!("-n {client} addr add 10.99.0.1/24 dev veth0"),
             format!("-n {server} addr add 10.99.0.2/24 dev veth1"),
             format!("-n {client} link set veth0 up"),
@@ -82,12 +84,12 @@ impl Drop for Ended {
     }
 }
 
-fn missing() -> Option<String> {
+fn missing(tools: &[&str]) -> Option<String> {
     let root = fs::metadata("/proc/self").is_ok_and(|data| std::os::unix::fs::MetadataExt::uid(&data) == 0);
     if !root {
         return Some("not root".into());
     }
-    for tool in ["ip", "nginx", "python3"] {
+    for tool in ["ip"].iter().chain(tools) {
         let found =
             std::env::var("PATH").unwrap_or_default().split(':').any(|folder| Path::new(folder).join(tool).exists());
         if !found {
@@ -147,9 +149,147 @@ fn counted(lines: impl Iterator<Item = String>) -> BTreeMap<String, usize> {
     counts
 }
 
+/// Starts `apitap watch` on the server's interface; what it prints goes to the file.
+fn watch(folder: &Folder, namespace: &str, options: &[&str]) -> (Child, PathBuf) {
+    let output = folder.path("calls.jsonl");
+    let mut inner = folder.apitap("watch", &["-i", "veth1", "--json-summary"]);
+    inner.args(options);
+    let mut watch = Command::new("ip");
+    watch.args(["netns", "exec", namespace]).arg(inner.get_program()).args(inner.get_args());
+    watch.stdout(fs::File::create(&output).expect("a file")).stderr(Stdio::piped());
+    let watch = watch.spawn().expect("apitap starts");
+    std::thread::sleep(Duration::from_secs(1));
+    (watch, output)
+}
+
+/// Ends it as a user does.
+fn interrupt(watch: Child) -> Run {
+    // `ip netns exec` becomes the program, so this is apitap's own process.
+    let interrupted = Command::new("kill").args(["-INT", &watch.id().to_string()]).status().expect("kill runs");
+    assert!(interrupted.success());
+    let run = Run::of(watch.wait_with_output().expect("apitap ends"));
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    run
+}
+
+/// An Ethernet frame in VXLAN. Each direction comes from another end, and `entropy` chooses the port, as the kernel does.
+fn in_vxlan(frame: &[u8], entropy: u16) -> Vec<u8> {
+    let (udp, ip) = ((frame.len() + 16) as u16, (frame.len() + 36) as u16);
+    let [from, to] = if frame[26..30] < frame[30..34] { [1, 2] } else { [2, 1] };
+    let mut all = vec![2, 0, 0, 0, 9, to, 2, 0, 0, 0, 9, from, 8, 0, 0x45, 0];
+    all.extend(ip.to_be_bytes());
+    all.extend([0, 0, 0, 0, 64, 17, 0, 0, 10, 9, 0, from, 10, 9, 0, to]);
+    all.extend((49_152 + entropy % 16_384).to_be_bytes());
+    all.extend(4_789_u16.to_be_bytes());
+    all.extend(udp.to_be_bytes());
+    all.extend([0, 0, 8, 0, 0, 0, 0, 0, 5, 0]);
+    all.extend(frame);
+    all
+}
+
+/// An Ethernet frame as IPv4 fragments of at most 256 bytes.
+fn in_fragments(frame: &[u8], id: u16) -> Vec<Vec<u8>> {
+    let length = usize::from(u16::from_be_bytes([frame[16], frame[17]]));
+    let payload = &frame[34..14 + length];
+    let count = payload.len().div_ceil(256);
+    let part = |(place, bytes): (usize, &[u8])| {
+        let more = if place + 1 < count { 0x2000 } else { 0 };
+        let mut part = frame[..34].to_vec();
+        part[16..18].copy_from_slice(&(bytes.len() as u16 + 20).to_be_bytes());
+        part[18..20].copy_from_slice(&id.to_be_bytes());
+        part[20..22].copy_from_slice(&((place * 32) as u16 | more).to_be_bytes());
+        part.extend(bytes);
+        part
+    };
+    payload.chunks(256).enumerate().map(part).collect()
+}
+
+/// The beginning of the capture that comes with the program, its flows in turn plain, in VXLAN, in fragments, and in
+/// fragments in VXLAN; how many frames.
+fn write_capture(path: &Path) -> usize {
+    let mut source = apitap::source::open(&[PathBuf::from(fixture())], &Default::default());
+    let mut frames = Vec::new();
+    for number in 0..20_000_u16 {
+        assert_eq!(source.advance(), Ok(Advance::Frame));
+        let frame = source.frame().data.to_vec();
+        assert_eq!(frame[12..15], [8, 0, 0x45], "IPv4 without options");
+        let ports = [34, 36].map(|at| u16::from_be_bytes([frame[at], frame[at + 1]]));
+        match (ports[0] ^ ports[1]) % 4 {
+            0 => frames.push(frame),
+            1 => frames.push(in_vxlan(&frame, ports[0].wrapping_mul(7))),
+            2 => frames.extend(in_fragments(&frame, number)),
+            // A tunnel that looks at the ports of the first fragment sends the others another way.
+            _ => {
+                frames.extend((0..).zip(in_fragments(&frame, number)).map(|(at, part)| in_vxlan(&part, ports[1] + at)))
+            }
+        }
+    }
+    let mut file = Vec::new();
+    for word in [0xa1b2_c3d4, 0x0004_0002, 0, 0, 262_144, 1_u32] {
+        file.extend(word.to_le_bytes());
+    }
+    for (number, frame) in (0..).zip(&frames) {
+        let microseconds = 50 * number;
+        let length = frame.len() as u32;
+        for word in [1_772_460_000 + microseconds / 1_000_000, microseconds % 1_000_000, length, length] {
+            file.extend(word.to_le_bytes());
+        }
+        file.extend(frame);
+    }
+    fs::write(path, file).expect("a capture");
+    frames.len()
+}
+
+/// What a call is, apart from when it was.
+fn essence(call: &serde_json::Value) -> String {
+    let parts = ["community_id", "position", "method", "host", "target", "status", "completeness", "encapsulation"];
+    parts.map(|part| call[part].to_string()).join(" ")
+}
+
+#[test]
+fn several_readers_and_workers_see_what_one_sees() {
+    if let Some(reason) = missing(&["tcpreplay"]) {
+        eprintln!("skipped: {reason}");
+        return;
+    }
+    let folder = Folder::new("fanout");
+    let capture = folder.path("sent.pcap");
+    let frames = write_capture(&capture);
+    let replayed = folder.run("calls", &[capture.to_str().expect("a name"), "--workers", "1", "--json-summary"]);
+    let expected = counted(replayed.lines().iter().map(essence));
+    assert!(expected.values().sum::<usize>() > 1_000);
+    let spaces = Namespaces::new();
+    for (readers, workers) in [("1", "1"), ("1", "3"), ("2", "2"), ("3", "2")] {
+        let options = ["--calls", "-f", "ip", "--readers", readers, "--workers", workers];
+        let (watch, output) = watch(&folder, &spaces.server, &options);
+        let sent = Command::new("ip")
+            .args(["netns", "exec", &spaces.client, "tcpreplay", "-q", "-i", "veth0", "--pps", "20000"])
+            .arg(&capture)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        assert!(sent.is_ok_and(|status| status.success()));
+        // At once: what the kernel has captured by now is still read.
+        let run = interrupt(watch);
+        let name = format!("{readers} readers, {workers} workers: {}", run.stderr);
+        let counters = &run.summary()["counters"];
+        assert_eq!(counters["frames"], frames, "{name}");
+        assert_eq!(counters["readers"].to_string(), readers, "{name}");
+        for lost in ["kernel_drops", "segments_dropped", "calls_dropped", "fragments_timed_out"] {
+            assert_eq!(counters[lost], serde_json::Value::Null, "{name}");
+        }
+        for same in ["segments", "fragments", "fragments_reassembled", "flows", "calls"] {
+            assert_eq!(counters[same], replayed.summary()["counters"][same], "{same} with {name}");
+        }
+        let printed = fs::read_to_string(&output).expect("what apitap printed");
+        let seen = counted(printed.lines().map(|line| essence(&serde_json::from_str(line).expect("a call a line"))));
+        assert!(seen == expected, "other calls with {name}");
+    }
+}
+
 #[test]
 fn watch_sees_every_call_that_the_server_logged() {
-    if let Some(reason) = missing() {
+    if let Some(reason) = missing(&["nginx", "python3"]) {
         eprintln!("skipped: {reason}");
         return;
     }
@@ -157,14 +297,8 @@ fn watch_sees_every_call_that_the_server_logged() {
     let spaces = Namespaces::new();
     let _nginx = nginx(&folder, &spaces.server);
 
-    let output: PathBuf = folder.path("calls.jsonl");
-    let mut inner = folder.apitap("watch", &["-i", "veth1", "--calls", "-f", "tcp port 8080", "--json-summary"]);
-    inner.stdout(fs::File::create(&output).expect("a file")).stderr(Stdio::piped());
-    let mut watch = Command::new("ip");
-    watch.args(["netns", "exec", &spaces.server]).arg(inner.get_program()).args(inner.get_args());
-    watch.stdout(fs::File::create(&output).expect("a file")).stderr(Stdio::piped());
-    let watch = watch.spawn().expect("apitap starts");
-    std::thread::sleep(Duration::from_secs(1));
+    let options = ["--calls", "-f", "tcp port 8080"];
+    let (watch, output) = watch(&folder, &spaces.server, &options);
 
     let client = Command::new("ip")
         .args(["netns", "exec", &spaces.client, "python3", "-c", CLIENT, "10.99.0.2", "8080"])
@@ -173,11 +307,7 @@ fn watch_sees_every_call_that_the_server_logged() {
         .expect("the client runs");
     assert!(client.success());
     std::thread::sleep(Duration::from_secs(1));
-    // `ip netns exec` becomes the program, so this is apitap's own process.
-    let interrupted = Command::new("kill").args(["-INT", &watch.id().to_string()]).status().expect("kill runs");
-    assert!(interrupted.success());
-    let run = Run::of(watch.wait_with_output().expect("apitap ends"));
-    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let run = interrupt(watch);
 
     let log = fs::read_to_string(folder.path("access.log")).expect("the server's log");
     let logged = counted(log.lines().map(str::to_owned));

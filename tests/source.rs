@@ -38,6 +38,7 @@ fn drain(mut source: impl Source) -> (Vec<Seen>, Vec<SourceError>) {
         match source.advance() {
             Ok(Advance::Frame) => frames.push((source.frame().data.to_vec(), source.frame().original_length)),
             Ok(Advance::End) => return (frames, errors),
+            Ok(Advance::Secrets) => {}
             Ok(Advance::Idle(_)) => panic!("a capture file is never idle"),
             Err(error) => errors.push(error),
         }
@@ -181,7 +182,7 @@ fn an_interface_that_goes_away_is_an_error() {
     let error = loop {
         match live.advance() {
             Ok(Advance::Idle(_)) => quiet += 1,
-            Ok(Advance::Frame) => {}
+            Ok(Advance::Frame | Advance::Secrets) => {}
             Ok(Advance::End) => panic!("an end without an error"),
             Err(error) => break error,
         }

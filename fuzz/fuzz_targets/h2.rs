@@ -7,6 +7,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 
+use apitap::call::Record;
 use apitap::http::{Http, Settings};
 use apitap::inspect::{Inspector, Rules};
 use apitap::key::Key;
@@ -54,6 +55,7 @@ fuzz_target!(|bytes: &[u8]| {
             urgent: 0,
             payload: if lost { &[] } else { part },
             missing: 0,
+            fingerprint: 0,
         });
         sent[own] = sent[own].wrapping_add(part.len() as u32 + u32::from(flags.has(Flags::SYN)));
     };
@@ -82,7 +84,7 @@ fuzz_target!(|bytes: &[u8]| {
         send(1 - own, Flags::ACK, &[], false, micros);
     }
     tracker.finish();
-    for (place, call) in tracker.handler().calls().iter().enumerate() {
+    for (place, call) in tracker.handler().records().iter().filter_map(Record::call).enumerate() {
         assert_eq!(call.position as usize, place);
         let said = !call.method.is_empty() || call.completeness.request || call.completeness.response;
         assert!(said && call.request.body_bytes <= 1 << 20 && call.response.body_bytes <= 1 << 20);

@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 
+use apitap::call::Record;
 use apitap::http::{Http, Settings};
 use apitap::inspect::{Inspector, Rules};
 use apitap::key::Key;
@@ -43,12 +44,13 @@ fuzz_target!(|bytes: &[u8]| {
                 urgent: 0,
                 payload: if lost { &[] } else { part },
                 missing: 0,
+                fingerprint: 0,
             });
             sent[own] = sent[own].wrapping_add(part.len() as u32);
         }
     }
     tracker.finish();
-    for (place, call) in tracker.handler().calls().iter().enumerate() {
+    for (place, call) in tracker.handler().records().iter().filter_map(Record::call).enumerate() {
         assert_eq!(call.position as usize, place);
         assert!(call.completeness.request || call.completeness.response || call.http2.is_some());
         assert!(bodies_are_bounded(call));

@@ -4,7 +4,7 @@
 //! the one before, bytes that were not captured, and its data.
 #![no_main]
 
-use apitap::packet::{Decoder, Settings};
+use apitap::packet::{Decoder, Duplicates, Settings};
 use apitap::source::{Frame, LinkType};
 use apitap::stats::{Counter, Counters};
 use apitap::time::Timestamp;
@@ -15,7 +15,7 @@ const LINKS: [u16; 16] = [1, 0, 9, 12, 50, 101, 104, 105, 108, 113, 166, 204, 22
 fuzz_target!(|data: &[u8]| {
     let [link, options, rest @ ..] = data else { return };
     let link = LinkType(LINKS[usize::from(link % 16)]);
-    let mut decoder = Decoder::new(Settings {
+    let settings = Settings {
         verify_checksums: options & 1 != 0,
         depth: usize::from(options >> 1 & 0x0f),
         duplicate_packets: 256,
@@ -24,7 +24,9 @@ fuzz_target!(|data: &[u8]| {
         fragment_packets: 8,
         fragment_pieces: 16,
         ..Settings::default()
-    });
+    };
+    let mut duplicates = Duplicates::new(&settings, 1);
+    let mut decoder = Decoder::new(settings);
     let (mut counters, mut rest, mut nanos) = (Counters::new(), rest, 0);
     while let [low, high, delay, missing, behind @ ..] = rest {
         let length = usize::from(u16::from_le_bytes([*low, *high])).min(behind.len());
@@ -34,7 +36,8 @@ fuzz_target!(|data: &[u8]| {
         let original_length = (length + usize::from(*missing)) as u32;
         let frame = Frame { time: Timestamp::from_nanos(nanos), link, data, original_length };
         counters.count(Counter::Frames);
-        if let Some(segment) = decoder.decode(&frame, &mut counters) {
+        let segment = decoder.decode(&frame, &mut counters);
+        if let Some(segment) = segment.and_then(|found| duplicates.admit(found, frame.time, &mut counters)) {
             assert!(segment.payload.len() <= 65_535.max(data.len()));
             assert!(segment.missing <= u32::from(*missing));
         }

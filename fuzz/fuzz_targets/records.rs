@@ -6,7 +6,7 @@
 use std::io::{Cursor, Read};
 use std::sync::{Arc, LazyLock};
 
-use apitap::call::Call;
+use apitap::call::{Call, Record};
 use apitap::inspect::{Inspector, Rules};
 use apitap::key::Key;
 use apitap::records::{Format, Records, Settings};
@@ -32,18 +32,18 @@ impl Read for Pieces {
     }
 }
 
-fn drain(reader: impl Read + Send + 'static, settings: &Settings) -> (Vec<Call>, Vec<String>) {
+fn drain(reader: impl Read + Send + 'static, settings: &Settings) -> (Vec<Record>, Vec<String>) {
     let source = source::Settings { zstd_window_log: 20, ..Default::default() };
     let mut records = Records::from_reader("fuzz", reader, settings, &source, INSPECTOR.clone());
-    let (mut calls, mut errors) = (Vec::new(), Vec::new());
-    while calls.len() < MOST_CALLS {
+    let (mut found, mut errors) = (Vec::new(), Vec::new());
+    while found.len() < MOST_CALLS {
         match records.next() {
-            Ok(Some(call)) => calls.push(call.clone()),
+            Ok(Some(record)) => found.push(record.clone()),
             Ok(None) => break,
             Err(error) => errors.push(error.to_string()),
         }
     }
-    (calls, errors)
+    (found, errors)
 }
 
 fuzz_target!(|bytes: &[u8]| {
@@ -56,7 +56,7 @@ fuzz_target!(|bytes: &[u8]| {
     };
     let whole = drain(Cursor::new(bytes.to_vec()), &settings);
     assert_eq!(whole, drain(Pieces(Cursor::new(bytes.to_vec()), 0), &settings));
-    for call in &whole.0 {
+    for call in whole.0.iter().filter_map(Record::call) {
         if call.completeness.recorder.is_some() {
             let text = serde_json::to_string(call).expect("plain data");
             assert_eq!(&serde_json::from_str::<Call>(&text).expect("what was written reads back"), call);

@@ -37,6 +37,9 @@ fn drain(mut source: impl Source) -> (u64, usize, Option<SourceError>) {
                     digest = digest.wrapping_mul(31).wrapping_add(byte.into());
                 }
             }
+            Ok(Advance::Secrets) => {
+                digest = (digest ^ source.secrets().len() as u64).wrapping_mul(0x0100_0000_01b3);
+            }
             Ok(Advance::End) => return (digest, count, None),
             Ok(Advance::Idle(_)) => panic!("a capture is never idle"),
             Err(error) => {

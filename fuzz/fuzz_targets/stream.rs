@@ -69,6 +69,7 @@ fuzz_target!(|bytes: &[u8]| {
             urgent: 0,
             payload: &payload[..usize::from(step[5] % 65)],
             missing: u32::from(step[6] / 128) * u32::from(step[6] % 16),
+            fingerprint: 0,
         });
         assert!(tracker.flows() <= 4);
         assert!(tracker.held() <= 1000 + 256);

@@ -103,6 +103,12 @@ pub struct Sighting {
     /// The credential that came with it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub credential: Option<Fingerprint>,
+    /// JA4 of the client's hello, where it came in TLS.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub ja4: Option<Arc<str>>,
+    /// The server's name that the client asked for in TLS.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub server_name: Option<Arc<str>>,
 }
 
 impl Sighting {
@@ -123,6 +129,8 @@ impl Sighting {
             community_id: call.community_id.clone(),
             source: call.client.ip,
             credential: call.credential.map(|credential| credential.fingerprint),
+            ja4: call.tls.as_ref().and_then(|tls| tls.ja4.clone()),
+            server_name: call.tls.as_ref().and_then(|tls| tls.server_name.clone()),
         }
     }
 }

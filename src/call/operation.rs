@@ -140,6 +140,11 @@ impl Operation {
             out.push_str("{batch}");
             return;
         }
+        self.own_label(out);
+    }
+
+    /// The same of the first alone, whatever is beside it.
+    pub(crate) fn own_label(&self, out: &mut String) {
         let mut fields: Vec<&str> = self.fields.iter().map(|field| &**field).collect();
         fields.sort_unstable();
         let more = fields.len() > LABEL_FIELDS;

@@ -66,8 +66,8 @@ pub struct Common {
     /// File with the key (16 bytes) under which credentials and sensitive values are fingerprinted.
     #[arg(long, value_name = "FILE", env = "APITAP_KEY_FILE", help_heading = "Configuration")]
     pub key_file: Option<PathBuf>,
-    /// Threads among which the flows of captures are divided. Default: one for each core. The output is the same
-    /// however many there are.
+    /// Threads among which the flows are divided. Default: one for each core; live one on two cores or less, and else
+    /// one less than there are. The output is the same however many there are.
     #[arg(long, value_name = "N", env = "APITAP_WORKERS", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: Option<u16>,
     /// No summary on standard error.
@@ -88,6 +88,9 @@ pub struct Decoding {
     /// Further UDP port that carries VXLAN (beside 4789 and 8472); repeatable.
     #[arg(long, value_name = "PORT", env = "APITAP_VXLAN_PORT", value_delimiter = ',', help_heading = "Decoding")]
     pub vxlan_port: Vec<u16>,
+    /// Key log (the format of SSLKEYLOGFILE) with the secrets of connections in TLS; repeatable.
+    #[arg(long, value_name = "FILE", env = "APITAP_KEYLOG", value_delimiter = ',', help_heading = "Decoding")]
+    pub keylog: Vec<PathBuf>,
 }
 
 /// Who is believed on the real client.
@@ -219,6 +222,9 @@ pub struct Watch {
     /// Bytes kept of each packet; what is cut off is a gap.
     #[arg(long, value_name = "BYTES", env = "APITAP_SNAP_LENGTH")]
     pub snap_length: Option<u32>,
+    /// Threads that read the interface, each from a kernel buffer of its own. Default: one for every three workers.
+    #[arg(long, value_name = "N", env = "APITAP_READERS", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub readers: Option<u16>,
     /// Processors to run on and no others, by their numbers from 0.
     #[arg(long, value_name = "NUMBERS", value_delimiter = ',', env = "APITAP_CPUS")]
     pub cpus: Vec<u16>,

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use clap::CommandFactory;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::call::Call;
+use crate::call::Record;
 use crate::client::TrustedProxies;
 use crate::detect::{self, BudgetReport, DetectRules, Detector};
 use crate::endpoint::HashKey;
@@ -26,6 +26,8 @@ use crate::settings::Settings;
 use crate::sink::{Sink, is_closed};
 use crate::source::{self, Source, live};
 use crate::stats::{Counter, Counters};
+use crate::tls::keylog::KeyLog;
+use crate::tls::keylog::feed::{self, Follower};
 
 use super::Failure;
 use super::arguments::{
@@ -36,6 +38,9 @@ use super::consumers::{self, Printer};
 use super::explain::Explaining;
 use super::inventory::{self, Taking};
 use super::summary::Summary;
+
+/// Live, how many workers one reader can give enough to do.
+const WORKERS_A_READER: usize = 3;
 
 /// Code for alerts with `--fail-on-alert`, and for what `--fail-on-finding` is about.
 const ALERTED: u8 = 3;
@@ -93,8 +98,8 @@ fn apis(mut options: Apis) -> Result<ExitCode, Failure> {
     let mut taking = Taking::new(Inventory::new(&settings.inventory, detector(&settings)?, hash_key), output);
     let (mut outcome, elapsed, unread) = if options.calls {
         let started = Instant::now();
-        let mut take = |call: &Call| {
-            taking.call(call);
+        let mut take = |record: &Record| {
+            taking.record(record);
             Ok(())
         };
         let (mut outcome, unread) = read_records(&options.inputs, &settings, &mut take)?;
@@ -130,6 +135,7 @@ fn watch(mut options: Watch) -> Result<ExitCode, Failure> {
     }
     live.snap_length = options.snap_length.unwrap_or(live.snap_length);
     live.promiscuous &= !options.no_promiscuous;
+    live.readers = options.readers.or(live.readers);
     if !options.cpus.is_empty() {
         live.cpus = options.cpus;
     }
@@ -143,15 +149,21 @@ fn watch(mut options: Watch) -> Result<ExitCode, Failure> {
         .interface
         .or(settings.source.live.interface.clone())
         .ok_or_else(|| Failure::Usage("name an interface with --interface; `apitap interfaces` lists them".into()))?;
-    let mut source = live::Live::open(&interface, filter.as_deref(), &settings.source.live, stop.clone())?;
+    let workers = workers(&settings, true);
+    settings.source.live.readers.get_or_insert(workers.div_ceil(WORKERS_A_READER) as u16);
+    let (readers, note) = live::Live::open_several(&interface, filter.as_deref(), &settings.source.live, &stop)?;
+    if let Some(note) = note.filter(|_| !options.common.quiet) {
+        eprintln!("apitap: {note}");
+    }
+    let mut sources: Vec<_> = readers.into_iter().map(|live| Box::new(live) as Box<dyn Source>).collect();
     let started = Instant::now();
     if options.calls || settings.output.calls {
         let mut printer = Printer::new(true);
-        let outcome = process(&mut source, &settings, true, &mut printer, &stop, &mut |_, _| {})?;
+        let outcome = process(&mut sources, &settings, true, &mut printer, &stop, &mut |_, _| {})?;
         return conclude(&outcome, &BTreeMap::new(), None, started.elapsed(), &options.common);
     }
     let mut consumer = consumers::Detecting::new(detector(&settings)?);
-    let outcome = process(&mut source, &settings, true, &mut consumer, &stop, &mut |_, _| {})?;
+    let outcome = process(&mut sources, &settings, true, &mut consumer, &stop, &mut |_, _| {})?;
     conclude_alerts((outcome, started.elapsed()), consumer, &options.common, options.detecting.fail_on_alert)
 }
 
@@ -161,7 +173,7 @@ fn detect_calls(mut options: Detect) -> Result<ExitCode, Failure> {
     settings.records.format = options.format.or(settings.records.format);
     let mut consumer = consumers::Detecting::new(detector(&settings)?);
     let started = Instant::now();
-    let (mut outcome, failed) = read_records(&options.inputs, &settings, &mut |call| consumer.call(call))?;
+    let (mut outcome, failed) = read_records(&options.inputs, &settings, &mut |record| consumer.record(record))?;
     if outcome.output.is_none() {
         outcome.output = consumer.finish().err();
     }
@@ -177,8 +189,8 @@ fn explain(mut options: Explain) -> Result<ExitCode, Failure> {
     let mut consumer = Explaining::new(detector(&settings)?, options.client, options.json);
     let started = Instant::now();
     let (mut outcome, failed) = if options.calls {
-        let mut take = |call: &Call| {
-            consumer.call(call);
+        let mut take = |record: &Record| {
+            consumer.record(record);
             Ok(())
         };
         let (mut outcome, failed) = read_records(&options.inputs, &settings, &mut take)?;
@@ -204,7 +216,7 @@ fn explain(mut options: Explain) -> Result<ExitCode, Failure> {
 fn read_records(
     inputs: &[PathBuf],
     settings: &Settings,
-    take: &mut dyn FnMut(&Call) -> io::Result<()>,
+    take: &mut dyn FnMut(&Record) -> io::Result<()>,
 ) -> Result<(Outcome, bool), Failure> {
     let mut outcome = Outcome::default();
     let mut failed = false;
@@ -212,8 +224,8 @@ fn read_records(
     loop {
         match records.next() {
             Ok(None) => break,
-            Ok(Some(call)) => {
-                outcome.output = take(call).err();
+            Ok(Some(record)) => {
+                outcome.output = take(record).err();
                 if outcome.output.is_some() {
                     break;
                 }
@@ -306,6 +318,7 @@ fn settings(common: &mut Common) -> Result<Settings, Failure> {
 fn apply_decoding(settings: &mut Settings, decoding: &Decoding) {
     settings.packet.verify_checksums |= decoding.verify_checksums;
     settings.packet.vxlan_ports.extend(&decoding.vxlan_port);
+    settings.tls.keylog.files.extend_from_slice(&decoding.keylog);
 }
 
 fn apply_detecting(settings: &mut Settings, detecting: &mut Detecting) {
@@ -364,7 +377,7 @@ fn read_captures(
     let started = Instant::now();
     let stop = Arc::new(AtomicBool::new(false));
     stop_on_signals(stop.clone())?;
-    let mut source = source::open(inputs, &settings.source);
+    let mut sources: [Box<dyn Source>; 1] = [Box::new(source::open(inputs, &settings.source))];
     let bar = (!common.quiet && io::stderr().is_terminal()).then(progress_bar);
     let mut show = |source: &dyn Source, counters: &Counters| {
         if let Some(bar) = &bar {
@@ -375,7 +388,7 @@ fn read_captures(
             bar.set_message(format!("{} packets", counters.value(Counter::Frames)));
         }
     };
-    let outcome = process(&mut source, settings, false, consumer, &stop, &mut show)?;
+    let outcome = process(&mut sources, settings, false, consumer, &stop, &mut show)?;
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }
@@ -389,25 +402,46 @@ fn progress_bar() -> ProgressBar {
     bar
 }
 
+/// Threads among which the flows are divided.
+fn workers(settings: &Settings, live: bool) -> usize {
+    let cores = || thread::available_parallelism().map_or(1, usize::from);
+    let default = || match (live, cores()) {
+        (false, cores) => cores,
+        // One that does all costs less than several with a reader and a consumer besides, when they share two cores.
+        (true, ..=2) => 1,
+        (true, cores) => cores - 1,
+    };
+    settings.workers.unwrap_or_else(default).clamp(1, 256)
+}
+
 fn process(
-    source: &mut dyn Source,
+    sources: &mut [Box<dyn Source>],
     settings: &Settings,
     live: bool,
     consumer: &mut dyn Consumer,
     stop: &AtomicBool,
     progress: &mut dyn FnMut(&dyn Source, &Counters),
 ) -> Result<Outcome, Failure> {
+    let keys = Arc::new(KeyLog::new(&settings.tls.keylog));
+    let mut follower = None;
+    if live {
+        follower = Some(Follower::start(&settings.tls.keylog, keys.clone())?);
+    } else {
+        feed::read(&settings.tls.keylog.files, &keys).map_err(|error| Failure::Failed(format!("--keylog {error}")))?;
+    }
     let stages = pipeline::Settings {
         packet: settings.packet.clone(),
         stream: settings.stream.clone(),
         http: settings.http.clone(),
+        tls: settings.tls.clone(),
+        keys,
         live,
-        workers: settings
-            .workers
-            .unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from))
-            .clamp(1, 256),
+        workers: workers(settings, live),
+        cpus: if live { settings.source.live.cpus.clone() } else { Vec::new() },
     };
-    Ok(pipeline::run(source, &stages, inspector(settings)?, consumer, stop, progress))
+    let outcome = pipeline::run(sources, &stages, &inspector(settings)?, consumer, stop, progress);
+    drop(follower);
+    Ok(outcome)
 }
 
 /// Sets `stop` at the first SIGINT or SIGTERM; a second one ends the process at once.

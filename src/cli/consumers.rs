@@ -1,13 +1,13 @@
-//! What takes the calls: a printer, or the detector with its alerts.
+//! What takes the records: a printer, or the detector with its alerts.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Stdout};
 
 use crate::alert::Alert;
-use crate::call::Call;
+use crate::call::Record;
 use crate::detect::{BudgetReport, Detector};
 use crate::pipeline::Consumer;
-use crate::records::CallPrinter;
+use crate::records::RecordPrinter;
 use crate::sink::{JsonLines, Sink};
 use crate::time::Timestamp;
 
@@ -16,24 +16,24 @@ pub(super) fn standard_output() -> JsonLines<BufWriter<Stdout>> {
     JsonLines::new(BufWriter::with_capacity(256 << 10, io::stdout()))
 }
 
-/// Prints the calls.
+/// Prints the records.
 pub(super) struct Printer {
     lines: JsonLines<BufWriter<Stdout>>,
-    print: CallPrinter,
+    print: RecordPrinter,
     live: bool,
 }
 
 impl Printer {
-    /// `live`: show each call as soon as it is there.
+    /// `live`: show each record as soon as it is there.
     pub(super) fn new(live: bool) -> Printer {
-        Printer { lines: standard_output(), print: CallPrinter::default(), live }
+        Printer { lines: standard_output(), print: RecordPrinter::default(), live }
     }
 }
 
 impl Consumer for Printer {
-    fn calls(&mut self, calls: &mut Vec<Box<Call>>, _watermark: Timestamp) -> io::Result<()> {
-        for call in calls.iter() {
-            self.lines.line_of(|line| self.print.print(call, line))?;
+    fn records(&mut self, records: &mut Vec<Record>, _watermark: Timestamp) -> io::Result<()> {
+        for record in records.iter() {
+            self.lines.line_of(|line| self.print.print(record, line))?;
         }
         if self.live { self.lines.flush() } else { Ok(()) }
     }
@@ -66,9 +66,9 @@ impl Detecting {
         self.detector.budget()
     }
 
-    /// Takes one call.
-    pub(super) fn call(&mut self, call: &Call) -> io::Result<()> {
-        self.detector.call(call, &mut self.alerts);
+    /// Takes one record.
+    pub(super) fn record(&mut self, record: &Record) -> io::Result<()> {
+        self.detector.record(record, &mut self.alerts);
         if self.alerts.is_empty() { Ok(()) } else { self.print() }
     }
 
@@ -83,8 +83,8 @@ impl Detecting {
 }
 
 impl Consumer for Detecting {
-    fn calls(&mut self, calls: &mut Vec<Box<Call>>, watermark: Timestamp) -> io::Result<()> {
-        self.detector.calls(calls, &mut self.alerts);
+    fn records(&mut self, records: &mut Vec<Record>, watermark: Timestamp) -> io::Result<()> {
+        self.detector.records(records, &mut self.alerts);
         self.detector.tick(watermark, &mut self.alerts);
         self.print()
     }

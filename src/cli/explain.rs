@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::consumers::standard_output;
 use crate::alert::{Alert, Sighting};
-use crate::call::Call;
+use crate::call::Record;
 use crate::detect::{Curve, Detector, Trace};
 use crate::pipeline::Consumer;
 use crate::sink::Sink;
@@ -60,9 +60,9 @@ impl Explaining {
         self.detector.trace().is_some_and(|trace| trace.calls > 0)
     }
 
-    /// Takes one call.
-    pub(super) fn call(&mut self, call: &Call) {
-        self.detector.call(call, &mut self.raised);
+    /// Takes one record.
+    pub(super) fn record(&mut self, record: &Record) {
+        self.detector.record(record, &mut self.raised);
         self.keep();
     }
 
@@ -79,9 +79,9 @@ impl Explaining {
 }
 
 impl Consumer for Explaining {
-    fn calls(&mut self, calls: &mut Vec<Box<Call>>, watermark: Timestamp) -> io::Result<()> {
-        for call in calls.iter() {
-            self.call(call);
+    fn records(&mut self, records: &mut Vec<Record>, watermark: Timestamp) -> io::Result<()> {
+        for record in records.iter() {
+            self.record(record);
         }
         self.detector.tick(watermark, &mut self.raised);
         self.keep();

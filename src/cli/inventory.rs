@@ -10,7 +10,7 @@ use clap::ValueEnum;
 
 use super::Failure;
 use super::consumers::standard_output;
-use crate::call::Call;
+use crate::call::Record;
 use crate::inventory::report::{self, Endpoint};
 use crate::inventory::spec::{self, Specification};
 use crate::inventory::{Inventory, drift, openapi};
@@ -77,9 +77,9 @@ impl Taking {
         self.inventory.counters()
     }
 
-    /// Takes one call.
-    pub(super) fn call(&mut self, call: &Call) {
-        self.inventory.calls(&[call]);
+    /// Takes one record.
+    pub(super) fn record(&mut self, record: &Record) {
+        self.inventory.record(record);
     }
 
     /// Whether there are breaking changes, or it does not fit a specification.
@@ -162,8 +162,8 @@ impl Taking {
 }
 
 impl Consumer for Taking {
-    fn calls(&mut self, calls: &mut Vec<Box<Call>>, _watermark: Timestamp) -> io::Result<()> {
-        self.inventory.calls(calls);
+    fn records(&mut self, records: &mut Vec<Record>, _watermark: Timestamp) -> io::Result<()> {
+        self.inventory.records(records);
         Ok(())
     }
 

@@ -166,8 +166,36 @@ pub(super) fn observe(
     mut endpoint: Option<&mut Endpoint>,
     scales: &mut Scales<'_>,
 ) {
+    // A connection is counted once.
+    if !seen.goes_on() && seen.encrypted != Some(false) {
+        calls(seen, client, population, endpoint.as_deref_mut(), scales);
+    }
+    // Of what was lost neither times nor sizes are known; what is encrypted may be many calls.
+    if !seen.good() || !seen.whole || seen.encrypted.is_some() {
+        return;
+    }
+    // How long a stream goes on is no work of the server's, and how soon it began was told with its first record.
+    let latency = seen.call.latency.filter(|_| !seen.goes_on()).unwrap_or_default();
+    if latency >= WORK {
+        let seconds = work(latency, endpoint.as_deref_mut());
+        let amount = (seconds * MILLISECONDS as f64) as u64;
+        count(Quantity::ServerSeconds, amount, seen, client, population, endpoint.as_deref_mut(), scales);
+    }
+    if seen.bytes() >= seen.rules.cost.bytes || latency >= seen.rules.cost.seconds {
+        count(Quantity::CostlyCalls, 1, seen, client, population, endpoint, scales);
+    }
+}
+
+/// Counts one call.
+fn calls(
+    seen: &Observation<'_>,
+    client: &mut Client,
+    population: &mut Population,
+    endpoint: Option<&mut Endpoint>,
+    scales: &mut Scales<'_>,
+) {
     let meters = &mut client.meters;
-    let repeated = meters.last_target == seen.target_hash;
+    let repeated = seen.encrypted.is_none() && meters.last_target == seen.target_hash;
     meters.run = if repeated { meters.run + 1 } else { 0 };
     meters.last_target = seen.target_hash;
 
@@ -180,20 +208,7 @@ pub(super) fn observe(
         count(Quantity::BusyMinutes, 1, seen, client, population, None, scales);
     }
     if repeated {
-        count(Quantity::Repeats, 1, seen, client, population, endpoint.as_deref_mut(), scales);
-    }
-    // Of what was lost neither times nor sizes are known.
-    if !seen.good() || !seen.whole {
-        return;
-    }
-    let latency = seen.call.latency.unwrap_or_default();
-    if latency >= WORK {
-        let seconds = work(latency, endpoint.as_deref_mut());
-        let amount = (seconds * MILLISECONDS as f64) as u64;
-        count(Quantity::ServerSeconds, amount, seen, client, population, endpoint.as_deref_mut(), scales);
-    }
-    if seen.bytes() >= seen.rules.cost.bytes || latency >= seen.rules.cost.seconds {
-        count(Quantity::CostlyCalls, 1, seen, client, population, endpoint, scales);
+        count(Quantity::Repeats, 1, seen, client, population, endpoint, scales);
     }
 }
 

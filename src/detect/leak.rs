@@ -23,6 +23,9 @@ const OWN_DEVIATION: f64 = 0.6;
 /// How many times the endpoint's mean an answer may have without being more than ordinary.
 const ORDINARY: f64 = 4.0;
 
+/// How many times the bytes of calls a connection in TLS may have: there may be many calls in it, and files among them.
+const ENCRYPTED: f64 = 64.0;
+
 /// Seconds after the day's first value from which on a read is a slow one.
 const SLOW: u64 = 4 * 3_600;
 
@@ -66,12 +69,14 @@ fn excess(
     let excess = beyond(seen.bytes(), endpoint.sizes.mean(), &mut endpoint.usual_size);
     let principal = &mut *peers.principal;
     let mut best: Option<Finding> = None;
+    let scale = if seen.encrypted.is_some() { ENCRYPTED } else { 1.0 };
     let rings = principal.excess.iter_mut().zip(&mut principal.excess_extremes).zip(&mut principal.excess_steps);
     let priors = VOLUME_WINDOWS.iter().zip(match principal.machine {
         true => seen.rules.prior.bytes_machine,
         false => seen.rules.prior.bytes,
     });
     for (((ring, extreme), step), (&window, median)) in rings.zip(priors) {
+        let median = scale * median;
         if excess == 0 && ring.sum(window, seen.time) == 0 {
             continue;
         }
@@ -188,7 +193,7 @@ pub(super) fn endpoint(
         return;
     }
     let weight = repeated(touches);
-    if seen.whole && !seen.recorded {
+    if seen.whole && !seen.recorded && seen.encrypted.is_none() {
         classes(seen, endpoint, weight, scales);
         endpoint.answers += weight;
     }
@@ -196,7 +201,9 @@ pub(super) fn endpoint(
         endpoint.refused += 1;
     }
     if seen.good() {
-        open(seen, endpoint, weight, scales);
+        if seen.encrypted.is_none() {
+            open(seen, endpoint, weight, scales);
+        }
         oversized(seen, client, endpoint, touches, scales);
     }
     secrets(seen, client, endpoint, scales);
@@ -310,6 +317,13 @@ fn oversized(
     let bytes = seen.bytes();
     if !seen.whole || (bytes == 0 && seen.recorded) {
         return; // not every record tells sizes
+    }
+    if seen.encrypted.is_some() {
+        // What is in it may be one answer or a thousand.
+        if touches < TEACHING {
+            endpoint.sizes.enter(ln_1p(bytes));
+        }
+        return;
     }
     let known = endpoint.sizes.count();
     let mean = endpoint.sizes.mean();

@@ -1,6 +1,6 @@
 //! From calls to evidence: one file a detector.
 //!
-//! [`Detector`] takes calls in their total order and appends alerts. It knows the traffic's time only, draws nothing
+//! [`Detector`] takes records (calls, and now and then a connection) in their total order and appends alerts. It knows the traffic's time only, draws nothing
 //! at random, and keeps all that it remembers in one value ([`State`]) that serialises: stopped, restored and fed the rest, it
 //! raises the same alerts as if it had never stopped.
 //!
@@ -11,6 +11,7 @@
 //! | `flood` | who calls far more often than clients of this sort and than itself |
 //! | `leak` | who takes far more than others, and which endpoint gives what it never gave |
 //! | `pace` | which program calls several times faster than it always did |
+//! | `encrypted` | the same of connections in TLS that keep what is in them |
 //! | `auth` | who tries credential after credential, or uses those of others |
 //!
 //! All of them bring evidence, in nats, to the `budget`, whose thresholds come from one number, the false alarms a day
@@ -25,6 +26,7 @@ mod budget;
 #[cfg(test)]
 mod calibration;
 mod campaign;
+mod encrypted;
 mod finding;
 mod flood;
 mod incident;
@@ -44,12 +46,11 @@ mod tests;
 mod trace;
 mod warm;
 
-use std::borrow::Borrow;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::alert::{Alert, Sighting, Technique};
-use crate::call::Call;
+use crate::call::{Call, Connection, Record};
 use crate::endpoint::{HashKey, Merged, Place, Success, Templates};
 use crate::key::Key;
 use crate::model::{BUCKETS, Window, tail};
@@ -59,6 +60,7 @@ use crate::time::Timestamp;
 use budget::Scales;
 pub use budget::{BudgetReport, Test, TestReport};
 use campaign::{Kin, Newcomers};
+use encrypted::Encrypted;
 use finding::Finding;
 pub use flood::Quantity;
 use incident::{Due, Subject};
@@ -95,7 +97,7 @@ pub struct Judged<'j> {
 /// Who really made a call: the address on the wire, or what trusted proxies vouch for; none where that was lost.
 pub type Resolver = Box<dyn Fn(&Call) -> Option<IpAddr> + Send>;
 
-/// Calls that are looked ahead at.
+/// Records that are looked ahead at.
 const AHEAD: usize = 16;
 
 /// Calls after which thresholds and short cuts are worked out anew.
@@ -203,29 +205,27 @@ impl Detector {
         self
     }
 
-    /// Takes calls, in the order of [`Call::order`]. Alerts that they raised are appended.
+    /// Takes records, in the order of [`Record::order`]. Alerts that they raised are appended.
     ///
     /// What is remembered of a client is seldom in the processor's caches. Looking at it for several calls first, which
     /// do not wait for each other, takes a third off the time of a million clients; it changes nothing else.
-    pub fn calls<C: Borrow<Call>>(&mut self, calls: &[C], alerts: &mut Vec<Alert>) {
-        self.judge(calls, alerts, |_, _| {});
+    pub fn records(&mut self, records: &[Record], alerts: &mut Vec<Alert>) {
+        self.judge(records, alerts, |_, _| {});
     }
 
     /// The same; `tell` hears what was made of each call, but for those of which it is not known who made them.
-    pub fn judge<C: Borrow<Call>>(
-        &mut self,
-        calls: &[C],
-        alerts: &mut Vec<Alert>,
-        mut tell: impl FnMut(&Call, &Judged<'_>),
-    ) {
-        for part in calls.chunks(AHEAD) {
+    pub fn judge(&mut self, records: &[Record], alerts: &mut Vec<Alert>, mut tell: impl FnMut(&Call, &Judged<'_>)) {
+        for part in records.chunks(AHEAD) {
             let mut addresses = [None; AHEAD];
-            for (address, call) in addresses.iter_mut().zip(part) {
-                *address = (self.resolver)(call.borrow());
+            for (address, record) in addresses.iter_mut().zip(part) {
+                *address = record.call().and_then(&self.resolver);
             }
             warm::look_ahead(&self.state, part, &addresses);
-            for (call, address) in part.iter().zip(addresses) {
-                self.take(call.borrow(), address, alerts, &mut tell);
+            for (record, address) in part.iter().zip(addresses) {
+                match record {
+                    Record::Call(call) => self.take(call, address, alerts, &mut tell),
+                    Record::Connection(connection) => self.connection(connection, alerts),
+                }
             }
         }
     }
@@ -248,10 +248,41 @@ impl Detector {
         all
     }
 
-    /// Takes one call; calls come in the order of [`Call::order`]. Alerts that it raised are appended.
+    /// Takes one record; records come in the order of [`Record::order`]. Alerts that it raised are appended.
+    pub fn record(&mut self, record: &Record, alerts: &mut Vec<Alert>) {
+        match record {
+            Record::Call(call) => self.call(call, alerts),
+            Record::Connection(connection) => self.connection(connection, alerts),
+        }
+    }
+
+    /// Takes one call, as [`Detector::record`].
     pub fn call(&mut self, call: &Call, alerts: &mut Vec<Alert>) {
         let address = (self.resolver)(call);
         self.take(call, address, alerts, &mut |_, _| {});
+    }
+
+    /// The same; `tell` hears what was made of it.
+    pub fn judge_call(&mut self, call: &Call, alerts: &mut Vec<Alert>, mut tell: impl FnMut(&Call, &Judged<'_>)) {
+        let address = (self.resolver)(call);
+        self.take(call, address, alerts, &mut tell);
+    }
+
+    /// Takes one connection, as [`Detector::record`].
+    pub fn connection(&mut self, connection: &Connection, alerts: &mut Vec<Alert>) {
+        self.counters.count(Counter::ConnectionsDetected);
+        self.come_to(connection.end_time, alerts);
+        if let Some(encrypted) = Encrypted::of(connection) {
+            let address = (self.resolver)(&encrypted.anonymous());
+            self.look_at(&encrypted.call, Some(encrypted.first), address, alerts, &mut |_, _| {});
+        }
+    }
+
+    /// The traffic's time has come to that of a record.
+    fn come_to(&mut self, time: Timestamp, alerts: &mut Vec<Alert>) {
+        self.state.now = self.state.now.max(time);
+        self.state.begin.get_or_insert(time);
+        self.close(alerts);
     }
 
     fn take(
@@ -262,9 +293,19 @@ impl Detector {
         tell: &mut impl FnMut(&Call, &Judged<'_>),
     ) {
         self.counters.count(Counter::CallsDetected);
-        self.state.now = self.state.now.max(call.end_time);
-        self.state.begin.get_or_insert(call.end_time);
-        self.close(alerts);
+        self.come_to(call.end_time, alerts);
+        self.look_at(call, None, address, alerts, tell);
+    }
+
+    /// Shows a call, or what stands for one, to the detectors.
+    fn look_at(
+        &mut self,
+        call: &Call,
+        encrypted: Option<bool>,
+        address: Option<IpAddr>,
+        alerts: &mut Vec<Alert>,
+        tell: &mut impl FnMut(&Call, &Judged<'_>),
+    ) {
         if self.state.calls.is_multiple_of(RENEWAL) {
             self.renew();
         }
@@ -283,7 +324,8 @@ impl Detector {
         }
         let mut findings = std::mem::take(&mut self.findings);
         let agent = self.agents.look_up(call.user_agent.as_ref(), &self.rules, &self.state.key);
-        let seen = Observation::new(call, &self.rules, self.state.key, address, &place, agent);
+        let mut seen = Observation::new(call, &self.rules, self.state.key, address, &place, agent);
+        seen.encrypted = encrypted;
         let mut trace = self.trace.as_mut().filter(|trace| trace.client == address);
         if let Some(trace) = &mut trace {
             trace.begin(Sighting::of(call), format!("{} {}", call.method, place.template));
@@ -308,13 +350,13 @@ impl Detector {
         self.place = place;
     }
 
-    /// The traffic's time has come to `time`. Nothing is due without a call: what is read from calls alone, without
+    /// The traffic's time has come to `time`. Nothing is due without a record: what is read from records alone, without
     /// the times of packets in between, must give the same.
     pub fn tick(&mut self, time: Timestamp, _alerts: &mut Vec<Alert>) {
         self.state.now = self.state.now.max(time);
     }
 
-    /// There will be no more calls. Incidents stay open: that the input ends does not end them.
+    /// There will be no more records. Incidents stay open: that the input ends does not end them.
     pub fn finish(&mut self, _alerts: &mut Vec<Alert>) {}
 
     /// What was counted.
@@ -389,9 +431,11 @@ fn observe(
     if client.calls == 0 || day(client.last) != day(seen.time) {
         scales.budget.client_day();
     }
-    client.calls += 1;
     client.last = seen.time;
-    client.damaged += u64::from(!seen.whole);
+    if !seen.goes_on() {
+        client.calls += 1;
+        client.damaged += u64::from(!seen.whole);
+    }
     // Whether a program sent a key a record does not say: it gets the benefit of the doubt.
     client.machine |= seen.good() && (seen.api_key() || (seen.recorded && seen.program));
     client.narrow(seen.endpoint);
@@ -421,21 +465,29 @@ fn observe(
     if let Some(endpoint) = endpoint.as_deref_mut() {
         touches = client.touched.touch(seen.endpoint.0);
         if seen.good() {
-            endpoint.successes += 1;
+            endpoint.successes += u64::from(!seen.goes_on());
             endpoint.clients.insert(seen.client_hash);
         }
         leak::endpoint(seen, client, endpoint, touches, &mut scales);
-        flood::crowd(seen, client, endpoint, &mut scales);
+        if !seen.goes_on() && seen.encrypted.is_none() {
+            flood::crowd(seen, client, endpoint, &mut scales);
+        }
     }
 
     let population = if client.machine { &mut state.machines } else { &mut state.people };
     flood::observe(seen, client, population, endpoint.as_deref_mut(), &mut scales);
     if let Some(mut peers) = state.principals.of(seen, client.suspect()) {
-        pace::observe(seen, client, peers.principal, &mut scales);
+        if !seen.goes_on() && seen.encrypted.is_none() {
+            pace::observe(seen, client, peers.principal, &mut scales);
+        }
         leak::principal(seen, client, &mut peers, endpoint.as_deref_mut(), &mut scales);
         if let Some(endpoint) = endpoint.as_deref_mut() {
             objects::observe(seen, client, &mut peers, endpoint, &mut scales);
         }
+    }
+    if seen.goes_on() {
+        // What else there is to a call was taken with its first record.
+        return;
     }
     if seen.login {
         let others = (&mut state.logins, &mut state.guessers);
@@ -452,7 +504,7 @@ fn observe(
     let age = seen.time.since(client.first).as_secs();
     let new = state.begin.is_some_and(|begin| client.first.since(begin).as_secs() >= STRANGERS);
     // A record that has no credential does not say that there was none.
-    let anonymous = client.people.is_empty() && !seen.recorded;
+    let anonymous = client.people.is_empty() && !seen.recorded && seen.encrypted.is_none();
     if new && client.calls == SWARM_CALLS && age <= SWARM_SECONDS && anonymous {
         state.swarm.enter(seen.time, seen.client, Sighting::of(seen.call));
     }

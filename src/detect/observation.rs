@@ -11,6 +11,8 @@ use crate::time::Timestamp;
 /// What several clients have in common.
 pub(super) enum Trait {
     Agent(Arc<str>),
+    /// JA4 of the client's hello.
+    Hello(Arc<str>),
     /// An address in it, and how many bits they share.
     Network(IpAddr, u8),
     Credential(Fingerprint),
@@ -44,6 +46,8 @@ pub(super) struct Observation<'a> {
     pub(super) agent: u64,
     /// Whether it is that of a program.
     pub(super) program: bool,
+    /// It stands for a connection in TLS that keeps what is in it, and whether it is the first of that connection.
+    pub(super) encrypted: Option<bool>,
 }
 
 /// What user agents turned out to be: looking for all the words in each would cost more than the rest of a call, and
@@ -122,7 +126,7 @@ impl<'a> Observation<'a> {
         };
         let target = key.hash(&[place.host.as_bytes(), call.target.as_bytes()]);
         // A HEAD asks for what a GET would get.
-        let endpoint = EndpointId::at(&key, place_hash, &call.method);
+        let endpoint = EndpointId::at(&key, place_hash, call.verb());
         Observation {
             call,
             rules,
@@ -135,19 +139,19 @@ impl<'a> Observation<'a> {
             endpoint,
             target_hash: key.pair(target, method_hash(&key, &call.method)),
             status,
-            good: matches!(status, Some(200..=299 | 304))
-                && !matches!(call.method.as_str(), "OPTIONS" | "TRACE" | "CONNECT"),
+            good: status.is_some() && call.is_good() && !matches!(call.verb(), "OPTIONS" | "TRACE" | "CONNECT"),
             whole,
             recorded: call.completeness.recorder.is_some() || call.completeness.unknown_fields > 0,
             authenticated: call.credential.is_some() || call.query_names.iter().any(|name| rules.is_secret(name)),
             login: rules.is_login(&call.method, &call.path),
             agent,
             program,
+            encrypted: None,
         }
     }
 
     /// What clients that act together may have in common, by its hash: the user agent, the network (24 bits of an IPv4
-    /// address, 48 of an IPv6 one), the credential.
+    /// address, 48 of an IPv6 one), the credential, the fingerprint of their hello in TLS.
     pub(super) fn traits(&self) -> impl Iterator<Item = (u64, Trait)> {
         let agent = self.call.user_agent.clone().unwrap_or_default();
         let network = match self.client {
@@ -160,13 +164,21 @@ impl<'a> Observation<'a> {
             let hash = self.key.pair(credential.fingerprint.0, 0);
             (hash, Trait::Credential(credential.fingerprint))
         });
-        [(self.agent, Trait::Agent(agent)), network].into_iter().chain(credential)
+        let ja4 = self.call.tls.as_ref().and_then(|tls| tls.ja4.clone());
+        let hello = ja4.map(|ja4| (self.key.hash(&[b"ja4", ja4.as_bytes()]), Trait::Hello(ja4)));
+        [(self.agent, Trait::Agent(agent)), network].into_iter().chain(credential).chain(hello)
     }
 
     /// The answer was good: what was asked for exists and was given.
     #[inline]
     pub(super) fn good(&self) -> bool {
         self.good
+    }
+
+    /// It goes on with a call that was taken before: a record of what came since.
+    #[inline]
+    pub(super) fn goes_on(&self) -> bool {
+        self.call.completeness.part > 0
     }
 
     /// It asks a GraphQL server for its schema.

@@ -11,13 +11,16 @@ use serde::{Deserialize, Serialize};
 use super::observation::Observation;
 use super::rules::Prior;
 use super::settings::Settings;
-use crate::call::CredentialKind;
+use crate::call::{Credential, CredentialKind, Fingerprint};
 use crate::endpoint::EndpointId;
 use crate::model::{Distinct, Extreme, Logarithm, Moments, Ring, Step, Table, Touched, Walk, Window};
 use crate::time::Timestamp;
 
 /// Windows in which bytes are counted.
 pub(super) const VOLUME_WINDOWS: [Window; 3] = [Window::TenMinutes, Window::Hour, Window::Day];
+
+/// Tells the principals and the group of what is encrypted from all others.
+const ENCRYPTED: u64 = 0x0054_4c53;
 
 /// Templates of which a principal's objects are followed at a time.
 const TRACKS: usize = 6;
@@ -157,7 +160,12 @@ impl Principals {
     /// Who made a call, if the server knew them: it was answered well, or forbidden, or asked for what is not there by who
     /// had been answered well.
     pub(super) fn of(&mut self, seen: &Observation<'_>, suspect: bool) -> Option<Peers<'_>> {
-        let credential = seen.call.credential?;
+        // Of what is encrypted the client answers for itself; all that can be read in it is how much there is.
+        let itself = || Credential::new(CredentialKind::Other, Fingerprint(seen.key.pair(seen.client_hash, ENCRYPTED)));
+        let credential = match seen.encrypted {
+            Some(_) => Credential { group: Some(Fingerprint(seen.key.pair(0, ENCRYPTED))), ..itself() },
+            None => seen.call.credential?,
+        };
         // In a record a key in the query may be that of an application, and who its users are is unknown.
         if seen.recorded && credential.kind == CredentialKind::ApiKey {
             return None;

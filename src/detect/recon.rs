@@ -50,7 +50,7 @@ pub(super) fn observe(
                     scales.watch(evidence(client));
                 }
             }
-            if matches!(status, 200..=299 | 400 | 422) {
+            if matches!(status, 101 | 200..=299 | 400 | 422) {
                 parameters(seen, client, endpoint, shared, scales);
             }
         }

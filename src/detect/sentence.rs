@@ -52,6 +52,7 @@ pub(super) fn of_kin(members: usize, common: &Trait) -> String {
             let agent: String = agent.chars().take(AGENT).map(plain).collect();
             format!("with the user agent \"{agent}\"")
         }
+        Trait::Hello(ja4) => format!("with the TLS fingerprint {ja4} (JA4)"),
         Trait::Network(address, width) => {
             let network = ipnet::IpNet::new(*address, *width).map(|network| network.trunc().to_string());
             format!("of the network {}", network.unwrap_or_else(|_| address.to_string()))

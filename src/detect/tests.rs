@@ -1,6 +1,8 @@
 //! Each detector on traffic made for it, and on the honest traffic that looks most like it.
 
+mod encrypted;
 mod operations;
+mod streams;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -14,6 +16,7 @@ pub(super) struct Bench {
     pub(super) detector: Detector,
     pub(super) now: Timestamp,
     position: u32,
+    flow: u64,
     pub(super) alerts: Vec<Alert>,
 }
 
@@ -27,6 +30,7 @@ impl Bench {
             detector: Detector::new(settings, DetectRules::default(), |call| Some(call.client.ip)),
             now: Timestamp::from_parts(1_772_460_000, 0),
             position: 0,
+            flow: 0,
             alerts: Vec::new(),
         }
     }

@@ -5,6 +5,7 @@ use std::io::Write;
 use flate2::{Decompress, FlushDecompress, Status};
 
 use super::Settings;
+use super::events::Events;
 use super::gzip::Gzip;
 use super::operation::{self, Tap};
 use super::recall::{Before, Piece, Recall};
@@ -33,6 +34,7 @@ pub(crate) struct Decoders {
     pub(crate) scans: Scans,
     pub(crate) grpc: super::grpc::Scratch,
     pub(super) operations: operation::Pool,
+    pub(super) websocket: super::websocket::Scratch,
     recall: Recall,
 }
 
@@ -45,6 +47,7 @@ impl Decoders {
             scans: Scans::default(),
             grpc: super::grpc::Scratch::new(settings.grpc_held_bytes),
             operations: operation::Pool::new(settings.operation_bytes, settings.operation_held_bytes),
+            websocket: super::websocket::Scratch::new(settings.websocket_decoders),
             recall: Recall::new(settings.recall_bytes),
         }
     }
@@ -78,6 +81,8 @@ pub(crate) struct Content {
     decoders: Vec<Decoder>,
     scan: Option<Box<Scan>>,
     tap: Option<Box<Tap>>,
+    /// It is a stream of these.
+    events: Option<Box<Events>>,
     totals: Totals,
     /// Where the body stands in [`Recall`], as long as it keeps to what can be remembered.
     known: Option<Before>,
@@ -127,8 +132,15 @@ pub(crate) struct Caps {
 impl Content {
     /// For a body with this `Content-Encoding`, to be looked at by `scan`.
     pub(crate) fn new(encoding: Option<&[u8]>, scan: Option<Box<Scan>>, caps: Caps, pool: &mut Decoders) -> Content {
-        let mut content =
-            Content { decoders: Vec::new(), scan, tap: None, totals: Totals::default(), known: None, begun: false };
+        let mut content = Content {
+            decoders: Vec::new(),
+            scan,
+            tap: None,
+            events: None,
+            totals: Totals::default(),
+            known: None,
+            begun: false,
+        };
         for name in encoding.unwrap_or_default().split(|&byte| byte == b',') {
             let coding = match name.trim_ascii().to_ascii_lowercase().as_slice() {
                 b"" | b"identity" | b"none" | b"utf-8" => continue,
@@ -160,6 +172,28 @@ impl Content {
             self.known = None; // what is known is not decoded
         }
         self.tap = Some(Box::new(tap));
+    }
+
+    /// Counts these in what is decoded. To be said before the first bytes.
+    pub(super) fn watch(&mut self, events: Events) {
+        self.known = None; // what has no end is not remembered
+        self.events = Some(Box::new(events));
+    }
+
+    /// The events of a stream.
+    pub(super) fn events(&mut self) -> Option<&mut Events> {
+        self.events.as_deref_mut()
+    }
+
+    /// Ends what was found so far for a report, and begins anew; gives what there was.
+    pub(super) fn part(&mut self, inspector: &Inspector, pool: &mut Decoders) -> (Totals, Option<Findings>) {
+        let totals = self.totals;
+        self.totals = Totals { stopped: totals.stopped, ..Totals::default() };
+        let Some(scan) = self.scan.take() else { return (totals, None) };
+        let side = scan.side();
+        let findings = inspector.finish(scan, &mut pool.scans);
+        self.scan = inspector.begin(side, None, &mut pool.scans);
+        (totals, Some(findings))
     }
 
     /// What was kept of it.
@@ -222,15 +256,21 @@ impl Content {
         }
         if self.decoders.is_empty() {
             self.totals.decoded += bytes.len() as u64;
+            if let Some(events) = &mut self.events {
+                events.data(bytes);
+            }
             if let Some(scan) = &mut self.scan {
                 inspector.data(scan, bytes, last);
             }
             return;
         }
-        let Content { decoders, scan, tap, totals: Totals { encoded, decoded, stopped }, .. } = self;
+        let Content { decoders, scan, tap, events, totals: Totals { encoded, decoded, stopped }, .. } = self;
         let mut sink = |piece: &[u8]| {
             if let Some(tap) = tap {
                 tap.data(piece, false);
+            }
+            if let Some(events) = events {
+                events.data(piece);
             }
             *decoded += piece.len() as u64;
             if let Some(scan) = scan {

@@ -1,5 +1,8 @@
 //! Both directions of a connection: which response answers which request, and the calls that come of it.
 
+mod report;
+mod upgrade;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,6 +22,8 @@ use super::intern::Interner;
 use super::payload::Payload;
 use super::reader::{Body, Mark, Phase, Reader};
 use super::recognise::{self, Role, Verdict};
+use super::websocket::Agreed;
+pub(crate) use upgrade::Upgrade;
 
 /// Most parameter names that are kept of a query.
 const QUERY_NAMES: usize = 64;
@@ -41,6 +46,8 @@ struct Exchange {
     lost_behind: bool,
     upgrade: bool,
     h2c: bool,
+    /// Records of it that were given out while it went on.
+    part: u32,
 }
 
 impl Exchange {
@@ -57,6 +64,7 @@ impl Exchange {
             lost_behind: false,
             upgrade: false,
             h2c: false,
+            part: 0,
         }
     }
 }
@@ -81,16 +89,10 @@ pub(crate) struct Conversation {
     pipelined: bool,
     /// Something of the requests was lost since the last one that was seen.
     request_lost: bool,
-    /// It goes on in HTTP/2.
+    /// It goes on in another protocol.
     upgrade: Option<Upgrade>,
-}
-
-/// What HTTP/2 takes over from the request that was upgraded to it.
-pub(crate) struct Upgrade {
-    /// The request.
-    pub(crate) call: Box<Call>,
-    /// Where frames begin in each direction.
-    pub(crate) begin: [u64; 2],
+    /// A body that may go on for ever has begun, and nobody asked yet to be woken for it.
+    streaming: bool,
 }
 
 /// How much of a run is left and where it stands.
@@ -106,14 +108,15 @@ impl<'b> Cursor<'_, 'b> {
 }
 
 impl Conversation {
-    pub(crate) fn new(flow: &FlowInfo) -> Conversation {
+    /// One that begins; the flow has had `position` calls before.
+    pub(crate) fn new(flow: &FlowInfo, position: u32) -> Conversation {
         let midstream = flow.midstream();
         Conversation {
             readers: [Reader::new(midstream), Reader::new(midstream)],
             requests: None,
             exchanges: VecDeque::new(),
             first: 0,
-            position: 0,
+            position,
             community_id: None,
             places: [None; 2],
             anomalies: [Anomalies::default(); 2],
@@ -121,6 +124,7 @@ impl Conversation {
             pipelined: false,
             request_lost: midstream,
             upgrade: None,
+            streaming: false,
         }
     }
 
@@ -155,6 +159,9 @@ impl Conversation {
             }
         }
         self.readers[d].next = run.offset + run.bytes.len() as u64;
+        if std::mem::take(&mut self.streaming) {
+            self.expect_report(flow, run.now, shared);
+        }
         self.flush(flow, run.now, shared, counters);
         let over = self.readers.iter().all(|reader| matches!(reader.phase, Phase::Ignored));
         if over && self.exchanges.is_empty() { Interest::Unwanted } else { Interest::Wanted }
@@ -171,26 +178,14 @@ impl Conversation {
         matches!(self.readers[direction.index()].phase, Phase::Lost | Phase::Ignored)
     }
 
-    /// What HTTP/2 takes over, once it does.
-    pub(crate) fn take_upgrade(&mut self) -> Option<Upgrade> {
-        self.upgrade.take()
+    /// A CONNECT was accepted: what follows may be anything.
+    pub(crate) fn is_tunnel(&self) -> bool {
+        self.upgraded && self.readers.iter().all(|reader| matches!(reader.phase, Phase::Lost))
     }
 
     /// How many calls were completed.
     pub(crate) fn position(&self) -> u32 {
         self.position
-    }
-
-    /// Direction `d` has answered the request at `at` with the upgrade to HTTP/2.
-    fn begin_http2(&mut self, d: usize, at: usize) {
-        let mut begin = [0; 2];
-        begin[d] = self.readers[d].mark.end;
-        // The client goes on behind what it has sent so far: it waits for the answer.
-        begin[1 - d] = self.readers[1 - d].next;
-        let call = self.exchanges[at].call.clone();
-        self.upgrade = Some(Upgrade { call, begin });
-        // So that the flow does not count as one that goes on in an unknown protocol.
-        self.upgraded = false;
     }
 
     /// Bytes were lost.
@@ -467,6 +462,7 @@ impl Conversation {
                 content: Payload::Plain(Content::new(None, None, NO_CAPS, &mut shared.decoders)),
                 serial,
                 doubtful: false,
+                reported: cursor.run.time,
             });
             return;
         }
@@ -633,6 +629,8 @@ impl Conversation {
             self.upgraded = true;
             if h2c && switched {
                 self.begin_http2(d, at);
+            } else if head.fields.websocket && switched {
+                self.begin_websocket(d, at, Agreed::of(&head.fields, false, shared));
             }
             for reader in &mut self.readers {
                 // Behind CONNECT there may be HTTP in clear; what was upgraded to speaks its own language.
@@ -641,6 +639,9 @@ impl Conversation {
             }
             for exchange in self.exchanges.iter_mut().filter(|exchange| exchange.has_request) {
                 exchange.request_done = true;
+            }
+            if matches!(self.upgrade, Some(Upgrade::WebSocket(_))) {
+                return None;
             }
         }
         Some(serial)
@@ -746,8 +747,10 @@ impl Conversation {
         shared: &mut Shared,
     ) {
         let media = self.message(d, serial).and_then(|message| message.content_type.as_deref());
-        let content = Payload::new(side, media, fields.content_encoding, fields.grpc_encoding, shared);
-        self.readers[d].phase = Phase::Body(Body { framing, content, serial, doubtful });
+        let mut content = Payload::new(side, media, fields.content_encoding, fields.grpc_encoding, shared);
+        self.streaming |= content.is_stream();
+        let reported = self.readers[d].mark.time;
+        self.readers[d].phase = Phase::Body(Body { framing, content, serial, doubtful, reported });
     }
 
     /// Reads on in a body.
@@ -878,6 +881,7 @@ impl Conversation {
         let mut call = exchange.call;
         call.completeness.request = exchange.has_request;
         call.completeness.response = exchange.has_response;
+        call.completeness.part = exchange.part;
         fill::emit(flow, call, &mut self.position, now, shared, counters);
     }
 

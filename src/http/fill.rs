@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::call::{Anomaly, Call, Message, Version};
+use crate::call::{Anomalies, Anomaly, Call, Message, Record, Version};
 use crate::inspect::CredentialHeaders;
 use crate::stats::{Counter, Counters};
 use crate::stream::{Direction, FlowInfo};
@@ -159,6 +159,9 @@ pub(super) fn body(
     message.body_bytes = decoded;
     message.truncated |= truncated;
     message.capped |= matches!(stopped, Some(Stopped::Limit | Stopped::Ratio));
+    if let Some(Found::Known(_)) = found {
+        counters.count(Counter::BodiesRecalled);
+    }
     match stopped {
         Some(Stopped::Damaged) if message.gap_bytes == 0 && !truncated => {
             call.anomalies.insert(Anomaly::MalformedEncoding);
@@ -187,6 +190,22 @@ pub(super) fn body(
     }
 }
 
+/// A record of a call that goes on, before what came is written on it; what comes later is for the next.
+pub(super) fn part(call: &mut Call, part: &mut u32) -> Box<Call> {
+    let mut record = Box::new(call.clone());
+    record.completeness.open = true;
+    record.completeness.part = *part;
+    *part = part.saturating_add(1);
+    for message in [&mut call.request, &mut call.response] {
+        (message.head_bytes, message.wire_bytes, message.gap_bytes) = (0, 0, 0);
+        message.capped = false;
+    }
+    call.sensitive.request.clear();
+    call.sensitive.response.clear();
+    call.anomalies = Anomalies::default();
+    record
+}
+
 /// Gives out a call whose `completeness.request` and `response` are set.
 pub(super) fn emit(
     flow: &FlowInfo,
@@ -202,6 +221,7 @@ pub(super) fn emit(
     call.latency = call.latency().map(|latency| latency.as_secs_f64());
     call.completeness.one_sided = flow.seen != [true; 2];
     call.completeness.midstream = flow.midstream();
+    call.tls.clone_from(&shared.tls);
     counters.count(Counter::Calls);
     for (counter, holds) in [
         (Counter::CallsWithoutRequest, !call.completeness.request),
@@ -214,5 +234,5 @@ pub(super) fn emit(
             counters.count(counter);
         }
     }
-    shared.calls.push(call);
+    shared.records.push(Record::Call(call));
 }

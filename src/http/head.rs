@@ -9,6 +9,7 @@ use memchr::{memchr, memrchr};
 
 use super::quick;
 use super::repeat::Heads;
+use super::websocket::Extensions;
 use crate::call::{Anomalies, Anomaly, Version};
 
 /// Headers that httparse is given room for; heads with more take the tolerant pass.
@@ -40,6 +41,10 @@ pub(crate) struct Fields<'h> {
     pub(crate) upgrade: bool,
     /// What it is offered to upgrade to is HTTP/2 (`h2c`, RFC 7540, section 3.2).
     pub(crate) h2c: bool,
+    /// What it is offered to upgrade to is WebSocket (RFC 6455, section 4).
+    pub(crate) websocket: bool,
+    pub(crate) subprotocol: Option<&'h [u8]>,
+    pub(crate) extensions: Extensions,
     pub(crate) grpc_status: Option<&'h [u8]>,
     pub(crate) grpc_encoding: Option<&'h [u8]>,
     pub(crate) anomalies: Anomalies,
@@ -84,6 +89,8 @@ pub(super) enum Kind {
     TransferEncoding,
     GrpcStatus,
     GrpcEncoding,
+    WebSocketProtocol,
+    WebSocketExtensions,
     /// One that carries an API key by the rules.
     ApiKey,
 }
@@ -107,6 +114,8 @@ impl Kind {
             (15, _) => (Kind::XForwardedFor, "x-forwarded-for"),
             (16, _) => (Kind::ContentEncoding, "content-encoding"),
             (17, _) => (Kind::TransferEncoding, "transfer-encoding"),
+            (22, _) => (Kind::WebSocketProtocol, "sec-websocket-protocol"),
+            (24, _) => (Kind::WebSocketExtensions, "sec-websocket-extensions"),
             _ => (Kind::Other, ""),
         };
         if kind != Kind::Other && name.eq_ignore_ascii_case(text.as_bytes()) {
@@ -387,10 +396,13 @@ impl<'h> Fields<'h> {
             }
             Kind::Upgrade => {
                 self.upgrade = true;
-                self.h2c |=
-                    value.split(|&byte| byte == b',').any(|token| token.trim_ascii().eq_ignore_ascii_case(b"h2c"));
+                for token in value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
+                    self.h2c |= token.eq_ignore_ascii_case(b"h2c");
+                    self.websocket |= token.eq_ignore_ascii_case(b"websocket");
+                }
                 return;
             }
+            Kind::WebSocketExtensions => return self.extensions.take(value),
             Kind::ContentLength => return self.take_length(value),
             Kind::TransferEncoding => return self.take_coding(value),
             Kind::Forwarded | Kind::XForwardedFor => {
@@ -408,6 +420,7 @@ impl<'h> Fields<'h> {
             Kind::ContentEncoding => &mut self.content_encoding,
             Kind::GrpcStatus => &mut self.grpc_status,
             Kind::GrpcEncoding => &mut self.grpc_encoding,
+            Kind::WebSocketProtocol => &mut self.subprotocol,
             Kind::ApiKey => &mut self.api_key,
         };
         place.get_or_insert(value);

@@ -11,10 +11,13 @@
 //! | [`h2`] | HTTP/2 |
 //! | `payload`, `grpc`, `grpc_text` | bodies that carry the messages of gRPC, and their texts |
 //! | `operation` | what bodies of GraphQL, JSON-RPC and SOAP ask for |
+//! | `websocket` | what goes on as a WebSocket |
+//! | `events` | answers that are streams, and the events in them |
 //! | `content` | content encodings undone as they stream, and what looks at the result |
 //! | `recall` | what bodies that came before came to |
 //! | `reader` | one direction: heads and bodies in turn, and finding the next head after a loss |
 //! | `conversation` | both directions: which response answers which request |
+//! | `secured` | what is in TLS, and what is told of a flow whose TLS keeps it |
 //!
 //! Ambiguity is resolved as the common servers do and marked on the call ([`crate::call::Anomaly`]): it is a finding,
 //! never a lost call. After a loss, responses are paired by what the client had acknowledged when it sent its request,
@@ -23,6 +26,7 @@
 
 mod content;
 mod conversation;
+mod events;
 mod fill;
 mod framing;
 mod grpc;
@@ -38,25 +42,32 @@ mod reader;
 mod recall;
 mod recognise;
 mod repeat;
+mod secured;
 #[cfg(test)]
 mod tests;
+mod websocket;
 
 use std::sync::Arc;
 
 use serde::Deserialize;
 
-use crate::call::Call;
+use crate::call::{Call, Connection, Record, Tls};
 use crate::inspect::{Inspector, KnownCredentials};
 use crate::stats::{Counter, Counters};
 use crate::stream::{Close, Direction, End, FlowInfo, Gap, Handler, Interest, Run};
 use crate::time::Timestamp;
+use crate::tls::{self, keylog::KeyLog};
 
-use conversation::Conversation;
+use conversation::{Conversation, Upgrade};
 pub(crate) use conversation::{community_id, query_names, split_target};
 pub(crate) use intern::{Interner, printable_into};
+use secured::Secured;
 
 /// Limits of the HTTP stage. Worst-case memory a connection: `head_limit` in each direction, about 1 KiB for each of
 /// `pending_limit` requests, and one decoder (up to 8 MiB for zstd's and brotli's windows, 48 KiB for gzip's).
+///
+/// A WebSocket keeps about 3 KiB; while a message comes in pieces, up to 20 KiB more in its direction, and of the client's
+/// `operation_bytes`; where messages are compressed, a decoder in each direction.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
@@ -110,7 +121,13 @@ pub struct Settings {
     pub http2_decoders: usize,
     /// HTTP/2: streams that a client may reset before its calls are marked, if it resets most of what it asks for.
     pub http2_resets: u32,
-    /// Seconds of traffic after which a call of gRPC that goes on is reported, and again after as many. 0 reports none.
+    /// WebSocket: directions whose messages a worker decompresses at a time, 48 KiB each: 192 MiB at the default. What both
+    /// ends let refer to earlier messages takes its decoder until it is over. Messages of others are counted, and not
+    /// decoded. In HTTP/2 a connection has at most `http2_decoders` such WebSockets besides.
+    pub websocket_decoders: usize,
+    /// Seconds of traffic after which a call that goes on is reported, and again after as many: of gRPC, a WebSocket, and
+    /// answers that are streams (server-sent events, newline-delimited JSON, JSON text sequences,
+    /// `multipart/x-mixed-replace`). 0 reports none before its end.
     pub stream_report_seconds: u32,
 }
 
@@ -136,6 +153,7 @@ impl Default for Settings {
             http2_streams: 1024,
             http2_decoders: 128,
             http2_resets: 100,
+            websocket_decoders: 4096,
             stream_report_seconds: 60,
         }
     }
@@ -144,7 +162,7 @@ impl Default for Settings {
 /// Calls that are kept to be used again: 4096 of at most 13 KiB, usually 1 KiB.
 const IDLE_CALLS: usize = 4096;
 
-/// What the parts of the HTTP stage share: settings, the inspector, caches, and the calls that are done.
+/// What the parts of the HTTP stage share: settings, the inspector, caches, and the records that are done.
 pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) inspector: Arc<Inspector>,
@@ -153,14 +171,18 @@ pub(crate) struct Shared {
     pub(crate) heads: repeat::Heads,
     pub(crate) decoders: content::Decoders,
     pub(crate) header_list: h2::hpack::List,
-    pub(crate) calls: Vec<Box<Call>>,
+    /// What is to cross the seam.
+    pub(crate) records: Vec<Record>,
     /// Calls that are done with, to be used again.
     pub(crate) idle: Vec<Box<Call>>,
+    /// What is known of the TLS around what is read at present.
+    pub(crate) tls: Option<Arc<Tls>>,
 }
 
 /// The handler of [`crate::stream`] that makes calls of what it is handed.
 pub struct Http {
     shared: Shared,
+    tls: secured::Common,
 }
 
 impl Http {
@@ -175,50 +197,68 @@ impl Http {
                 credentials: KnownCredentials::default(),
                 heads: repeat::Heads::default(),
                 header_list: h2::hpack::List::default(),
-                calls: Vec::new(),
+                records: Vec::new(),
                 idle: Vec::new(),
+                tls: None,
             },
+            tls: secured::Common::new(tls::Settings::default(), Arc::default()),
         }
     }
 
-    /// Takes back calls that are done with, so that their memory is used again; what is too much is freed.
-    pub fn recycle(&mut self, calls: &mut Vec<Box<Call>>) {
+    /// The same with these settings of TLS and the secrets of its connections.
+    pub fn with_tls(mut self, settings: tls::Settings, keys: Arc<KeyLog>) -> Http {
+        self.tls = secured::Common::new(settings, keys);
+        self
+    }
+
+    /// Takes back records that are done with, so that the memory of calls is used again; what is too much is freed.
+    pub fn recycle(&mut self, records: &mut Vec<Record>) {
         let room = IDLE_CALLS.saturating_sub(self.shared.idle.len());
-        calls.truncate(room);
-        self.shared.idle.append(calls);
+        self.shared.idle.extend(records.drain(..).filter_map(Record::into_call).take(room));
     }
 
-    /// Ends a conversation in HTTP/1.1, which goes on in HTTP/2.
-    fn replace(
-        &mut self,
-        flow: &FlowInfo,
-        conversation: &mut Conversation,
-        now: Timestamp,
-        counters: &mut Counters,
-    ) -> h2::Connection {
-        conversation.end(flow, now, &mut self.shared, counters);
-        h2::Connection::new(flow, conversation.position(), &self.shared, counters)
+    /// What is known of a flow, as a record of a connection that ended at `now`; the client is who opened it, else who sent
+    /// the first segment.
+    pub fn connection(flow: &FlowInfo, now: Timestamp) -> Connection {
+        let client = flow.opened_by.unwrap_or(Direction::Forward);
+        let (source, destination) = flow.ends(client);
+        Connection {
+            flow: flow.id,
+            community_id: community_id(source, destination),
+            start_time: flow.start,
+            end_time: now,
+            client: source.into(),
+            server: destination.into(),
+            encapsulation: flow.encapsulation.clone(),
+            handshake: !flow.midstream(),
+            sent: flow.traffic[client.index()],
+            received: flow.traffic[client.opposite().index()],
+            ..Connection::default()
+        }
     }
 
-    /// The calls that were completed since this was last taken, in the order of completion.
-    pub fn calls(&mut self) -> &mut Vec<Box<Call>> {
-        &mut self.shared.calls
+    /// What was completed since this was last taken, in the order of completion.
+    pub fn records(&mut self) -> &mut Vec<Record> {
+        &mut self.shared.records
     }
 }
 
 /// What is kept of one flow.
 pub struct State(Speaks);
 
-/// The version in which a flow speaks.
+/// What a flow speaks.
 #[allow(clippy::large_enum_variant, reason = "boxed as a whole; there is one a flow")]
 enum Speaks {
     Http1(Conversation),
     Http2(h2::Connection),
+    WebSocket(Box<websocket::Connection>),
+    Tls(Secured),
 }
 
 impl Handler for Http {
     type State = State;
 
+    #[inline]
     fn data(
         &mut self,
         flow: &FlowInfo,
@@ -226,63 +266,20 @@ impl Handler for Http {
         run: Run<'_>,
         counters: &mut Counters,
     ) -> Interest {
-        if state.is_none() && run.offset == 0 && recognise::is_tls(run.bytes) {
-            counters.count(Counter::FlowsNotHttp);
-            return Interest::Unwanted;
+        if secured::may_begin(run.bytes) {
+            self.secure(flow, state, &run, counters);
         }
-        // A flow that says nothing in HTTP costs this look at the beginning of each run, and no state.
-        if state.is_none() {
-            let http2 = h2::may_begin(run.bytes);
-            if !http2 && !recognise::may_begin(run.bytes, run.offset == 0) {
-                return Interest::Wanted;
-            }
-            let speaks = match http2 {
-                true => Speaks::Http2(h2::Connection::new(flow, 0, &self.shared, counters)),
-                false => Speaks::Http1(Conversation::new(flow)),
-            };
-            *state = Some(Box::new(State(speaks)));
-        }
-        let Some(state) = state else { return Interest::Wanted };
-        match &mut state.0 {
-            Speaks::Http1(conversation) => {
-                if let Some(begun) =
-                    h2::preface_begun(conversation.is_free(run.direction), conversation.unread(run.direction), &run)
-                {
-                    let mut connection = self.replace(flow, conversation, run.now, counters);
-                    let before = Run { offset: run.offset - begun.len() as u64, bytes: &begun, ..run };
-                    if !begun.is_empty() {
-                        connection.data(flow, before, &mut self.shared, counters);
-                    }
-                    connection.data(flow, run, &mut self.shared, counters);
-                    state.0 = Speaks::Http2(connection);
-                    return Interest::Wanted;
-                }
-                let interest = conversation.data(flow, run, &mut self.shared, counters);
-                let Some(upgrade) = conversation.take_upgrade() else { return interest };
-                let mut connection = self.replace(flow, conversation, run.now, counters);
-                connection.upgrade(flow, run.direction.opposite(), upgrade.call, upgrade.begin);
-                let used = upgrade.begin[run.direction.index()].saturating_sub(run.offset);
-                let rest = run.bytes.get(usize::try_from(used).unwrap_or(usize::MAX)..).unwrap_or_default();
-                if !rest.is_empty() {
-                    let rest = Run { offset: run.offset + used, bytes: rest, ..run };
-                    connection.data(flow, rest, &mut self.shared, counters);
-                }
-                state.0 = Speaks::Http2(connection);
-                Interest::Wanted
-            }
-            Speaks::Http2(connection) => {
-                connection.data(flow, run, &mut self.shared, counters);
-                Interest::Wanted
-            }
+        match state.as_deref_mut() {
+            Some(State(Speaks::Tls(secured))) => secured.data(flow, run, &mut self.shared, &mut self.tls, counters),
+            _ => data(flow, state, run, 0, &mut self.shared, counters),
         }
     }
 
     fn gap(&mut self, flow: &FlowInfo, state: &mut Option<Box<State>>, gap: Gap, counters: &mut Counters) {
-        if let Some(state) = state {
-            match &mut state.0 {
-                Speaks::Http1(conversation) => conversation.gap(flow, gap, &mut self.shared, counters),
-                Speaks::Http2(connection) => connection.gap(flow, gap, &mut self.shared, counters),
-            }
+        match state.as_deref_mut() {
+            Some(State(Speaks::Tls(secured))) => secured.gap(flow, gap, &mut self.shared, &mut self.tls, counters),
+            Some(State(speaks)) => lose(flow, speaks, gap, &mut self.shared, counters),
+            None => {}
         }
     }
 
@@ -295,24 +292,220 @@ impl Handler for Http {
         now: Timestamp,
         counters: &mut Counters,
     ) {
-        if let Some(state) = state
-            && how == Close::Finished
-        {
-            match &mut state.0 {
-                Speaks::Http1(conversation) => conversation.close(flow, direction, now, &mut self.shared, counters),
-                Speaks::Http2(connection) => connection.close(flow, direction, now, &mut self.shared, counters),
+        match state.as_deref_mut() {
+            Some(State(Speaks::Tls(secured))) => secured.close(flow, direction, how, now, &mut self.shared, counters),
+            Some(State(speaks)) if how == Close::Finished => {
+                close(flow, speaks, direction, now, &mut self.shared, counters);
             }
+            _ => {}
         }
     }
 
-    fn end(&mut self, flow: &FlowInfo, state: Option<Box<State>>, _end: End, now: Timestamp, counters: &mut Counters) {
+    fn wake(&mut self, flow: &FlowInfo, state: &mut Option<Box<State>>, now: Timestamp, counters: &mut Counters) {
+        match state.as_deref_mut() {
+            Some(State(Speaks::Tls(secured))) => secured.wake(flow, now, &mut self.shared, &mut self.tls, counters),
+            Some(State(speaks)) => wake(flow, speaks, now, &mut self.shared, counters),
+            None => {}
+        }
+    }
+
+    fn end(&mut self, flow: &FlowInfo, state: Option<Box<State>>, end: End, now: Timestamp, counters: &mut Counters) {
         match state {
             Some(mut state) => match &mut state.0 {
-                Speaks::Http1(conversation) => conversation.end(flow, now, &mut self.shared, counters),
-                Speaks::Http2(connection) => connection.end(flow, now, &mut self.shared, counters),
+                Speaks::Tls(secured) => secured.end(flow, end, now, &mut self.shared, &mut self.tls, counters),
+                speaks => finish(flow, speaks, end, now, &mut self.shared, counters),
             },
             None if flow.seen != [false; 2] => counters.count(Counter::FlowsNotHttp),
             None => {}
+        }
+    }
+}
+
+impl Http {
+    /// Has TLS take over where it begins: of a flow of which nothing is known yet, and behind CONNECT.
+    #[cold]
+    fn secure(&mut self, flow: &FlowInfo, state: &mut Option<Box<State>>, run: &Run<'_>, counters: &mut Counters) {
+        let position = match state.as_deref_mut() {
+            None => 0,
+            Some(State(Speaks::Http1(conversation))) if conversation.is_tunnel() => conversation.position(),
+            Some(_) => return,
+        };
+        let Some(secured) = Secured::begin(flow, run, position, counters) else { return };
+        if let Some(State(Speaks::Http1(conversation))) = state.as_deref_mut() {
+            conversation.end(flow, run.now, &mut self.shared, counters);
+        }
+        *state = Some(Box::new(State(Speaks::Tls(secured))));
+    }
+}
+
+/// Takes bytes in clear, or of which the protection is undone; the flow has had `position` calls before.
+fn data(
+    flow: &FlowInfo,
+    state: &mut Option<Box<State>>,
+    run: Run<'_>,
+    position: u32,
+    shared: &mut Shared,
+    counters: &mut Counters,
+) -> Interest {
+    // A flow that says nothing in HTTP costs this look at the beginning of each run, and no state.
+    if state.is_none() {
+        let http2 = h2::may_begin(run.bytes);
+        if !http2 && !recognise::may_begin(run.bytes, run.offset == 0) {
+            return Interest::Wanted;
+        }
+        let speaks = match http2 {
+            true => Speaks::Http2(h2::Connection::new(flow, position, shared, counters)),
+            false => Speaks::Http1(Conversation::new(flow, position)),
+        };
+        *state = Some(Box::new(State(speaks)));
+    }
+    let Some(state) = state else { return Interest::Wanted };
+    match &mut state.0 {
+        Speaks::Http1(conversation) => {
+            if let Some(begun) =
+                h2::preface_begun(conversation.is_free(run.direction), conversation.unread(run.direction), &run)
+            {
+                let mut connection = replace(flow, conversation, run.now, shared, counters);
+                let before = Run { offset: run.offset - begun.len() as u64, bytes: &begun, ..run };
+                if !begun.is_empty() {
+                    connection.data(flow, before, shared, counters);
+                }
+                connection.data(flow, run, shared, counters);
+                state.0 = Speaks::Http2(connection);
+                return Interest::Wanted;
+            }
+            let interest = conversation.data(flow, run, shared, counters);
+            if !conversation.is_upgraded() {
+                return interest;
+            }
+            take_over(flow, &mut state.0, Some(run), run.now, shared, counters);
+            Interest::Wanted
+        }
+        Speaks::WebSocket(connection) => connection.data(run, shared, counters),
+        Speaks::Http2(connection) => {
+            connection.data(flow, run, shared, counters);
+            Interest::Wanted
+        }
+        Speaks::Tls(_) => Interest::Unwanted, // TLS within TLS is not followed
+    }
+}
+
+/// Bytes in clear, or of which the protection would have been undone, were lost.
+fn lose(flow: &FlowInfo, speaks: &mut Speaks, gap: Gap, shared: &mut Shared, counters: &mut Counters) {
+    match speaks {
+        Speaks::Http1(conversation) => conversation.gap(flow, gap, shared, counters),
+        Speaks::Http2(connection) => connection.gap(flow, gap, shared, counters),
+        Speaks::WebSocket(connection) => connection.gap(gap, shared, counters),
+        Speaks::Tls(_) => {}
+    }
+    take_over(flow, speaks, None, gap.now, shared, counters);
+}
+
+/// A direction in clear, or of which the protection is undone, is finished.
+fn close(
+    flow: &FlowInfo,
+    speaks: &mut Speaks,
+    direction: Direction,
+    now: Timestamp,
+    shared: &mut Shared,
+    counters: &mut Counters,
+) {
+    match speaks {
+        Speaks::Http1(conversation) => conversation.close(flow, direction, now, shared, counters),
+        Speaks::Http2(connection) => connection.close(flow, direction, now, shared, counters),
+        Speaks::WebSocket(connection) => connection.close(flow, direction, now, shared, counters),
+        Speaks::Tls(_) => {}
+    }
+    take_over(flow, speaks, None, now, shared, counters);
+}
+
+/// The moment has come that was asked for.
+fn wake(flow: &FlowInfo, speaks: &mut Speaks, now: Timestamp, shared: &mut Shared, counters: &mut Counters) {
+    match speaks {
+        Speaks::Http1(conversation) => conversation.report(flow, now, shared, counters),
+        Speaks::Http2(connection) => connection.wake(flow, now, shared, counters),
+        Speaks::WebSocket(connection) => connection.wake(flow, now, shared, counters),
+        Speaks::Tls(_) => {}
+    }
+}
+
+/// A flow in clear, or of which the protection is undone, is over.
+fn finish(
+    flow: &FlowInfo,
+    speaks: &mut Speaks,
+    end: End,
+    now: Timestamp,
+    shared: &mut Shared,
+    counters: &mut Counters,
+) {
+    if let Speaks::Http1(conversation) = speaks {
+        conversation.end(flow, now, shared, counters);
+        // The last head may have been that of an upgrade.
+        if let Some(Upgrade::WebSocket(opening)) = conversation.take_upgrade() {
+            let position = conversation.position();
+            let connection = websocket::Connection::new(opening, flow, position, shared, counters);
+            *speaks = Speaks::WebSocket(Box::new(connection));
+        }
+    }
+    match speaks {
+        Speaks::Http1(_) | Speaks::Tls(_) => {}
+        Speaks::Http2(connection) => connection.end(flow, now, shared, counters),
+        Speaks::WebSocket(connection) => connection.end(flow, end, now, shared, counters),
+    }
+}
+
+/// Ends a conversation in HTTP/1.1, which goes on in HTTP/2.
+fn replace(
+    flow: &FlowInfo,
+    conversation: &mut Conversation,
+    now: Timestamp,
+    shared: &mut Shared,
+    counters: &mut Counters,
+) -> h2::Connection {
+    conversation.end(flow, now, shared, counters);
+    h2::Connection::new(flow, conversation.position(), shared, counters)
+}
+
+/// Lets the protocol take over to which the connection was upgraded, if it was. `run` is what was read last; what of it
+/// is behind the upgrade is read by the other protocol.
+fn take_over(
+    flow: &FlowInfo,
+    speaks: &mut Speaks,
+    run: Option<Run<'_>>,
+    now: Timestamp,
+    shared: &mut Shared,
+    counters: &mut Counters,
+) {
+    let Speaks::Http1(conversation) = speaks else { return };
+    let begin;
+    *speaks = match conversation.take_upgrade() {
+        None => return,
+        Some(Upgrade::Http2 { call, begin: frames }) => {
+            begin = frames;
+            let mut connection = replace(flow, conversation, now, shared, counters);
+            let requests = call.client == flow.source.into();
+            let requests = if requests { Direction::Forward } else { Direction::Backward };
+            connection.upgrade(flow, requests, call, begin);
+            Speaks::Http2(connection)
+        }
+        Some(Upgrade::WebSocket(opening)) => {
+            begin = opening.begin;
+            conversation.end(flow, now, shared, counters);
+            let position = conversation.position();
+            let connection = websocket::Connection::new(opening, flow, position, shared, counters);
+            Speaks::WebSocket(Box::new(connection))
+        }
+    };
+    let Some(run) = run else { return };
+    let used = begin[run.direction.index()].saturating_sub(run.offset);
+    let bytes = run.bytes.get(usize::try_from(used).unwrap_or(usize::MAX)..).unwrap_or_default();
+    let rest = Run { offset: run.offset + used, bytes, ..run };
+    match speaks {
+        _ if bytes.is_empty() => {}
+        Speaks::Http1(_) | Speaks::Tls(_) => {}
+        Speaks::Http2(connection) => connection.data(flow, rest, shared, counters),
+        Speaks::WebSocket(connection) => {
+            connection.data(rest, shared, counters);
         }
     }
 }

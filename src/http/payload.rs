@@ -5,6 +5,7 @@ use crate::inspect::{Inspector, Side};
 
 use super::Shared;
 use super::content::{Caps, Content, Decoders, Found, Totals};
+use super::events::Events;
 use super::fill::caps;
 use super::grpc;
 use super::operation::Tap;
@@ -34,6 +35,10 @@ impl Payload {
                     && let Some(tap) = Tap::new(media, &shared.decoders.operations)
                 {
                     content.tap(tap);
+                } else if side == Side::Response
+                    && let Some(events) = Events::of(media)
+                {
+                    content.watch(events);
                 }
                 Payload::Plain(content)
             }
@@ -73,10 +78,47 @@ impl Payload {
         }
     }
 
-    /// Writes on the call what only gRPC says.
-    pub(super) fn tell(&self, call: &mut Call, response: bool) {
-        if let Payload::Grpc(body) = self {
-            body.tell(call, response);
+    /// Writes on the call what only gRPC says, and how many events of a stream came.
+    pub(super) fn tell(&mut self, call: &mut Call, response: bool) {
+        match self {
+            Payload::Grpc(body) => body.tell(call, response),
+            Payload::Plain(content) => call.events = content.events().and_then(Events::take).or(call.events),
+        }
+    }
+
+    /// It may go on for ever, and is reported as long as it does.
+    pub(super) fn is_stream(&mut self) -> bool {
+        match self {
+            Payload::Plain(content) => content.events().is_some(),
+            Payload::Grpc(_) => true,
+        }
+    }
+
+    /// It is a stream of which something came since the last report.
+    pub(super) fn has_news(&mut self) -> bool {
+        match self {
+            Payload::Plain(content) => content.totals().encoded > 0 && content.events().is_some(),
+            Payload::Grpc(body) => body.has_news(),
+        }
+    }
+
+    /// Ends what was found in a stream so far for a report, and begins anew.
+    pub(super) fn report(&mut self, call: &mut Call, response: bool, inspector: &Inspector, pool: &mut Decoders) {
+        match self {
+            Payload::Grpc(body) => body.report(call, response, inspector, pool),
+            Payload::Plain(content) => {
+                if content.events().is_none() {
+                    return;
+                }
+                let (totals, findings) = content.part(inspector, pool);
+                self.tell(call, response);
+                let message = if response { &mut call.response } else { &mut call.request };
+                message.body_bytes = totals.decoded;
+                let Some(findings) = findings else { return };
+                message.capped |= findings.capped;
+                let list = if response { &mut call.sensitive.response } else { &mut call.sensitive.request };
+                inspector.merge(list, &findings.sensitive);
+            }
         }
     }
 

@@ -41,6 +41,8 @@ pub(crate) struct Body {
     pub(crate) serial: u64,
     /// No byte of it was seen yet, and it may not be there: the answer to a request that was not seen (HEAD?).
     pub(crate) doubtful: bool,
+    /// When it began, or a record of it was last given out.
+    pub(crate) reported: Timestamp,
 }
 
 /// One direction.

@@ -24,11 +24,6 @@ const METHOD_LIMIT: usize = 32;
 /// Methods that are believed without a version behind the target, at the beginning of a connection.
 const KNOWN: [&[u8]; 9] = [b"GET", b"POST", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"TRACE", b"CONNECT"];
 
-/// A TLS record with a handshake in it.
-pub(crate) fn is_tls(bytes: &[u8]) -> bool {
-    matches!(bytes, [0x16, 0x03, 0x00..=0x04, ..])
-}
-
 /// A cheap first look: false when this is certainly no beginning of a head. `beginning`: these are the first bytes
 /// of the stream, where leading line ends and heads in pieces are allowed for.
 pub(crate) fn may_begin(bytes: &[u8], beginning: bool) -> bool {

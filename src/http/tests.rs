@@ -9,7 +9,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::{Http, Settings};
-use crate::call::{Anomaly, Call, Version};
+use crate::call::{Anomaly, Call, Record, Version};
 use crate::inspect::{Inspector, Rules};
 use crate::key::Key;
 use crate::packet::{Encapsulation, Flags, Segment};
@@ -99,6 +99,7 @@ impl Talk {
             urgent: 0,
             payload,
             missing: 0,
+            fingerprint: 0,
         });
     }
 
@@ -142,7 +143,8 @@ impl Talk {
 
     pub(super) fn calls(&mut self) -> Vec<Box<Call>> {
         self.tracker.finish();
-        self.calls.append(self.tracker.handler().calls());
+        let records = self.tracker.handler().records().drain(..);
+        self.calls.extend(records.filter_map(Record::into_call));
         std::mem::take(&mut self.calls)
     }
 }
@@ -437,4 +439,46 @@ fn what_is_remembered_changes_no_call() {
             assert_eq!(repetitive(recall_bytes, size), calls, "{recall_bytes} bytes, segments of {size}");
         }
     }
+}
+
+#[test]
+fn an_event_stream_is_counted_and_reported_once_a_minute() {
+    for gzip in [false, true] {
+        let mut talk = Talk::new(1460);
+        let coding = if gzip { "Content-Encoding: gzip\r\n" } else { "" };
+        talk.client(&get("/events")).server(&format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n{coding}Transfer-Encoding: chunked\r\n\r\n"
+        ));
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        for round in 10..25 {
+            let text = format!("id: {round}\ndata: ana@mail.example\n\n");
+            let mut piece = text.into_bytes();
+            if gzip {
+                encoder.write_all(&piece).and_then(|()| encoder.flush()).expect("memory takes it");
+                piece = std::mem::take(encoder.get_mut());
+            }
+            talk.wait(10).send(false, &[format!("{:x}\r\n", piece.len()).as_bytes(), &piece, b"\r\n"].concat());
+        }
+        talk.server("0\r\n\r\n").client(&get("/next")).server(&answer("ok"));
+        let calls = talk.calls();
+        assert_eq!(lines(&calls), ["GET /events 200", "GET /events 200", "GET /events 200", "GET /next 200"]);
+        let parts: Vec<_> = calls[..3].iter().map(|call| (call.completeness.part, call.events)).collect();
+        assert_eq!(parts, [(0, Some(6)), (1, Some(6)), (2, Some(3))]);
+        assert!(calls[0].completeness.open && calls[1].completeness.open && !calls[2].completeness.open);
+        let found: u32 = calls.iter().flat_map(|call| &call.sensitive.response).map(|found| found.count).sum();
+        let bytes: u64 = calls[..3].iter().map(|call| call.response.body_bytes).sum();
+        assert_eq!((found, bytes), (15, 15 * 31));
+        assert!(calls.iter().all(|call| call.anomalies.is_empty() && !call.response.capped));
+        assert_eq!(calls[3].events, None);
+    }
+}
+
+#[test]
+fn what_has_an_end_is_not_reported_before_it() {
+    let mut talk = Talk::new(1460);
+    talk.client(&get("/large")).server("HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n");
+    for _ in 0..20 {
+        talk.wait(10).server(&"x".repeat(100));
+    }
+    assert_eq!(lines(&talk.calls()), ["GET /large 200"]);
 }

@@ -353,16 +353,9 @@ impl Finder<'_> {
     /// The validator on a value, and the pattern on its text.
     fn passes(&self, rule: &Rule, text: &[u8], normal: &[u8], plus: bool, area: bool) -> bool {
         let valid = match rule.validator {
-            Validator::None => true,
-            Validator::Luhn => validate::luhn(normal),
-            Validator::PaymentCard => validate::payment_card(normal),
-            Validator::UsSsn => validate::us_ssn(normal),
-            Validator::Iban => validate::iban(normal),
-            Validator::Email => validate::email(normal),
             Validator::Phone => validate::phone(text, normal, plus, area),
             Validator::SubscriberNumber => validate::subscriber_number(text, normal),
-            Validator::NoPlaceholder => validate::no_placeholder(normal),
-            Validator::Entropy => validate::entropy(normal),
+            other => other.check().is_some_and(|check| check(normal)),
         };
         valid && rule.pattern.as_ref().is_none_or(|pattern| pattern.is_match(text))
     }
@@ -429,14 +422,8 @@ impl Finder<'_> {
         };
         let range = start + value.start..start + value.end;
         let text = &bytes[range.clone()];
-        let valid = match rule.validator {
-            Validator::None => true,
-            Validator::NoPlaceholder => validate::no_placeholder(text),
-            Validator::Entropy => validate::entropy(text),
-            Validator::Luhn => validate::luhn(text),
-            // These look at numbers and words, which literals do not find.
-            _ => false,
-        };
+        // A telephone number is told by what stands around it, which literals do not look at.
+        let valid = rule.validator.check().is_some_and(|check| check(text));
         if !valid || !self.confirm(tally, window, number, rule, range, text) {
             tally.fail(number, self.compiled);
         }

@@ -13,8 +13,11 @@ mod credential;
 mod digits;
 mod find;
 mod form;
+#[cfg(test)]
+mod generated_tests;
 mod identity;
 mod literals;
+mod national;
 mod rules;
 pub(crate) mod shape;
 mod sieve;

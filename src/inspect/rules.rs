@@ -91,6 +91,34 @@ enum Find {
     Identifier([usize; 2]),
     Byte(String),
     Literals(Vec<String>),
+    Fields(Vec<String>),
+}
+
+impl Find {
+    /// The texts with which a value, or the name of its field, begins.
+    fn texts(&self) -> Option<&[String]> {
+        match self {
+            Find::Literals(texts) | Find::Fields(texts) => Some(texts),
+            Find::Digits(_) | Find::Identifier(_) | Find::Byte(_) => None,
+        }
+    }
+
+    /// The regular expression that is read where such a text begins, or that a value has to match.
+    fn expression(&self, pattern: &str) -> String {
+        match self {
+            Find::Literals(_) => format!(r"\A(?:{pattern})"),
+            Find::Fields(names) => {
+                let names: Vec<String> = names.iter().map(|name| regex::escape(name)).collect();
+                // The rest of the name; the end of an element's name and of its attributes, or a colon or an equals
+                // sign, with quotes, which a text in a text has escaped. Behind a date there may be a time.
+                let rest = r#"[A-Za-z0-9_ .-]{0,24}(?:\\{0,2}["'])?"#;
+                let between =
+                    r#"(?:[ \t\r\n]{0,4}[:=][ \t\r\n]{0,4}(?:\\{0,2}["'])?|(?: [^<>]{0,64})?>[ \t\r\n]{0,4})"#;
+                format!(r"\A(?:{}){rest}{between}(?P<value>{pattern})(?:[^A-Za-z0-9]|T[0-9]|\z)", names.join("|"))
+            }
+            Find::Digits(_) | Find::Identifier(_) | Find::Byte(_) => format!(r"\A(?:{pattern})\z"),
+        }
+    }
 }
 
 /// Well-known values, or the name of an earlier rule whose list is taken.
@@ -304,11 +332,11 @@ fn register(
                 None => compiled.bytes.push((*byte, vec![number])),
             }
         }
-        Find::Literals(texts) => {
+        Find::Literals(texts) | Find::Fields(texts) => {
             if texts.is_empty()
                 || texts.iter().any(|text| !(literals::SHORTEST..=literals::LONGEST).contains(&text.len()))
             {
-                return Err(error("literals are texts of 3 to 64 bytes, at least one"));
+                return Err(error("literals and fields are texts of 3 to 64 bytes, at least one"));
             }
             for text in texts {
                 let rules = by_literal.entry(text.clone()).or_default();
@@ -327,20 +355,19 @@ fn compile_rule(
     bounds: [usize; 2],
     compiled: &mut Compiled,
 ) -> Result<Rule, RuleError> {
-    let literal = matches!(rule.find.get_ref(), Find::Literals(_));
+    let find = rule.find.get_ref();
     let pattern = match &rule.pattern {
         Some(pattern) => {
-            let tail = if literal { "" } else { r"\z" };
             // Without Unicode classes: bodies are bytes, and \b, \s and \w are meant in ASCII.
-            let regex = regex::bytes::RegexBuilder::new(&format!(r"\A(?:{}){tail}", pattern.get_ref()))
+            let regex = regex::bytes::RegexBuilder::new(&find.expression(pattern.get_ref()))
                 .unicode(false)
                 .size_limit(4 << 20)
                 .build()
                 .map_err(|error| file.error_at(pattern.span().start, format!("pattern: {error}")))?;
             Some(regex)
         }
-        None if literal => {
-            return Err(file.error_at(rule.find.span().start, "literals need a pattern that confirms them"));
+        None if find.texts().is_some() => {
+            return Err(file.error_at(rule.find.span().start, "literals and fields need a pattern that confirms them"));
         }
         None => None,
     };
@@ -380,7 +407,8 @@ fn compile_rule(
         nearby,
         not_context,
         allow,
-        boundary: rule.boundary,
+        // The name of a field may have other words before the one that counts.
+        boundary: rule.boundary && !matches!(find, Find::Fields(_)),
         merge: rule.merge.into(),
         bounds,
         matches: rule.matches,

@@ -214,7 +214,7 @@ fn what_only_looks_sensitive_is_not() {
         found(concat!(
             r#"{"id":"4500a3b1-4539-4716-8223-123456789012","order_number":"4500600000000061","tracking_no":"4539148803436467","#,
             r#""no":100042,"etag":"00112233445566778899001122334455","masked":"**** **** **** 4242","due":"2026-03-12","#,
-            r#""at":"2026-03-12T10:33:22.123456Z","lat":52.520008,"ms":1772460000123,"us":1772460000123456,"ip":"192.168.100.200","#,
+            r#""at":"2026-03-12T10:33:22.123456Z","ratio":52.520008,"ms":1772460000123,"us":1772460000123456,"ip":"192.168.100.200","#,
             r#""thumb":"data:image/png;base64,iVBORw0KGgo4539148803436467AKIAQ3EGRM5KJ2P4XWLBaa=="}"#,
         )),
         []
@@ -379,7 +379,7 @@ fn broken_rules_are_said_with_file_line_and_reason() {
         ("find = { byte = \"@\" }\nmatches = [\n'a@b',\n'none']", "mine.toml:8: rule \"a\" does not match \"none\""),
         ("find = { byte = \"@\" }\nrejects = ['a@b']", "mine.toml:6: rule \"a\" matches \"a@b\""),
         ("find = { digits = [3, 5] }", "mine.toml:5: digits are"),
-        ("find = { literals = [\"abc\"] }", "mine.toml:5: literals need a pattern"),
+        ("find = { literals = [\"abc\"] }", "mine.toml:5: literals and fields need a pattern"),
         ("find = { byte = \"@\" }\ncolour = 1", "mine.toml:6: unknown field"),
         ("find = { byte = \"@\" }\nallow = \"b\"", "mine.toml:6: no earlier rule"),
     ];

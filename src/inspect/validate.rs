@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use super::national;
+
 macro_rules! validators {
-    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal,)+) => {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal $(=> $check:path)?,)+) => {
         /// A check that rules name.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub enum Validator {
@@ -27,29 +29,119 @@ macro_rules! validators {
             pub const fn help(self) -> &'static str {
                 match self { Validator::None => "", $(Validator::$variant => concat!($($doc),+)),+ }
             }
+
+            /// The check of those that look at nothing but the value; none of those that look at its spelling or at what
+            /// stands before it, too.
+            pub(super) fn check(self) -> Option<fn(&[u8]) -> bool> {
+                match self {
+                    Validator::None => Some(|_| true),
+                    $($(Validator::$variant => Some($check),)?)+
+                    Validator::Phone | Validator::SubscriberNumber => None,
+                }
+            }
         }
     };
 }
 
 validators! {
     /// The Luhn check digit (ISO/IEC 7812-1, annex B).
-    Luhn = "luhn",
+    Luhn = "luhn" => luhn,
     /// An issuer's prefix and length, the Luhn check digit, and not one digit repeated.
-    PaymentCard = "payment_card",
+    PaymentCard = "payment_card" => payment_card,
     /// The ranges in which US social security numbers are assigned.
-    UsSsn = "us_ssn",
+    UsSsn = "us_ssn" => us_ssn,
     /// Country, its length, and check digits of an IBAN (ISO 13616).
-    Iban = "iban",
+    Iban = "iban" => iban,
     /// A local part, a domain of several labels and an alphabetic top-level domain that is no file suffix.
-    Email = "email",
+    Email = "email" => email,
     /// A telephone number that its spelling alone gives away.
     Phone = "phone",
     /// Digits that could be a telephone number, and no date, decimal or address.
     SubscriberNumber = "subscriber_number",
     /// Not x's, zeros, angle brackets or words such as "example" and "your".
-    NoPlaceholder = "no_placeholder",
+    NoPlaceholder = "no_placeholder" => no_placeholder,
     /// A placeholder-free value of letters and digits with at least 3 bits of entropy a byte.
-    Entropy = "entropy",
+    Entropy = "entropy" => entropy,
+    /// Six to nine letters and digits, at least five of them digits, that are not all the same.
+    Passport = "passport" => passport,
+    /// Several words with a number among them, or a post box.
+    PostalAddress = "postal_address" => postal_address,
+    /// A word or more that is no state of a switch and no placeholder.
+    Words = "words" => words,
+    /// Argentina: CUIT or CUIL of a person.
+    ArCuit = "ar_cuit" => national::ar_cuit,
+    /// Austria: social security number.
+    AtSocialSecurity = "at_social_security" => national::at_social_security,
+    /// Australia: Medicare card.
+    AuMedicare = "au_medicare" => national::au_medicare,
+    /// Australia: tax file number.
+    AuTaxFileNumber = "au_tax_file_number" => national::au_tax_file_number,
+    /// Estonia and Lithuania: personal code.
+    BalticPersonalCode = "baltic_personal_code" => national::baltic_personal_code,
+    /// Belgium: national register number.
+    BeNationalNumber = "be_national_number" => national::be_national_number,
+    /// Bulgaria: EGN.
+    BgEgn = "bg_egn" => national::bg_egn,
+    /// Brazil: CPF.
+    BrCpf = "br_cpf" => national::br_cpf,
+    /// Canada: social insurance number.
+    CaSin = "ca_sin" => national::ca_sin,
+    /// Switzerland: AHV number.
+    ChAhv = "ch_ahv" => national::ch_ahv,
+    /// Chile: RUT.
+    ClRut = "cl_rut" => national::cl_rut,
+    /// China: resident identity number.
+    CnResidentIdentity = "cn_resident_identity" => national::cn_resident_identity,
+    /// Czechia and Slovakia: rodné číslo.
+    CzRodneCislo = "cz_rodne_cislo" => national::cz_rodne_cislo,
+    /// Germany: tax identification number.
+    DeTaxId = "de_tax_id" => national::de_tax_id,
+    /// Spain: DNI or NIE.
+    EsDni = "es_dni" => national::es_dni,
+    /// Finland: henkilötunnus.
+    FiHetu = "fi_hetu" => national::fi_hetu,
+    /// France: numéro de sécurité sociale.
+    FrNir = "fr_nir" => national::fr_nir,
+    /// Croatia: OIB.
+    HrOib = "hr_oib" => national::hr_oib,
+    /// Ireland: PPS number.
+    IePps = "ie_pps" => national::ie_pps,
+    /// Israel: identity number.
+    IlIdentity = "il_identity" => national::il_identity,
+    /// India: Aadhaar.
+    InAadhaar = "in_aadhaar" => national::in_aadhaar,
+    /// Italy: codice fiscale.
+    ItCodiceFiscale = "it_codice_fiscale" => national::it_codice_fiscale,
+    /// South Korea: resident registration number.
+    KrResidentRegistration = "kr_resident_registration" => national::kr_resident_registration,
+    /// Mexico: CURP.
+    MxCurp = "mx_curp" => national::mx_curp,
+    /// Netherlands: burgerservicenummer.
+    NlBsn = "nl_bsn" => national::nl_bsn,
+    /// Norway: fødselsnummer.
+    NoFodselsnummer = "no_fodselsnummer" => national::no_fodselsnummer,
+    /// Poland: PESEL.
+    PlPesel = "pl_pesel" => national::pl_pesel,
+    /// Portugal: NIF of a person.
+    PtNif = "pt_nif" => national::pt_nif,
+    /// Romania: cod numeric personal.
+    RoCnp = "ro_cnp" => national::ro_cnp,
+    /// Sweden: personnummer.
+    SePersonnummer = "se_personnummer" => national::se_personnummer,
+    /// Turkey: T.C. kimlik number.
+    TrKimlik = "tr_kimlik" => national::tr_kimlik,
+    /// United Kingdom: NHS number.
+    UkNhs = "uk_nhs" => national::uk_nhs,
+    /// United Kingdom: National Insurance number.
+    UkNino = "uk_nino" => national::uk_nino,
+    /// United States: individual taxpayer number.
+    UsItin = "us_itin" => national::us_itin,
+    /// United States: Medicare beneficiary identifier.
+    UsMedicareBeneficiary = "us_medicare_beneficiary" => national::us_medicare_beneficiary,
+    /// United States: routing number of a bank.
+    UsRoutingNumber = "us_routing_number" => national::us_routing_number,
+    /// South Africa: identity number.
+    ZaIdentity = "za_identity" => national::za_identity,
 }
 
 impl Validator {
@@ -340,7 +432,59 @@ pub(super) fn entropy(value: &[u8]) -> bool {
         && value.first().is_some_and(|&byte| byte != b'/' && byte != b'$' && byte != b'.')
         && memchr::memmem::find(value, b"://").is_none()
         && !is_uuid(value)
+        // What documentation calls its things: MyDatabaseSecret-a1b2c3.
+        && !value.get(..2).is_some_and(|begin| begin.eq_ignore_ascii_case(b"my"))
         && no_placeholder(value)
+}
+
+/// Number of a passport, as far as numbers of passports are alike.
+pub(super) fn passport(value: &[u8]) -> bool {
+    let digits = value.iter().filter(|byte| byte.is_ascii_digit()).count();
+    (6..=9).contains(&value.len())
+        && value.iter().all(u8::is_ascii_alphanumeric)
+        && digits >= 5
+        && value.iter().any(|byte| Some(byte) != value.last())
+}
+
+/// The first line of a postal address.
+pub(super) fn postal_address(value: &[u8]) -> bool {
+    let digits = value.iter().filter(|byte| byte.is_ascii_digit()).count();
+    // Letters beyond ASCII are letters.
+    let letters = value.iter().filter(|byte| byte.is_ascii_alphabetic() || !byte.is_ascii()).count();
+    (1..=8).contains(&digits)
+        && letters >= 3
+        && value.trim_ascii().contains(&b' ')
+        && letters > digits
+        && no_placeholder(value)
+}
+
+/// Values of fields that say whether something is there, not what.
+const STATES: [&[u8]; 18] = [
+    b"true",
+    b"false",
+    b"null",
+    b"none",
+    b"unknown",
+    b"yes",
+    b"no",
+    b"enabled",
+    b"disabled",
+    b"active",
+    b"inactive",
+    b"string",
+    b"text",
+    b"number",
+    b"object",
+    b"array",
+    b"undefined",
+    b"n/a",
+];
+
+/// A text that says something.
+pub(super) fn words(value: &[u8]) -> bool {
+    let value = value.trim_ascii();
+    let letters = value.iter().filter(|byte| byte.is_ascii_alphabetic() || !byte.is_ascii()).count();
+    letters >= 3 && !STATES.iter().any(|state| value.eq_ignore_ascii_case(state)) && no_placeholder(value)
 }
 
 fn is_uuid(value: &[u8]) -> bool {

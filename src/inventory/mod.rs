@@ -12,7 +12,7 @@
 //! | [`drift`] | what changed between two of them |
 //! | [`spec`] | the same held against specifications |
 //!
-//! [`Inventory`] takes calls in their total order. It runs the detector over them, since that knows who is under
+//! [`Inventory`] takes records in their total order. It runs the detector over them, since that knows who is under
 //! suspicion: only what answered well to others gets in, and what in the end only suspects were answered at leaves
 //! again. The templates are the detector's.
 
@@ -33,7 +33,7 @@ mod words;
 use serde::{Deserialize, Serialize};
 
 use crate::alert::Alert;
-use crate::call::Call;
+use crate::call::Record;
 use crate::detect::Detector;
 use crate::endpoint::{Entry, HashKey};
 use crate::stats::{Counter, Counters};
@@ -82,10 +82,20 @@ impl Inventory {
         Inventory { detector, book: Book::new(settings, key), alerts: Vec::new() }
     }
 
-    /// Takes calls, in the order of [`Call::order`].
-    pub fn calls<C: std::borrow::Borrow<Call>>(&mut self, calls: &[C]) {
+    /// Takes records, in the order of [`Record::order`].
+    pub fn records(&mut self, records: &[Record]) {
         let Inventory { detector, book, alerts } = self;
-        detector.judge(calls, alerts, |call, judged| book.take(call, judged));
+        detector.judge(records, alerts, |call, judged| book.take(call, judged));
+        alerts.clear();
+    }
+
+    /// Takes one record; records come in the order of [`Record::order`].
+    pub fn record(&mut self, record: &Record) {
+        let Inventory { detector, book, alerts } = self;
+        match record {
+            Record::Call(call) => detector.judge_call(call, alerts, |call, judged| book.take(call, judged)),
+            Record::Connection(connection) => detector.connection(connection, alerts),
+        }
         alerts.clear();
     }
 

@@ -2,7 +2,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::*;
-use crate::call::{Credential, CredentialKind, Fingerprint, FlowId, Message as CallMessage, Peer, Shape};
+use crate::call::{Call, Credential, CredentialKind, Fingerprint, FlowId, Message as CallMessage, Peer, Shape};
 use crate::detect::{COMPILED_IN, DetectRules, FILE};
 use crate::rules::RuleFile;
 use crate::time::Timestamp;
@@ -62,9 +62,14 @@ fn answering(call: Call, body: &str) -> Call {
     call
 }
 
+fn take(inventory: &mut Inventory, calls: &[Call]) {
+    let records: Vec<_> = calls.iter().cloned().map(Record::from).collect();
+    inventory.records(&records);
+}
+
 fn report(calls: &[Call]) -> Vec<Endpoint> {
     let mut inventory = inventory(&Settings::default());
-    inventory.calls(calls);
+    take(&mut inventory, calls);
     inventory.report()
 }
 
@@ -125,7 +130,7 @@ fn who_only_scans_adds_nothing() {
         calls.push(probe);
     }
     let mut inventory = inventory(&Settings::default());
-    inventory.calls(&calls);
+    take(&mut inventory, &calls);
     let all = inventory.report();
     assert_eq!(all.iter().map(|one| one.template.as_str()).collect::<Vec<_>>(), ["/v1/home"]);
     assert!(inventory.counters().value(Counter::CallsOfSuspects) > 100);
@@ -197,7 +202,7 @@ fn schemas_keep_to_their_budget() {
     for endpoint in 0..40 {
         let target = format!("/{}/{}", ["a", "b"][endpoint as usize % 2], letter(endpoint / 2));
         let call = Call { shape: wide.clone(), ..call(endpoint % 8, endpoint, "GET", &target) };
-        inventory.calls(&[call]);
+        take(&mut inventory, &[call]);
     }
     assert!(inventory.book.budget().held() <= 200_000);
     assert!(inventory.counters().value(Counter::SchemaFieldsDropped) > 10_000);

@@ -38,112 +38,126 @@ use std::hash::{BuildHasher, Hasher};
 
 use ahash::RandomState;
 
-use super::Settings;
-use super::ip::{Addresses, Place};
-use super::recent::Recent;
+use super::ip::Addresses;
+use super::recent::{Known, Recent};
 use super::tcp::Tcp;
+use super::{Encapsulation, Segment, Settings};
+use crate::stats::{Counter, Counters};
 use crate::time::Timestamp;
 
 /// Bytes compared at either end of the payload.
 const EDGE: usize = 16;
 
-/// What was said of a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// Not seen within the window. It belongs to the conversation in the encapsulation of this digest.
-    New(u64),
-    /// Seen already. True when linking its encapsulation made the table forget another link.
-    Duplicate(bool),
+/// What tells a segment's packet from all others, under a random key. Decoders whose segments meet share the key.
+#[inline]
+pub(super) fn fingerprint(key: &RandomState, tcp: &Tcp<'_>) -> u64 {
+    let mut hasher = key.build_hasher();
+    write_addresses(&mut hasher, &tcp.addresses);
+    hasher.write_u64(u64::from(tcp.id) << 32 | tcp.payload.wire_length() as u64 & 0xffff_ffff);
+    hasher.write(tcp.header);
+    write_edges(&mut hasher, tcp.payload.captured);
+    hasher.finish()
 }
 
-/// The packets of the last milliseconds, and the encapsulations found to be one.
-pub(super) struct Duplicates {
+/// The segments of the last milliseconds, and the encapsulations found to be one.
+///
+/// Copies of a packet have the same addresses and ports, so that each of several workers may have its own.
+pub struct Duplicates {
     key: RandomState,
     packets: Recent,
     /// Empty until the first duplicate in another encapsulation: most sensors never see one.
     links: Table,
     link_slots: usize,
+    /// What the latest segment passes for, when it is another than its own.
+    passing: Encapsulation,
+}
+
+impl std::fmt::Debug for Duplicates {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Duplicates").finish_non_exhaustive()
+    }
 }
 
 impl Duplicates {
-    pub(super) fn new(settings: &Settings) -> Self {
-        let window = i64::try_from(settings.duplicate_window_ms).unwrap_or(i64::MAX).saturating_mul(1_000_000);
+    /// With a part, one of `parts`, of the configured memory.
+    pub fn new(settings: &Settings, parts: usize) -> Self {
+        let each = |whole: usize| whole.div_ceil(parts.max(1));
         Duplicates {
             key: RandomState::new(),
-            packets: Recent::new(window, settings.duplicate_packets),
+            packets: Recent::new(window(settings), each(settings.duplicate_packets)),
             links: Table::new(0),
-            link_slots: settings.duplicate_links,
+            link_slots: each(settings.duplicate_links),
+            passing: Encapsulation::NONE,
         }
     }
 
-    /// Looks a segment up, and remembers it when it is new.
+    /// Lets a segment through that was not seen before, in the encapsulation in which its conversation was first seen.
+    /// `now` is the traffic's time.
     #[inline]
-    pub(super) fn segment(&mut self, time: Timestamp, tcp: &Tcp<'_>, encapsulation: u64) -> Verdict {
+    pub fn admit<'a>(
+        &'a mut self,
+        segment: Segment<'a>,
+        now: Timestamp,
+        counters: &mut Counters,
+    ) -> Option<Segment<'a>> {
         if self.packets.is_off() {
-            return Verdict::New(encapsulation);
+            counters.count(Counter::Segments);
+            return Some(segment);
         }
-        let identity = self.resolve(tcp, encapsulation);
-        let mut hasher = self.key.build_hasher();
-        write_addresses(&mut hasher, &tcp.addresses);
-        hasher.write_u64(u64::from(tcp.id) << 32 | tcp.payload.wire_length() as u64 & 0xffff_ffff);
-        hasher.write(tcp.header);
-        write_edges(&mut hasher, tcp.payload.captured);
-        match self.packets.find_or_put(hasher.finish(), identity, time.nanos()) {
-            None => Verdict::New(identity),
-            Some(first) if first == identity => Verdict::Duplicate(false),
-            Some(first) => Verdict::Duplicate(self.link(time, tcp, encapsulation, first)),
+        let own = segment.encapsulation.digest();
+        let identity = self.resolve(&segment, own);
+        match self.packets.find_or_put(segment.fingerprint, identity, segment.time.nanos(), now.nanos()) {
+            Known::New => {}
+            Known::InPlaceOfAnother => counters.count(Counter::DuplicatesForgotten),
+            Known::Before(first) => {
+                counters.count(Counter::DuplicatePackets);
+                let forgot = first != identity && self.link(&segment, first);
+                counters.add(Counter::EncapsulationLinksEvicted, u64::from(forgot));
+                return None;
+            }
         }
-    }
-
-    /// True when this fragment was seen already, in the same encapsulation.
-    pub(super) fn fragment(
-        &mut self,
-        time: Timestamp,
-        addresses: &Addresses,
-        place: Place,
-        payload: &[u8],
-        encapsulation: u64,
-    ) -> bool {
-        if self.packets.is_off() {
-            return false;
+        counters.count(Counter::Segments);
+        if identity == own {
+            return Some(segment);
         }
-        let mut hasher = self.key.build_hasher();
-        // No segment begins so.
-        hasher.write_u64(u64::MAX);
-        write_addresses(&mut hasher, addresses);
-        hasher.write_u64(u64::from(place.id) << 32 | u64::from(place.offset) << 1 | u64::from(place.more));
-        hasher.write_u64(encapsulation);
-        hasher.write_usize(payload.len());
-        hasher.write(payload);
-        self.packets.find_or_put(hasher.finish(), encapsulation, time.nanos()).is_some()
+        self.passing = segment.encapsulation.clone();
+        self.passing.pass_for(identity);
+        Some(Segment { encapsulation: &self.passing, ..segment })
     }
 
     /// The digest of the encapsulation in which this conversation was first seen.
     #[inline]
-    fn resolve(&self, tcp: &Tcp<'_>, encapsulation: u64) -> u64 {
+    fn resolve(&self, segment: &Segment<'_>, encapsulation: u64) -> u64 {
         if self.links.is_empty() {
             return encapsulation;
         }
-        let (place, tag) = self.conversation(tcp, encapsulation);
+        let (place, tag) = self.conversation(segment);
         self.links.find(place, tag).unwrap_or(encapsulation)
     }
 
-    /// Lets this conversation in `from` pass for `to`; true when another link was forgotten for it.
-    fn link(&mut self, time: Timestamp, tcp: &Tcp<'_>, from: u64, to: u64) -> bool {
+    /// Lets this conversation in its encapsulation pass for the one in `to`; true when another link was forgotten for it.
+    fn link(&mut self, segment: &Segment<'_>, to: u64) -> bool {
         if self.links.is_empty() {
             self.links = Table::new(self.link_slots);
         }
-        let (place, tag) = self.conversation(tcp, from);
-        self.links.put(place, tag, to, time.nanos())
+        let (place, tag) = self.conversation(segment);
+        self.links.put(place, tag, to, segment.time.nanos())
     }
 
-    /// Bucket and tag of a conversation, the same for both of its directions, in an encapsulation.
-    fn conversation(&self, tcp: &Tcp<'_>, encapsulation: u64) -> (u64, u64) {
-        let mut ends = [(tcp.addresses.source, tcp.source_port), (tcp.addresses.destination, tcp.destination_port)];
+    /// Bucket and tag of a conversation, the same for both of its directions, in its encapsulation.
+    fn conversation(&self, segment: &Segment<'_>) -> (u64, u64) {
+        let encapsulation = segment.encapsulation.digest();
+        let mut ends = [segment.source, segment.destination].map(|end| {
+            let address = match end.ip() {
+                std::net::IpAddr::V4(address) => u128::from(address.to_bits()),
+                std::net::IpAddr::V6(address) => address.to_bits(),
+            };
+            (address, end.port())
+        });
         ends.sort_unstable();
         let mut hasher = self.key.build_hasher();
         hasher.write_u64(encapsulation);
-        hasher.write_u64(tcp.addresses.version);
+        hasher.write_u8(u8::from(segment.source.is_ipv4()));
         let mut place = encapsulation;
         for (address, port) in ends {
             hasher.write_u128(address);
@@ -154,8 +168,13 @@ impl Duplicates {
     }
 }
 
+/// Nanoseconds between a packet and its copy, at most.
+pub(super) fn window(settings: &Settings) -> i64 {
+    i64::try_from(settings.duplicate_window_ms).unwrap_or(i64::MAX).saturating_mul(1_000_000)
+}
+
 #[inline]
-fn write_addresses(hasher: &mut impl Hasher, addresses: &Addresses) {
+pub(super) fn write_addresses(hasher: &mut impl Hasher, addresses: &Addresses) {
     if addresses.is_ipv4() {
         hasher.write_u128(addresses.source << 32 | addresses.destination);
     } else {

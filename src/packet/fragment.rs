@@ -13,13 +13,16 @@
 //! fire when the next fragment comes.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 
 use ahash::RandomState;
 use hashbrown::HashMap;
 
 use super::Settings;
+use super::duplicate::{window, write_addresses};
 use super::ip::{Addresses, Packet, Place};
+use super::recent::{Known, Recent};
 use crate::stats::{Counter, Counters};
 use crate::time::Timestamp;
 
@@ -80,8 +83,12 @@ struct Unfinished {
 }
 
 /// The unfinished packets.
-#[derive(Debug)]
 pub(super) struct Fragments {
+    /// Fragments of the last milliseconds, by all that is in them.
+    recent: Recent,
+    key: RandomState,
+    /// The latest time of a fragment.
+    now: Timestamp,
     bytes: usize,
     packets: usize,
     pieces: usize,
@@ -96,6 +103,9 @@ pub(super) struct Fragments {
 impl Fragments {
     pub(super) fn new(settings: &Settings) -> Self {
         Fragments {
+            recent: Recent::new(window(settings), settings.duplicate_packets),
+            key: RandomState::new(),
+            now: Timestamp::ZERO,
             bytes: settings.fragment_bytes,
             packets: settings.fragment_packets.max(1),
             pieces: settings.fragment_pieces.max(2),
@@ -105,6 +115,37 @@ impl Fragments {
             next: 0,
             cost: 0,
         }
+    }
+
+    /// True when this fragment was seen already, in the same encapsulation.
+    pub(super) fn seen(
+        &mut self,
+        time: Timestamp,
+        packet: &Packet<'_>,
+        place: Place,
+        encapsulation: u64,
+        counters: &mut Counters,
+    ) -> bool {
+        if self.recent.is_off() {
+            return false;
+        }
+        let payload = packet.payload.captured;
+        let mut hasher = self.key.build_hasher();
+        write_addresses(&mut hasher, &packet.addresses);
+        hasher.write_u64(u64::from(place.id) << 32 | u64::from(place.offset) << 1 | u64::from(place.more));
+        hasher.write_u64(encapsulation);
+        hasher.write_usize(payload.len());
+        hasher.write(payload);
+        self.now = self.now.max(time);
+        match self.recent.find_or_put(hasher.finish(), 0, time.nanos(), self.now.nanos()) {
+            Known::Before(_) => {
+                counters.count(Counter::DuplicatePackets);
+                return true;
+            }
+            Known::InPlaceOfAnother => counters.count(Counter::DuplicatesForgotten),
+            Known::New => {}
+        }
+        false
     }
 
     /// Takes a fragment; gives the packet that it completes. Losses are counted; the fragment itself is not.

@@ -23,17 +23,19 @@ mod walk;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use ahash::RandomState;
 use serde::Deserialize;
 
 use crate::source::{Frame, LinkType};
 use crate::stats::{Counter, Counters};
 use bytes::Bytes;
-use duplicate::{Duplicates, Verdict};
 use fragment::{Fragments, Whole};
 use tcp::Tcp;
 use walk::{Found, Walk};
 
+pub use duplicate::Duplicates;
 pub use layer::{Encapsulation, Layer, MAX_LAYERS};
 pub use link::link_name;
 pub use segment::{Flags, Segment};
@@ -53,8 +55,8 @@ pub struct Settings {
     /// Two equal packets at most this many milliseconds apart are one that was mirrored twice; 0 parses all.
     pub duplicate_window_ms: u64,
     /// Most packets remembered to recognise duplicates, of those within the window; at 1 Mpps and 10 ms, those are 10,000.
-    /// About 34 bytes each once there are so many.
-    /// One that is forgotten too early costs a retransmission in reassembly, no more.
+    /// About 42 bytes each once there are so many; fragments have as many for themselves.
+    /// One that is forgotten too early ([`Counter::DuplicatesForgotten`]) costs a retransmission in reassembly, no more.
     pub duplicate_packets: usize,
     /// Conversations remembered as seen in two encapsulations, 32 bytes each, from the first one on. A forgotten one
     /// counts as [`Counter::EncapsulationLinksEvicted`].
@@ -99,15 +101,18 @@ pub struct UnknownLinkType {
     pub frames: u64,
 }
 
-/// Turns frames into TCP segments.
+/// Turns frames into TCP segments. Packets that were mirrored twice give one each: [`Duplicates`] tells.
 ///
-/// Memory: `duplicate_packets` of 34 bytes and `duplicate_links` of 32 bytes each (1.1 MiB and 2 MiB by default), `fragment_bytes`
-/// (8 MiB), one reassembled packet (64 KiB), and a count for each unknown link type (65,536 at most).
+/// Memory: `fragment_bytes` (8 MiB by default) and `duplicate_packets` of 42 bytes each (1.3 MiB) for fragments, which decoders
+/// [side by side](Decoder::beside) share; one reassembled packet (64 KiB), and a count for each unknown link type (65,536 at
+/// most).
 pub struct Decoder {
     settings: Settings,
     encapsulation: Encapsulation,
-    fragments: Fragments,
-    duplicates: Duplicates,
+    /// Fragments of one packet may come to several decoders: they are rare enough for a lock.
+    fragments: Arc<Mutex<Fragments>>,
+    /// For fingerprints; none when duplicates are not sought.
+    key: Option<RandomState>,
     /// The payload of the last packet put together: its segment is lent from here.
     whole: Vec<u8>,
     unknown: BTreeMap<LinkType, u64>,
@@ -123,12 +128,25 @@ impl Decoder {
     /// A decoder that has seen nothing yet.
     pub fn new(settings: Settings) -> Decoder {
         Decoder {
-            fragments: Fragments::new(&settings),
-            duplicates: Duplicates::new(&settings),
+            fragments: Arc::new(Mutex::new(Fragments::new(&settings))),
+            key: (settings.duplicate_window_ms > 0 && settings.duplicate_packets > 0).then(RandomState::new),
             encapsulation: Encapsulation::NONE,
             whole: Vec::new(),
             unknown: BTreeMap::new(),
             settings,
+        }
+    }
+
+    /// A decoder for another part of the same traffic: fragments of one packet may come to either, and copies of a
+    /// packet have one fingerprint.
+    pub fn beside(&self) -> Decoder {
+        Decoder {
+            fragments: self.fragments.clone(),
+            key: self.key.clone(),
+            encapsulation: Encapsulation::NONE,
+            whole: Vec::new(),
+            unknown: BTreeMap::new(),
+            settings: self.settings.clone(),
         }
     }
 
@@ -142,8 +160,8 @@ impl Decoder {
         if frame.link == link::ETHERNET {
             match self.walk(frame, counters).shortcut(bytes) {
                 Some(Ok(tcp)) => {
-                    self.admit(frame, &tcp, counters)?;
-                    return Some(segment(frame, &self.encapsulation, &tcp, tcp.payload.captured));
+                    let fingerprint = self.fingerprint(&tcp);
+                    return Some(segment(frame, &self.encapsulation, &tcp, tcp.payload.captured, fingerprint));
                 }
                 Some(Err(reason)) => {
                     counters.count(reason);
@@ -169,8 +187,8 @@ impl Decoder {
         };
         match found {
             Ok(Found::Tcp(tcp)) => {
-                self.admit(frame, &tcp, counters)?;
-                Some(segment(frame, &self.encapsulation, &tcp, tcp.payload.captured))
+                let fingerprint = self.fingerprint(&tcp);
+                Some(segment(frame, &self.encapsulation, &tcp, tcp.payload.captured, fingerprint))
             }
             Ok(Found::Whole(whole)) => self.decode_whole(frame, whole, counters),
             Err(reason) => {
@@ -189,20 +207,14 @@ impl Decoder {
         all.map(|(&link, &frames)| UnknownLinkType { link, name: link_name(link), frames }).collect()
     }
 
-    /// At the end of the traffic: counts the packets that are still waiting for fragments, as timed out.
+    /// At the end of the traffic: counts the packets that are still waiting for fragments, as timed out; those of the
+    /// decoders beside this one too.
     pub fn finish(&mut self, counters: &mut Counters) {
-        self.fragments.finish(counters);
+        self.fragments.lock().unwrap_or_else(PoisonError::into_inner).finish(counters);
     }
 
     fn walk<'w>(&'w mut self, frame: &Frame<'_>, counters: &'w mut Counters) -> Walk<'w> {
-        Walk::new(
-            &self.settings,
-            frame.time,
-            &mut self.encapsulation,
-            &mut self.fragments,
-            &mut self.duplicates,
-            counters,
-        )
+        Walk::new(&self.settings, frame.time, &mut self.encapsulation, &self.fragments, counters)
     }
 
     /// Goes on inside a packet that was put together; what is in there may be a fragment in its turn.
@@ -217,14 +229,14 @@ impl Decoder {
         for _ in 0..self.settings.depth.clamp(1, MAX_LAYERS) {
             let next = match self.walk(frame, counters).resume(&whole) {
                 Ok(Found::Tcp(tcp)) => {
-                    self.admit(frame, &tcp, counters)?;
+                    let fingerprint = self.fingerprint(&tcp);
                     // Of the whole, so that the segment can be lent from its new home.
                     let length = tcp.payload.captured.len();
                     let start = (tcp.payload.captured.as_ptr() as usize).wrapping_sub(whole.payload.as_ptr() as usize);
                     let bare = Tcp { header: &[], payload: Bytes { captured: &[], ..tcp.payload }, ..tcp };
                     self.whole = whole.payload;
                     let payload = self.whole.get(start..start.saturating_add(length)).unwrap_or(&[]);
-                    return Some(segment(frame, &self.encapsulation, &bare, payload));
+                    return Some(segment(frame, &self.encapsulation, &bare, payload, fingerprint));
                 }
                 Ok(Found::Whole(next)) => next,
                 Err(reason) => {
@@ -238,26 +250,20 @@ impl Decoder {
         None
     }
 
-    /// Lets a segment through that was not seen before.
     #[inline]
-    fn admit(&mut self, frame: &Frame<'_>, tcp: &Tcp<'_>, counters: &mut Counters) -> Option<()> {
-        match self.duplicates.segment(frame.time, tcp, self.encapsulation.digest()) {
-            Verdict::New(digest) => {
-                self.encapsulation.pass_for(digest);
-                counters.count(Counter::Segments);
-                Some(())
-            }
-            Verdict::Duplicate(forgot) => {
-                counters.count(Counter::DuplicatePackets);
-                counters.add(Counter::EncapsulationLinksEvicted, u64::from(forgot));
-                None
-            }
-        }
+    fn fingerprint(&self, tcp: &Tcp<'_>) -> u64 {
+        self.key.as_ref().map_or(0, |key| duplicate::fingerprint(key, tcp))
     }
 }
 
 #[inline]
-fn segment<'a>(frame: &Frame<'_>, encapsulation: &'a Encapsulation, tcp: &Tcp<'_>, payload: &'a [u8]) -> Segment<'a> {
+fn segment<'a>(
+    frame: &Frame<'_>,
+    encapsulation: &'a Encapsulation,
+    tcp: &Tcp<'_>,
+    payload: &'a [u8],
+    fingerprint: u64,
+) -> Segment<'a> {
     Segment {
         time: frame.time,
         source: tcp.source(),
@@ -269,6 +275,7 @@ fn segment<'a>(frame: &Frame<'_>, encapsulation: &'a Encapsulation, tcp: &Tcp<'_
         urgent: tcp.urgent,
         payload,
         missing: u32::try_from(tcp.payload.missing).unwrap_or(u32::MAX),
+        fingerprint,
     }
 }
 

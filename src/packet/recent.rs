@@ -27,6 +27,19 @@ struct Packet {
     tag: u64,
     time: i64,
     value: u64,
+    /// The traffic's time when it came.
+    came: i64,
+}
+
+/// What was known of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Known {
+    /// It was put there within the window, with this value.
+    Before(u64),
+    /// It is there from now on.
+    New,
+    /// It is there from now on, and another that may yet come again gave way to it.
+    InPlaceOfAnother,
 }
 
 impl Recent {
@@ -42,10 +55,12 @@ impl Recent {
         self.most == 0
     }
 
-    /// The value under `tag`, put there within the window before or after `time`; otherwise puts it there.
+    /// Looks for `tag`, put there within the window before or after `time`; otherwise puts it there. `now` is the
+    /// traffic's time, which never goes back: by it packets are forgotten, so that what one packet is found to be does
+    /// not depend on which others are looked up here.
     #[inline]
-    pub(super) fn find_or_put(&mut self, tag: u64, value: u64, time: i64) -> Option<u64> {
-        while self.packets.front().is_some_and(|packet| time.saturating_sub(packet.time) > self.window) {
+    pub(super) fn find_or_put(&mut self, tag: u64, value: u64, time: i64, now: i64) -> Known {
+        while self.packets.front().is_some_and(|packet| now.saturating_sub(packet.came) > self.window) {
             self.forget_first();
         }
         let Recent { window, packets, index, first, .. } = self;
@@ -57,7 +72,7 @@ impl Recent {
                 if let Some(packet) = packet(*held.get())
                     && time.saturating_sub(packet.time).saturating_abs() <= *window
                 {
-                    return Some(packet.value);
+                    return Known::Before(packet.value);
                 }
                 *held.get_mut() = next;
             }
@@ -65,11 +80,12 @@ impl Recent {
                 vacant.insert(next);
             }
         }
-        packets.push_back(Packet { tag, time, value });
-        if self.packets.len() > self.most {
-            self.forget_first();
+        packets.push_back(Packet { tag, time, value, came: now });
+        if self.packets.len() <= self.most {
+            return Known::New;
         }
-        None
+        self.forget_first();
+        Known::InPlaceOfAnother
     }
 
     /// Forgets the packet that came first.
@@ -88,46 +104,60 @@ impl Recent {
 mod tests {
     use super::*;
 
-    #[test]
-    fn holds_what_came_within_the_window() {
-        let mut recent = Recent::new(10, 100);
-        assert_eq!(recent.find_or_put(1, 7, 0), None);
-        assert_eq!(recent.find_or_put(1, 8, 10), Some(7));
-        assert_eq!(recent.find_or_put(1, 8, 11), None, "the first was too long ago");
-        assert_eq!(recent.find_or_put(1, 9, 12), Some(8));
-        assert_eq!(recent.find_or_put(1, 9, 2), Some(8), "times may go backwards");
+    /// Packets whose capture times are the traffic's time, unless they go back.
+    struct Stream(Recent, i64);
+
+    impl Stream {
+        fn of(window: i64, most: usize) -> Stream {
+            Stream(Recent::new(window, most), 0)
+        }
+
+        fn see(&mut self, tag: u64, value: u64, time: i64) -> Option<u64> {
+            self.1 = self.1.max(time);
+            match self.0.find_or_put(tag, value, time, self.1) {
+                Known::Before(value) => Some(value),
+                Known::New | Known::InPlaceOfAnother => None,
+            }
+        }
     }
 
     #[test]
-    fn the_oldest_gives_way() {
+    fn holds_what_came_within_the_window() {
+        let mut recent = Stream::of(10, 100);
+        assert_eq!(recent.see(1, 7, 0), None);
+        assert_eq!(recent.see(1, 8, 10), Some(7));
+        assert_eq!(recent.see(1, 8, 11), None, "the first was too long ago");
+        assert_eq!(recent.see(1, 9, 12), Some(8));
+        assert_eq!(recent.see(1, 9, 2), Some(8), "times may go backwards");
+    }
+
+    #[test]
+    fn the_oldest_gives_way_and_that_is_told() {
         let mut recent = Recent::new(1_000, 3);
-        for tag in 1..=4 {
-            assert_eq!(recent.find_or_put(tag, tag, 0), None);
-        }
-        assert_eq!(recent.find_or_put(2, 0, 0), Some(2));
-        assert_eq!(recent.find_or_put(1, 1, 0), None);
+        let fates = [1, 2, 3, 4, 2, 1].map(|tag| recent.find_or_put(tag, tag, 0, 0));
+        let another = Known::InPlaceOfAnother;
+        assert_eq!(fates, [Known::New, Known::New, Known::New, another, Known::Before(2), another]);
         assert!(recent.packets.len() <= 3 && recent.index.len() <= 3);
     }
 
     #[test]
     fn one_that_came_again_outlives_its_first_entry() {
         let mut recent = Recent::new(10, 100);
-        recent.find_or_put(5, 0, 100); // of a clock that is ahead: what comes behind it stays as long
-        recent.find_or_put(1, 7, 0);
-        assert_eq!(recent.find_or_put(1, 8, 105), None);
-        assert_eq!(recent.find_or_put(2, 0, 111), None); // forgets the first two
-        assert_eq!(recent.find_or_put(1, 9, 112), Some(8));
+        recent.find_or_put(1, 7, 0, 100);
+        assert_eq!(recent.find_or_put(1, 8, 105, 105), Known::New, "of another time, though it came within the window");
+        assert_eq!(recent.find_or_put(2, 0, 111, 111), Known::New); // forgets the first
+        assert_eq!(recent.find_or_put(1, 9, 112, 112), Known::Before(8));
         assert_eq!((recent.packets.len(), recent.index.len()), (2, 2));
     }
 
     #[test]
     fn numbers_wrap_around() {
-        let mut recent = Recent::new(1_000, 3);
-        recent.first = u32::MAX - 1;
+        let mut recent = Stream::of(1_000, 3);
+        recent.0.first = u32::MAX - 1;
         for tag in 1..=6 {
-            assert_eq!(recent.find_or_put(tag, tag, 0), None);
+            assert_eq!(recent.see(tag, tag, 0), None);
         }
-        assert_eq!(recent.find_or_put(6, 0, 0), Some(6));
-        assert_eq!(recent.index.len(), 3);
+        assert_eq!(recent.see(6, 0, 0), Some(6));
+        assert_eq!(recent.0.index.len(), 3);
     }
 }

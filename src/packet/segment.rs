@@ -60,4 +60,8 @@ pub struct Segment<'a> {
     pub payload: &'a [u8],
     /// Payload bytes that were on the wire behind `payload` and were not captured (snap length).
     pub missing: u32,
+    /// The same in all copies of this packet, wherever it was mirrored, and in no other: what [`Duplicates`] goes by.
+    ///
+    /// [`Duplicates`]: super::Duplicates
+    pub fingerprint: u64,
 }

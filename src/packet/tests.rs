@@ -56,13 +56,33 @@ impl From<Segment<'_>> for Seen {
     }
 }
 
-fn decode(decoder: &mut Decoder, frame: &Frame<'_>, counters: &mut Counters) -> Option<Seen> {
+/// The whole stage, as on one thread.
+struct Stage {
+    decoder: Decoder,
+    duplicates: Duplicates,
+    now: Timestamp,
+}
+
+impl Stage {
+    fn new(settings: Settings) -> Stage {
+        let duplicates = Duplicates::new(&settings, 1);
+        Stage { decoder: Decoder::new(settings), duplicates, now: Timestamp::ZERO }
+    }
+
+    fn decode<'a>(&'a mut self, frame: &Frame<'a>, counters: &mut Counters) -> Option<Segment<'a>> {
+        self.now = self.now.max(frame.time);
+        let segment = self.decoder.decode(frame, counters)?;
+        self.duplicates.admit(segment, self.now, counters)
+    }
+}
+
+fn decode(decoder: &mut Stage, frame: &Frame<'_>, counters: &mut Counters) -> Option<Seen> {
     decoder.decode(frame, counters).map(Seen::from)
 }
 
 /// Decodes one frame alone: the segment, or the name of the reason.
 fn one(link: u16, data: &[u8]) -> Result<Seen, &'static str> {
-    let (mut decoder, mut counters) = (Decoder::new(Settings::default()), Counters::new());
+    let (mut decoder, mut counters) = (Stage::new(Settings::default()), Counters::new());
     let seen = decode(&mut decoder, &frame(link, data, 0), &mut counters);
     let counted: Vec<_> = counters.nonzero().map(|(counter, value)| (counter.name(), value)).collect();
     assert_eq!(counted.len(), 1, "one fate: {counted:?}");
@@ -163,7 +183,7 @@ fn every_encapsulation_cut_anywhere() {
     for (name, link, data, layers) in encapsulations() {
         for cut in 0..data.len() {
             // As a snap length does it: the rest was on the wire.
-            let (mut decoder, mut counters) = (Decoder::new(Settings::default()), Counters::new());
+            let (mut decoder, mut counters) = (Stage::new(Settings::default()), Counters::new());
             let mut snapped = frame(link, &data[..cut], 0);
             snapped.original_length = data.len() as u32;
             if let Some(seen) = decode(&mut decoder, &snapped, &mut counters) {
@@ -227,11 +247,11 @@ fn reasons_are_told() {
 
 #[test]
 fn unknown_link_types_are_named_in_order() {
-    let (mut decoder, mut counters) = (Decoder::new(Settings::default()), Counters::new());
+    let (mut decoder, mut counters) = (Stage::new(Settings::default()), Counters::new());
     for link in [40_000, 105, 1, 105] {
         assert!(decoder.decode(&frame(link, &[0; 4], 0), &mut counters).is_none());
     }
-    let found: Vec<_> = decoder.unknown_link_types().into_iter().map(|kind| (kind.name, kind.frames)).collect();
+    let found: Vec<_> = decoder.decoder.unknown_link_types().into_iter().map(|kind| (kind.name, kind.frames)).collect();
     assert_eq!(found, [("IEEE802_11".into(), 2), ("40000".into(), 1)]);
 }
 
@@ -248,7 +268,7 @@ fn depth_is_bounded() {
     assert_eq!(one(101, &nest(9)), Err("tunnel_too_deep"));
     let labels = [&[0, 1, 0xd0, 64].repeat(1000)[..], &[0, 1, 0xd1, 64], &ipv4_tcp()].concat();
     assert_eq!(one(1, &ethernet(0x8847, &labels)), Err("tunnel_too_deep"));
-    let mut flat = Decoder::new(Settings { depth: 0, ..Settings::default() });
+    let mut flat = Stage::new(Settings { depth: 0, ..Settings::default() });
     assert!(flat.decode(&frame(101, &nest(0), 0), &mut Counters::new()).is_some());
     assert!(flat.decode(&frame(101, &nest(1), 0), &mut Counters::new()).is_none());
 }
@@ -257,7 +277,7 @@ fn depth_is_bounded() {
 fn configured_vxlan_ports() {
     let data = over_udp(5555, &[&[8, 0, 0, 0, 0, 0, 5, 0], &ethernet(0x0800, &ipv4_tcp())]);
     assert_eq!(one(1, &data), Err("not_tcp"));
-    let mut decoder = Decoder::new(Settings { vxlan_ports: vec![5555], ..Settings::default() });
+    let mut decoder = Stage::new(Settings { vxlan_ports: vec![5555], ..Settings::default() });
     assert!(decoder.decode(&frame(1, &data, 0), &mut Counters::new()).is_some());
 }
 
@@ -289,7 +309,7 @@ fn extension_headers() {
 
 #[test]
 fn checksums_only_when_asked() {
-    let mut decoder = Decoder::new(Settings { verify_checksums: true, ..Settings::default() });
+    let mut decoder = Stage::new(Settings { verify_checksums: true, ..Settings::default() });
     let mut counters = Counters::new();
     for good in [ipv4_tcp(), ipv6_tcp()] {
         assert!(decoder.decode(&frame(101, &good, 0), &mut counters).is_some());

@@ -1,7 +1,8 @@
 //! The walk from a link layer's payload inwards, header by header.
 
+use std::sync::{Mutex, PoisonError};
+
 use super::bytes::Bytes;
-use super::duplicate::Duplicates;
 use super::fragment::{Fragments, Whole};
 use super::ip::{self, Packet, number};
 use super::link::{self, Content, ether_type};
@@ -31,8 +32,7 @@ pub(super) struct Walk<'w> {
     settings: &'w Settings,
     time: Timestamp,
     encapsulation: &'w mut Encapsulation,
-    fragments: &'w mut Fragments,
-    duplicates: &'w mut Duplicates,
+    fragments: &'w Mutex<Fragments>,
     counters: &'w mut Counters,
     /// An IP header was found: whatever is inside, the packet was IP.
     is_ip: bool,
@@ -45,11 +45,10 @@ impl<'w> Walk<'w> {
         settings: &'w Settings,
         time: Timestamp,
         encapsulation: &'w mut Encapsulation,
-        fragments: &'w mut Fragments,
-        duplicates: &'w mut Duplicates,
+        fragments: &'w Mutex<Fragments>,
         counters: &'w mut Counters,
     ) -> Self {
-        Walk { settings, time, encapsulation, fragments, duplicates, counters, is_ip: false, is_guess: false }
+        Walk { settings, time, encapsulation, fragments, counters, is_ip: false, is_guess: false }
     }
 
     /// The way that nearly all packets take: Ethernet, perhaps tags, whole IP, TCP, perhaps all of it in VXLAN or the
@@ -260,11 +259,13 @@ impl<'w> Walk<'w> {
     fn fragment<'d>(&mut self, packet: &Packet<'d>) -> Result<Step<'d>, Counter> {
         let Some(place) = packet.fragment else { return Err(Counter::Fragments) };
         let digest = self.encapsulation.digest();
-        if self.duplicates.fragment(self.time, &packet.addresses, place, packet.payload.captured, digest) {
-            self.counters.count(Counter::DuplicatePackets);
-            return Err(Counter::Fragments);
-        }
-        let whole = self.fragments.take(self.time, packet, place, digest, self.counters).ok_or(Counter::Fragments)?;
+        let whole = {
+            let mut fragments = self.fragments.lock().unwrap_or_else(PoisonError::into_inner);
+            if fragments.seen(self.time, packet, place, digest, self.counters) {
+                return Err(Counter::Fragments);
+            }
+            fragments.take(self.time, packet, place, digest, self.counters).ok_or(Counter::Fragments)?
+        };
         self.counters.count(Counter::Fragments);
         Ok(Step::Found(Found::Whole(whole)))
     }

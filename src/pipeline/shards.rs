@@ -1,31 +1,40 @@
-//! Several workers: flows are divided among them, and their calls put together again in the order of one.
+//! Several workers: flows are divided among them, and their records put together again in the order of one.
 //!
-//! The reader decodes (fragments and packets mirrored twice concern many flows) and hands each segment, with the
-//! traffic's time, to the worker of its flow: both directions go to the same one, by addresses and ports inside all
-//! tunnels. Parcels go round by round: each worker gets one, empty perhaps, with the time that the traffic has come to
-//! by then, and answers with the calls that it completed. The consumer's thread takes one answer of each worker a
-//! round. So nothing depends on who is faster, and nothing on the number of workers: time-outs fall on whole seconds
-//! of packet time whoever looks, and a flow sees only its own segments. What differs is where budgets are reached, since each
-//! worker has its part of them; evictions are counted.
+//! A reader decodes and hands each segment, with the traffic's time, to the worker of its flow: both directions go to
+//! the same one, by addresses and ports inside all tunnels, whichever reader they came to. A worker takes the parcels of all
+//! readers in the order of their time, up to the moment that all of them have reached, and says with its records up to when
+//! there will be no more; the consumer's thread lets records go up to the moment that all workers have reached. So nothing
+//! depends on who is faster, and nothing on the number of workers: time-outs fall on whole seconds of packet time
+//! whoever looks, and a flow sees only its own segments. What differs is where budgets are reached, since each worker
+//! has its part of them; evictions are counted.
+//!
+//! In a replay who is ahead waits. Live, a reader waits a moment at a full queue, which the kernel's buffer bridges, and then
+//! drops the parcel; a worker does so with records. Both are counted.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::thread;
+use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TrySendError, bounded};
 
-use super::{Consumer, Settings};
-use crate::call::Call;
-use crate::http::Http;
+use super::front::{Front, Taker};
+use super::parcel::Parcel;
+use super::worker::{Answer, Lane, Worker};
+use super::{Consumer, Outcome, PATIENCE, Settings};
+use crate::call::Record;
 use crate::inspect::Inspector;
-use crate::packet::{Encapsulation, Flags, Segment};
-use crate::stats::Counters;
-use crate::stream::{self, Tracker};
+use crate::packet::Segment;
+use crate::source::{Source, live};
+use crate::stats::{Counter, Counters};
 use crate::time::Timestamp;
 
 /// Rounds that wait for a worker, and answers of a worker that wait: with [`ROUND_BYTES`] about 4 MiB a worker.
 const ROUNDS: usize = 4;
+
+/// The same live, where a worker may have to wait for another reader: about 20 MiB a reader. As many answers wait.
+const LIVE_ROUNDS: usize = 32;
 
 /// Payload of all workers' parcels together at which a round is full.
 const ROUND_BYTES: usize = 512 << 10;
@@ -33,263 +42,247 @@ const ROUND_BYTES: usize = 512 << 10;
 /// Segments of all workers' parcels together at which a round is full.
 const ROUND_SEGMENTS: usize = 2_048;
 
-/// Segments for one worker.
-#[derive(Default)]
-struct Parcel {
-    entries: Vec<Entry>,
-    payloads: Vec<u8>,
-    /// What was around them; many in a row have the same.
-    encapsulations: Vec<Encapsulation>,
-    /// What the traffic's time has come to.
-    now: Timestamp,
-    /// The capture is over.
-    last: bool,
-}
-
-/// A segment whose payload lies in the parcel.
-struct Entry {
-    now: Timestamp,
-    time: Timestamp,
-    source: SocketAddr,
-    destination: SocketAddr,
-    encapsulation: u32,
-    sequence: u32,
-    acknowledgment: u32,
-    flags: Flags,
-    urgent: u16,
-    from: u32,
-    to: u32,
-    missing: u32,
-}
-
-impl Parcel {
-    fn push(&mut self, segment: &Segment<'_>, now: Timestamp) {
-        let same =
-            |held: &Encapsulation| held == segment.encapsulation && held.layers().eq(segment.encapsulation.layers());
-        if !self.encapsulations.last().is_some_and(same) {
-            self.encapsulations.push(segment.encapsulation.clone());
-        }
-        let from = self.payloads.len() as u32;
-        self.payloads.extend_from_slice(segment.payload);
-        self.entries.push(Entry {
-            now,
-            time: segment.time,
-            source: segment.source,
-            destination: segment.destination,
-            encapsulation: self.encapsulations.len() as u32 - 1,
-            sequence: segment.sequence,
-            acknowledgment: segment.acknowledgment,
-            flags: segment.flags,
-            urgent: segment.urgent,
-            from,
-            to: self.payloads.len() as u32,
-            missing: segment.missing,
-        });
-    }
-
-    /// The segments, each with the traffic's time when it was captured.
-    fn segments(&self) -> impl Iterator<Item = (Timestamp, Segment<'_>)> {
-        self.entries.iter().filter_map(|entry| {
-            let segment = Segment {
-                time: entry.time,
-                source: entry.source,
-                destination: entry.destination,
-                encapsulation: self.encapsulations.get(entry.encapsulation as usize)?,
-                sequence: entry.sequence,
-                acknowledgment: entry.acknowledgment,
-                flags: entry.flags,
-                urgent: entry.urgent,
-                payload: self.payloads.get(entry.from as usize..entry.to as usize)?,
-                missing: entry.missing,
-            };
-            Some((entry.now, segment))
-        })
-    }
-
-    fn clear(&mut self) {
-        self.entries.clear();
-        self.payloads.clear();
-        self.encapsulations.clear();
-        self.last = false;
-    }
-}
-
-/// What a worker completed in a round.
-struct Answer {
-    calls: Vec<Box<Call>>,
-    /// What the traffic's time has come to.
-    now: Timestamp,
-    /// The capture is over.
-    last: bool,
-}
-
-/// The reader's side: parcels that are being filled, and the way to the workers.
-pub(super) struct Shards {
+/// A reader's side: parcels that are being filled, and the way to the workers.
+struct Shards {
+    live: bool,
     parcels: Vec<Parcel>,
     workers: Vec<Sender<Parcel>>,
     empty: Receiver<Parcel>,
     hasher: ahash::RandomState,
     bytes: usize,
     segments: usize,
+    /// Tells the workers what this reader's time has come to.
+    reached: Arc<AtomicI64>,
 }
 
-impl Shards {
-    /// Takes a segment; true when a round is full.
+impl Taker for Shards {
     #[inline]
-    pub(super) fn push(&mut self, segment: &Segment<'_>, now: Timestamp) -> bool {
+    fn segment(&mut self, segment: Segment<'_>, now: Timestamp) -> bool {
         let ends = (segment.source.min(segment.destination), segment.source.max(segment.destination));
         let place = self.hasher.hash_one(ends) as usize % self.parcels.len().max(1);
         if let Some(parcel) = self.parcels.get_mut(place) {
-            parcel.push(segment, now);
+            parcel.push(&segment, now);
         }
         self.bytes += segment.payload.len();
         self.segments += 1;
         self.bytes >= ROUND_BYTES || self.segments >= ROUND_SEGMENTS
     }
 
-    /// Ends a round: each worker gets its parcel. False when they are gone.
-    pub(super) fn send(&mut self, now: Timestamp, last: bool) -> bool {
+    /// Ends a round. In a replay each worker gets a parcel, empty perhaps, since it waits for one; live, what is empty
+    /// need not wake a worker.
+    fn hand_on(&mut self, now: Timestamp, _: bool, counters: &mut Counters) -> bool {
         (self.bytes, self.segments) = (0, 0);
+        let mut deadline = None;
         for (parcel, worker) in self.parcels.iter_mut().zip(&self.workers) {
-            (parcel.now, parcel.last) = (now, last);
+            if self.live && parcel.len() == 0 {
+                continue;
+            }
+            parcel.now = now;
             let next = self.empty.try_recv().unwrap_or_default();
-            if worker.send(std::mem::replace(parcel, next)).is_err() {
-                return false;
+            let full = std::mem::replace(parcel, next);
+            let refused = match self.live {
+                false => worker.send(full).map_err(|_| None),
+                true => offer(worker, full, &mut deadline),
+            };
+            match refused {
+                Ok(()) => {}
+                Err(None) => return false,
+                Err(Some(mut dropped)) => {
+                    counters.add(Counter::SegmentsDropped, dropped.len() as u64);
+                    dropped.clear();
+                    *parcel = dropped;
+                }
             }
         }
+        self.reached.store(now.nanos(), Ordering::Release);
         true
+    }
+
+    fn finish(&mut self, now: Timestamp, counters: &mut Counters) {
+        self.hand_on(now, false, counters);
     }
 }
 
-/// Runs `read` on this thread, workers and the consumer on their own. Gives what `read` gave, with the workers' counters, and
-/// why the output failed, if it did.
-pub(super) fn run<T>(
-    settings: &Settings,
-    inspector: &Arc<Inspector>,
-    consumer: &mut dyn Consumer,
-    read: impl FnOnce(&mut Shards) -> T,
-) -> (T, Counters, Option<io::Error>) {
-    let count = settings.workers.max(1);
-    thread::scope(|scope| {
-        let (give_empty, empty) = bounded(2 * ROUNDS * count);
-        let mut shards = Shards {
-            parcels: Vec::new(),
-            workers: Vec::new(),
-            empty,
-            hasher: ahash::RandomState::new(),
-            bytes: 0,
-            segments: 0,
-        };
-        let (mut answers, mut returns, mut threads) = (Vec::new(), Vec::new(), Vec::new());
-        for number in 0..count {
-            let (send, parcels) = bounded(ROUNDS);
-            let (answer, answered) = bounded(ROUNDS);
-            let (give_back, done) = bounded(2 * ROUNDS);
-            shards.parcels.push(Parcel::default());
-            shards.workers.push(send);
-            answers.push(answered);
-            returns.push(give_back);
-            let give_empty = give_empty.clone();
-            threads.push(start(scope, format!("worker-{number}"), move || {
-                work(settings, inspector, &parcels, &answer, &give_empty, &done)
-            }));
-        }
-        let consuming = start(scope, "consumer".to_owned(), move || consume(consumer, &answers, &returns));
-        let given = read(&mut shards);
-        drop(shards);
-        let mut counters = Counters::new();
-        for thread in threads {
-            match thread.join() {
-                Ok(counted) => counters.merge(&counted),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        }
-        match consuming.join() {
-            Ok(result) => (given, counters, result.err()),
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
+/// Waits at a full queue for a moment, all workers of a round together. Gives back a parcel for which there is no room,
+/// and nothing when the worker is gone.
+fn offer(worker: &Sender<Parcel>, parcel: Parcel, deadline: &mut Option<Instant>) -> Result<(), Option<Parcel>> {
+    let parcel = match worker.try_send(parcel) {
+        Ok(()) => return Ok(()),
+        Err(TrySendError::Full(parcel)) => parcel,
+        Err(TrySendError::Disconnected(_)) => return Err(None),
+    };
+    let until = *deadline.get_or_insert_with(|| Instant::now() + PATIENCE);
+    worker.send_deadline(parcel, until).map_err(|error| match error {
+        SendTimeoutError::Timeout(parcel) => Some(parcel),
+        SendTimeoutError::Disconnected(_) => None,
     })
 }
 
-/// Starts a thread that has a name in the system's tools.
-fn start<'scope, T: Send + 'scope>(
-    scope: &'scope thread::Scope<'scope, '_>,
-    name: String,
-    run: impl FnOnce() -> T + Send + 'scope,
-) -> thread::ScopedJoinHandle<'scope, T> {
-    #[allow(clippy::expect_used, reason = "as with thread::spawn: a system without threads left can go on in no way")]
-    thread::Builder::new().name(name).spawn_scoped(scope, run).expect("a thread")
+/// The ways between `readers` and `workers`: the readers' ends, and the lanes of each worker.
+fn connect(settings: &Settings, readers: usize, workers: usize) -> (Vec<Shards>, Vec<Vec<Lane>>) {
+    let rounds = if settings.live { LIVE_ROUNDS } else { ROUNDS };
+    let hasher = ahash::RandomState::new();
+    let mut lanes: Vec<Vec<Lane>> = (0..workers).map(|_| Vec::new()).collect();
+    let reader = |_| {
+        let (give_empty, empty) = bounded(2 * rounds * workers);
+        let reached = Arc::new(AtomicI64::new(0));
+        let mut shards = Shards {
+            live: settings.live,
+            parcels: Vec::new(),
+            workers: Vec::new(),
+            empty,
+            hasher: hasher.clone(),
+            bytes: 0,
+            segments: 0,
+            reached: reached.clone(),
+        };
+        for lanes in &mut lanes {
+            let (send, parcels) = bounded(rounds);
+            shards.parcels.push(Parcel::default());
+            shards.workers.push(send);
+            lanes.push(Lane::new(parcels, give_empty.clone(), reached.clone()));
+        }
+        shards
+    };
+    let shards = (0..readers).map(reader).collect();
+    (shards, lanes)
 }
 
-/// A worker's part of the budgets.
-fn part(settings: &stream::Settings, of: usize) -> stream::Settings {
-    let each = |whole: usize, least: usize| (whole / of).max(least);
-    stream::Settings {
-        max_flows: each(settings.max_flows as usize, 1) as u32,
-        max_half_open: each(settings.max_half_open as usize, 1) as u32,
-        held_total: each(settings.held_total, settings.held_per_direction.min(settings.held_total)),
-        ..settings.clone()
-    }
-}
-
-fn work(
+/// Runs the sources, which are parts of the same traffic, through all stages into `consumer`; the first one on this thread.
+pub(super) fn run(
+    sources: &mut [Box<dyn Source>],
     settings: &Settings,
     inspector: &Arc<Inspector>,
-    parcels: &Receiver<Parcel>,
-    answers: &Sender<Answer>,
-    empty: &Sender<Parcel>,
-    done: &Receiver<Vec<Box<Call>>>,
-) -> Counters {
-    let http = Http::new(settings.http.clone(), inspector.clone());
-    let mut tracker = Tracker::new(part(&settings.stream, settings.workers.max(1)), http);
-    for mut parcel in parcels {
-        for mut calls in done.try_iter() {
-            tracker.handler().recycle(&mut calls);
+    consumer: &mut dyn Consumer,
+    stop: &AtomicBool,
+    progress: &mut dyn FnMut(&dyn Source, &Counters),
+) -> Outcome {
+    let workers = settings.workers.max(1);
+    let (shards, lanes) = connect(settings, sources.len(), workers);
+    let mut places = Places { cpus: &settings.cpus, threads: sources.len() + workers + 1, next: 0 };
+    thread::scope(|scope| {
+        let (answer, answers) = bounded(if settings.live { LIVE_ROUNDS } else { ROUNDS } * workers);
+        let (mut returns, mut working) = (Vec::new(), Vec::new());
+        for (number, lanes) in lanes.into_iter().enumerate() {
+            let (give_back, done) = bounded(2 * ROUNDS);
+            returns.push(give_back);
+            let answer = answer.clone();
+            working.push(places.start(scope, format!("worker-{number}"), move || {
+                Worker::new(number, settings, inspector, lanes, answer, done).run()
+            }));
         }
-        for (now, segment) in parcel.segments() {
-            tracker.tick(now);
-            tracker.segment(&segment);
+        drop(answer);
+        let live = settings.live;
+        let consuming = places.start(scope, "consumer".to_owned(), move || consume(consumer, &answers, &returns, live));
+        let fronts = Front::several(settings, sources.len());
+        let mut parts = sources.iter_mut().zip(shards).zip(fronts);
+        let here = parts.next();
+        let mut reading = Vec::new();
+        for (number, ((source, mut shards), mut front)) in parts.enumerate() {
+            reading.push(places.start(scope, format!("reader-{}", number + 1), move || {
+                front.read(source.as_mut(), &mut shards, settings, stop, &mut |_, _| {});
+                front
+            }));
         }
-        tracker.tick(parcel.now);
-        if parcel.last {
-            tracker.finish();
+        let mut fronts = Vec::new();
+        if let Some(((source, mut shards), mut front)) = here {
+            places.settle_here();
+            front.read(source.as_mut(), &mut shards, settings, stop, progress);
+            fronts.push(front);
         }
-        let calls = std::mem::take(tracker.handler().calls());
-        if answers.send(Answer { calls, now: parcel.now, last: parcel.last }).is_err() {
-            break;
+        fronts.extend(reading.into_iter().map(joined));
+        let mut outcome = Front::conclude(fronts);
+        for counted in working.into_iter().map(joined) {
+            outcome.counters.merge(&counted);
         }
-        parcel.clear();
-        let _ = empty.try_send(parcel); // a full queue only means that it is freed
-    }
-    tracker.counters().clone()
+        outcome.output = joined(consuming).err();
+        outcome
+    })
 }
 
-/// Puts the calls of all workers into their total order, round by round.
+/// What a thread gave; its panic goes on here.
+fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Where the threads run: a processor each when enough are named; otherwise the system moves them among those.
+struct Places<'p> {
+    cpus: &'p [u16],
+    threads: usize,
+    next: usize,
+}
+
+impl Places<'_> {
+    fn next(&mut self) -> Option<u16> {
+        let cpu = self.cpus.get(self.next).copied().filter(|_| self.cpus.len() >= self.threads);
+        self.next += 1;
+        cpu
+    }
+
+    /// Moves this thread to the next place. That it could run there was seen when the processors were chosen.
+    fn settle_here(&mut self) {
+        if let Some(cpu) = self.next() {
+            let _ = live::pin(&[cpu]);
+        }
+    }
+
+    /// Starts a thread that has a name in the system's tools.
+    fn start<'scope, T: Send + 'scope>(
+        &mut self,
+        scope: &'scope thread::Scope<'scope, '_>,
+        name: String,
+        run: impl FnOnce() -> T + Send + 'scope,
+    ) -> thread::ScopedJoinHandle<'scope, T> {
+        let cpu = self.next();
+        let placed = move || {
+            if let Some(cpu) = cpu {
+                let _ = live::pin(&[cpu]);
+            }
+            run()
+        };
+        #[allow(
+            clippy::expect_used,
+            reason = "as with thread::spawn: a system without threads left can go on in no way"
+        )]
+        thread::Builder::new().name(name).spawn_scoped(scope, placed).expect("a thread")
+    }
+}
+
+/// Puts the records of all workers into their total order.
 fn consume(
     consumer: &mut dyn Consumer,
-    answers: &[Receiver<Answer>],
-    returns: &[Sender<Vec<Box<Call>>>],
+    answers: &Receiver<Answer>,
+    returns: &[Sender<Vec<Record>>],
+    live: bool,
 ) -> io::Result<()> {
-    let (mut held, mut due) = (Vec::<Box<Call>>::new(), Vec::new());
-    'rounds: loop {
-        let (mut watermark, mut last) = (Timestamp::MAX, false);
-        for worker in answers {
-            let Ok(answer) = worker.recv() else { break 'rounds };
-            held.extend(answer.calls);
-            watermark = watermark.min(answer.now);
-            last |= answer.last; // of one worker, and so of all
+    let mut reached = vec![Timestamp::ZERO; returns.len()];
+    let (mut held, mut due) = (Vec::<Record>::new(), Vec::new());
+    let (mut told, mut end) = (Timestamp::ZERO, Timestamp::ZERO);
+    for answer in answers {
+        held.extend(answer.records);
+        end = end.max(answer.now);
+        if let Some(reached) = reached.get_mut(answer.worker) {
+            *reached = if answer.last { Timestamp::MAX } else { answer.now };
         }
-        held.sort_by_key(|call| call.order());
-        let count = if last { held.len() } else { held.partition_point(|call| call.end_time < watermark) };
-        due.extend(held.drain(..count));
-        if due.is_empty() && !last {
+        let mut watermark = reached.iter().copied().min().unwrap_or(Timestamp::MAX);
+        if watermark <= told {
             continue;
         }
-        consumer.calls(&mut due, watermark)?;
-        let each = due.len().div_ceil(returns.len().max(1));
+        let last = watermark == Timestamp::MAX;
+        held.sort_by_key(|record| record.order());
+        let count = if last { held.len() } else { held.partition_point(|record| record.end_time() < watermark) };
+        due.extend(held.drain(..count));
+        if last {
+            watermark = end;
+        } else if due.is_empty() && !(live && watermark >= told + PATIENCE) {
+            continue;
+        }
+        told = watermark;
+        consumer.records(&mut due, watermark)?;
+        let each = due.len().div_ceil(returns.len().max(1)).max(1);
         for worker in returns {
-            let calls = due.drain(..each.min(due.len())).collect();
-            let _ = worker.try_send(calls); // a full queue only means that they are freed
+            let records = due.drain(..each.min(due.len())).collect();
+            let _ = worker.try_send(records); // a full queue only means that they are freed
         }
     }
     consumer.finish()

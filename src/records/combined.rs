@@ -66,7 +66,7 @@ pub(super) fn read(line: &[u8], number: u64, seconds: &mut Seconds, maker: &mut 
     let status = code.filter(|code| !UNSENT.contains(code)).and_then(status);
     let (host, port) = vhost.map_or((None, 0), host);
     let user = unescaped(user);
-    Ok(Taken::Call(maker.make(Entry {
+    Ok(Taken::Record(maker.make(Entry {
         flow: FlowId(number),
         time,
         latency,

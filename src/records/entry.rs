@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use siphasher::sip::SipHasher13;
 
-use crate::call::{Call, Completeness, FlowId, Message, Peer, Recorder, Version};
+use crate::call::{Call, Completeness, FlowId, Message, Peer, Record, Recorder, Version};
 use crate::http::{Interner, community_id, printable_into, query_names, split_target};
 use crate::inspect::{CredentialHeaders, Inspector, KnownCredentials};
 use crate::stats::Counter;
@@ -20,8 +20,8 @@ use crate::time::Timestamp;
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant, reason = "one at a time, on the stack")]
 pub(super) enum Taken {
-    /// A call.
-    Call(Call),
+    /// A call, or a connection.
+    Record(Record),
     /// A record that is no call, and the cause.
     Skipped(Counter),
     /// A header, a comment, an empty line.
@@ -118,7 +118,7 @@ impl Maker {
     }
 
     /// The call of a record.
-    pub(super) fn make(&mut self, entry: Entry<'_>) -> Call {
+    pub(super) fn make(&mut self, entry: Entry<'_>) -> Record {
         let mut call = Call {
             flow: entry.flow,
             position: entry.position,
@@ -178,7 +178,7 @@ impl Maker {
             ..Completeness::default()
         };
         (call.request, call.response) = (entry.request, entry.response);
-        call
+        call.into()
     }
 
     fn times(&mut self, call: &mut Call, entry: &Entry<'_>) {

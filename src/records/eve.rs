@@ -154,7 +154,7 @@ fn call(event: &Event<'_>, maker: &mut Maker) -> Result<Taken, String> {
         Some(id) => flow(&id.to_le_bytes()),
         None => flow(format!("{client:?} {server:?}").as_bytes()),
     };
-    Ok(Taken::Call(maker.make(Entry {
+    Ok(Taken::Record(maker.make(Entry {
         flow,
         position: event.tx_id.fit().unwrap_or(0),
         time,

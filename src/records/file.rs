@@ -1,4 +1,4 @@
-//! One file of calls or records.
+//! One file of records.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -11,7 +11,7 @@ use memchr::memmem;
 use super::entry::{Maker, Taken};
 use super::lines::{Line, Lines};
 use super::{Format, RecordError, Settings, apitap, combined, eve, zeek};
-use crate::call::{Call, FlowId};
+use crate::call::{FlowId, Record};
 use crate::source::{self, Input};
 use crate::stats::{Counter, Counters};
 use crate::time::{Clock, Timestamp};
@@ -34,7 +34,7 @@ pub(super) struct File {
     seconds: combined::Seconds,
     look_ahead: usize,
     look_ahead_time: Duration,
-    /// Calls that wait for earlier ones.
+    /// Records that wait for earlier ones.
     held: BinaryHeap<Reverse<Held>>,
     /// How many were held so far.
     serial: u64,
@@ -46,11 +46,11 @@ pub(super) struct File {
     unrecognised: u64,
 }
 
-/// A call by its place in the order of calls; where that is the same, by its place in the file.
+/// A record by its place in the order of records; where that is the same, by its place in the file.
 struct Held {
     order: (Timestamp, FlowId, u32),
     serial: u64,
-    call: Box<Call>,
+    record: Record,
 }
 
 impl PartialEq for Held {
@@ -102,26 +102,26 @@ impl File {
         }
     }
 
-    /// The next call, in order as far as the look-ahead reaches; None at the end.
-    pub(super) fn next(&mut self, shared: &mut Shared) -> Option<Call> {
+    /// The next record, in order as far as the look-ahead reaches; None at the end.
+    pub(super) fn next(&mut self, shared: &mut Shared) -> Option<Record> {
         loop {
             if self.is_due() {
-                return self.held.pop().map(|Reverse(held)| *held.call);
+                return self.held.pop().map(|Reverse(held)| held.record);
             }
             if self.ended {
                 return None;
             }
-            let Some(call) = self.read(shared) else {
+            let Some(record) = self.read(shared) else {
                 self.ended = true;
                 continue;
             };
             // apitap's own lines are in their order, and whoever reads them as they are written waits for alerts.
             if self.format == Some(Format::Apitap) || self.look_ahead == 0 {
-                return Some(call);
+                return Some(record);
             }
-            self.clock.observe(call.end_time);
+            self.clock.observe(record.end_time());
             self.serial += 1;
-            let held = Held { order: call.order(), serial: self.serial, call: Box::new(call) };
+            let held = Held { order: record.order(), serial: self.serial, record };
             self.held.push(Reverse(held));
         }
     }
@@ -139,8 +139,8 @@ impl File {
         self.ended || self.held.len() > self.look_ahead || first.order.0 + self.look_ahead_time < self.clock.now()
     }
 
-    /// The call of the next line that has one.
-    fn read(&mut self, shared: &mut Shared) -> Option<Call> {
+    /// The record of the next line that has one.
+    fn read(&mut self, shared: &mut Shared) -> Option<Record> {
         let Shared { maker, counters } = shared;
         loop {
             let number = self.lines.number() + 1;
@@ -155,7 +155,7 @@ impl File {
                         self.format = recognised(trimmed, maker);
                     }
                     match self.format {
-                        Some(Format::Apitap) => apitap::read(line).map(Taken::Call),
+                        Some(Format::Apitap) => apitap::read(line).map(Taken::Record),
                         Some(Format::Zeek) => zeek::read(line, &mut self.header, maker),
                         Some(Format::Eve) => eve::read(line, maker),
                         Some(Format::Combined) => combined::read(trimmed, number, &mut self.seconds, maker),
@@ -164,9 +164,9 @@ impl File {
                 }
             };
             match taken {
-                Ok(Taken::Call(call)) => {
+                Ok(Taken::Record(record)) => {
                     counters.count(Counter::Records);
-                    return Some(call);
+                    return Some(record);
                 }
                 Ok(Taken::Skipped(cause)) => {
                     counters.count(Counter::Records);
@@ -193,7 +193,7 @@ fn recognised(line: &[u8], maker: &mut Maker) -> Option<Format> {
         return Some(Format::Zeek);
     }
     if line.starts_with(b"{") {
-        return if has("\"apitap.call.") {
+        return if has("\"apitap.call.") || has("\"apitap.connection.") {
             Some(Format::Apitap)
         } else if has("\"event_type\"") {
             Some(Format::Eve)
@@ -204,5 +204,5 @@ fn recognised(line: &[u8], maker: &mut Maker) -> Option<Format> {
         };
     }
     let read = combined::read(line, 0, &mut combined::Seconds::default(), maker);
-    matches!(read, Ok(Taken::Call(_) | Taken::Skipped(_))).then_some(Format::Combined)
+    matches!(read, Ok(Taken::Record(_) | Taken::Skipped(_))).then_some(Format::Combined)
 }

@@ -1,4 +1,4 @@
-//! Several files as one, merged by the time of their calls.
+//! Several files as one, merged by the time of their records.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -9,32 +9,32 @@ use std::sync::Arc;
 use super::entry::Maker;
 use super::file::{File, Shared};
 use super::{RecordError, Settings};
-use crate::call::{Call, FlowId};
+use crate::call::{FlowId, Record};
 use crate::inspect::Inspector;
 use crate::source::{self, Input};
 use crate::stats::{Counter, Counters};
 use crate::time::Timestamp;
 
-/// Order of the merge: that of the calls, then the place of the file among the arguments.
+/// Order of the merge: that of the records, then the place of the file among the arguments.
 type Key = ((Timestamp, FlowId, u32), usize);
 
-/// One or many files of calls or records, opened for reading; see [`Records::open`].
+/// One or many files of records, opened for reading; see [`Records::open`].
 ///
-/// Of several files each is opened when the merge comes to its first call and closed at its end, so that rotated logs hold
+/// Of several files each is opened when the merge comes to its first record and closed at its end, so that rotated logs hold
 /// one or two open at once, however many there are.
 pub struct Records {
     settings: Settings,
     source: source::Settings,
     shared: Shared,
-    /// Files not begun, by the time of their first call.
+    /// Files not begun, by the time of their first record.
     waiting: VecDeque<Waiting>,
     active: Vec<Option<Active>>,
-    /// The call that each active file stands at: its key and place in `active`.
+    /// The record that each active file stands at: its key and place in `active`.
     heads: BinaryHeap<Reverse<(Key, usize)>>,
-    /// A file that is alone: its first call need not be known before it is read.
+    /// A file that is alone: its first record need not be known before it is read.
     only: Option<Box<File>>,
     failures: VecDeque<RecordError>,
-    current: Call,
+    current: Option<Record>,
     latest: Timestamp,
 }
 
@@ -47,13 +47,13 @@ struct Waiting {
 enum Origin {
     /// To be opened.
     Path(PathBuf),
-    /// Opened already and standing at this call, because it cannot be opened twice.
-    Held(Box<File>, Box<Call>),
+    /// Opened already and standing at this record, because it cannot be opened twice.
+    Held(Box<File>, Record),
 }
 
 struct Active {
     file: Box<File>,
-    head: Call,
+    head: Record,
     rank: usize,
 }
 
@@ -64,7 +64,7 @@ impl std::fmt::Debug for Records {
 }
 
 impl Records {
-    /// Opens files to be read as one, `-` for standard input. gzip and zstd are told by content. Where calls have the same
+    /// Opens files to be read as one, `-` for standard input. gzip and zstd are told by content. Where records have the same
     /// place in their order, those of the earlier argument come first.
     ///
     /// `source` says how compressed files are read. The `inspector` masks targets and makes credentials' fingerprints.
@@ -121,42 +121,42 @@ impl Records {
             heads: BinaryHeap::new(),
             only: None,
             failures: VecDeque::new(),
-            current: Call::default(),
+            current: None,
             latest: Timestamp::ZERO,
         }
     }
 
-    /// The next call; None at the end of all files.
+    /// The next record; None at the end of all files.
     ///
     /// # Errors
     ///
     /// What made a file, or lines of it, unreadable: each failure once, of lines the first of a file. It does not stop the
     /// others: to be called again.
     #[allow(clippy::should_implement_trait, reason = "it lends")]
-    pub fn next(&mut self) -> Result<Option<&Call>, RecordError> {
+    pub fn next(&mut self) -> Result<Option<&Record>, RecordError> {
         if let Some(failure) = self.failures.pop_front() {
             return Err(failure);
         }
-        let call = match &mut self.only {
+        let record = match &mut self.only {
             Some(file) => {
-                let call = file.next(&mut self.shared);
-                if call.is_none() {
+                let record = file.next(&mut self.shared);
+                if record.is_none() {
                     self.failures.extend(file.errors());
                     self.only = None;
                 }
-                call
+                record
             }
             None => self.merged(),
         };
-        match (call, self.failures.pop_front()) {
-            (Some(call), failure) => {
+        match (record, self.failures.pop_front()) {
+            (Some(record), failure) => {
                 self.failures.extend(failure); // of another file, for the next time
-                if call.end_time < self.latest {
+                let end_time = record.end_time();
+                if end_time < self.latest {
                     self.shared.counters.count(Counter::RecordsLate);
                 }
-                self.latest = self.latest.max(call.end_time);
-                self.current = call;
-                Ok(Some(&self.current))
+                self.latest = self.latest.max(end_time);
+                Ok(Some(self.current.insert(record)))
             }
             (None, Some(failure)) => Err(failure),
             (None, None) => Ok(None),
@@ -176,7 +176,7 @@ impl Records {
         });
     }
 
-    /// Finds the time of a file's first call, by which the merge decides when to begin it.
+    /// Finds the time of a file's first record, by which the merge decides when to begin it.
     fn look(&mut self, mut file: File, path: Option<&PathBuf>, rank: usize) {
         let before = self.shared.counters.clone();
         match (file.next(&mut self.shared), path) {
@@ -184,22 +184,18 @@ impl Records {
                 // It will be counted when it is read.
                 self.shared.counters = before;
                 let origin = Origin::Path(path.clone());
-                self.waiting.push_back(Waiting { first_time: first.end_time, rank, origin });
+                self.waiting.push_back(Waiting { first_time: first.end_time(), rank, origin });
             }
             (Some(first), None) => {
-                let first_time = first.end_time;
-                self.waiting.push_back(Waiting {
-                    first_time,
-                    rank,
-                    origin: Origin::Held(Box::new(file), Box::new(first)),
-                });
+                let first_time = first.end_time();
+                self.waiting.push_back(Waiting { first_time, rank, origin: Origin::Held(Box::new(file), first) });
             }
             (None, _) => self.failures.extend(file.errors()),
         }
     }
 
-    /// The first call of all files.
-    fn merged(&mut self) -> Option<Call> {
+    /// The first record of all files.
+    fn merged(&mut self) -> Option<Record> {
         while self.next_waiting_is_first() {
             self.begin_next();
         }
@@ -231,7 +227,7 @@ impl Records {
         let Some(Waiting { rank, origin, .. }) = self.waiting.pop_front() else { return };
         let open = self.active.iter().flatten().count();
         let (file, head) = match origin {
-            Origin::Held(file, head) => (file, *head),
+            Origin::Held(file, head) => (file, head),
             Origin::Path(path) if open >= self.settings.max_open_files.max(1) => {
                 let reason =
                     format!("left out: it overlaps in time with {open} other files, as many as max_open_files");

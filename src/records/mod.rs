@@ -1,9 +1,9 @@
-//! Calls from lines of text: apitap's own, and what other sensors and servers write down of HTTP.
+//! Records from lines of text: apitap's own, and what other sensors and servers write down of HTTP.
 //!
 //! | file | owns |
 //! | --- | --- |
 //! | `lines` | lines out of files and streams, decompressed |
-//! | `apitap` | apitap's own call lines |
+//! | `apitap` | apitap's own lines: calls and connections |
 //! | `zeek` | Zeek's `http.log`, tab-separated or JSON |
 //! | `eve` | Suricata's EVE events of the type `http` |
 //! | `combined` | access logs in the common and combined formats (Apache, nginx) and what is often added to them |
@@ -41,7 +41,7 @@ use serde::Deserialize;
 #[allow(unused_imports, reason = "for the documentation")]
 use crate::call::Call;
 pub use merge::Records;
-pub use print::CallPrinter;
+pub use print::RecordPrinter;
 
 /// How files of calls and logs are read. Worst-case memory: for each of `max_open_files`, `look_ahead` calls at about
 /// 1 KiB (the texts of a hostile log as long as `line_limit` allows), twice `line_limit`, and the decompressor's
@@ -73,7 +73,7 @@ impl Default for Settings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
-    /// apitap's call lines.
+    /// apitap's own lines, calls and connections.
     Apitap,
     /// Zeek's `http.log`: tab-separated with its header lines, or JSON.
     Zeek,

@@ -1,9 +1,9 @@
-//! A call as a line of JSON, to the byte as its `Serialize` would write it.
+//! A record as a line of JSON, to the byte as its `Serialize` would write it.
 //!
 //! `apitap calls` spent half of its time in writing: text after text was looked through byte by byte for what must be
 //! escaped, fingerprints included, and each moment was taken apart into a date. Here texts are looked through with
 //! vectors, fingerprints not at all, and the date is that of the moment before as long as the second is. What calls
-//! seldom have is left to `Serialize`.
+//! seldom have is left to `Serialize`, and so are connections, which are rare.
 
 use std::io::{self, Write};
 use std::net::IpAddr;
@@ -11,28 +11,35 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use crate::call::{
-    Anomalies, Call, Completeness, Credential, CredentialKind, Digest, Fingerprint, Message, Peer, SCHEMA, Schema,
-    Sensitive, Version,
+    Anomalies, Call, Completeness, Credential, CredentialKind, Digest, Fingerprint, Message, Peer, Record, SCHEMA,
+    Schema, Sensitive, Version,
 };
 use crate::time::Timestamp;
 
 /// Nanoseconds of a second.
 const SECOND: i64 = 1_000_000_000;
 
-/// Writes calls as JSON.
+/// Writes records as JSON.
 #[derive(Debug, Default)]
-pub struct CallPrinter {
+pub struct RecordPrinter {
     /// A second, and how a moment of it is written before the fraction.
     second: Option<(i64, String)>,
 }
 
-impl CallPrinter {
-    /// Appends a call as one JSON object; no line end.
+impl RecordPrinter {
+    /// Appends a record as one JSON object; no line end.
     ///
     /// # Errors
     ///
-    /// None that a call can bring about: what is left to `Serialize` is plain data.
-    pub fn print(&mut self, call: &Call, line: &mut Vec<u8>) -> io::Result<()> {
+    /// None that a record can bring about: what is left to `Serialize` is plain data.
+    pub fn print(&mut self, record: &Record, line: &mut Vec<u8>) -> io::Result<()> {
+        match record {
+            Record::Call(call) => self.call(call, line),
+            Record::Connection(connection) => other(line, connection),
+        }
+    }
+
+    fn call(&mut self, call: &Call, line: &mut Vec<u8>) -> io::Result<()> {
         // The compiler tells when a field is forgotten.
         let Call {
             schema: Schema,
@@ -60,8 +67,11 @@ impl CallPrinter {
             forwarding,
             grpc,
             operation,
+            websocket,
+            events,
             http2,
             shape,
+            tls,
             sensitive,
             anomalies,
             completeness,
@@ -143,6 +153,14 @@ impl CallPrinter {
             put(line, ",\"operation\":");
             other(line, operation)?;
         }
+        if websocket.is_some() {
+            put(line, ",\"websocket\":");
+            other(line, websocket)?;
+        }
+        if let Some(events) = events {
+            put(line, ",\"events\":");
+            number(line, *events);
+        }
         if http2.is_some() {
             put(line, ",\"http2\":");
             other(line, http2)?;
@@ -150,6 +168,10 @@ impl CallPrinter {
         if shape.is_some() {
             put(line, ",\"shape\":");
             other(line, shape)?;
+        }
+        if tls.is_some() {
+            put(line, ",\"tls\":");
+            other(line, tls)?;
         }
         if !sensitive.is_empty() {
             put(line, ",\"sensitive\":");
@@ -367,9 +389,10 @@ fn completeness(line: &mut Vec<u8>, completeness: &Completeness) -> io::Result<(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call::{Anomaly, FlowId, Forwarding, Grpc, Http2, Operation, Recorder, ResetBy};
+    use crate::call::{Anomaly, FlowId, Forwarding, Grpc, Http2, Operation, Recorder, ResetBy, Tls, WebSocket};
     use crate::packet::Layer;
     use proptest::prelude::*;
+    use std::sync::Arc;
 
     fn texts() -> impl Strategy<Value = String> {
         prop_oneof![Just(String::new()), "[a-z/?=]{0,40}", "[ -~\\\\\"\t\n\r\0é\u{7f}]{0,12}"]
@@ -460,10 +483,17 @@ mod tests {
                         })
                     }),
                     shape: (position % 3 == 1).then(Box::default),
+                    websocket: (position % 13 < 4).then(|| {
+                        let subprotocol = named.then(|| "chat".into());
+                        Box::new(WebSocket { subprotocol, close_code: times.5, ..WebSocket::default() })
+                    }),
+                    events: (position % 17 < 5).then_some(u64::from(position)),
                     http2: (position % 11 < 5).then(|| {
                         let reset_by = named.then_some(ResetBy::Client);
                         Box::new(Http2 { stream: position, reset_by, ..Http2::default() })
                     }),
+                    tls: (position % 13 < 6)
+                        .then(|| Arc::new(Tls { version: named.then(|| "1.3".into()), ..Tls::default() })),
                     ..Call::default()
                 };
                 if named {
@@ -483,10 +513,10 @@ mod tests {
     proptest! {
         #[test]
         fn writes_as_serialize_does(calls in prop::collection::vec(calls(), 1..4)) {
-            let mut printer = CallPrinter::default();
+            let mut printer = RecordPrinter::default();
             for call in calls {
                 let mut line = Vec::new();
-                printer.print(&call, &mut line).expect("plain data");
+                printer.call(&call, &mut line).expect("plain data");
                 prop_assert_eq!(String::from_utf8_lossy(&line), serde_json::to_string(&call).expect("plain data"));
             }
         }

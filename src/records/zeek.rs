@@ -331,7 +331,7 @@ fn call(row: &Row<'_>, maker: &mut Maker) -> Result<Taken, String> {
         Some(uid) => flow(uid.as_bytes()),
         None => flow(format!("{client:?} {server:?}").as_bytes()),
     };
-    Ok(Taken::Call(maker.make(Entry {
+    Ok(Taken::Record(maker.make(Entry {
         flow,
         position: row.trans_depth.fit::<u32>().unwrap_or(1).saturating_sub(1),
         time,

@@ -156,7 +156,7 @@ impl<'a> Listing<'a> {
                 return None;
             }
         };
-        match reader.advance() {
+        match reader.advance_to_frame() {
             Ok(true) => {
                 let (first_time, size) = (reader.time(), capture.size().unwrap_or(0));
                 let origin = match capture {

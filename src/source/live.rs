@@ -9,6 +9,7 @@ use ::pcap::{Active, Capture, Device, IfFlags, Precision};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize};
 
+use super::fanout::Group;
 use super::{Advance, Frame, LinkType, Source, SourceError};
 use crate::stats::{Counter, Counters};
 use crate::time::Timestamp;
@@ -21,10 +22,15 @@ pub struct Settings {
     pub interface: Option<String>,
     /// The filter, unless the command line gives one.
     pub filter: Option<String>,
-    /// Kernel buffer in bytes, up to 2 GiB: what can wait while apitap is busy. It is mapped into the process, and counts
+    /// Threads that read, each from a kernel buffer of its own, where the system can divide the packets of an interface
+    /// among them (Linux). By default one for every three workers, rounded up: decoding is the smaller part of the work, and
+    /// one reader needs not wait for others. With several, batches are gathered for 10 ms at most.
+    pub readers: Option<u16>,
+    /// Kernel buffer in bytes, all readers together, up to 2 GiB: what can wait while apitap is busy. It is mapped into the process, and counts
     /// as its memory as far as it was used. Packets that find it full are dropped and counted as `kernel_drops`.
     pub buffer_bytes: u32,
-    /// Processors that the process runs on, by their numbers from 0; all when there are none. On a machine that does other
+    /// Processors that the process runs on, by their numbers from 0; all when there are none. With several workers each
+    /// thread has one for itself when there are enough (readers, workers, and one more). On a machine that does other
     /// work too, one of its own for apitap keeps the buffer from filling while it waits for its turn.
     pub cpus: Vec<u16>,
     /// Bytes of each frame that are captured; longer ones are cut off and counted as `frames_snapped`.
@@ -44,6 +50,7 @@ impl Default for Settings {
         Settings {
             interface: None,
             filter: None,
+            readers: None,
             buffer_bytes: 256 << 20,
             cpus: Vec::new(),
             snap_length: 262_144,
@@ -128,6 +135,8 @@ pub struct Live {
     time: Timestamp,
     original_length: u32,
     data: Vec<u8>,
+    /// Earlier frames are from before the capture began.
+    begin: Timestamp,
     /// The latest time told while idle.
     clock: Timestamp,
     stop: Arc<AtomicBool>,
@@ -209,6 +218,7 @@ impl Live {
             time: Timestamp::ZERO,
             original_length: 0,
             data: Vec::new(),
+            begin: Timestamp::ZERO,
             clock: Timestamp::ZERO,
             stop,
             state: State::Running,
@@ -218,6 +228,55 @@ impl Live {
             kernel_drops: Total::default(),
             interface_drops: Total::default(),
         })
+    }
+
+    /// Starts as many readers of an interface as the settings say (one unless they do), among whom the system divides the
+    /// frames. Where it cannot, there is one reader, and a sentence that says why.
+    ///
+    /// # Errors
+    ///
+    /// As [`Live::open`].
+    pub fn open_several(
+        interface: &str,
+        filter: Option<&str>,
+        settings: &Settings,
+        stop: &Arc<AtomicBool>,
+    ) -> Result<(Vec<Live>, Option<String>), SourceError> {
+        let readers = u32::from(settings.readers.unwrap_or(1).max(1));
+        if readers == 1 {
+            return Ok((vec![Live::open(interface, filter, settings, stop.clone())?], None));
+        }
+        let each = Settings {
+            buffer_bytes: settings.buffer_bytes / readers,
+            // Workers wait for the slowest reader to say how far its time has come.
+            batch_milliseconds: settings.batch_milliseconds.min(SEVERAL_MILLISECONDS),
+            idle_milliseconds: settings.idle_milliseconds.min(2 * SEVERAL_MILLISECONDS),
+            ..settings.clone()
+        };
+        let open = || Live::open(interface, filter, &each, stop.clone());
+        let first = open()?;
+        let mut all = vec![first];
+        let group = match Group::found(&all[0].capture) {
+            Ok(group) => group,
+            Err(error) => {
+                drop(all);
+                let note =
+                    format!("{interface}: its packets cannot be divided among {readers} readers ({error}): one reads");
+                return Ok((vec![Live::open(interface, filter, settings, stop.clone())?], Some(note)));
+            }
+        };
+        for _ in 1..readers {
+            let live = open()?;
+            group.join(&live.capture).map_err(|error| {
+                let reason = format!("a reader more cannot join the others: {error}");
+                SourceError { name: interface.to_owned(), offset: None, reason }
+            })?;
+            all.push(live);
+        }
+        // What came to a socket before it joined came to the group as well.
+        let begin = now();
+        all.iter_mut().for_each(|live| live.begin = begin);
+        Ok((all, None))
     }
 
     /// Fetches a packet into the buffer; false when there is none now.
@@ -265,6 +324,7 @@ impl Source for Live {
             match self.fetch() {
                 Ok(true) => match self.state {
                     State::Stopping(moment) if self.time > moment => return Ok(self.end()),
+                    _ if self.time < self.begin => continue,
                     _ => return Ok(Advance::Frame),
                 },
                 Ok(false) => {}
@@ -296,11 +356,16 @@ impl Source for Live {
             self.kernel_drops.update(counts.dropped);
             self.interface_drops.update(counts.if_dropped);
         }
+        counters.set(Counter::Readers, 1);
         counters.set(Counter::KernelBufferBytes, self.buffer_bytes);
         counters.set(Counter::KernelDrops, self.kernel_drops.sum);
         counters.set(Counter::InterfaceDrops, self.interface_drops.sum);
     }
 }
+
+/// Longest batches with several readers, in milliseconds; longest silences are twice as long. Shorter ones cost a quiet
+/// sensor more, longer ones the workers' queues.
+const SEVERAL_MILLISECONDS: u16 = 10;
 
 /// libpcap's name for all interfaces together.
 const ANY: &str = "any";

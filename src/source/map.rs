@@ -1,6 +1,6 @@
 //! A capture file as a slice of memory.
 //!
-//! The only unsafe code of apitap is here: mapping a file is unsafe because the language cannot promise that nobody
+//! The only unsafe code here: mapping a file is unsafe because the language cannot promise that nobody
 //! changes the file meanwhile.
 
 #![allow(unsafe_code)] // mapping a file, and giving its pages back; each with its reason

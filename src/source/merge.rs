@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::path::PathBuf;
 
-use super::reader::Reader;
+use super::reader::{Reader, Step};
 use super::{Advance, Frame, LinkType, Settings, Source, SourceError};
 use crate::stats::{Counter, Counters};
 use crate::time::Timestamp;
@@ -31,6 +31,8 @@ pub struct Opened {
     /// As long as its frames come before this, the current capture goes on without a look at the others.
     bound: Option<Key>,
     failures: VecDeque<SourceError>,
+    /// Secrets before the first frame of the capture that was opened last.
+    secrets: Vec<u8>,
     settings: Settings,
     /// Blocks skipped in captures that are over.
     skipped: u64,
@@ -86,6 +88,7 @@ impl Opened {
             current: None,
             bound: None,
             failures,
+            secrets: Vec::new(),
             settings: settings.clone(),
             skipped: 0,
             finished: 0,
@@ -107,8 +110,12 @@ impl Opened {
     /// The capture with the next frame, when it is not known to be the current one.
     #[cold]
     fn choose(&mut self) -> Result<Advance, SourceError> {
+        self.secrets.clear();
         while self.next_rank_is_first() {
             self.begin_next()?;
+            if !self.secrets.is_empty() {
+                return Ok(Advance::Secrets);
+            }
         }
         let Some(Reverse((_, place))) = self.heads.pop() else { return Ok(Advance::End) };
         self.current = Some(place);
@@ -135,7 +142,7 @@ impl Opened {
         let Some(Waiting { size, origin, .. }) = self.waiting.pop_front() else { return Ok(()) };
         let rank = self.begun;
         self.begun += 1;
-        let reader = match origin {
+        let mut reader = match origin {
             Origin::Held(reader) => reader,
             Origin::Path(path) => match self.open(&path) {
                 Ok(Some(reader)) => reader,
@@ -145,6 +152,7 @@ impl Opened {
                 }
             },
         };
+        self.secrets = reader.take_held();
         let key = (reader.time(), rank);
         let place = self.begin(Active { reader, rank, size });
         self.heads.push(Reverse((key, place)));
@@ -162,7 +170,7 @@ impl Opened {
             });
         }
         let mut reader = Box::new(Reader::open(path, &self.settings)?);
-        Ok(reader.advance()?.then_some(reader))
+        Ok(reader.advance_to_frame()?.then_some(reader))
     }
 
     fn begin(&mut self, active: Active) -> usize {
@@ -195,13 +203,14 @@ impl Source for Opened {
             && let Some(Some(Active { reader, rank, .. })) = self.active.get_mut(place)
         {
             match reader.advance() {
-                Ok(true) => {
+                Ok(Step::Frame) => {
                     let key = (reader.time(), *rank);
                     if self.bound.is_none_or(|bound| key < bound) {
                         return Ok(Advance::Frame);
                     }
                     self.heads.push(Reverse((key, place)));
                 }
+                Ok(Step::Secrets) => return Ok(Advance::Secrets),
                 over => {
                     self.current = None;
                     self.end(place);
@@ -221,6 +230,13 @@ impl Source for Opened {
         match self.current.and_then(|place| self.active.get(place)) {
             Some(Some(active)) => active.reader.frame(),
             _ => Frame { time: Timestamp::ZERO, link: LinkType(0), data: &[], original_length: 0 },
+        }
+    }
+
+    fn secrets(&self) -> &[u8] {
+        match self.current {
+            Some(_) => self.frame().data,
+            None => &self.secrets,
         }
     }
 

@@ -6,6 +6,7 @@
 mod ahead;
 mod decompress;
 mod error;
+mod fanout;
 mod files;
 mod input;
 pub mod live;
@@ -94,6 +95,8 @@ pub struct Frame<'a> {
 pub enum Advance {
     /// The next frame is there: [`Source::frame`] lends it.
     Frame,
+    /// Before the next frame the capture has secrets of TLS: [`Source::secrets`] lends them.
+    Secrets,
     /// A live source is quiet; its clock has come to this time.
     Idle(Timestamp),
     /// There will be no more frames.
@@ -113,6 +116,12 @@ pub trait Source: Send {
     /// The frame that the last [`Advance::Frame`] spoke of; an empty frame before the first.
     fn frame(&self) -> Frame<'_>;
 
+    /// The secrets that [`Advance::Secrets`] spoke of, as lines of a key log ([`crate::tls::keylog`]), until the source
+    /// is advanced again.
+    fn secrets(&self) -> &[u8] {
+        &[]
+    }
+
     /// Writes what the source itself counted (drops of the kernel, skipped blocks) to `counters`; called at the end
     /// and, for live sources, now and then. Counts are totals since the source was opened and replace those there.
     fn report(&mut self, counters: &mut Counters);
@@ -123,9 +132,10 @@ pub trait Source: Send {
     }
 }
 
-/// Where the next frame lies in the window of an input.
+/// Where the next frame, or what else is handed on, lies in the window of an input.
 #[derive(Clone, Copy, Debug)]
 struct Record {
+    kind: Kind,
     time: Timestamp,
     link: LinkType,
     original_length: u32,
@@ -134,6 +144,14 @@ struct Record {
     end: usize,
     /// Bytes from the beginning of the window to the next record.
     length: usize,
+}
+
+/// What a record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Frame,
+    /// Lines of a key log.
+    Secrets,
 }
 
 /// What is wrong with a capture: a [`SourceError`] without the name.

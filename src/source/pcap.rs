@@ -7,7 +7,7 @@ use pcap_parser::pcap::{LegacyPcapBlock, parse_pcap_frame, parse_pcap_frame_be, 
 use pcap_parser::{PcapError, PcapHeader, parse_pcap_header};
 
 use super::input::Input;
-use super::{Damage, LinkType, Record, Settings};
+use super::{Damage, Kind, LinkType, Record, Settings};
 use crate::time::Timestamp;
 
 const FILE_HEADER: usize = 24;
@@ -88,6 +88,7 @@ impl Pcap {
                     }
                     let end = there - rest.len();
                     return Ok(Some(Record {
+                        kind: Kind::Frame,
                         time: Timestamp::from_parts(block.ts_sec.into(), u64::from(block.ts_usec) * self.unit),
                         link: self.link,
                         original_length: block.origlen.max(block.caplen),

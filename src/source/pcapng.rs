@@ -8,7 +8,7 @@ use pcap_parser::pcapng::{BOM_MAGIC, DSB_MAGIC, EPB_MAGIC, IDB_MAGIC, ISB_MAGIC,
 use pcap_parser::pcapng::{OptionCode, SPB_MAGIC};
 
 use super::input::Input;
-use super::{Damage, LinkType, Record, Settings};
+use super::{Damage, Kind, LinkType, Record, Settings};
 use crate::time::Timestamp;
 
 /// The packet block of early versions, which the enhanced packet block replaced.
@@ -22,6 +22,12 @@ const FRAME_IN_TIMED_PACKET: usize = 28;
 
 /// Where the frame begins in a simple packet block.
 const FRAME_IN_SIMPLE_PACKET: usize = 12;
+
+/// Where the secrets begin in a decryption secrets block.
+const SECRETS_IN_BLOCK: usize = 16;
+
+/// The type of secrets that are a key log of TLS: "TLSK".
+const TLS_KEY_LOG: u32 = 0x544c_534b;
 
 /// A capture in this format, between two blocks.
 pub(super) struct Pcapng {
@@ -84,7 +90,7 @@ impl Pcapng {
         self.skipped
     }
 
-    /// The next frame; blocks that carry none are consumed on the way. None at the end of the capture.
+    /// The next frame, or secrets of TLS; other blocks are consumed on the way. None at the end of the capture.
     pub(super) fn next(&mut self, input: &mut Input) -> Result<Option<Record>, Damage> {
         loop {
             let there = input.fill(BLOCK_OVERHEAD).len();
@@ -128,7 +134,7 @@ impl Pcapng {
         Ok((kind, length))
     }
 
-    /// Takes in one whole block; gives the frame when it holds one.
+    /// Takes in one whole block; gives the frame or the secrets when it holds any.
     fn block(&mut self, kind: u32, block: &[u8]) -> Result<Option<Record>, String> {
         let end = block.len().saturating_sub(4);
         if self.fields(block).u32(end)? as usize != block.len() {
@@ -142,8 +148,8 @@ impl Pcapng {
             SPB_MAGIC => self.simple_packet(body, block.len()).map(Some),
             SHB_MAGIC => self.section_header(body).map(|()| None),
             IDB_MAGIC => self.interface_description(body).map(|()| None),
-            // Known, and of no use yet. Decryption secrets are to be handed on from here once TLS is read.
-            NRB_MAGIC | ISB_MAGIC | SJE_MAGIC | DSB_MAGIC => Ok(None),
+            DSB_MAGIC => self.secrets(body, block.len()),
+            NRB_MAGIC | ISB_MAGIC | SJE_MAGIC => Ok(None), // known, and of no use
             _ => {
                 self.skipped += 1;
                 Ok(None)
@@ -203,7 +209,7 @@ impl Pcapng {
             return Err(format!("the capture is damaged: a frame claims {captured} bytes, more than its block has"));
         }
         let end = start + captured as usize;
-        Ok(Record { time, link, original_length: original_length.max(captured), start, end, length })
+        Ok(Record { kind: Kind::Frame, time, link, original_length: original_length.max(captured), start, end, length })
     }
 
     /// A simple packet block: of the first interface, and without a time. It gets that of the frame before it.
@@ -214,7 +220,20 @@ impl Pcapng {
         let most = if interface.snap_length == 0 { u32::MAX } else { interface.snap_length };
         let captured = body.bytes.len().saturating_sub(start).min(original_length.min(most) as usize);
         let (time, link) = (self.last_time, interface.link);
-        Ok(Record { time, link, original_length, start, end: start + captured, length })
+        Ok(Record { kind: Kind::Frame, time, link, original_length, start, end: start + captured, length })
+    }
+
+    /// A decryption secrets block: of use are key logs of TLS.
+    fn secrets(&self, body: Fields<'_>, length: usize) -> Result<Option<Record>, String> {
+        if body.u32(8)? != TLS_KEY_LOG {
+            return Ok(None);
+        }
+        let (start, claimed) = (SECRETS_IN_BLOCK, body.u32(12)?);
+        if claimed as usize > body.bytes.len().saturating_sub(start) {
+            return Err(format!("the capture is damaged: secrets claim {claimed} bytes, more than their block has"));
+        }
+        let (kind, end) = (Kind::Secrets, start + claimed as usize);
+        Ok(Some(Record { kind, time: self.last_time, link: LinkType(0), original_length: 0, start, end, length }))
     }
 
     fn interface(&self, number: u32) -> Result<&Interface, String> {

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::input::Input;
 use super::pcap::Pcap;
 use super::pcapng::Pcapng;
-use super::{Damage, Frame, LinkType, Record, Settings, SourceError};
+use super::{Damage, Frame, Kind, LinkType, Record, Settings, SourceError};
 use crate::time::Timestamp;
 
 /// The frames of one file or stream.
@@ -17,6 +17,18 @@ pub(super) struct Reader {
     format: Format,
     record: Record,
     settings: Settings,
+    /// Secrets that were passed over on the way to a frame, and blocks of them for which there was no room.
+    held: Vec<u8>,
+    not_held: u64,
+}
+
+/// What [`Reader::advance`] came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Frame,
+    /// Lines of a key log.
+    Secrets,
+    End,
 }
 
 enum Format {
@@ -25,8 +37,15 @@ enum Format {
     Pcapng(Box<Pcapng>),
 }
 
-const NO_RECORD: Record =
-    Record { time: Timestamp::ZERO, link: LinkType(0), original_length: 0, start: 0, end: 0, length: 0 };
+const NO_RECORD: Record = Record {
+    kind: Kind::Frame,
+    time: Timestamp::ZERO,
+    link: LinkType(0),
+    original_length: 0,
+    start: 0,
+    end: 0,
+    length: 0,
+};
 
 impl Reader {
     /// Opens a file; nothing is read of it yet but its magic.
@@ -46,25 +65,65 @@ impl Reader {
 
     /// Over an input that nothing was read of.
     pub(super) fn new(name: String, input: Input, settings: &Settings) -> Reader {
-        Reader { name, input, format: Format::Undetected, record: NO_RECORD, settings: settings.clone() }
+        Reader {
+            name,
+            input,
+            format: Format::Undetected,
+            record: NO_RECORD,
+            settings: settings.clone(),
+            held: Vec::new(),
+            not_held: 0,
+        }
     }
 
-    /// Moves on to the next frame; false when there is none.
+    /// Moves on to the next frame, or to secrets before it.
     ///
     /// # Errors
     ///
     /// What is wrong with the rest of the capture, which is lost: the reader has no more to give.
-    pub(super) fn advance(&mut self) -> Result<bool, SourceError> {
+    pub(super) fn advance(&mut self) -> Result<Step, SourceError> {
         let result = match self.next() {
             Ok(Some(record)) => {
                 self.record = record;
-                return Ok(true);
+                return Ok(match record.kind {
+                    Kind::Frame => Step::Frame,
+                    Kind::Secrets => Step::Secrets,
+                });
             }
-            Ok(None) => self.input.failure().map_or(Ok(false), Err),
+            Ok(None) => self.input.failure().map_or(Ok(Step::End), Err),
             Err(damage) => Err(damage),
         };
         self.record = NO_RECORD;
         result.map_err(|Damage { offset, reason }| SourceError { name: self.name.clone(), offset, reason })
+    }
+
+    /// Moves on to the next frame; false when there is none. Secrets before it are held, up to `max_block_bytes`; blocks
+    /// beyond count as skipped.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::advance`].
+    pub(super) fn advance_to_frame(&mut self) -> Result<bool, SourceError> {
+        loop {
+            match self.advance()? {
+                Step::Frame => return Ok(true),
+                Step::End => return Ok(false),
+                Step::Secrets => {
+                    let secrets = self.input.window().get(self.record.start..self.record.end).unwrap_or_default();
+                    if self.held.len() + secrets.len() < self.settings.max_block_bytes {
+                        self.held.extend_from_slice(secrets);
+                        self.held.push(b'\n');
+                    } else {
+                        self.not_held += 1;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes the secrets held.
+    pub(super) fn take_held(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.held)
     }
 
     #[inline]
@@ -81,7 +140,7 @@ impl Reader {
         }
     }
 
-    /// The frame that the last successful [`Reader::advance`] moved on to.
+    /// The frame that the last successful [`Reader::advance`] moved on to; of secrets, their bytes.
     #[inline]
     pub(super) fn frame(&self) -> Frame<'_> {
         let Record { time, link, original_length, start, end, .. } = self.record;
@@ -97,7 +156,7 @@ impl Reader {
     /// Blocks of unknown kind skipped so far.
     pub(super) fn skipped(&self) -> u64 {
         match &self.format {
-            Format::Pcapng(pcapng) => pcapng.skipped(),
+            Format::Pcapng(pcapng) => pcapng.skipped() + self.not_held,
             _ => 0,
         }
     }

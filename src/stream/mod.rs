@@ -19,7 +19,10 @@
 //!   addresses and ports when its numbers fit.
 //! * **Time is packet time**, and time-outs fall on whole ticks of it, so that they do not depend on what else is
 //!   captured.
+//! * **A handler can be woken.** A flow is on one wheel of whole seconds, for its time-out or for the moment that its handler
+//!   asked for, whichever comes first: who never asks pays nothing, and each moment asked for costs one look.
 
+mod alarm;
 mod flow;
 mod hold;
 mod table;
@@ -33,11 +36,12 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::call::FlowId;
+use crate::call::{FlowId, Traffic};
 use crate::packet::Layer;
 use crate::stats::Counters;
 use crate::time::Timestamp;
 
+pub use alarm::Alarm;
 pub use tracker::Tracker;
 
 /// Time-outs fire at whole multiples of this.
@@ -87,12 +91,23 @@ pub struct FlowInfo {
     pub opened_by: Option<Direction>,
     /// Whether data of each direction was seen.
     pub seen: [bool; 2],
+    /// What each direction sent so far; bytes as far as they were handed on or given up.
+    pub traffic: [Traffic; 2],
+    /// When its handler is to be woken.
+    pub alarm: Alarm,
 }
 
 impl FlowInfo {
     /// True when the flow was taken up without its handshake.
     pub fn midstream(&self) -> bool {
         self.opened_by.is_none()
+    }
+
+    /// Asks for [`Handler::wake`] at the first whole second of packet time at or after `time`, and later than now. A flow has one such moment:
+    /// an earlier one that was asked for stays, a later one is forgotten. So whoever has several things to wait for asks for the next of them
+    /// anew whenever it is woken.
+    pub fn wake_at(&self, time: Timestamp) {
+        self.alarm.set(time);
     }
 
     /// Sender and receiver of a direction.
@@ -199,6 +214,20 @@ pub trait Handler {
         counters: &mut Counters,
     );
 
+    /// The handshake is over; no data came yet. Called for each connection, so it should do no more than to ask to be
+    /// woken, which is free here.
+    fn opened(&mut self, _flow: &FlowInfo, _now: Timestamp) {}
+
+    /// The moment has come that was asked for with [`FlowInfo::wake_at`].
+    fn wake(
+        &mut self,
+        _flow: &FlowInfo,
+        _state: &mut Option<Box<Self::State>>,
+        _now: Timestamp,
+        _counters: &mut Counters,
+    ) {
+    }
+
     /// The flow is over; nothing more will come of it.
     fn end(
         &mut self,
@@ -210,15 +239,15 @@ pub trait Handler {
     );
 }
 
-/// Limits of reassembly. Worst-case memory: `max_flows` × about 450 bytes (and what the handler keeps), plus
+/// Limits of reassembly. Worst-case memory: `max_flows` × about 500 bytes (and what the handler keeps), plus
 /// `held_total`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Flows kept at a time, about 450 bytes each: 450 MiB at the default. Beyond, the one nearest to its time-out
+    /// Flows kept at a time, about 500 bytes each: 500 MiB at the default. Beyond, the one nearest to its time-out
     /// among a few is evicted and counted.
     pub max_flows: u32,
-    /// Flows kept that have not come past the handshake: 29 MiB at the default. Beyond, the oldest is evicted.
+    /// Flows kept that have not come past the handshake: 32 MiB at the default. Beyond, the oldest is evicted.
     pub max_half_open: u32,
     /// Bytes held behind holes in one direction of one flow, with 64 bytes of bookkeeping a segment. Beyond, the hole
     /// is given up.

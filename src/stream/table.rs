@@ -2,7 +2,8 @@
 //! flows, and a timer wheel of whole seconds for all others.
 //!
 //! A segment only writes the time into its flow. The wheel looks at a flow when its time-out could have come, and moves
-//! it on if it has been active since: a flow is touched once a time-out, not once a packet.
+//! it on if it has been active since: a flow is touched once a time-out, not once a packet. A flow whose handler is to be
+//! woken before that stands in the slot of that second.
 
 use std::net::SocketAddr;
 
@@ -16,8 +17,11 @@ use crate::time::Timestamp;
 /// Slots of the wheel, one a second.
 const SLOTS: usize = MAX_TIMEOUT.as_secs() as usize + 1;
 
-/// How many flows are looked at to find one to evict.
+/// How many flows are compared to find one to evict.
 const EVICTION_SAMPLE: usize = 8;
+
+/// How many are looked at for that: those that are next only because their handler is to be woken are passed over.
+const EVICTION_LOOK: usize = 64;
 
 #[derive(Clone, Copy)]
 struct List {
@@ -141,7 +145,7 @@ impl<S> Table<S> {
         Some(self.wheel[slot_of(second)].first).filter(|&at| at != NONE)
     }
 
-    /// Has a flow looked at by `check` (later than now).
+    /// Has a flow looked at by `check` (later than now), or when its handler is to be woken.
     pub(super) fn postpone(&mut self, at: u32, check: Timestamp) {
         self.unlink(at);
         self.link(at, check);
@@ -152,22 +156,26 @@ impl<S> Table<S> {
         if self.len() == self.half_open_count as usize {
             return self.oldest_half_open().map(|(at, _)| at);
         }
-        let mut best: Option<(Timestamp, u32)> = None;
-        let mut seen = 0;
+        // Those that are due come before those that are only to be woken.
+        let mut best: Option<(bool, Timestamp, u32)> = None;
+        let (mut seen, mut compared) = (0, 0);
         for slot in (0..SLOTS as u64).map(|step| slot_of(second + step)) {
             let mut at = self.wheel[slot].first;
             while let Some(flow) = self.peek(at) {
-                if best.is_none_or(|(last, _)| flow.last < last) {
-                    best = Some((flow.last, at));
+                let alarm = flow.info.alarm.time();
+                let woken = alarm != Timestamp::MAX && slot_of(second_of(alarm)) == slot;
+                if best.is_none_or(|(least, last, _)| (woken, flow.last) < (least, last)) {
+                    best = Some((woken, flow.last, at));
                 }
+                compared += usize::from(!woken);
                 seen += 1;
-                if seen == EVICTION_SAMPLE {
-                    return best.map(|(_, at)| at);
+                if compared == EVICTION_SAMPLE || seen == EVICTION_LOOK {
+                    return best.map(|(_, _, at)| at);
                 }
                 at = flow.following;
             }
         }
-        best.map(|(_, at)| at)
+        best.map(|(_, _, at)| at)
     }
 
     /// All flows, in the order of the slab.
@@ -180,8 +188,9 @@ impl<S> Table<S> {
     }
 
     fn link(&mut self, at: u32, check: Timestamp) {
-        let Some(half_open) = self.peek(at).map(|flow| flow.stage == Stage::HalfOpen) else { return };
-        let slot = if half_open { NONE } else { slot_of(second_of(check)) as u32 };
+        let Some(flow) = self.peek(at) else { return };
+        let half_open = flow.stage == Stage::HalfOpen;
+        let slot = if half_open { NONE } else { slot_of(second_of(check.min(flow.info.alarm.time()))) as u32 };
         self.half_open_count += u32::from(half_open);
         let list = self.list(slot);
         let previous = list.last;

@@ -133,6 +133,7 @@ fn feed(tracker: &mut Tracker<Recorder>, wires: &[Wire]) {
             urgent: 0,
             payload: &wire.payload,
             missing: 0,
+            fingerprint: 0,
         });
     }
 }
@@ -320,6 +321,7 @@ fn half_open_floods_are_cheap_and_bounded() {
             urgent: 0,
             payload: &[],
             missing: 0,
+            fingerprint: 0,
         });
         assert!(tracker.flows() <= 100);
     }
@@ -415,4 +417,157 @@ proptest! {
         }).collect();
         run(&wires);
     }
+}
+
+/// A byte that asks for nothing.
+const NEVER: u8 = 255;
+
+/// Asks to be woken by what the bytes say: each the number of tenths of a second from now.
+#[derive(Default)]
+struct Sleeper {
+    /// Ports of the flows that were woken, with seconds since the beginning.
+    woken: Vec<(u16, u64)>,
+    opened: usize,
+    /// How often each flow asks again when it is woken, after a minute.
+    again: usize,
+}
+
+impl Handler for Sleeper {
+    type State = usize;
+
+    fn data(&mut self, flow: &FlowInfo, _: &mut Option<Box<usize>>, run: Run<'_>, _: &mut Counters) -> Interest {
+        for &tenths in run.bytes.iter().filter(|&&tenths| tenths != NEVER) {
+            flow.wake_at(run.now + Duration::from_millis(100) * u32::from(tenths));
+        }
+        Interest::Wanted
+    }
+
+    fn gap(&mut self, _: &FlowInfo, _: &mut Option<Box<usize>>, _: Gap, _: &mut Counters) {}
+
+    fn close(
+        &mut self,
+        _: &FlowInfo,
+        _: &mut Option<Box<usize>>,
+        _: Direction,
+        _: Close,
+        _: Timestamp,
+        _: &mut Counters,
+    ) {
+    }
+
+    fn opened(&mut self, _: &FlowInfo, _: Timestamp) {
+        self.opened += 1;
+    }
+
+    fn wake(&mut self, flow: &FlowInfo, state: &mut Option<Box<usize>>, now: Timestamp, _: &mut Counters) {
+        assert_eq!(now.round_up(TICK), now);
+        self.woken.push((flow.source.port(), now.since(Timestamp::from_parts(1_000, 0)).as_secs()));
+        let times = state.get_or_insert_default();
+        **times += 1;
+        if **times <= self.again {
+            flow.wake_at(now + Duration::from_secs(60));
+        }
+    }
+
+    fn end(&mut self, _: &FlowInfo, _: Option<Box<usize>>, _: End, _: Timestamp, _: &mut Counters) {}
+}
+
+/// A segment of the client with this port, so many milliseconds after the beginning.
+fn asks(tracker: &mut Tracker<Sleeper>, port: u16, at: u64, payload: &[u8]) {
+    let time = Timestamp::from_parts(1_000, 0) + Duration::from_millis(at);
+    tracker.tick(time);
+    let source = SocketAddr::from(([10, 0, 0, 1], port));
+    tracker.segment(&Segment {
+        time,
+        source,
+        destination: SERVER.parse().unwrap(),
+        encapsulation: &Encapsulation::NONE,
+        sequence: 1 + at as u32,
+        acknowledgment: 1,
+        flags: Flags::ACK,
+        urgent: 0,
+        payload,
+        missing: 0,
+        fingerprint: 0,
+    });
+}
+
+#[test]
+fn a_handler_is_woken_on_the_tick_that_it_asked_for_or_the_next() {
+    for step in [100, 1_000, 7_300, 60_000] {
+        let mut tracker = Tracker::new(Settings::default(), Sleeper::default());
+        asks(&mut tracker, 1, 100, &[50]); // at 5.1 s
+        asks(&mut tracker, 2, 100, &[9]); // at 1 s
+        asks(&mut tracker, 3, 100, &[250, 70, 90]); // the earliest: at 7.1 s
+        asks(&mut tracker, 4, 100, &[NEVER]); // it never asks
+        asks(&mut tracker, 5, 100, &[0]); // at once: on the next tick
+        asks(&mut tracker, 6, 100, &[254]); // at 25.5 s, and then sooner: at 2.2 s
+        asks(&mut tracker, 6, 101, &[20]);
+        let mut at = 200;
+        while at < 60_000 {
+            at += step;
+            tracker.tick(Timestamp::from_parts(1_000, 0) + Duration::from_millis(at));
+        }
+        let woken = &mut tracker.handler().woken;
+        woken.sort_unstable();
+        assert_eq!(*woken, [(1, 6), (2, 1), (3, 8), (5, 1), (6, 3)], "{step}");
+    }
+}
+
+#[test]
+fn who_asks_again_and_again_is_over_none_the_less() {
+    let mut tracker = Tracker::new(Settings::default(), Sleeper { again: 100, ..Sleeper::default() });
+    asks(&mut tracker, 1, 0, &[10]);
+    asks(&mut tracker, 2, 0, &[254]);
+    tracker.tick(Timestamp::from_parts(1_299, 0));
+    assert_eq!(tracker.flows(), 2);
+    tracker.tick(Timestamp::from_parts(1_302, 0));
+    assert_eq!(tracker.flows(), 0, "the time-out is not moved");
+    let of = |tracker: &mut Tracker<Sleeper>, port| -> Vec<u64> {
+        tracker.handler().woken.iter().filter(|woken| woken.0 == port).map(|woken| woken.1).collect()
+    };
+    assert_eq!(of(&mut tracker, 1), [1, 61, 121, 181, 241]);
+    assert_eq!(of(&mut tracker, 2), [26, 86, 146, 206, 266]);
+}
+
+#[test]
+fn who_is_only_to_be_woken_is_not_evicted_first() {
+    let settings = Settings { max_flows: 20, ..Settings::default() };
+    let mut tracker = Tracker::new(settings, Sleeper::default());
+    for port in 1..=10 {
+        asks(&mut tracker, port, u64::from(port), b"x"); // asks for a moment 12 s from now
+    }
+    for port in 11..=30 {
+        asks(&mut tracker, port, 1_000 + u64::from(port), &[NEVER]);
+    }
+    assert_eq!(tracker.flows(), 20);
+    assert_eq!(tracker.counters().value(Counter::FlowsEvicted), 10);
+    tracker.tick(Timestamp::from_parts(1_020, 0));
+    let sleepers = tracker.handler().woken.iter().filter(|woken| woken.0 <= 10).count();
+    assert_eq!(sleepers, 10, "those that came later and did not ask had to leave");
+}
+
+#[test]
+fn a_handshake_opens_a_flow_once() {
+    let mut tracker = Tracker::new(Settings::default(), Sleeper::default());
+    let (client, server): (SocketAddr, SocketAddr) = (CLIENT.parse().unwrap(), SERVER.parse().unwrap());
+    for (at, wire) in handshake(10, 20).into_iter().chain([wire(9, true, 11, Some(21), b"\x64")]).enumerate() {
+        let time = Timestamp::from_parts(1_000, 0) + Duration::from_millis(at as u64);
+        tracker.tick(time);
+        let (source, destination) = if wire.from_client { (client, server) } else { (server, client) };
+        tracker.segment(&Segment {
+            time,
+            source,
+            destination,
+            encapsulation: &Encapsulation::NONE,
+            sequence: wire.sequence,
+            acknowledgment: wire.acknowledgment.unwrap_or(0),
+            flags: wire.flags,
+            urgent: 0,
+            payload: &wire.payload,
+            missing: 0,
+            fingerprint: 0,
+        });
+    }
+    assert_eq!(tracker.handler().opened, 1);
 }

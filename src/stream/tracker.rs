@@ -168,6 +168,8 @@ impl<H: Handler> Tracker<H> {
                     false => Direction::Forward,
                 }),
                 seen: [false; 2],
+                traffic: Default::default(),
+                alarm: Default::default(),
             },
             halves: Default::default(),
             state: None,
@@ -302,6 +304,7 @@ impl<H: Handler> Tracker<H> {
         let direction = flow.direction(segment.source);
         let (own, peer) = (direction.index(), direction.opposite().index());
         flow.last = now;
+        flow.info.traffic[own].segments += 1;
         let syn = segment.flags.has(Flags::SYN);
         let start = segment.sequence.wrapping_add(u32::from(syn));
 
@@ -333,6 +336,8 @@ impl<H: Handler> Tracker<H> {
 
         let offset = half.place(start);
         if flow.stage == Stage::HalfOpen && (has_data || (!syn && segment.flags.has(Flags::ACK))) {
+            self.handler.opened(&flow.info, now);
+            flow.info.alarm.take_fresh(now); // the new stage heeds it
             let check = now + self.idle_timeout();
             self.table.set_stage(at, Stage::Open, check);
         }
@@ -366,6 +371,18 @@ impl<H: Handler> Tracker<H> {
             if self.table.flow(at).is_some_and(|flow| flow.halves[direction.index()].unsettled()) {
                 self.settle(at, direction);
             }
+        }
+        self.heed(at);
+    }
+
+    /// Sees to it that a flow whose handler has asked to be woken is looked at by then.
+    #[inline]
+    fn heed(&mut self, at: u32) {
+        let now = self.now;
+        let Some(flow) = self.table.flow(at).filter(|flow| flow.info.alarm.take_fresh(now)) else { return };
+        if flow.stage != Stage::HalfOpen {
+            let check = flow.last + self.settings.timeout(flow.stage);
+            self.table.postpone(at, check);
         }
     }
 
@@ -425,6 +442,7 @@ impl<H: Handler> Tracker<H> {
         let half = &mut flow.halves[own];
         if flow.unwanted {
             half.next = half.next.max((offset + bytes.len() as i64 + i64::from(missing)) as u64);
+            flow.info.traffic[own].bytes = half.next;
             return;
         }
         let offset = offset as u64;
@@ -482,6 +500,7 @@ impl<H: Handler> Tracker<H> {
                     self.give_up(oldest, direction);
                 }
             }
+            self.heed(oldest);
         }
     }
 
@@ -586,6 +605,7 @@ impl<H: Handler> Tracker<H> {
             }
             self.settle(at, Direction::Forward);
             self.settle(at, Direction::Backward);
+            self.heed(at);
             let Some(flow) = self.table.flow(at) else { continue };
             flow.listed = flow.halves.iter().any(Half::holds);
             if flow.listed {
@@ -606,14 +626,14 @@ impl<H: Handler> Tracker<H> {
 
     fn expire(&mut self, second: u64, now: Timestamp) {
         while let Some(at) = self.table.due(second) {
-            let timeout = self.idle_timeout();
-            let close = seconds(self.settings.close_timeout);
             let Some(flow) = self.table.flow(at) else { return };
-            let (timeout, end) = match flow.stage {
-                Stage::Closing => (close, End::Closed),
-                _ => (timeout, End::TimedOut),
-            };
-            let due = (flow.last + timeout).round_up(TICK);
+            if flow.info.alarm.ring(now) {
+                let Flow { info, state, .. } = flow;
+                self.handler.wake(info, state, now, &mut self.counters);
+                info.alarm.take_fresh(now); // heeded below
+            }
+            let end = if flow.stage == Stage::Closing { End::Closed } else { End::TimedOut };
+            let due = (flow.last + self.settings.timeout(flow.stage)).round_up(TICK);
             if due > now {
                 self.table.postpone(at, due);
             } else {
@@ -653,6 +673,13 @@ impl<H: Handler> Tracker<H> {
     }
 }
 
+impl Settings {
+    /// How long a flow of this stage stays without a segment.
+    fn timeout(&self, stage: Stage) -> Duration {
+        seconds(if stage == Stage::Closing { self.close_timeout } else { self.idle_timeout })
+    }
+}
+
 fn seconds(count: u32) -> Duration {
     Duration::from_secs(count.into()).min(MAX_TIMEOUT)
 }
@@ -668,6 +695,7 @@ fn hand_on<H: Handler>(
     let half = &mut flow.halves[run.direction.index()];
     half.next = run.offset + run.bytes.len() as u64;
     let offset = half.next;
+    flow.info.traffic[run.direction.index()].bytes = offset + u64::from(missing);
     if !run.bytes.is_empty() && handler.data(&flow.info, &mut flow.state, run, counters) == Interest::Unwanted {
         flow.unwanted = true;
     }
@@ -682,6 +710,8 @@ fn report_gap<H: Handler>(flow: &mut Flow<H::State>, handler: &mut H, counters: 
     counters.count(Counter::Gaps);
     counters.add(Counter::GapBytes, gap.length);
     let Flow { info, state, .. } = flow;
+    let sent = &mut info.traffic[gap.direction.index()].bytes;
+    *sent = (*sent).max(gap.offset + gap.length);
     handler.gap(info, state, gap, counters);
 }
 

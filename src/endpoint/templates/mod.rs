@@ -75,7 +75,7 @@ fn written(label: &Label) -> &str {
     }
 }
 
-/// One good answer (2xx or 304) to a client that is not under suspicion.
+/// One good answer (2xx, 304 or 101) to a client that is not under suspicion.
 #[derive(Clone, Copy, Debug)]
 pub struct Success<'a> {
     /// As received; brought into one form here.
@@ -102,10 +102,12 @@ impl<'a> Success<'a> {
         // Of a body that was not seen whole the length says nothing.
         let whole = call.response.gap_bytes == 0 && !call.response.truncated && !call.response.capped;
         let head = call.method == "HEAD";
-        (certain && matches!(call.outcome(), Some(200..=299 | 304))).then(|| Success {
+        // What goes on has taught already.
+        let begins = call.completeness.part == 0;
+        (certain && begins && call.is_good()).then(|| Success {
             host: call.host.as_deref().unwrap_or_default(),
             path: &call.path,
-            method: &call.method,
+            method: call.verb(),
             client,
             time: call.end_time,
             length: if whole && !head { call.response.body_bytes } else { 0 },

@@ -9,6 +9,7 @@ use super::super::Shared;
 use super::super::fill;
 use super::super::head::Reading;
 use super::super::intern::printable_into;
+use super::super::websocket::Agreed;
 use super::connection::Connection;
 use super::heads::{self, Lines};
 use super::hpack::{Error, List};
@@ -169,6 +170,7 @@ impl Connection {
         side.grpc_encoding = lines.fields.grpc_encoding.map(|value| shared.texts.lower(value));
         let method = lines.method;
         let tunnel = method == Some(b"CONNECT");
+        let websocket = lines.protocol.is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"websocket"));
         match lines.request() {
             Some(head) => {
                 fill::request(call, &head, block.wire, shared);
@@ -178,7 +180,8 @@ impl Connection {
             None => printable_into(method.unwrap_or_default(), &mut call.method),
         }
         if tunnel {
-            // Another protocol from here on. What RFC 8441 upgrades to (`:protocol`) can take over here.
+            // Another protocol from here on: the one that is asked for (RFC 8441), where the server agrees.
+            stream.offers_websocket = websocket;
             for side in &mut stream.sides {
                 side.opaque = true;
             }
@@ -229,7 +232,13 @@ impl Connection {
             }
             call.response_time = Some(block.mark.time);
             stream.has_response = lines.status.is_some();
-            fill::response(call, &lines.response(), block.wire, shared);
+            let opens = stream.offers_websocket && lines.status.is_some_and(|status| (200..300).contains(&status));
+            let (unknown, answer) = (lines.unknown, lines.response());
+            fill::response(call, &answer, block.wire, shared);
+            if opens {
+                let agreed = Agreed::of(&answer.fields, unknown > 0, shared);
+                stream.open_websocket(agreed, &mut self.decoding, shared, counters);
+            }
         } else if let Some(status) = lines.fields.grpc_status {
             fill::grpc_status(call, status);
         }

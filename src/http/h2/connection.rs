@@ -30,7 +30,7 @@ pub(crate) struct Connection {
     pub(super) readers: [Reader; 2],
     /// The direction of requests, once that is known.
     pub(super) client: Option<Direction>,
-    pub(super) streams: BTreeMap<u32, Stream>,
+    pub(super) streams: BTreeMap<u32, Box<Stream>>,
     pub(super) position: u32,
     pub(super) community_id: Option<Arc<str>>,
     pub(super) anomalies: [Anomalies; 2],
@@ -46,8 +46,8 @@ pub(crate) struct Connection {
     pub(super) torn: bool,
     /// Bodies that are being decoded.
     pub(super) decoding: usize,
-    /// When streams are next looked through for what is to be reported.
-    pub(super) next_report: Timestamp,
+    /// When streams are next looked through for what is to be reported, if that was asked for.
+    pub(super) next_report: Option<Timestamp>,
 }
 
 impl Connection {
@@ -77,7 +77,7 @@ impl Connection {
             reset: VecDeque::new(),
             torn: false,
             decoding: 0,
-            next_report: Timestamp::ZERO,
+            next_report: None,
         }
     }
 
@@ -101,7 +101,7 @@ impl Connection {
         (request.head, request.ended) = (true, true);
         self.highest = 1;
         self.requests = 1;
-        self.streams.insert(1, stream);
+        self.streams.insert(1, Box::new(stream));
     }
 
     /// Takes bytes in order.
@@ -257,7 +257,7 @@ impl Connection {
                 // Without a byte there is no length of the padding either; a peer would end the connection.
                 let padded = header.has(flag::PADDED) && length > 0;
                 let end = header.has(flag::END_STREAM);
-                let data = Data { stream: header.stream, left: length, padding: 0, padded, end };
+                let data = Data { stream: header.stream, left: length, padding: 0, padded, end, fresh: true };
                 reader.phase = Phase::Data(data);
                 if length == 0 {
                     self.body(flow, d, data, &[], run.now, shared, counters);
@@ -318,10 +318,12 @@ impl Connection {
         let last = data.end && data.left == data.padding;
         match self.streams.get_mut(&data.stream) {
             Some(stream) => {
-                stream.data(response, &rest[..content], wire, last, &mut self.decoding, shared, counters);
+                let bytes = &rest[..content];
+                stream.data(response, bytes, wire, data.fresh, last, &mut self.decoding, shared, counters);
             }
             None => counters.add(Counter::BytesSkipped, content as u64),
         }
+        data.fresh &= content == 0;
         match over {
             true => {
                 self.readers[d].expect_header();

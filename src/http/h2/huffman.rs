@@ -94,32 +94,61 @@ pub struct Malformed;
 ///
 /// [`Malformed`]; what came before is appended.
 pub fn decode(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
-    let mut rest = bytes.iter();
-    // The next bits, from the most significant on, and how many there are.
-    let (mut bits, mut count) = (0u64, 0u32);
-    loop {
-        while count <= 56
-            && let Some(&byte) = rest.next()
-        {
-            bits |= u64::from(byte) << (56 - count);
-            count += 8;
+    let begin = out.len();
+    out.resize(begin + bytes.len() * 8 / 5 + SYMBOLS_A_LOOK, 0);
+    let mut written = begin;
+    let result = symbols(bytes, out, &mut written);
+    out.truncate(written);
+    result
+}
+
+/// Symbols that are read of eight bytes at a time: behind up to seven bits that were read before, so many of the quick
+/// table's are surely whole.
+const SYMBOLS_A_LOOK: usize = 6;
+
+/// Writes the symbols to `out` from `written` on, which is to have room for them and [`SYMBOLS_A_LOOK`] more.
+fn symbols(bytes: &[u8], out: &mut [u8], written: &mut usize) -> Result<(), Malformed> {
+    let mut at = 0;
+    while let Some(room) = out.get_mut(*written..).and_then(|rest| rest.first_chunk_mut::<SYMBOLS_A_LOOK>()) {
+        let rest = bytes.get(at / 8..).unwrap_or_default();
+        let word = rest.first_chunk().copied().unwrap_or_else(|| {
+            // As if the padding went on.
+            let mut last = [0xff; 8];
+            last.iter_mut().zip(rest).for_each(|(place, &byte)| *place = byte);
+            last
+        });
+        // The next bits, from the most significant on.
+        let mut bits = u64::from_be_bytes(word) << (at % 8) | ((1 << (at % 8)) - 1);
+        let left = bytes.len() * 8 - at;
+        let (mut used, mut count) = (0, 0);
+        for place in room {
+            let (symbol, length) = CODE.quick[(bits >> (64 - QUICK_BITS)) as usize];
+            if length == 0 || used + usize::from(length) > left {
+                break;
+            }
+            *place = symbol;
+            count += 1;
+            bits <<= length;
+            used += usize::from(length);
         }
-        let (symbol, length) = match CODE.quick.get((bits >> (64 - QUICK_BITS)) as usize) {
-            Some(&(symbol, length)) if length > 0 => (u16::from(symbol), u32::from(length)),
-            _ => long(bits).ok_or(Malformed)?,
-        };
-        if length > count {
+        *written += count;
+        at += used;
+        if count > 0 {
+            continue;
+        }
+        let (symbol, length) = long(bits).unwrap_or((END_OF_STRING, LONGEST as u32));
+        if length as usize > left {
             // Padding: less than a byte, the beginning of the end of string, which is all ones.
-            let padding = if count == 0 { 0 } else { bits >> (64 - count) };
-            return if count < 8 && padding == (1 << count) - 1 { Ok(()) } else { Err(Malformed) };
+            return if left < 8 && bits.leading_ones() as usize >= left { Ok(()) } else { Err(Malformed) };
         }
         if symbol == END_OF_STRING {
             return Err(Malformed);
         }
-        out.push(symbol as u8);
-        bits <<= length;
-        count -= length;
+        out[*written] = symbol as u8;
+        *written += 1;
+        at += length as usize;
     }
+    Err(Malformed) // never for want of room: no symbol has less than five bits
 }
 
 /// A symbol whose code is longer than the quick table's.

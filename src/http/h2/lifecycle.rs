@@ -149,10 +149,13 @@ impl Connection {
         counters: &mut Counters,
     ) {
         let Some(mut stream) = self.streams.remove(&id) else { return };
+        let reset = stream.call.http2.as_ref().is_some_and(|http2| http2.reset_by.is_some());
+        let ended = reset || stream.sides.iter().any(|side| side.ended);
         for response in [false, true] {
             stream.finish(response, false, &mut self.decoding, shared, counters);
         }
-        let Stream { mut call, has_request, has_response, part, .. } = stream;
+        stream.close_websocket(ended, &mut self.decoding, shared);
+        let Stream { mut call, has_request, has_response, part, .. } = *stream;
         if !has_request && !has_response && call.method.is_empty() {
             counters.count(Counter::Http2StreamsUnknown);
             shared.idle.push(call);
@@ -197,9 +200,9 @@ impl Connection {
                 self.give_out(flow, oldest, now, shared, counters);
             }
             let call = fill::new_call(flow, client, &mut self.community_id, shared);
-            self.streams.insert(id, Stream::new(call, id, mark.time));
+            self.streams.insert(id, Box::new(Stream::new(call, id, mark.time)));
         }
-        self.streams.get_mut(&id)
+        self.streams.get_mut(&id).map(|stream| &mut **stream)
     }
 
     /// Counts a request.
@@ -240,25 +243,43 @@ impl Connection {
                 self.give_out(flow, id, now, shared, counters);
             }
         }
-        let seconds = u64::from(shared.settings.stream_report_seconds);
-        if now >= self.next_report && seconds > 0 {
-            self.next_report = now + crate::stream::TICK;
-            let period = Duration::from_secs(seconds);
-            let due: Vec<u32> = self
-                .streams
-                .iter()
-                .filter(|(_, stream)| now.since(stream.reported) >= period)
-                .map(|(id, _)| *id)
-                .collect();
-            for id in due {
-                let Some(stream) = self.streams.get_mut(&id) else { continue };
-                let has_response = stream.has_response;
-                if let Some(mut call) = stream.report(now, shared) {
-                    call.completeness.request = true;
-                    call.completeness.response = has_response;
-                    self.send(flow, call, now, shared, counters);
-                }
+        if self.next_report.is_none() && !self.streams.is_empty() {
+            self.expect_report(flow, now + report_period(shared), shared);
+        }
+    }
+
+    /// Asks to be woken when streams are to be looked through.
+    fn expect_report(&mut self, flow: &FlowInfo, time: Timestamp, shared: &Shared) {
+        if shared.settings.stream_report_seconds > 0 {
+            self.next_report = Some(time);
+            flow.wake_at(time);
+        }
+    }
+
+    /// The flow was woken: reports what has gone on for long.
+    pub(crate) fn wake(&mut self, flow: &FlowInfo, now: Timestamp, shared: &mut Shared, counters: &mut Counters) {
+        let Some(next) = self.next_report else { return };
+        if now < next {
+            flow.wake_at(next); // it was for something else
+            return;
+        }
+        self.next_report = None;
+        let period = report_period(shared);
+        let due: Vec<u32> =
+            self.streams.iter().filter(|(_, stream)| now.since(stream.reported) >= period).map(|(id, _)| *id).collect();
+        for id in due {
+            let Some(stream) = self.streams.get_mut(&id) else { continue };
+            let has_response = stream.has_response;
+            if let Some(mut call) = stream.report(now, shared) {
+                call.completeness.request = true;
+                call.completeness.response = has_response;
+                self.send(flow, call, now, shared, counters);
             }
+        }
+        // Of those that have had their time and nothing to tell, in as much time again.
+        let again = |stream: &Stream| Some(stream.reported + period).filter(|&time| time > now).unwrap_or(now + period);
+        if let Some(time) = self.streams.values().map(|stream| again(stream)).min() {
+            self.expect_report(flow, time, shared);
         }
     }
 
@@ -298,4 +319,9 @@ impl Connection {
             self.give_out(flow, id, now, shared, counters);
         }
     }
+}
+
+/// Time after which a stream that goes on is reported.
+fn report_period(shared: &Shared) -> Duration {
+    Duration::from_secs(shared.settings.stream_report_seconds.into())
 }

@@ -28,7 +28,7 @@ impl Connection {
                 let data = *data;
                 let response = self.client.is_none_or(|client| client.index() != d);
                 if let Some(stream) = self.streams.get_mut(&data.stream) {
-                    stream.gap(response, inside, shared);
+                    stream.gap(response, inside, shared, counters);
                 }
                 if data.left == 0 {
                     self.readers[d].expect_header();
@@ -83,7 +83,7 @@ impl Connection {
         for stream in self.streams.values_mut() {
             let side = &stream.sides[usize::from(response)];
             if !side.ended && side.head {
-                stream.gap(response, 0, shared);
+                stream.gap(response, 0, shared, counters);
             }
         }
     }

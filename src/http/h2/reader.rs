@@ -34,6 +34,8 @@ pub(super) struct Data {
     /// The byte with the length of the padding is still to come.
     pub(super) padded: bool,
     pub(super) end: bool,
+    /// No byte of its content has come.
+    pub(super) fresh: bool,
 }
 
 /// A header block on its way: HEADERS or PUSH_PROMISE and the CONTINUATIONs behind it.

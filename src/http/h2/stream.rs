@@ -10,6 +10,7 @@ use crate::time::Timestamp;
 use super::super::Shared;
 use super::super::fill::{self, caps};
 use super::super::payload::Payload;
+use super::super::websocket::{Agreed, Session};
 
 /// One direction of a stream.
 #[derive(Default)]
@@ -42,6 +43,12 @@ pub(super) struct Stream {
     /// When it began, or was last reported.
     pub(super) reported: Timestamp,
     pub(super) part: u32,
+    /// Its WebSocket is among the bodies that the connection decodes.
+    decodes: bool,
+    /// The client has asked to go on as a WebSocket (RFC 8441).
+    pub(super) offers_websocket: bool,
+    /// It has become one.
+    pub(super) websocket: Option<Box<Session>>,
 }
 
 impl Stream {
@@ -56,6 +63,9 @@ impl Stream {
             acknowledged: None,
             reported: now,
             part: 0,
+            decodes: false,
+            offers_websocket: false,
+            websocket: None,
         }
     }
 
@@ -69,7 +79,7 @@ impl Stream {
         if response { answer } else { request }
     }
 
-    /// Content of a DATA frame that is there: `wire` counts its padding too. `decoding` is the number of bodies that this
+    /// Content of a DATA frame that is there: `wire` counts its padding too. `begin`: from its beginning on. `decoding` is the number of bodies that this
     /// connection decodes.
     #[allow(clippy::too_many_arguments, reason = "all of it describes one piece")]
     pub(super) fn data(
@@ -77,11 +87,17 @@ impl Stream {
         response: bool,
         bytes: &[u8],
         wire: u64,
+        begin: bool,
         last: bool,
         decoding: &mut usize,
         shared: &mut Shared,
         counters: &mut Counters,
     ) {
+        if let Some(websocket) = &mut self.websocket {
+            self.sides[usize::from(response)].received += bytes.len() as u64;
+            websocket.data(response, bytes, begin, shared, counters);
+            return;
+        }
         self.message(response).wire_bytes += wire;
         if bytes.is_empty() {
             return;
@@ -116,7 +132,12 @@ impl Stream {
     }
 
     /// So many bytes of its content were lost; 0 where it is not known whether any were.
-    pub(super) fn gap(&mut self, response: bool, length: u64, shared: &mut Shared) {
+    pub(super) fn gap(&mut self, response: bool, length: u64, shared: &mut Shared, counters: &mut Counters) {
+        if let Some(websocket) = &mut self.websocket {
+            self.sides[usize::from(response)].received += length;
+            websocket.gap(response, length, shared, counters);
+            return;
+        }
         let message = self.message(response);
         message.gap_bytes += length;
         message.gap_bytes = message.gap_bytes.max(1);
@@ -126,6 +147,43 @@ impl Stream {
         if let Some(payload) = &mut side.payload {
             let caps = caps(shared);
             payload.gap(length, &shared.inspector, caps, &mut shared.decoders);
+        }
+    }
+
+    /// The server has agreed to go on as a WebSocket (RFC 8441, section 5).
+    pub(super) fn open_websocket(
+        &mut self,
+        agreed: Agreed,
+        decoding: &mut usize,
+        shared: &Shared,
+        counters: &mut Counters,
+    ) {
+        let mut session = Session::new(agreed, counters);
+        if session.is_compressed() {
+            if *decoding >= shared.settings.http2_decoders {
+                counters.count(Counter::BodiesNotDecoded);
+                session.leave_compressed();
+            } else {
+                *decoding += 1;
+                self.decodes = true;
+            }
+        }
+        // A client that does not wait for the answer has sent what nobody took for frames.
+        for (response, side) in [false, true].into_iter().zip(&self.sides) {
+            if side.received > 0 {
+                session.begin_lost(response);
+            }
+        }
+        self.websocket = Some(Box::new(session));
+    }
+
+    /// No more comes of a WebSocket; `ended` when the stream is known to have ended.
+    pub(super) fn close_websocket(&mut self, ended: bool, decoding: &mut usize, shared: &mut Shared) {
+        if let Some(mut websocket) = self.websocket.take() {
+            websocket.finish(&mut self.call, ended, shared);
+            if std::mem::take(&mut self.decodes) {
+                *decoding = decoding.saturating_sub(1);
+            }
         }
     }
 
@@ -160,6 +218,7 @@ impl Stream {
         }
         match payload {
             Some(payload) => fill::body(&mut self.call, response, payload, truncated, shared, counters),
+            None if self.websocket.is_some() => {}
             None => {
                 let message = self.message(response);
                 message.body_bytes = message.body_bytes.max(received);
@@ -167,28 +226,23 @@ impl Stream {
         }
     }
 
-    /// A record of a call that goes on, if it is one of gRPC and messages have come; what comes later is for the next.
+    /// A record of a call that goes on, if it is a stream of which something came; what comes later is for the next.
     pub(super) fn report(&mut self, now: Timestamp, shared: &mut Shared) -> Option<Box<Call>> {
-        let news = |side: &Side| matches!(&side.payload, Some(Payload::Grpc(body)) if body.has_news());
-        if !self.has_request || !self.sides.iter().any(news) {
+        let news = self.websocket.as_ref().is_some_and(|websocket| websocket.has_news())
+            || self.sides.iter_mut().any(|side| side.payload.as_mut().is_some_and(Payload::has_news));
+        if !self.has_request || !news {
             return None;
         }
         self.reported = now;
-        let mut call = self.call.clone();
+        let mut call = fill::part(&mut self.call, &mut self.part);
         for (response, side) in [false, true].into_iter().zip(&mut self.sides) {
-            if let Some(Payload::Grpc(body)) = &mut side.payload {
-                body.report(&mut call, response, &shared.inspector, &mut shared.decoders);
+            if let Some(payload) = &mut side.payload {
+                payload.report(&mut call, response, &shared.inspector, &mut shared.decoders);
             }
         }
-        call.completeness.open = true;
-        call.completeness.part = self.part;
-        self.part = self.part.saturating_add(1);
-        for message in [&mut self.call.request, &mut self.call.response] {
-            (message.head_bytes, message.wire_bytes, message.gap_bytes) = (0, 0, 0);
-            message.capped = false;
+        if let Some(websocket) = &mut self.websocket {
+            websocket.tell(&mut call, shared);
         }
-        self.call.sensitive.request.clear();
-        self.call.sensitive.response.clear();
         Some(call)
     }
 }

@@ -424,6 +424,23 @@ fn an_open_stream_is_reported_once_a_minute() {
 }
 
 #[test]
+fn a_stream_that_has_fallen_silent_is_reported_too() {
+    let mut talk = Talk::new(1460);
+    let (mut client, mut server) = begin(&mut talk);
+    talk.send(true, &client.ask(1, false, "POST", "/feed.Feed/Watch", &GRPC));
+    talk.send(false, &server.headers(1, false, &[&[(":status", "200")], &GRPC[..]].concat()));
+    talk.send(false, &data(1, false, &message(false, b"\x0a\x10ana@mail.example")));
+    // Nobody says anything for three minutes: what came is told after one of them, and nothing again.
+    talk.wait(180).pause();
+    let calls = talk.calls();
+    let parts: Vec<_> = calls.iter().map(|call| (call.completeness.open, call.completeness.part)).collect();
+    assert_eq!(parts, [(true, 0), (false, 1)]);
+    assert_eq!(calls[0].end_time.nanos() % 1_000_000_000, 0, "on a tick");
+    assert_eq!(calls[0].end_time.since(calls[0].start_time()).as_secs(), 60);
+    assert_eq!(calls[0].grpc.as_ref().map(|grpc| grpc.response.messages), Some(1));
+}
+
+#[test]
 fn grpc_web_over_http_1() {
     use base64::Engine;
     let messages = [message(false, b"\x0a\x10ana@mail.example"), b"\x80\0\0\0\x10grpc-status: 14\n".to_vec()].concat();
@@ -443,4 +460,75 @@ fn grpc_web_over_http_1() {
         assert_eq!((grpc.status, grpc.response.messages), (Some(14), 1), "{media}");
         assert!(calls[0].sensitive.response.iter().any(|found| &*found.class == "email"), "{media}");
     }
+}
+
+#[test]
+fn a_websocket_in_a_stream() {
+    let open = |talk: &mut Talk, extensions: &str| {
+        let (mut client, mut server) = begin(talk);
+        let fields = [
+            (":method", "CONNECT"),
+            (":protocol", "websocket"),
+            (":scheme", "http"),
+            (":path", "/chat"),
+            (":authority", "h"),
+            ("sec-websocket-version", "13"),
+        ];
+        talk.send(true, &client.headers(1, false, &fields));
+        let answer =
+            [(":status", "200"), ("sec-websocket-protocol", "chat.v1"), ("sec-websocket-extensions", extensions)];
+        talk.send(false, &server.headers(1, false, &answer));
+    };
+    for size in [7, 1460] {
+        let mut talk = Talk::new(size);
+        open(&mut talk, "permessage-deflate");
+        // "Hello" masked, and compressed (RFC 6455, section 5.7; RFC 7692, section 7.2.3.1), each in frames of its own.
+        let masked = [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
+        talk.send(true, &data(1, false, &masked[..4])).send(true, &data(1, false, &masked[4..]));
+        let compressed = [0xc1, 0x07, 0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+        talk.send(false, &data(1, false, &compressed));
+        talk.send(true, &data(1, true, &[0x88, 0x82, 0, 0, 0, 0, 3, 0xe8]))
+            .send(false, &data(1, true, &[0x88, 2, 3, 0xe8]));
+        let calls = talk.calls();
+        assert_eq!(lines(&calls), ["CONNECT /chat 200"]);
+        let websocket = calls[0].websocket.as_deref().expect("a WebSocket");
+        assert_eq!((websocket.request.messages, websocket.request.bytes), (1, 5));
+        assert_eq!((websocket.response.messages, websocket.response.bytes, websocket.response.compressed), (1, 5, 1));
+        assert_eq!((websocket.close_code, websocket.subprotocol.as_deref()), (Some(1000), Some("chat.v1")));
+        assert_eq!((calls[0].request.wire_bytes, calls[0].request.body_bytes), (19, 5));
+        assert_eq!((calls[0].response.wire_bytes, calls[0].response.body_bytes), (13, 5));
+        assert!(calls[0].anomalies.is_empty() && !calls[0].response.truncated, "{:?}", calls[0].anomalies);
+        assert!(calls[0].is_good() && calls[0].verb() == "GET");
+    }
+    // A loss between frames of HTTP/2, and messages behind it, each in one; then the client cancels.
+    let mut talk = Talk::new(1460);
+    open(&mut talk, "");
+    talk.send(false, &data(1, false, b"\x81\x05Hello")).lose(false, 30);
+    // What is behind the loss is read once the loss is certain.
+    talk.send(false, &data(1, false, b"\x81\x05Hello").repeat(10)).pause().send(true, &reset(1, 8));
+    let calls = talk.calls();
+    let websocket = calls[0].websocket.as_deref().expect("a WebSocket");
+    assert_eq!((websocket.response.messages, websocket.response.skipped), (8, 21));
+    assert_eq!((websocket.close_code, calls[0].response.gap_bytes), (None, 1));
+}
+
+#[test]
+fn an_event_stream_is_counted_and_reported_once_a_minute() {
+    let mut talk = Talk::new(1460);
+    let (mut client, mut server) = begin(&mut talk);
+    talk.send(true, &client.get(1, "/events"));
+    talk.send(false, &server.headers(1, false, &[(":status", "200"), ("content-type", "text/event-stream")]));
+    for round in 0..15 {
+        let text = format!("id: {round}\ndata: ana@mail.example\n\n");
+        talk.wait(10).send(false, &data(1, false, text.as_bytes()));
+    }
+    talk.send(false, &data(1, true, b": the end\n\n"));
+    let calls = talk.calls();
+    let parts: Vec<_> =
+        calls.iter().map(|call| (call.completeness.open, call.completeness.part, call.events)).collect();
+    assert_eq!(parts, [(true, 0, Some(6)), (true, 1, Some(6)), (false, 2, Some(3))]);
+    let found: u32 = calls.iter().flat_map(|call| &call.sensitive.response).map(|found| found.count).sum();
+    let bytes = |of: fn(&Call) -> u64| calls.iter().map(|call| of(call)).sum::<u64>();
+    let all = 10 * 30 + 5 * 31 + 11;
+    assert_eq!((found, bytes(|call| call.response.body_bytes), bytes(|call| call.response.wire_bytes)), (15, all, all));
 }

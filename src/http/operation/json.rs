@@ -51,6 +51,53 @@ pub(super) fn read(bytes: &[u8]) -> Body {
     body
 }
 
+/// The members of a message that carries an operation within another object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Envelope {
+    /// `type` says that something is asked for.
+    pub(super) asks: bool,
+    /// The members of `payload`, where it is an object.
+    pub(super) payload: Option<Members>,
+}
+
+/// Reads a message, or as much of it as there is.
+pub(super) fn envelope(bytes: &[u8]) -> Envelope {
+    let mut envelope = Envelope::default();
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    // What was read before an error stays read.
+    let _ = deserializer.deserialize_map(&mut envelope);
+    envelope
+}
+
+impl<'de> Visitor<'de> for &mut Envelope {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(name) = map.next_key_seed(Name)? {
+            match &*name {
+                "type" => {
+                    let kind = map.next_value_seed(Value)?.text();
+                    self.asks = matches!(kind.as_deref(), Some("subscribe" | "start"));
+                }
+                "payload" => {
+                    let mut objects = Vec::new();
+                    let read = map.next_value_seed(Objects(&mut objects));
+                    self.payload = objects.into_iter().next();
+                    read?;
+                }
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 /// An object, or an array of objects; what else it may be says nothing.
 struct Objects<'o>(&'o mut Vec<Members>);
 

@@ -6,6 +6,7 @@
 //! | `graphql` | the structure of a document |
 //! | `json` | the members of a body that matter |
 //! | `soap` | the first element of an envelope's body |
+//! | `asked` | what is asked for one behind the other |
 //!
 //! A body is looked at where its media type may carry one of the protocols, and kept only where words of theirs are in
 //! it. Nothing but names leaves: no argument, variable or literal. What is not certain is not said, but that it is not.
@@ -13,6 +14,7 @@
 //! Not seen: GraphQL in multipart bodies (file uploads) and in JSON called text/plain, SOAP with attachments, `SOAPAction`
 //! (servers differ in whether they heed it; the body is what they answer).
 
+mod asked;
 mod graphql;
 mod json;
 mod soap;
@@ -23,6 +25,7 @@ mod tests;
 use std::borrow::Cow;
 use std::sync::Arc;
 
+pub(super) use asked::Asked;
 pub(super) use tap::{Pool, Tap};
 
 use crate::call::{Operation, Protocol, Unread};
@@ -31,9 +34,6 @@ use super::intern::Interner;
 
 /// Longer names are cut here.
 const NAME: usize = 128;
-
-/// Other operations of a batch that are named.
-const OTHERS: usize = 16;
 
 /// What a body may be by its media type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,29 +133,36 @@ fn of_json(bytes: &[u8], missing: Option<Unread>, path: &str, texts: &mut Intern
         Some(json::Stopped::Malformed) => Some(Unread::Malformed),
     };
     let mut objects = objects.iter();
-    let Some(mut operation) = objects.find_map(|members| of_members(members, unread, path, texts)) else {
+    let Some(operation) = objects.find_map(|members| of_members(members, unread, path, texts)) else {
         // What was kept did not come to an operation; elsewhere that may be the body of any API.
         let protocol = Protocol::GraphQl;
         return unread.filter(|_| speaks_graphql(path)).map(|reason| Operation::unread(protocol, reason));
     };
-    let (mut first, mut label) = (String::new(), String::new());
-    operation.label(&mut first);
+    let mut asked = Asked::new(operation);
     for members in objects {
-        let Some(next) = of_members(members, unread, path, texts) else { continue };
-        operation.count = operation.count.saturating_add(1);
-        operation.depth = operation.depth.max(next.depth);
-        operation.aliases = operation.aliases.saturating_add(next.aliases);
-        operation.introspection |= next.introspection;
-        operation.unread = operation.unread.or(next.unread);
-        label.clear();
-        next.label(&mut label);
-        if operation.others.len() < OTHERS && label != first && !operation.others.iter().any(|other| **other == label) {
-            operation.others.push(texts.text(label.as_bytes()));
+        if let Some(next) = of_members(members, unread, path, texts) {
+            asked.add(next, texts);
         }
     }
+    let mut operation = Operation::from(asked);
     operation.unread = operation.unread.or(unread);
     Some(operation)
 }
+
+/// Reads the operation out of a message of a WebSocket: one of GraphQL over WebSocket, of which the document is in the
+/// `payload` of a message of type `subscribe` (graphql-transport-ws) or `start` (the older graphql-ws), or one of JSON-RPC.
+pub(super) fn of_message(bytes: &[u8], missing: Option<Unread>, texts: &mut Interner) -> Option<Operation> {
+    let json::Envelope { asks, payload } = json::envelope(bytes);
+    if let Some(members) = payload.filter(|_| asks) {
+        return of_members(&members, missing, "graphql", texts);
+    }
+    // What has no method is the client's answer to the server's own request.
+    let asks =
+        |found: &Operation| found.protocol != Protocol::JsonRpc || found.name.is_some() || found.unread != MALFORMED;
+    of_json(bytes, missing, "", texts).filter(asks)
+}
+
+const MALFORMED: Option<Unread> = Some(Unread::Malformed);
 
 /// The operation that one object asks for; `unread` says why the body was not read to its end.
 fn of_members(members: &json::Members, unread: Option<Unread>, path: &str, texts: &mut Interner) -> Option<Operation> {

@@ -53,7 +53,7 @@ fn corpus() -> Option<Vec<(String, Vec<u8>)>> {
 /// What decoding a capture came to: counters, segments with payload, and the flows by encapsulation.
 fn decode_capture(file: &[u8]) -> Option<(Counters, u64, BTreeMap<u64, u64>)> {
     let (link, frames) = read_capture(file)?;
-    let (mut decoder, mut counters) = (Decoder::new(Settings::default()), Counters::new());
+    let (mut decoder, mut counters) = (Stage::new(Settings::default()), Counters::new());
     let (mut with_payload, mut digests) = (0, BTreeMap::new());
     for (nanos, data, original_length) in frames {
         counters.count(Counter::Frames);
@@ -64,7 +64,7 @@ fn decode_capture(file: &[u8]) -> Option<(Counters, u64, BTreeMap<u64, u64>)> {
             *digests.entry(segment.encapsulation.digest()).or_default() += 1;
         }
     }
-    decoder.finish(&mut counters);
+    decoder.decoder.finish(&mut counters);
     Some((counters, with_payload, digests))
 }
 

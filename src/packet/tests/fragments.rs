@@ -30,7 +30,7 @@ fn fragments_in_and_around_tunnels() {
     // Both: every inner fragment's tunnel packet is cut in its turn.
     let both: Vec<_> = (0..).zip(around(&inner)).flat_map(|(id, packet)| fragments(&packet, id, 24)).collect();
     for (parts, layers, wholes) in [(inner, 0, 1), (inside, 1, 1), (outside, 1, 1), (both, 1, 4 + 1)] {
-        let (mut decoder, mut counters) = (Decoder::new(Settings::default()), Counters::new());
+        let (mut decoder, mut counters) = (Stage::new(Settings::default()), Counters::new());
         let mut found = Vec::new();
         for (time, part) in parts.iter().enumerate() {
             found.extend(decode(&mut decoder, &frame(101, part, time as i64), &mut counters));
@@ -54,7 +54,7 @@ fn ipv6_fragments_any_order_mirrored_twice() {
         })
         .map(|rest| ipv6(60, &[&[44, 0, 0, 0, 0, 0, 0, 0][..], &rest[8..]].concat()))
         .collect();
-    let (mut decoder, mut counters) = (Decoder::new(Settings::default()), Counters::new());
+    let (mut decoder, mut counters) = (Stage::new(Settings::default()), Counters::new());
     let found: Vec<_> = parts
         .iter()
         .rev()
@@ -65,6 +65,31 @@ fn ipv6_fragments_any_order_mirrored_twice() {
     assert_eq!(found[0].payload, PAYLOAD);
     assert_eq!(counters.value(Counter::DuplicatePackets), parts.len() as u64);
     assert_eq!(counters.value(Counter::Fragments), 2 * parts.len() as u64);
-    decoder.finish(&mut counters);
+    decoder.decoder.finish(&mut counters);
     assert_eq!(counters.value(Counter::FragmentsTimedOut), 0);
+}
+
+#[test]
+fn decoders_side_by_side_put_one_packet_together() {
+    let first = Decoder::new(Settings::default());
+    let mut decoders = [first.beside(), first];
+    let (mut duplicates, mut counters) = (Duplicates::new(&Settings::default(), 1), Counters::new());
+    let parts = fragments(&ipv4_tcp(), 7, 16);
+    let mut found = Vec::new();
+    for (number, part) in parts.iter().enumerate() {
+        let segment = decoders[number % 2].decode(&frame(101, part, number as i64), &mut counters);
+        found.extend(segment.map(Seen::from));
+    }
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].payload, PAYLOAD);
+    // A packet that comes to both is one, as one in a tunnel besides may.
+    for decoder in &mut decoders {
+        let packet = ipv4_tcp();
+        let segment = decoder.decode(&frame(101, &packet, 100), &mut counters).expect("a segment");
+        let _ = duplicates.admit(segment, Timestamp::from_nanos(100), &mut counters);
+    }
+    assert_eq!((counters.value(Counter::Segments), counters.value(Counter::DuplicatePackets)), (1, 1));
+    assert!(decoders[0].decode(&frame(101, &parts[0], 1_000_000_000), &mut counters).is_none());
+    decoders[1].finish(&mut counters);
+    assert_eq!(counters.value(Counter::FragmentsTimedOut), 1);
 }

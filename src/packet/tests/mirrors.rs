@@ -19,7 +19,7 @@ fn talk(from_client: bool, id: u16, sequence: u32, time_to_live: u8, payload: &[
 
 /// Decodes raw IP or Ethernet frames at these times: which gave a segment, and its encapsulation's digest.
 fn fates(frames: &[(u16, Vec<u8>, i64)]) -> Vec<Option<u64>> {
-    let (mut decoder, mut counters) = (Decoder::new(Settings::default()), Counters::new());
+    let (mut decoder, mut counters) = (Stage::new(Settings::default()), Counters::new());
     let fates: Vec<_> = frames
         .iter()
         .map(|(link, data, time)| decode(&mut decoder, &frame(*link, data, *time), &mut counters))
@@ -57,7 +57,7 @@ fn a_retransmission_is_not_a_duplicate() {
 
 #[test]
 fn a_window_of_zero_parses_all() {
-    let mut decoder = Decoder::new(Settings { duplicate_window_ms: 0, ..Settings::default() });
+    let mut decoder = Stage::new(Settings { duplicate_window_ms: 0, ..Settings::default() });
     let packet = ipv4_tcp();
     for _ in 0..2 {
         assert!(decoder.decode(&frame(101, &packet, 0), &mut Counters::new()).is_some());
@@ -101,7 +101,7 @@ fn connections_on_several_vlans_stay_apart() {
 #[test]
 fn links_between_encapsulations_are_bounded_and_counted() {
     let settings = Settings { duplicate_links: 2, ..Settings::default() };
-    let (mut decoder, mut counters) = (Decoder::new(settings), Counters::new());
+    let (mut decoder, mut counters) = (Stage::new(settings), Counters::new());
     for number in 0..10 {
         let mut packet = talk(true, 5, number, 64, b"data");
         packet[15] = number as u8;

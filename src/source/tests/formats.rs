@@ -127,6 +127,66 @@ fn pcapng_unknown_blocks_are_skipped_and_counted() {
     assert_eq!(skipped(&mut source), 3);
 }
 
+/// The secrets as they come between the frames, each with the number of frames before it.
+fn secrets(mut source: impl Source) -> (Vec<(usize, String)>, usize) {
+    let (mut secrets, mut frames) = (Vec::new(), 0);
+    loop {
+        match source.advance().expect("no failure") {
+            Advance::Secrets => secrets.push((frames, String::from_utf8(source.secrets().to_vec()).expect("text"))),
+            Advance::Frame => frames += 1,
+            Advance::Idle(_) => panic!("a capture is never idle"),
+            Advance::End => return (secrets, frames),
+        }
+    }
+}
+
+#[test]
+fn pcapng_secrets_come_where_they_lie() {
+    for big in [false, true] {
+        let mut file = Pcapng::new(big);
+        let block = |kind: u32, text: &str, order: Order| {
+            let mut body = [order.u32(kind), order.u32(text.len() as u32)].concat();
+            body.extend(text.as_bytes());
+            body.resize(body.len().next_multiple_of(4), 0);
+            body
+        };
+        let order = file.order;
+        let (tls, wireguard) = (0x544c_534b, 0x5747_4b4c);
+        file.block(10, &block(tls, "first", order)).interface(1, 0, &[]).enhanced(0, 5, b"one", 3);
+        file.block(10, &block(wireguard, "other", order)).block(10, &block(tls, "second\n", order));
+        file.block(10, &block(tls, "", order)).enhanced(0, 6, b"two", 3).block(10, &block(tls, "last", order));
+        let expected = [(0, "first"), (1, "second\n"), (1, ""), (2, "last")].map(|(at, text)| (at, text.to_owned()));
+        let settings = Settings::default();
+        for bytes in [file.bytes.clone(), gzip(&file.bytes), zstd(&file.bytes)] {
+            assert_eq!(secrets(super::super::from_bytes("test", bytes, &settings)), (expected.to_vec(), 2));
+        }
+        let mut damaged = Pcapng::new(big);
+        damaged.block(10, &[order.u32(tls), order.u32(5), [0; 4]].concat());
+        let mut source = super::super::from_bytes("test", damaged.bytes, &settings);
+        assert!(source.advance().is_err_and(|error| error.reason.contains("secrets claim 5 bytes")));
+        assert_eq!(source.advance(), Ok(Advance::End));
+    }
+}
+
+#[test]
+fn secrets_of_merged_captures_come_before_the_frames_behind_them() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let write = |name: &str, ticks: [u64; 2]| {
+        let mut file = Pcapng::new(false);
+        let order = file.order;
+        let block = |text: &str| [&order.u32(0x544c_534b)[..], &order.u32(4), text.as_bytes()].concat();
+        file.block(10, &block(&format!("{name}-0\n"))).interface(1, 0, &[]).enhanced(0, ticks[0], b"one", 3);
+        file.block(10, &block(&format!("{name}-1\n"))).enhanced(0, ticks[1], b"two", 3);
+        let path = folder.path().join(name);
+        std::fs::write(&path, &file.bytes).expect("written");
+        path
+    };
+    let paths = [write("a", [10, 40]), write("b", [20, 30])];
+    let (secrets, frames) = secrets(super::super::open(&paths, &Settings::default()));
+    let secrets: Vec<_> = secrets.iter().map(|(at, text)| (*at, text.trim_end())).collect();
+    assert_eq!((secrets, frames), (vec![(0, "a-0"), (1, "a-1"), (1, "b-0"), (2, "b-1")], 4));
+}
+
 #[test]
 fn compressed_captures() {
     let frames = samples(200);

@@ -47,6 +47,7 @@ fn packets_on_the_loopback_interface() {
                 assert!(time >= last);
                 last = time;
             }
+            Advance::Secrets => panic!("an interface has no secrets"),
             Advance::End => break,
         }
     }
@@ -55,6 +56,60 @@ fn packets_on_the_loopback_interface() {
     let mut counters = Counters::new();
     live.report(&mut counters);
     assert_eq!(counters.value(Counter::KernelDrops), 0);
+}
+
+#[test]
+fn readers_share_what_an_interface_receives() {
+    let receiver = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let port = receiver.local_addr().expect("bound").port();
+    let stop = Arc::new(AtomicBool::new(false));
+    let settings = live::Settings { readers: Some(3), ..live::Settings::default() };
+    let opened = Live::open_several("lo", Some(&format!("udp port {port}")), &settings, &stop);
+    let (mut readers, note) = match opened {
+        Ok(opened) => opened,
+        Err(error) => return println!("skipped: {error}"),
+    };
+    if let Some(note) = note {
+        assert_eq!(readers.len(), 1);
+        return println!("skipped: {note}");
+    }
+    assert_eq!(readers.len(), 3);
+    let senders: Vec<_> = (0..40).map(|_| UdpSocket::bind("127.0.0.1:0").expect("a port")).collect();
+    for number in 0..5_u8 {
+        for sender in &senders {
+            sender.send_to(&[number; 100], ("127.0.0.1", port)).expect("sent");
+            let back = sender.local_addr().expect("bound");
+            receiver.send_to(&[number; 100], back).expect("sent");
+        }
+    }
+    stop.store(true, Ordering::Relaxed); // all that was captured before; each reader ends by itself
+    let (mut counters, mut homes) = (Counters::new(), std::collections::BTreeMap::new());
+    let (mut seen, mut with_some) = (0, 0);
+    for (number, live) in readers.iter_mut().enumerate() {
+        let before = seen;
+        while let Advance::Frame = live.advance().expect("the interface stays") {
+            let data = live.frame().data.to_vec();
+            let mut ports = [&data[34..36], &data[36..38]].map(<[u8]>::to_vec);
+            ports.sort();
+            assert_eq!(*homes.entry(ports).or_insert(number), number, "both directions of a flow have one reader");
+            seen += 1;
+        }
+        with_some += usize::from(seen > before);
+        let mut counted = Counters::new();
+        live.report(&mut counted);
+        counters.merge(&counted);
+    }
+    assert_eq!((seen, homes.len()), (400, 40));
+    assert!(with_some > 1, "all to one reader");
+    assert_eq!(counters.value(Counter::Readers), 3);
+    let all = u64::from(live::Settings::default().buffer_bytes);
+    assert!((all - 2..=all).contains(&counters.value(Counter::KernelBufferBytes)));
+}
+
+#[test]
+fn sockets_of_another_kind_do_not_share() {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    assert!(super::super::fanout::Group::found(&socket).is_err());
 }
 
 #[test]

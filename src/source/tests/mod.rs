@@ -201,6 +201,7 @@ fn drain(mut source: impl Source) -> (Vec<Sample>, Vec<SourceError>) {
                     original_length: frame.original_length,
                 });
             }
+            Ok(Advance::Secrets) => panic!("none of these captures has secrets"),
             Ok(Advance::End) => break,
             Ok(Advance::Idle(_)) => panic!("a capture file is never idle"),
             Err(error) => errors.push(error),

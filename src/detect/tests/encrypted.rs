@@ -1,0 +1,99 @@
+//! Connections in TLS of which nothing is known but who calls whom, and how much comes back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Bench, address};
+use crate::call::{Connection, FlowId, Peer, Tls, Traffic};
+
+impl Bench {
+    fn connection(&mut self, client: u32, name: &str, bytes: u64, part: u32) {
+        let before = bytes * u64::from(part);
+        self.flow += 1;
+        let connection = Connection {
+            flow: FlowId(self.flow),
+            start_time: self.now,
+            end_time: self.now,
+            client: Peer { ip: address(client), port: 40_000 },
+            server: Peer { ip: [10, 9, 9, 9].into(), port: 443 },
+            handshake: true,
+            sent: Traffic { segments: 5, bytes: 900 },
+            received: Traffic { segments: 9, bytes: before + bytes },
+            received_before: before,
+            part,
+            tls: Some(Arc::new(Tls {
+                server_name: Some(name.into()),
+                ja4: Some("t13d1516h2_8daaf6152771_e5627efa2ab1".into()),
+                ..Tls::default()
+            })),
+            ..Connection::default()
+        };
+        self.detector.connection(&connection, &mut self.alerts);
+    }
+
+    /// An hour of thirty browsers, each of which opens six connections to a host at once, every two minutes.
+    fn browsers() -> Bench {
+        let mut bench = Bench::new();
+        for _ in 0..30 {
+            for person in 0..30 {
+                for host in 0..6 {
+                    bench.connection(person, ["api.example", "cdn.example"][host % 2], 20_000 + 7_000 * host as u64, 0);
+                }
+                bench.now = bench.now + Duration::from_secs(4);
+            }
+        }
+        bench
+    }
+}
+
+#[test]
+fn browsers_and_pools_are_not_accused() {
+    let mut bench = Bench::browsers();
+    // A gateway opens its pool, which stays open and carries much.
+    for _ in 0..32 {
+        bench.connection(200, "api.example", 9_000, 0);
+    }
+    for minute in 1..30 {
+        for _ in 0..32 {
+            bench.connection(200, "api.example", 40_000, minute);
+        }
+        bench.wait(60);
+    }
+    // An office that begins to work.
+    for person in 300..340 {
+        for _ in 0..6 {
+            bench.connection(person, "api.example", 30_000, 0);
+        }
+    }
+    assert!(bench.alerts.is_empty(), "{:?}", bench.kinds());
+}
+
+#[test]
+fn a_flood_of_connections_is_found() {
+    let mut bench = Bench::browsers();
+    for second in 0..60 {
+        for _ in 0..40 {
+            bench.connection(77, "api.example", 5_000, 0);
+        }
+        bench.wait(1);
+        if !bench.alerts.is_empty() {
+            assert!(second < 30, "found after {second} s");
+            break;
+        }
+    }
+    assert_eq!(bench.kinds(), [("flood.volumetric", Some(address(77)))]);
+    let alert = &bench.alerts[0];
+    let sighting = alert.evidence.last().expect("what it rests on");
+    assert_eq!(sighting.server_name.as_deref(), Some("api.example"));
+    assert_eq!(sighting.ja4.as_deref(), Some("t13d1516h2_8daaf6152771_e5627efa2ab1"));
+}
+
+#[test]
+fn a_bulk_read_in_one_connection_is_found() {
+    let mut bench = Bench::browsers();
+    for minute in 0..30 {
+        bench.connection(77, "api.example", 200_000_000, minute);
+        bench.wait(60);
+    }
+    assert_eq!(bench.kinds(), [("leak.bulk_read", Some(address(77)))]);
+}

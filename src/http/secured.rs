@@ -1,0 +1,275 @@
+//! A flow in TLS: what is in it, where its keys are known, and what is told of it.
+//!
+//! Plaintext goes the way of what comes in clear; its calls say what is known of the TLS around them. Of a flow that keeps
+//! what is in it, a [`Connection`] is told when it ends, and in between now and then as long as something comes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::call::{Connection, Ending, Record};
+use crate::stats::{Counter, Counters};
+use crate::stream::{Close, Direction, End, FlowInfo, Gap, Interest, Run};
+use crate::time::Timestamp;
+use crate::tls::keylog::KeyLog;
+use crate::tls::{self, Context, Event, Session};
+
+use super::{Http, Shared, State};
+
+/// What flows in TLS share.
+pub(super) struct Common {
+    settings: tls::Settings,
+    keys: Arc<KeyLog>,
+    waiting: usize,
+    scratch: Vec<u8>,
+}
+
+impl Common {
+    pub(super) fn new(settings: tls::Settings, keys: Arc<KeyLog>) -> Common {
+        Common { settings, keys, waiting: 0, scratch: Vec::new() }
+    }
+
+    fn context(&mut self, now: Timestamp) -> Context<'_> {
+        let expected = !self.settings.keylog.files.is_empty() || self.keys.has_any(now);
+        Context {
+            settings: &self.settings,
+            keys: expected.then_some(&*self.keys),
+            waiting: &mut self.waiting,
+            scratch: &mut self.scratch,
+        }
+    }
+}
+
+/// A cheap first look: false when this is certainly no beginning of TLS.
+#[inline]
+pub(super) fn may_begin(bytes: &[u8]) -> bool {
+    matches!(bytes.first(), Some(22 | 23 | 0x80..))
+}
+
+/// One flow.
+pub(super) struct Secured {
+    session: Session,
+    inside: Option<Box<State>>,
+    /// Calls before the TLS began.
+    position: u32,
+    reset_by: Option<Direction>,
+    told: Told,
+}
+
+/// What was told of a flow so far.
+#[derive(Clone, Copy, Default)]
+struct Told {
+    /// Records of it.
+    parts: u32,
+    /// When the next is due, if something has come by then.
+    next: Timestamp,
+    /// Bytes that they told of, by direction.
+    bytes: [u64; 2],
+}
+
+impl Secured {
+    /// Judges a run with which TLS may begin; the flow has had `position` calls before. None when it does not.
+    pub(super) fn begin(flow: &FlowInfo, run: &Run<'_>, position: u32, counters: &mut Counters) -> Option<Secured> {
+        /// Enough to see which message it is.
+        const SURE: usize = 6;
+        let session = if tls::begins_with_hello(run.bytes) && (run.offset == 0 || run.bytes.len() >= SURE) {
+            Session::default()
+        } else if tls::looks_encrypted(run.bytes) && (flow.midstream() || run.offset > 0) {
+            counters.count(Counter::TlsBeginningsUnseen);
+            Session::without_beginning()
+        } else if run.offset == 0 && tls::is_ssl2_hello(run.bytes) {
+            counters.count(Counter::TlsHellosUnread);
+            Session::without_beginning()
+        } else {
+            return None;
+        };
+        counters.count(Counter::FlowsTls);
+        Some(Secured { session, inside: None, position, reset_by: None, told: Told::default() })
+    }
+
+    /// Has the session do something, and takes what comes of it.
+    fn with<T>(
+        &mut self,
+        flow: &FlowInfo,
+        now: Timestamp,
+        shared: &mut Shared,
+        counters: &mut Counters,
+        act: impl FnOnce(&mut Session, &mut Counters, &mut tls::Sink<'_>) -> T,
+    ) -> T {
+        let (inside, position) = (&mut self.inside, self.position);
+        let mut sink = |event: Event<'_>, tls: &Arc<crate::call::Tls>, counters: &mut Counters| {
+            if shared.tls.as_ref().is_none_or(|known| !Arc::ptr_eq(known, tls)) {
+                shared.tls = Some(tls.clone());
+            }
+            match event {
+                Event::Data(run) => {
+                    super::data(flow, inside, run, position, shared, counters);
+                }
+                Event::Gap(gap) => {
+                    if let Some(inside) = inside {
+                        super::lose(flow, &mut inside.0, gap, shared, counters);
+                    }
+                }
+                Event::Close(direction) => {
+                    if let Some(inside) = inside {
+                        super::close(flow, &mut inside.0, direction, now, shared, counters);
+                    }
+                }
+            }
+        };
+        let done = act(&mut self.session, counters, &mut sink);
+        shared.tls = None;
+        done
+    }
+
+    pub(super) fn data(
+        &mut self,
+        flow: &FlowInfo,
+        run: Run<'_>,
+        shared: &mut Shared,
+        common: &mut Common,
+        counters: &mut Counters,
+    ) -> Interest {
+        let interest = self.with(flow, run.now, shared, counters, |session, counters, sink| {
+            session.data(&run, &mut common.context(run.now), counters, sink)
+        });
+        self.ask(flow, run.now, common);
+        interest
+    }
+
+    /// Asks to be woken when something is due.
+    fn ask(&mut self, flow: &FlowInfo, now: Timestamp, common: &Common) {
+        if self.session.waits() {
+            flow.wake_at(now + Duration::from_secs(1)); // keys may have come
+        }
+        let every = Duration::from_secs(common.settings.report_seconds.into());
+        if self.told.next == Timestamp::ZERO && !every.is_zero() {
+            self.told.next = now + every;
+            flow.wake_at(self.told.next);
+        }
+    }
+
+    /// The moment has come that was asked for.
+    pub(super) fn wake(
+        &mut self,
+        flow: &FlowInfo,
+        now: Timestamp,
+        shared: &mut Shared,
+        common: &mut Common,
+        counters: &mut Counters,
+    ) {
+        self.with(flow, now, shared, counters, |session, counters, sink| {
+            session.look_after(now, &mut common.context(now), counters, sink);
+        });
+        if let Some(inside) = &mut self.inside {
+            shared.tls = Some(self.session.described().clone());
+            super::wake(flow, &mut inside.0, now, shared, counters);
+            shared.tls = None;
+        }
+        if self.told.next <= now {
+            self.told.next = Timestamp::ZERO;
+            let something = flow.traffic.map(|traffic| traffic.bytes) != self.told.bytes;
+            if self.inside.is_none() && something {
+                self.tell(flow, None, now, shared);
+            }
+        }
+        self.ask(flow, now, common);
+        if self.told.next > now {
+            flow.wake_at(self.told.next);
+        }
+    }
+
+    /// Tells how the connection stands, or how it ended.
+    fn tell(&mut self, flow: &FlowInfo, ended: Option<Ending>, now: Timestamp, shared: &mut Shared) {
+        let client = self.client(flow);
+        let [sent_before, received_before] = [client, client.opposite()].map(|side| self.told.bytes[side.index()]);
+        let (source, destination) = flow.ends(client);
+        shared.records.push(Record::from(Connection {
+            position: self.position,
+            client: source.into(),
+            server: destination.into(),
+            sent: flow.traffic[client.index()],
+            received: flow.traffic[client.opposite().index()],
+            sent_before,
+            received_before,
+            tls: Some(self.session.described().clone()),
+            open: ended.is_none(),
+            ended,
+            part: self.told.parts,
+            ..Http::connection(flow, now)
+        }));
+        self.told.parts = self.told.parts.saturating_add(1);
+        self.told.bytes = flow.traffic.map(|traffic| traffic.bytes);
+    }
+
+    /// Who sent the ClientHello, else who opened the connection, else who was heard first.
+    fn client(&self, flow: &FlowInfo) -> Direction {
+        self.session.client().or(flow.opened_by).unwrap_or(Direction::Forward)
+    }
+
+    pub(super) fn gap(
+        &mut self,
+        flow: &FlowInfo,
+        gap: Gap,
+        shared: &mut Shared,
+        common: &mut Common,
+        counters: &mut Counters,
+    ) {
+        self.with(flow, gap.now, shared, counters, |session, counters, sink| {
+            session.gap(&gap, &mut common.context(gap.now), counters, sink);
+        });
+    }
+
+    pub(super) fn close(
+        &mut self,
+        flow: &FlowInfo,
+        direction: Direction,
+        how: Close,
+        now: Timestamp,
+        shared: &mut Shared,
+        counters: &mut Counters,
+    ) {
+        match how {
+            Close::Finished => {
+                self.with(flow, now, shared, counters, |session, counters, sink| {
+                    session.close(direction, counters, sink);
+                });
+            }
+            Close::Reset => {
+                self.reset_by.get_or_insert(direction);
+            }
+        }
+    }
+
+    pub(super) fn end(
+        &mut self,
+        flow: &FlowInfo,
+        end: End,
+        now: Timestamp,
+        shared: &mut Shared,
+        common: &mut Common,
+        counters: &mut Counters,
+    ) {
+        self.with(flow, now, shared, counters, |session, counters, sink| {
+            session.end(now, &mut common.context(now), counters, sink);
+        });
+        shared.tls = Some(self.session.described().clone());
+        if let Some(inside) = &mut self.inside {
+            super::finish(flow, &mut inside.0, end, now, shared, counters);
+        }
+        shared.tls = None;
+        if self.inside.is_none() {
+            counters.count(Counter::FlowsNotHttp);
+            let client = self.client(flow);
+            let ended = match (end, self.reset_by) {
+                (End::Closed, Some(direction)) if direction == client => Ending::ResetByClient,
+                (End::Closed, Some(_)) => Ending::ResetByServer,
+                (End::Closed, None) => Ending::Finished,
+                (End::TimedOut, _) => Ending::TimedOut,
+                (End::Reused, _) => Ending::Reused,
+                (End::Evicted, _) => Ending::Evicted,
+                (End::CaptureEnded, _) => Ending::CaptureEnded,
+            };
+            self.tell(flow, Some(ended), now, shared);
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! The reading of a source: frames counted, decoded, and their segments given to who takes them.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::{Outcome, Settings};
+use crate::packet::{Decoder, Segment};
+use crate::source::{Advance, Frame, Source, SourceError};
+use crate::stats::{Counter, Counters};
+use crate::time::{Clock, Timestamp};
+
+/// Frames between two looks at the stop flag and the progress.
+const FRAMES_A_TURN: u32 = 1024;
+
+/// Packet time after which a live reader hands on the little that it has.
+const TURN: Duration = Duration::from_millis(20);
+
+/// Takes the segments of a source.
+pub(super) trait Taker {
+    /// Takes a segment, at the traffic's time `now`; true when enough has gathered to be handed on.
+    fn segment(&mut self, segment: Segment<'_>, now: Timestamp) -> bool;
+
+    /// Hands on what has gathered; false when nobody wants it any more. The source is `quiet` when nothing comes.
+    fn hand_on(&mut self, now: Timestamp, quiet: bool, counters: &mut Counters) -> bool;
+
+    /// Hands on the rest: there will be no more.
+    fn finish(&mut self, now: Timestamp, counters: &mut Counters);
+}
+
+/// The stages from frame to segment, for one source.
+pub(super) struct Front {
+    decoder: Decoder,
+    counters: Counters,
+    errors: Vec<SourceError>,
+    first: Option<Timestamp>,
+    clock: Clock,
+}
+
+impl Front {
+    /// One for each of `count` sources of the same traffic.
+    pub(super) fn several(settings: &Settings, count: usize) -> Vec<Front> {
+        let first = Decoder::new(settings.packet.clone());
+        let mut decoders: Vec<_> = (1..count).map(|_| first.beside()).collect();
+        decoders.push(first);
+        let front = |decoder| Front {
+            decoder,
+            counters: Counters::new(),
+            errors: Vec::new(),
+            first: None,
+            clock: Clock::default(),
+        };
+        decoders.into_iter().map(front).collect()
+    }
+
+    /// Reads a source to its end, or until `stop` is set or nobody takes what it gives.
+    pub(super) fn read(
+        &mut self,
+        source: &mut dyn Source,
+        taker: &mut impl Taker,
+        settings: &Settings,
+        stop: &AtomicBool,
+        progress: &mut dyn FnMut(&dyn Source, &Counters),
+    ) {
+        let (mut turn, mut due) = (0, Timestamp::MAX);
+        loop {
+            let mut full = false;
+            let quiet = match source.advance() {
+                Ok(Advance::Frame) => {
+                    let frame = source.frame();
+                    let now = self.note(&frame);
+                    if let Some(segment) = self.decoder.decode(&frame, &mut self.counters) {
+                        full = taker.segment(segment, now);
+                    }
+                    false
+                }
+                Ok(Advance::Secrets) => {
+                    settings.keys.add(source.secrets(), self.since());
+                    false
+                }
+                Ok(Advance::Idle(now)) => {
+                    self.clock.observe(now);
+                    true
+                }
+                Ok(Advance::End) => break,
+                Err(error) => {
+                    self.errors.push(error);
+                    false
+                }
+            };
+            turn += 1;
+            let now = self.clock.now();
+            let look = quiet || turn >= FRAMES_A_TURN || now >= due;
+            if (full || look) && !taker.hand_on(now, quiet, &mut self.counters) {
+                break;
+            }
+            if turn == 1 && settings.live {
+                due = now + TURN;
+            }
+            if look {
+                (turn, due) = (0, Timestamp::MAX);
+                progress(source, &self.counters);
+                // A live source heeds the flag itself: it still gives what the kernel captured before it was set, so
+                // that nothing is lost at the end without being counted.
+                if !settings.live && stop.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
+        }
+        taker.finish(self.clock.now(), &mut self.counters);
+        source.report(&mut self.counters);
+    }
+
+    /// Counts a frame; gives the traffic's time.
+    #[inline]
+    fn note(&mut self, frame: &Frame<'_>) -> Timestamp {
+        self.counters.count(Counter::Frames);
+        self.counters.add(Counter::FrameBytes, frame.data.len() as u64);
+        if frame.original_length as usize > frame.data.len() {
+            self.counters.count(Counter::FramesSnapped);
+        }
+        if frame.time < self.clock.now() {
+            self.counters.count(Counter::FramesOutOfOrder);
+        }
+        self.first.get_or_insert(frame.time);
+        self.clock.observe(frame.time)
+    }
+
+    /// The traffic's time from after which secrets that come now are visible ([`crate::tls::keylog::KeyLog::add`]).
+    fn since(&self) -> Option<Timestamp> {
+        self.first.map(|_| self.clock.now())
+    }
+
+    /// What the reading of all sources came to.
+    pub(super) fn conclude(mut fronts: Vec<Front>) -> Outcome {
+        let mut outcome = Outcome::default();
+        if let Some(front) = fronts.first_mut() {
+            front.decoder.finish(&mut front.counters);
+        }
+        let mut unknown = std::collections::BTreeMap::<_, (String, u64)>::new();
+        for mut front in fronts {
+            outcome.counters.merge(&front.counters);
+            outcome.errors.append(&mut front.errors);
+            for kind in front.decoder.unknown_link_types() {
+                let named = unknown.entry(kind.link).or_insert_with(|| (kind.name.into_owned(), 0));
+                named.1 += kind.frames;
+            }
+            if let Some(first) = front.first {
+                let last = front.clock.now();
+                outcome.span = Some(match outcome.span {
+                    Some((begin, end)) => (begin.min(first), end.max(last)),
+                    None => (first, last),
+                });
+            }
+        }
+        outcome.unknown_links = unknown.into_values().collect();
+        outcome
+    }
+}
