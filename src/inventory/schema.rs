@@ -123,7 +123,7 @@ impl Schema {
         let first = self.nodes.is_empty();
         if first && !self.push(Node::new(None), budget) {
             self.incomplete = true;
-            return 1;
+            return shape.nodes.len() as u64;
         }
         self.stamp = self.stamp.wrapping_add(1);
         let mut places: Vec<u32> = Vec::with_capacity(shape.nodes.len());
