@@ -235,7 +235,8 @@ fn field(side: &str, path: &str, old: &Schema, new: &Schema, changes: &mut Chang
         }
         types
     };
-    let gained = new.types.iter().any(|one| !plain(old.types).contains(one) && one != Type::Number);
+    let covered = |one: Type| old.types.contains(one) || (one == Type::Integer && old.types.contains(Type::Number));
+    let gained = new.types.iter().any(|one| !covered(one) && one != Type::Number);
     let fraction = new.types.contains(Type::Number) && !old.types.contains(Type::Number);
     let lost = old.types.iter().any(|one| !plain(new.types).contains(one));
     if gained || fraction || lost {
