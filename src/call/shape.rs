@@ -56,7 +56,7 @@ macro_rules! set {
             }
 
             /// How many there are.
-            pub fn len(self) -> usize {
+            pub fn count(self) -> usize {
                 self.0.count_ones() as usize
             }
 

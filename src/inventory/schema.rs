@@ -385,7 +385,7 @@ impl Schema {
             fields.insert(inner.name.as_deref().unwrap_or_default().to_owned(), schema);
         }
         // A text that is anything says no more when it is sometimes a word.
-        let closed = node.formats.len() == 1 && node.formats.contains(Format::Word);
+        let closed = node.formats.count() == 1 && node.formats.contains(Format::Word);
         report::Schema {
             types: node.types,
             formats: node.formats,

@@ -99,13 +99,13 @@ const BYTES: [u8; 256] = {
     let mut number = 0;
     while number < 256 {
         let byte = number as u8;
-        table[number] = byte.is_ascii_digit() as u8 * DIGIT
-            | byte.is_ascii_hexdigit() as u8 * HEXADECIMAL
-            | (byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b':')) as u8 * WORD
-            | (byte == b'.') as u8 * POINT
-            | (byte == b':') as u8 * COLON
-            | (byte == b'@') as u8 * AT
-            | (byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'+')) as u8 * NUMBER;
+        table[number] = (byte.is_ascii_digit() as u8 * DIGIT)
+            | (byte.is_ascii_hexdigit() as u8 * HEXADECIMAL)
+            | ((byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b':')) as u8 * WORD)
+            | ((byte == b'.') as u8 * POINT)
+            | ((byte == b':') as u8 * COLON)
+            | ((byte == b'@') as u8 * AT)
+            | ((byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'+')) as u8 * NUMBER);
         number += 1;
     }
     table
