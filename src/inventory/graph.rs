@@ -86,6 +86,9 @@ pub struct Graph {
     pub edges: Vec<Edge>,
 }
 
+/// Lines that are drawn: edges, calls, calls an hour, and calls with a credential, by who calls whom.
+type Lines = BTreeMap<(String, String), (u64, u64, f64, f64)>;
+
 /// Sums of one edge.
 #[derive(Clone, Copy)]
 struct Sum {
@@ -170,7 +173,7 @@ impl Graph {
     }
 
     /// What is drawn: names with their kinds, and edges between them with what is written on them.
-    fn drawn(&self) -> (BTreeMap<String, Kind>, BTreeMap<(String, String), (u64, u64, f64, f64)>) {
+    fn drawn(&self) -> (BTreeMap<String, Kind>, Lines) {
         let kinds: BTreeMap<&str, Kind> = self.nodes.iter().map(|node| (node.name.as_str(), node.kind)).collect();
         let kind = |name: &str| kinds.get(name).copied().unwrap_or(Kind::Client);
         let mut clients: BTreeMap<&str, usize> = BTreeMap::new();
