@@ -40,6 +40,7 @@ struct Node {
     words: Option<Box<Words>>,
     /// Its texts are no enumeration.
     open: bool,
+    #[allow(clippy::box_collection, reason = "most nodes have none, and there are many nodes")]
     sensitive: Option<Box<BTreeSet<Arc<str>>>>,
 }
 
