@@ -11,6 +11,7 @@
 mod connection;
 mod operation;
 mod record;
+mod shape;
 mod tls;
 mod websocket;
 
@@ -23,6 +24,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub use connection::{Awaited, CONNECTION_SCHEMA, Connection, ConnectionSchema, Ending, Traffic, Wait};
 pub use operation::{Operation, OperationKind, Protocol, Unread};
 pub use record::Record;
+pub use shape::{BodyShape, Format, Formats, ParameterShape, Place, Shape, Type, Types, Within};
+pub(crate) use shape::{Edge, NAME_LIMIT, Node};
 pub use tls::Tls;
 pub use websocket::{WebSocket, WebSocketMessages};
 
@@ -576,6 +579,9 @@ pub struct Call {
     /// Its stream in HTTP/2.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub http2: Option<Box<Http2>>,
+    /// What its parameters and bodies look like, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub shape: Option<Box<Shape>>,
     /// What the handshake of TLS says of its connection, where it came encrypted.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub tls: Option<Arc<Tls>>,
@@ -647,6 +653,7 @@ impl Call {
             websocket,
             events,
             http2,
+            shape,
             tls,
             sensitive,
             anomalies,
@@ -670,7 +677,7 @@ impl Call {
         if !forwarding.is_empty() {
             *forwarding = Forwarding::default();
         }
-        (*grpc, *operation, *websocket, *events, *http2, *tls) = Default::default();
+        (*grpc, *operation, *websocket, *events, *http2, *shape, *tls) = Default::default();
         sensitive.request.clear();
         sensitive.response.clear();
         (*anomalies, *completeness) = Default::default();

@@ -15,6 +15,7 @@
 //! | [`client`], [`endpoint`] | call → who called what |
 //! | [`model`] | observations → expected against observed |
 //! | [`detect`] | calls → evidence |
+//! | [`inventory`] | calls → the APIs that there are |
 //! | [`alert`] | evidence → alert |
 //! | [`sink`] | alert → whoever reads them |
 //!
@@ -30,6 +31,7 @@ pub mod detect;
 pub mod endpoint;
 pub mod http;
 pub mod inspect;
+pub mod inventory;
 pub mod key;
 mod lanes;
 pub mod model;

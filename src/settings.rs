@@ -33,6 +33,8 @@ pub struct Settings {
     pub endpoint: crate::endpoint::Settings,
     /// Windows, budgets, tables of the detector.
     pub detect: crate::detect::Settings,
+    /// The inventory of APIs.
+    pub inventory: crate::inventory::Settings,
     /// What is printed.
     pub output: Output,
     /// Folder whose rule files replace those compiled in.

@@ -253,6 +253,12 @@ counters! {
     CallsUntaught = "calls_untaught",
     /// Calls of clients that mostly ask for what is not there; they teach no endpoint.
     CallsOfSuspects = "calls_of_suspects",
+    /// Endpoints that were left out of the inventory because nobody but suspects was answered there.
+    EndpointsOfSuspects = "endpoints_of_suspects",
+    /// Endpoints and operations of which the inventory forgot all but that they are there, because there were too many.
+    InventoryForgotten = "inventory_forgotten",
+    /// Fields of bodies and parameters of queries that the inventory left out for lack of room.
+    SchemaFieldsDropped = "schema_fields_dropped",
     /// Alerts printed.
     Alerts = "alerts",
     /// Incidents that closed early because more were open than the setting `incidents` allows.

@@ -143,6 +143,9 @@ pub struct Calls {
     /// Captures: files, directories, or - for standard input.
     #[arg(required = true, value_name = "FILE|DIR|-")]
     pub inputs: Vec<PathBuf>,
+    /// With the shape of parameters and bodies: names of fields and types, never values.
+    #[arg(long, env = "APITAP_SHAPES")]
+    pub shapes: bool,
     #[allow(missing_docs, reason = "documented at the type")]
     #[command(flatten)]
     pub decoding: Decoding,
@@ -154,15 +157,42 @@ pub struct Calls {
 /// `apitap apis`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "{id} in a template stands for one object of many, {rest} for all that follows. Only answers of 2xx and 304 count, and only those to clients that do not mostly ask for what is not there."
+    after_help = "{id} in a template stands for one object of many, {rest} for all that follows. Only answers of 2xx and 304 \
+count, and only those to clients that are not under suspicion.\n\nExamples:\n  apitap apis monday.pcap.zst\n  apitap apis \
+--format openapi --service shop-api.example monday.pcap.zst > shop-api.json\n  apitap apis --save monday.jsonl monday.pcap.zst\n  \
+apitap apis --diff monday.jsonl tuesday.pcap.zst\n  apitap apis --spec openapi.yaml monday.pcap.zst"
 )]
 pub struct Apis {
     /// Captures: files, directories, or - for standard input.
     #[arg(required = true, value_name = "FILE|DIR|-")]
     pub inputs: Vec<PathBuf>,
-    /// As JSON lines.
-    #[arg(long)]
+    /// How to print it: table, json (an object a line), openapi (one document, version 3.1).
+    #[arg(long, value_name = "FORMAT", default_value = "table", hide_possible_values = true)]
+    pub format: super::inventory::Format,
+    /// As JSON lines: short for --format json.
+    #[arg(long, conflicts_with = "format")]
     pub json: bool,
+    /// Only this service, by its host as printed; repeatable.
+    #[arg(long, value_name = "HOST", value_delimiter = ',')]
+    pub service: Vec<String>,
+    /// Print who calls whom instead: json, dot (for Graphviz), mermaid.
+    #[arg(long, value_name = "FORMAT", conflicts_with_all = ["diff", "spec", "format", "json"], hide_possible_values = true)]
+    pub graph: Option<super::inventory::GraphFormat>,
+    /// Write the inventory to this file too, as JSON lines.
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
+    /// Print what changed since the inventory in this file (written by --save) instead of the inventory itself.
+    #[arg(long, value_name = "FILE")]
+    pub diff: Option<PathBuf>,
+    /// Print what does not fit this specification (OpenAPI 3.0 or 3.1, Swagger 2; JSON or YAML) instead; repeatable.
+    #[arg(long, value_name = "FILE", conflicts_with = "diff")]
+    pub spec: Vec<PathBuf>,
+    /// Exit with 3 when --diff finds a breaking change, or --spec anything but what was not called.
+    #[arg(long, env = "APITAP_FAIL_ON_FINDING")]
+    pub fail_on_finding: bool,
+    /// The files hold calls or logs, as for `apitap detect`.
+    #[arg(long)]
+    pub calls: bool,
     #[allow(missing_docs, reason = "documented at the type")]
     #[command(flatten)]
     pub proxies: Proxies,

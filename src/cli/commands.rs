@@ -17,6 +17,7 @@ use crate::client::TrustedProxies;
 use crate::detect::{self, BudgetReport, DetectRules, Detector};
 use crate::endpoint::HashKey;
 use crate::inspect::Inspector;
+use crate::inventory::Inventory;
 use crate::key::Key;
 use crate::pipeline::{self, Consumer, Outcome};
 use crate::records::Records;
@@ -35,13 +36,13 @@ use super::arguments::{
 use super::arguments::{RulesAction, Watch};
 use super::consumers::{self, Printer};
 use super::explain::Explaining;
-use super::inventory::Inventory;
+use super::inventory::{self, Taking};
 use super::summary::Summary;
 
 /// Live, how many workers one reader can give enough to do.
 const WORKERS_A_READER: usize = 3;
 
-/// Code for alerts with `--fail-on-alert`.
+/// Code for alerts with `--fail-on-alert`, and for what `--fail-on-finding` is about.
 const ALERTED: u8 = 3;
 
 pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
@@ -73,6 +74,7 @@ fn replay(mut options: Replay) -> Result<ExitCode, Failure> {
 fn calls(mut options: Calls) -> Result<ExitCode, Failure> {
     let mut settings = settings(&mut options.common)?;
     apply_decoding(&mut settings, &options.decoding);
+    settings.inspect.shapes |= options.shapes;
     let mut printer = Printer::new(false);
     let (outcome, elapsed) = read_captures(&options.inputs, &settings, &options.common, &mut printer)?;
     conclude(&outcome, &BTreeMap::new(), None, elapsed, &options.common)
@@ -82,12 +84,42 @@ fn apis(mut options: Apis) -> Result<ExitCode, Failure> {
     let mut settings = settings(&mut options.common)?;
     apply_decoding(&mut settings, &options.decoding);
     settings.client.trusted_proxies.extend(&options.proxies.trusted_proxy);
+    settings.inspect.shapes = true;
+    let format = if options.json { inventory::Format::Json } else { options.format };
+    let output = inventory::Output {
+        format,
+        services: options.service,
+        graph: options.graph,
+        save: options.save,
+        before: options.diff.as_deref().map(inventory::read).transpose()?,
+        specifications: inventory::specifications(&options.spec)?,
+    };
     let hash_key = HashKey::derived(&key(&settings)?, "apis");
-    let proxies = TrustedProxies::new(&settings.client);
-    let mut inventory = Inventory::new(settings.endpoint.clone(), hash_key, proxies, options.json);
-    let (mut outcome, elapsed) = read_captures(&options.inputs, &settings, &options.common, &mut inventory)?;
-    outcome.counters.merge(&inventory.counters());
-    conclude(&outcome, &BTreeMap::new(), None, elapsed, &options.common)
+    let mut taking = Taking::new(Inventory::new(&settings.inventory, detector(&settings)?, hash_key), output);
+    let (mut outcome, elapsed, unread) = if options.calls {
+        let started = Instant::now();
+        let mut take = |record: &Record| {
+            taking.record(record);
+            Ok(())
+        };
+        let (mut outcome, unread) = read_records(&options.inputs, &settings, &mut take)?;
+        outcome.output = taking.conclude().err();
+        (outcome, started.elapsed(), unread)
+    } else {
+        let (outcome, elapsed) = read_captures(&options.inputs, &settings, &options.common, &mut taking)?;
+        (outcome, elapsed, false)
+    };
+    outcome.counters.merge(&taking.counters());
+    let code = conclude(&outcome, &BTreeMap::new(), None, elapsed, &options.common)?;
+    if let Some(reason) = taking.failed() {
+        return Err(Failure::Failed(reason));
+    }
+    let found = options.fail_on_finding && taking.found() && outcome.errors.is_empty();
+    Ok(match (unread, found) {
+        (true, _) => ExitCode::FAILURE,
+        (false, true) => ExitCode::from(ALERTED),
+        (false, false) => code,
+    })
 }
 
 fn watch(mut options: Watch) -> Result<ExitCode, Failure> {

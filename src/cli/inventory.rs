@@ -1,203 +1,283 @@
-//! `apitap apis`: learns the endpoints of captures, and prints them at the end.
+//! `apitap apis`: takes the calls of captures, and prints at the end what APIs there are, or how that differs from what
+//! was known before.
 
-use std::io::{self, Write};
-use std::net::IpAddr;
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{self, BufRead, Write};
+use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use clap::ValueEnum;
 
+use super::Failure;
 use super::consumers::standard_output;
-use crate::call::{Call, Record};
-use crate::client::TrustedProxies;
-use crate::endpoint::{Entry, HashKey, Parameter, Place, Settings, Success, Templates};
-use crate::model::{Table, Touched, Walk};
+use crate::call::Record;
+use crate::inventory::report::{self, Endpoint};
+use crate::inventory::spec::{self, Specification};
+use crate::inventory::{Inventory, drift, openapi};
 use crate::pipeline::Consumer;
 use crate::sink::Sink;
-use crate::stats::{Counter, Counters};
+use crate::stats::Counters;
 use crate::time::Timestamp;
 
-/// Clients whose misses are remembered: at most 2 KiB each.
-const CLIENTS: usize = 20_000;
-
-/// Evidence, in nats, beyond which a client does not teach. The detector's own bar is the same.
-const SUSPECT: f64 = 5.0;
-
-/// The share of first contacts that may miss with an honest client.
-const CEILING: f64 = 0.12;
-
-/// Learns from calls; at the end prints.
-pub(super) struct Inventory {
-    templates: Templates,
-    key: HashKey,
-    proxies: TrustedProxies,
-    clients: Table<IpAddr, Client>,
-    place: Place,
-    json: bool,
-    suspects: u64,
+/// How the inventory is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// A row an endpoint.
+    #[default]
+    Table,
+    /// A JSON object an endpoint, a line each.
+    Json,
+    /// One OpenAPI 3.1 document.
+    Openapi,
 }
 
-/// How a client fares.
-#[derive(Default)]
-struct Client {
-    walk: Walk,
-    touched: Touched,
+/// How it is printed who calls whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum GraphFormat {
+    /// One JSON object.
+    Json,
+    /// For Graphviz.
+    Dot,
+    /// For Mermaid.
+    Mermaid,
 }
 
-impl Inventory {
-    pub(super) fn new(settings: Settings, key: HashKey, proxies: TrustedProxies, json: bool) -> Inventory {
-        Inventory {
-            templates: Templates::new(settings, key),
-            key,
-            proxies,
-            clients: Table::new(CLIENTS),
-            place: Place::default(),
-            json,
-            suspects: 0,
-        }
+/// What becomes of the inventory.
+#[derive(Debug, Default)]
+pub(super) struct Output {
+    pub(super) format: Format,
+    /// Only these services.
+    pub(super) services: Vec<String>,
+    /// Print who calls whom instead.
+    pub(super) graph: Option<GraphFormat>,
+    /// Where it is written to, as JSON lines.
+    pub(super) save: Option<PathBuf>,
+    /// An inventory to be compared with.
+    pub(super) before: Option<Vec<Endpoint>>,
+    /// Specifications that it is held against.
+    pub(super) specifications: Vec<Specification>,
+}
+
+/// Takes calls; at the end prints.
+pub(super) struct Taking {
+    inventory: Inventory,
+    output: Output,
+    /// Why it could not be saved.
+    failed: Option<String>,
+    /// There are breaking changes, or it does not fit a specification.
+    found: bool,
+}
+
+impl Taking {
+    pub(super) fn new(inventory: Inventory, output: Output) -> Taking {
+        Taking { inventory, output, failed: None, found: false }
     }
 
-    /// What was dropped.
     pub(super) fn counters(&self) -> Counters {
-        let mut counters = Counters::new();
-        counters.add(Counter::SegmentsForgotten, self.templates.tallies().evicted);
-        counters.add(Counter::CallsUntaught, self.templates.tallies().refused);
-        counters.add(Counter::CallsOfSuspects, self.suspects);
-        counters
+        self.inventory.counters()
     }
 
-    fn call(&mut self, call: &Call) {
-        let address = self.proxies.resolve(call);
-        let octets = match address {
-            IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
-            IpAddr::V6(address) => address.octets(),
-        };
-        let success = Success::of(call, self.key.hash(&[&octets]));
-        let missed = call.completeness.request && matches!(call.status, Some(403..=405));
-        if success.is_none() && !missed {
-            return;
-        }
-        self.templates.place(&mut self.place, call.host.as_deref(), &call.path);
-        if self.clients.get(&address).is_none() {
-            self.clients.insert(address, Client::default(), |client| client.walk.nats());
-        }
-        if let Some(client) = self.clients.get_mut(&address) {
-            // A favourite page hides nothing, and one stale link is one miss.
-            let before = f64::from(client.touched.touch(self.place.hash(&self.key)));
-            let weight = if missed && before > 0.0 { 0.25 } else { (before + 1.0).powf(-0.35) };
-            if client.walk.step(missed, weight, CEILING) > SUSPECT {
-                self.suspects += 1;
-                return;
-            }
-        }
-        if let Some(success) = success {
-            self.templates.learn_at(&success, &self.place);
-        }
+    /// Takes one record.
+    pub(super) fn record(&mut self, record: &Record) {
+        self.inventory.record(record);
     }
 
-    fn table(&self, out: &mut impl Write) -> io::Result<()> {
-        let head = ["METHOD", "HOST", "TEMPLATE", "PARAMETERS", "CALLS", "CLIENTS", "FIRST", "LAST"];
-        let mut rows = vec![head.map(str::to_owned)];
-        rows.extend(self.templates.endpoints().map(|entry| cells(&entry)));
-        let mut widths = [0; 8];
-        for row in &rows {
-            for (width, cell) in widths.iter_mut().zip(row) {
-                *width = cell.chars().count().max(*width);
+    /// Whether there are breaking changes, or it does not fit a specification.
+    pub(super) fn found(&self) -> bool {
+        self.found
+    }
+
+    /// Why the inventory could not be saved, if so.
+    pub(super) fn failed(&mut self) -> Option<String> {
+        self.failed.take()
+    }
+
+    /// Saves and prints.
+    pub(super) fn conclude(&mut self) -> io::Result<()> {
+        let mut endpoints = self.inventory.report();
+        if !self.output.services.is_empty() {
+            endpoints.retain(|endpoint| self.output.services.contains(&endpoint.host));
+        }
+        if let Some(path) = &self.output.save
+            && let Err(error) = save(path, &endpoints)
+        {
+            self.failed = Some(format!("--save {}: {error}", path.display()));
+        }
+        if let Some(format) = self.output.graph {
+            let graph = self.inventory.graph(&endpoints);
+            let mut out = io::BufWriter::new(io::stdout().lock());
+            match format {
+                GraphFormat::Json => {
+                    serde_json::to_writer_pretty(&mut out, &graph)?;
+                    writeln!(out)?;
+                }
+                GraphFormat::Dot => out.write_all(graph.dot().as_bytes())?,
+                GraphFormat::Mermaid => out.write_all(graph.mermaid().as_bytes())?,
+            }
+            return out.flush();
+        }
+        if let Some(before) = &self.output.before {
+            let changes = drift::changes(before, &endpoints);
+            self.found = changes.iter().any(|change| change.breaking);
+            return self.list(&changes);
+        }
+        if !self.output.specifications.is_empty() {
+            let findings = spec::check(&self.output.specifications, &endpoints);
+            self.found = findings.iter().any(|finding| finding.kind != "unused");
+            return self.list(&findings);
+        }
+        match self.output.format {
+            Format::Table => {
+                let mut out = io::BufWriter::new(io::stdout().lock());
+                table(&endpoints, &mut out)?;
+                out.flush()
+            }
+            Format::Json => {
+                let mut lines = standard_output();
+                endpoints.iter().try_for_each(|endpoint| lines.line(endpoint))?;
+                lines.flush()
+            }
+            Format::Openapi => {
+                let mut out = io::BufWriter::new(io::stdout().lock());
+                serde_json::to_writer_pretty(&mut out, &openapi::document(&endpoints))?;
+                writeln!(out)?;
+                out.flush()
             }
         }
-        for row in &rows {
-            let mut line = String::new();
-            for (place, (cell, &width)) in row.iter().zip(&widths).enumerate() {
-                // Counts are read from the right.
-                let padded =
-                    if matches!(place, 4 | 5) { format!("{cell:>width$}  ") } else { format!("{cell:<width$}  ") };
-                line.push_str(&padded);
-            }
-            writeln!(out, "{}", line.trim_end())?;
-        }
-        Ok(())
     }
 }
 
-impl Consumer for Inventory {
-    fn records(&mut self, records: &mut Vec<Record>, _watermark: Timestamp) -> io::Result<()> {
-        records.iter().filter_map(Record::call).for_each(|call| self.call(call));
-        Ok(())
-    }
-
-    fn finish(&mut self) -> io::Result<()> {
-        self.templates.settle();
-        if !self.json {
+impl Taking {
+    /// Prints a list, a line each.
+    fn list<T: std::fmt::Display + serde::Serialize>(&self, all: &[T]) -> io::Result<()> {
+        if self.output.format == Format::Table {
             let mut out = io::BufWriter::new(io::stdout().lock());
-            self.table(&mut out)?;
+            all.iter().try_for_each(|one| writeln!(out, "{one}"))?;
             return out.flush();
         }
         let mut lines = standard_output();
-        for entry in self.templates.endpoints() {
-            lines.line(&Line::of(&entry))?;
-        }
+        all.iter().try_for_each(|one| lines.line(one))?;
         lines.flush()
     }
 }
 
-/// An endpoint as one JSON object.
-#[derive(Serialize)]
-struct Line<'a> {
-    method: &'a str,
-    host: &'a str,
-    template: &'a str,
-    parameters: Vec<Described>,
-    calls: u64,
-    clients: u64,
-    first: Timestamp,
-    last: Timestamp,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    catch_all: bool,
-}
+impl Consumer for Taking {
+    fn records(&mut self, records: &mut Vec<Record>, _watermark: Timestamp) -> io::Result<()> {
+        self.inventory.records(records);
+        Ok(())
+    }
 
-/// A parameter of its template.
-#[derive(Serialize)]
-struct Described {
-    types: Vec<&'static str>,
-    values: u64,
-}
-
-impl<'a> Line<'a> {
-    fn of(entry: &'a Entry<'a>) -> Line<'a> {
-        let described = |parameter: &Parameter| Described {
-            types: parameter.kinds().map(|kind| kind.name()).collect(),
-            values: parameter.values,
-        };
-        Line {
-            method: entry.method,
-            host: entry.host,
-            template: &entry.template,
-            parameters: entry.parameters.iter().map(described).collect(),
-            calls: entry.successes,
-            clients: entry.clients,
-            first: entry.first,
-            last: entry.last,
-            catch_all: entry.catch_all,
-        }
+    fn finish(&mut self) -> io::Result<()> {
+        self.conclude()
     }
 }
 
-/// An endpoint as a row. Host and method come from the wire: control characters in them are shown, not obeyed.
-fn cells(entry: &Entry<'_>) -> [String; 8] {
-    let kinds = |parameter: &Parameter| parameter.kinds().map(|kind| kind.name()).collect::<Vec<_>>().join("|");
-    let parameters = if entry.catch_all {
-        "catch-all".to_owned()
-    } else {
-        entry.parameters.iter().map(kinds).collect::<Vec<_>>().join(" ")
+/// Writes an inventory to a file beside the one that is there, then puts it in its place.
+fn save(path: &Path, endpoints: &[Endpoint]) -> io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let new = path.with_file_name(name);
+    let mut out = io::BufWriter::new(fs::File::create(&new)?);
+    for endpoint in endpoints {
+        serde_json::to_writer(&mut out, endpoint)?;
+        writeln!(out)?;
+    }
+    out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+    fs::rename(&new, path)
+}
+
+/// Reads specifications; says where one refers to what is not in it.
+pub(super) fn specifications(paths: &[PathBuf]) -> Result<Vec<Specification>, Failure> {
+    let read = |path: &PathBuf| {
+        let specification = Specification::read(path)
+            .map_err(|error| Failure::Failed(format!("--spec {}: {error}", path.display())))?;
+        if specification.unresolved > 0 {
+            let count = specification.unresolved;
+            eprintln!(
+                "apitap: {}: {count} reference(s) lead out of it or nowhere, and stand for anything",
+                path.display()
+            );
+        }
+        Ok(specification)
     };
+    paths.iter().map(read).collect()
+}
+
+/// Reads an inventory that was saved.
+pub(super) fn read(path: &Path) -> Result<Vec<Endpoint>, Failure> {
+    let wrong = |reason: String| Failure::Failed(format!("{}: {reason}", path.display()));
+    let file = fs::File::open(path).map_err(|error| wrong(error.to_string()))?;
+    let mut endpoints = Vec::new();
+    for (number, line) in io::BufReader::new(file).lines().enumerate() {
+        let line = line.map_err(|error| wrong(error.to_string()))?;
+        let endpoint: Endpoint =
+            serde_json::from_str(&line).map_err(|error| wrong(format!("line {}: {error}", number + 1)))?;
+        if endpoint.schema != report::SCHEMA {
+            let reason = format!("schema is {:?}, this version reads {:?}", endpoint.schema, report::SCHEMA);
+            return Err(wrong(format!("line {}: {reason}", number + 1)));
+        }
+        endpoints.push(endpoint);
+    }
+    Ok(endpoints)
+}
+
+/// Columns that are read from the right.
+const COUNTS: std::ops::Range<usize> = 6..8;
+
+fn table(endpoints: &[Endpoint], out: &mut impl Write) -> io::Result<()> {
+    let head = ["METHOD", "HOST", "TEMPLATE", "PARAMETERS", "AUTH", "SENSITIVE", "CALLS", "CLIENTS", "FIRST", "LAST"];
+    let mut rows = vec![head.map(str::to_owned)];
+    rows.extend(endpoints.iter().map(cells));
+    let mut widths = [0; 10];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    for row in &rows {
+        let mut line = String::new();
+        for (place, (cell, &width)) in row.iter().zip(&widths).enumerate() {
+            let padded =
+                if COUNTS.contains(&place) { format!("{cell:>width$}  ") } else { format!("{cell:<width$}  ") };
+            line.push_str(&padded);
+        }
+        writeln!(out, "{}", line.trim_end())?;
+    }
+    Ok(())
+}
+
+/// An endpoint as a row. Host and method come from the wire: control characters in them are shown, not obeyed.
+fn cells(endpoint: &Endpoint) -> [String; 10] {
     let or_dash = |text: &str| if text.is_empty() { "-".to_owned() } else { text.escape_debug().to_string() };
+    let kinds = endpoint.parameters.iter().map(|parameter| match parameter.place.as_str() {
+        "path" => parameter.types.join("|"),
+        _ => format!("?{}", parameter.name),
+    });
+    let parameters = match endpoint.catch_all {
+        true => "catch-all".to_owned(),
+        false => kinds.collect::<Vec<_>>().join(" "),
+    };
+    let auth: Vec<_> = endpoint.auth.keys().map(String::as_str).collect();
+    let classes: BTreeSet<_> = endpoint.request.sensitive.iter().chain(&endpoint.response.sensitive).cloned().collect();
+    let classes: Vec<_> = classes.into_iter().collect();
+    let operation = endpoint.operation.as_ref().map(|operation| operation.name.as_str()).unwrap_or_default();
+    // A gRPC method is called as its path.
+    let template = match operation {
+        "" => endpoint.template.clone(),
+        name if endpoint.template.ends_with(name) => endpoint.template.clone(),
+        name => format!("{} {name}", endpoint.template),
+    };
     [
-        or_dash(entry.method),
-        or_dash(entry.host),
-        entry.template.clone(),
+        or_dash(&endpoint.method),
+        or_dash(&endpoint.host),
+        or_dash(&template),
         or_dash(&parameters),
-        entry.successes.to_string(),
-        entry.clients.to_string(),
-        second(entry.first),
-        second(entry.last),
+        or_dash(&auth.join("|")),
+        or_dash(&classes.join(",")),
+        endpoint.calls.to_string(),
+        endpoint.clients.to_string(),
+        second(endpoint.first),
+        second(endpoint.last),
     ]
 }
 

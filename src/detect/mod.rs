@@ -55,7 +55,7 @@ use std::time::Duration;
 
 use crate::alert::{Alert, Sighting, Technique};
 use crate::call::{Call, Connection, Message, Record};
-use crate::endpoint::{HashKey, Place, Success};
+use crate::endpoint::{HashKey, Merged, Place, Success, Templates};
 use crate::key::Key;
 use crate::model::{BUCKETS, Window, tail};
 use crate::stats::{Counter, Counters};
@@ -78,6 +78,25 @@ pub use settings::Settings;
 pub use state::State;
 use state::{Client, Endpoint};
 pub use trace::{Curve, Move, Trace};
+
+/// What the detector made of one call.
+#[derive(Debug)]
+pub struct Judged<'j> {
+    /// Who made it.
+    pub client: IpAddr,
+    /// The keyed hash of who made it.
+    pub client_hash: u64,
+    /// Who made it is under suspicion, and teaches nothing.
+    pub suspect: bool,
+    /// What was asked for exists and was given.
+    pub good: bool,
+    /// What was asked for, by the templates before the call.
+    pub place: &'j Place,
+    /// Templates that the call made one.
+    pub merged: Option<&'j Merged>,
+    /// The templates after the call.
+    pub templates: &'j Templates,
+}
 
 /// Who really made a call: the address on the wire, or what trusted proxies vouch for; none where that was lost.
 pub type Resolver = Box<dyn Fn(&Call) -> Option<IpAddr> + Send>;
@@ -192,6 +211,11 @@ impl Detector {
     /// What is remembered of a client is seldom in the processor's caches. Looking at it for several calls first, which
     /// do not wait for each other, takes a third off the time of a million clients; it changes nothing else.
     pub fn records(&mut self, records: &[Record], alerts: &mut Vec<Alert>) {
+        self.judge(records, alerts, |_, _| {});
+    }
+
+    /// The same; `tell` hears what was made of each call, but for those of which it is not known who made them.
+    pub fn judge(&mut self, records: &[Record], alerts: &mut Vec<Alert>, mut tell: impl FnMut(&Call, &Judged<'_>)) {
         for part in records.chunks(AHEAD) {
             let mut addresses = [None; AHEAD];
             for (address, record) in addresses.iter_mut().zip(part) {
@@ -200,11 +224,29 @@ impl Detector {
             warm::look_ahead(&self.state, part, &addresses);
             for (record, address) in part.iter().zip(addresses) {
                 match record {
-                    Record::Call(call) => self.take(call, address, alerts),
+                    Record::Call(call) => self.take(call, address, alerts, &mut tell),
                     Record::Connection(connection) => self.connection(connection, alerts),
                 }
             }
         }
+    }
+
+    /// Whether a client is under suspicion, by all that it has done so far. Who was forgotten is not.
+    pub fn suspects(&self, client: IpAddr) -> bool {
+        self.state.clients.get(&client).is_some_and(Client::suspect)
+    }
+
+    /// The templates of the endpoints that answered well.
+    pub fn templates(&self) -> &Templates {
+        &self.state.templates
+    }
+
+    /// Compares all words with their siblings now: at the end, before the templates are read. Costs a walk over all that
+    /// is known.
+    pub fn settle(&mut self) -> Vec<Merged> {
+        let all = self.state.templates.settle();
+        all.iter().for_each(|merged| self.state.merge(merged));
+        all
     }
 
     /// Takes one record; records come in the order of [`Record::order`]. Alerts that it raised are appended.
@@ -218,7 +260,13 @@ impl Detector {
     /// Takes one call, as [`Detector::record`].
     pub fn call(&mut self, call: &Call, alerts: &mut Vec<Alert>) {
         let address = (self.resolver)(call);
-        self.take(call, address, alerts);
+        self.take(call, address, alerts, &mut |_, _| {});
+    }
+
+    /// The same; `tell` hears what was made of it.
+    pub fn judge_call(&mut self, call: &Call, alerts: &mut Vec<Alert>, mut tell: impl FnMut(&Call, &Judged<'_>)) {
+        let address = (self.resolver)(call);
+        self.take(call, address, alerts, &mut tell);
     }
 
     /// Takes one connection, as [`Detector::record`].
@@ -229,7 +277,7 @@ impl Detector {
             self.waiting(connection, alerts);
         } else if let Some(encrypted) = Encrypted::of(connection) {
             let address = (self.resolver)(&encrypted.anonymous());
-            self.look_at(&encrypted.call, Some(encrypted.first), address, alerts);
+            self.look_at(&encrypted.call, Some(encrypted.first), address, alerts, &mut |_, _| {});
         }
     }
 
@@ -267,14 +315,27 @@ impl Detector {
         self.close(alerts);
     }
 
-    fn take(&mut self, call: &Call, address: Option<IpAddr>, alerts: &mut Vec<Alert>) {
+    fn take(
+        &mut self,
+        call: &Call,
+        address: Option<IpAddr>,
+        alerts: &mut Vec<Alert>,
+        tell: &mut impl FnMut(&Call, &Judged<'_>),
+    ) {
         self.counters.count(Counter::CallsDetected);
         self.come_to(call.end_time, alerts);
-        self.look_at(call, None, address, alerts);
+        self.look_at(call, None, address, alerts, tell);
     }
 
     /// Shows a call, or what stands for one, to the detectors.
-    fn look_at(&mut self, call: &Call, encrypted: Option<bool>, address: Option<IpAddr>, alerts: &mut Vec<Alert>) {
+    fn look_at(
+        &mut self,
+        call: &Call,
+        encrypted: Option<bool>,
+        address: Option<IpAddr>,
+        alerts: &mut Vec<Alert>,
+        tell: &mut impl FnMut(&Call, &Judged<'_>),
+    ) {
         if self.state.calls.is_multiple_of(RENEWAL) {
             self.renew();
         }
@@ -304,7 +365,19 @@ impl Detector {
         }
         observe(&seen, &mut self.state, &mut self.counters, &mut findings, trace);
         raise(&seen, self.quiet, &mut self.state, &mut self.counters, &findings, alerts);
-        teach(&seen, &mut self.state);
+        let merged = teach(&seen, &mut self.state);
+        tell(
+            call,
+            &Judged {
+                client: address,
+                client_hash: seen.client_hash,
+                suspect: self.state.clients.get(&address).is_none_or(Client::suspect),
+                good: seen.good(),
+                place: &place,
+                merged: merged.as_ref(),
+                templates: &self.state.templates,
+            },
+        );
         findings.clear();
         self.findings = findings;
         self.place = place;
@@ -362,15 +435,14 @@ impl Detector {
 }
 
 /// Lets a good answer to who is not under suspicion teach what endpoints there are.
-fn teach(seen: &Observation<'_>, state: &mut State) {
+fn teach(seen: &Observation<'_>, state: &mut State) -> Option<Merged> {
     if !seen.good() || state.clients.get(&seen.client).is_none_or(Client::suspect) {
-        return;
+        return None;
     }
-    if let Some(success) = Success::of(seen.call, seen.client_hash)
-        && let Some(merged) = state.templates.learn_at(&success, seen.place)
-    {
-        state.merge(&merged);
-    }
+    let success = Success::of(seen.call, seen.client_hash)?;
+    let merged = state.templates.learn_at(&success, seen.place)?;
+    state.merge(&merged);
+    Some(merged)
 }
 
 /// Shows one call to all detectors.

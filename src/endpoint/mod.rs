@@ -36,6 +36,8 @@ pub struct Place {
     pub known: bool,
     /// The path is none that the server has; it answers whatever is asked for there. Of learned templates only.
     pub catch_all: bool,
+    /// Where the label of an operation begins in the template, behind a space.
+    label: Option<usize>,
     segments: path::Segments,
     /// The nodes of the tree of templates that the path led through, from the host on, if it led to the end in the way
     /// that any answer would lead.
@@ -50,7 +52,17 @@ impl Place {
         normalise_host(host.unwrap_or_default(), &mut self.host);
         self.template.clear();
         self.parameterised = template(path, &mut self.template);
-        (self.known, self.catch_all) = (false, false);
+        (self.known, self.catch_all, self.label) = (false, false, None);
+    }
+
+    /// The template without the label of an operation.
+    pub fn path(&self) -> &str {
+        self.label.and_then(|label| self.template.get(..label)).unwrap_or(&self.template)
+    }
+
+    /// The label of the operation that was asked for.
+    pub fn operation(&self) -> Option<&str> {
+        self.template.get(self.label? + 1..)
     }
 
     /// Sets it to that of an operation at this place: its label becomes part of the template, so that one URL with a
@@ -67,6 +79,8 @@ impl Place {
         operation.label(&mut self.template);
         if self.template.len() == path + 1 {
             self.template.truncate(path);
+        } else {
+            self.label = Some(path);
         }
     }
 

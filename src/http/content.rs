@@ -209,7 +209,7 @@ impl Content {
             [Decoder::Gzip(_)] => 1,
             _ => return None,
         };
-        (!pool.recall.is_off()).then(|| Before::Nothing(2 * encoded + scan.side() as u8))
+        (!pool.recall.is_off()).then(|| Before::Nothing(4 * u8::from(scan.walks()) + 2 * encoded + scan.side() as u8))
     }
 
     /// What the body has come to so far.

@@ -55,6 +55,13 @@ pub(super) fn request(call: &mut Call, head: &RequestHead<'_>, length: u64, shar
     call.path.clear();
     call.path.push_str(path);
     query_names(query, &mut shared.texts, &mut call.query_names);
+    if !call.query_names.is_empty() {
+        // What is masked looks like nothing.
+        let parameters = shared.inspector.parameters(split_target(&target, connect).2, call.query_names.len());
+        if !parameters.is_empty() {
+            call.shape.get_or_insert_default().query = parameters;
+        }
+    }
     if call.query_names.iter().any(|name| &**name == "query") {
         let limit = shared.settings.operation_bytes;
         call.operation = operation::of_target(&target, &call.path, limit, &mut shared.texts).map(Box::new);
@@ -172,6 +179,11 @@ pub(super) fn body(
         if findings.capped {
             message.capped = true;
             counters.count(Counter::InspectionTruncated);
+        }
+        if let Some(shape) = &findings.shape {
+            let seen = call.shape.get_or_insert_default();
+            let side = if response { &mut seen.response } else { &mut seen.request };
+            *side = Some(shape.clone());
         }
         let list = if response { &mut call.sensitive.response } else { &mut call.sensitive.request };
         shared.inspector.merge(list, &findings.sensitive);

@@ -255,6 +255,11 @@ impl CredentialRules {
         self.masked_parameters.has(name) || (value.len() >= SHORTEST_TOKEN && self.query_parameters.has(name))
     }
 
+    /// Whether the values of a parameter or field of this name are secrets, whatever they look like.
+    pub(super) fn is_secret(&self, name: &[u8]) -> bool {
+        self.masked_parameters.has(name) || self.query_parameters.has(name)
+    }
+
     pub(super) fn credential(
         &self,
         headers: &CredentialHeaders<'_>,

@@ -389,7 +389,7 @@ impl Finder<'_> {
         }
         self.add(tally, rule.class, normal);
         if let Some(spans) = &mut tally.spans {
-            spans.push((number, range.clone()));
+            spans.push((number, window.position(range.start)..window.position(range.end)));
         }
         tally.cover(number, window.position(range.end) + rule.merge, self.compiled);
         true

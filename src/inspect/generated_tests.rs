@@ -425,7 +425,11 @@ fn no_secret_and_no_card_in_published_packages() {
                 let rule = &rules.compiled.rules[usize::from(rule)];
                 let class = &rules.compiled.classes[usize::from(rule.class)].name;
                 if CLASSES.contains(&&**class) {
-                    println!("  {}: {}", rule.name, String::from_utf8_lossy(body.get(span).unwrap_or_default()));
+                    println!(
+                        "  {}: {}",
+                        rule.name,
+                        String::from_utf8_lossy(body.get(span.start as usize..span.end as usize).unwrap_or_default())
+                    );
                 }
             }
         }

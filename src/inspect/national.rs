@@ -311,7 +311,7 @@ pub(super) fn at_social_security(text: &[u8]) -> bool {
 pub(super) fn ch_ahv(text: &[u8]) -> bool {
     digits::<13>(text).is_some_and(|digits| {
         let sum = weigh(&digits, &[1, 3, 1, 3, 1, 3, 1, 3, 1, 3, 1, 3, 1]);
-        digits.starts_with(&[7, 5, 6]) && sum % 10 == 0
+        digits.starts_with(&[7, 5, 6]) && sum.is_multiple_of(10)
     })
 }
 
@@ -462,7 +462,7 @@ pub(super) fn us_itin(text: &[u8]) -> bool {
 pub(super) fn us_routing_number(text: &[u8]) -> bool {
     digits::<9>(text).is_some_and(|digits| {
         matches!(pair(&digits, 0), 1..=12 | 21..=32 | 61..=72 | 80)
-            && weigh(&digits, &[3, 7, 1, 3, 7, 1, 3, 7, 1]) % 10 == 0
+            && weigh(&digits, &[3, 7, 1, 3, 7, 1, 3, 7, 1]).is_multiple_of(10)
     })
 }
 
@@ -482,7 +482,7 @@ pub(super) fn us_medicare_beneficiary(text: &[u8]) -> bool {
 
 /// Australia: tax file number of nine digits, weighted, modulo 11.
 pub(super) fn au_tax_file_number(text: &[u8]) -> bool {
-    digits::<9>(text).is_some_and(|digits| weigh(&digits, &[1, 4, 3, 7, 5, 8, 6, 9, 10]) % 11 == 0)
+    digits::<9>(text).is_some_and(|digits| weigh(&digits, &[1, 4, 3, 7, 5, 8, 6, 9, 10]).is_multiple_of(11))
 }
 
 /// Australia: Medicare card of ten digits, weighted, modulo 10.

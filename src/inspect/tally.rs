@@ -18,8 +18,8 @@ pub(super) struct Tally {
     memory: Vec<Memory>,
     /// Rules that remember something of this message.
     remembering: Vec<u16>,
-    /// Where values stood, when asked for: rule and place.
-    pub(super) spans: Option<Vec<(u16, Range<usize>)>>,
+    /// Where values stood in the message, when asked for: rule and place.
+    pub(super) spans: Option<Vec<(u16, Range<u64>)>>,
     pub(super) capped: bool,
 }
 
@@ -134,6 +134,6 @@ impl Tally {
             }
         }
         sensitive.sort_by(|one: &Sensitive, other| one.class.cmp(&other.class));
-        Findings { sensitive, capped: self.capped }
+        Findings { sensitive, capped: self.capped, shape: None }
     }
 }

@@ -50,7 +50,7 @@ pub(super) fn masked<'t>(inspector: &Inspector, target: &'t str) -> (Cow<'t, str
     };
     for (_, span) in tally.spans.take().unwrap_or_default() {
         let raw = |at: usize| if encoded { offsets.get(at).copied().unwrap_or(target.len()) } else { at };
-        places.push(raw(span.start)..raw(span.end));
+        places.push(raw(span.start as usize)..raw(span.end as usize));
     }
     if places.is_empty() {
         return (Cow::Borrowed(target), Vec::new());

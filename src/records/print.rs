@@ -70,6 +70,7 @@ impl RecordPrinter {
             websocket,
             events,
             http2,
+            shape,
             tls,
             sensitive,
             anomalies,
@@ -163,6 +164,10 @@ impl RecordPrinter {
         if http2.is_some() {
             put(line, ",\"http2\":");
             other(line, http2)?;
+        }
+        if shape.is_some() {
+            put(line, ",\"shape\":");
+            other(line, shape)?;
         }
         if tls.is_some() {
             put(line, ",\"tls\":");
@@ -477,6 +482,7 @@ mod tests {
                             ..Operation::default()
                         })
                     }),
+                    shape: (position % 3 == 1).then(Box::default),
                     websocket: (position % 13 < 4).then(|| {
                         let subprotocol = named.then(|| "chat".into());
                         Box::new(WebSocket { subprotocol, close_code: times.5, ..WebSocket::default() })

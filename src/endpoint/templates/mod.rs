@@ -199,6 +199,7 @@ impl Templates {
         normalise_host(host.unwrap_or_default(), &mut place.host);
         place.segments.set(path);
         place.template.clear();
+        place.label = None;
         place.parameterised = false;
         place.catch_all = false;
         let mut at = self.tree.find(ROOT, &place.host);

@@ -1,0 +1,220 @@
+//! Facts by endpoint while calls come.
+
+use std::collections::BTreeMap;
+
+use super::Settings;
+use super::budget::Budget;
+use super::facts::Facts;
+use super::graph::Calls;
+use crate::call::Call;
+use crate::detect::Judged;
+use crate::endpoint::{EndpointId, HashKey, Merged, Place};
+use crate::model::Table;
+use crate::stats::{Counter, Counters};
+use crate::time::Timestamp;
+
+/// Operations that are told apart at one endpoint.
+const OPERATIONS: usize = 256;
+
+/// An endpoint, and what is asked for there by other names.
+#[derive(Clone)]
+pub(super) struct Known {
+    pub(super) own: Facts,
+    pub(super) operations: BTreeMap<Box<str>, Facts>,
+}
+
+impl Known {
+    fn new(time: Timestamp) -> Known {
+        Known { own: Facts::new(time), operations: BTreeMap::new() }
+    }
+
+    fn worth(&self) -> (u64, Timestamp) {
+        self.operations.values().map(Facts::worth).fold(self.own.worth(), Ord::max)
+    }
+}
+
+/// All endpoints.
+pub(super) struct Book {
+    known: Table<EndpointId, Known>,
+    /// Operations that are remembered, over all endpoints.
+    operations: usize,
+    /// By client and host.
+    edges: Table<u64, Calls>,
+    limit: usize,
+    key: HashKey,
+    budget: Budget,
+    place: Place,
+    counters: Counters,
+    span: Option<(Timestamp, Timestamp)>,
+}
+
+impl Book {
+    pub(super) fn new(settings: &Settings, key: HashKey) -> Book {
+        Book {
+            known: Table::new(settings.endpoints),
+            operations: 0,
+            edges: Table::new(settings.edges),
+            limit: settings.endpoints,
+            key,
+            budget: Budget::new(settings.schema_bytes),
+            place: Place::default(),
+            counters: Counters::new(),
+            span: None,
+        }
+    }
+
+    /// Takes a call with what the detector made of it.
+    pub(super) fn take(&mut self, call: &Call, judged: &Judged<'_>) {
+        let (first, last) = self.span.unwrap_or((call.end_time, call.end_time));
+        self.span = Some((first.min(call.start_time()), last.max(call.end_time)));
+        if let Some(merged) = judged.merged {
+            self.merge(merged);
+        }
+        if judged.suspect {
+            self.counters.count(Counter::CallsOfSuspects);
+            return;
+        }
+        self.note_edge(call, judged);
+        let method = match call.method.as_str() {
+            "OPTIONS" | "TRACE" | "CONNECT" => return,
+            "HEAD" => "GET",
+            method => method,
+        };
+        // A call that goes on is one call, however often it is reported.
+        if call.completeness.open {
+            return;
+        }
+        let place = match judged.good && (judged.merged.is_some() || !judged.place.known) {
+            true => {
+                judged.templates.place(&mut self.place, call.host.as_deref(), &call.path);
+                &self.place
+            }
+            false => judged.place,
+        };
+        let id = EndpointId::of_template(&self.key, &place.host, place.path(), method);
+        if self.known.get(&id).is_none() {
+            // What the templates did not learn is no endpoint.
+            if !judged.good || !place.known {
+                return;
+            }
+            if let Some((_, gone)) = self.known.insert(id, Known::new(call.end_time), Known::worth) {
+                self.counters.count(Counter::InventoryForgotten);
+                self.operations -= gone.operations.len();
+                gone.operations.values().chain([&gone.own]).for_each(|facts| facts.give_back(&mut self.budget));
+            }
+        }
+        let Some(known) = self.known.get_mut(&id) else { return };
+        let facts = match judged.place.operation() {
+            None => &mut known.own,
+            Some(name) => {
+                if !known.operations.contains_key(name) {
+                    if !judged.good {
+                        return;
+                    }
+                    if known.operations.len() >= OPERATIONS || self.operations >= self.limit {
+                        self.counters.count(Counter::InventoryForgotten);
+                        return;
+                    }
+                    self.operations += 1;
+                    known.operations.insert(name.into(), Facts::new(call.end_time));
+                }
+                let Some(facts) = known.operations.get_mut(name) else { return };
+                facts
+            }
+        };
+        facts.note(call);
+        if judged.good {
+            let dropped = facts.learn(call, judged.client, judged.client_hash, &mut self.budget);
+            self.counters.add(Counter::SchemaFieldsDropped, dropped);
+        }
+    }
+
+    /// Notes that a client called a service.
+    fn note_edge(&mut self, call: &Call, judged: &Judged<'_>) {
+        if call.completeness.open {
+            return;
+        }
+        let host = &judged.place.host;
+        let key = self.key.pair(judged.client_hash, self.key.hash(&[host.as_bytes()]));
+        if self.edges.get(&key).is_none() {
+            let edge = Calls {
+                client: judged.client,
+                via: (call.client.ip.to_canonical() != judged.client).then_some(call.client.ip),
+                host: host.as_str().into(),
+                calls: 0,
+                authenticated: 0,
+                first: call.end_time,
+                last: call.end_time,
+            };
+            if self.edges.insert(key, edge, |edge| edge.calls).is_some() {
+                self.counters.count(Counter::InventoryForgotten);
+            }
+        }
+        if let Some(edge) = self.edges.get_mut(&key) {
+            edge.calls += 1;
+            edge.authenticated += u64::from(call.credential.is_some());
+            edge.first = edge.first.min(call.end_time);
+            edge.last = edge.last.max(call.end_time);
+        }
+    }
+
+    /// Who called whom.
+    pub(super) fn edges(&self) -> impl Iterator<Item = &Calls> {
+        self.edges.iter().map(|(_, edge)| edge)
+    }
+
+    /// Templates are one from now on: so is what is known of them.
+    pub(super) fn merge(&mut self, merged: &Merged) {
+        for moved in &merged.moves {
+            let id = |template: &str| EndpointId::of_template(&self.key, &merged.host, template, &moved.method);
+            let (from, to) = (id(&moved.from), id(&moved.to));
+            let Some(gone) = self.known.remove(&from) else { continue };
+            let Some(held) = self.known.get_mut(&to) else {
+                // One has just left, so none has to.
+                self.known.insert(to, gone, Known::worth);
+                continue;
+            };
+            held.own.absorb(gone.own, &mut self.budget);
+            let mut room = OPERATIONS.saturating_sub(held.operations.len());
+            for (name, facts) in gone.operations {
+                match held.operations.get_mut(&name) {
+                    Some(known) => {
+                        self.operations -= 1;
+                        known.absorb(facts, &mut self.budget);
+                    }
+                    None if room > 0 => {
+                        room -= 1;
+                        held.operations.insert(name, facts);
+                    }
+                    None => {
+                        self.operations -= 1;
+                        self.counters.count(Counter::InventoryForgotten);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What is known of an endpoint.
+    pub(super) fn get(&self, host: &str, template: &str, method: &str) -> Option<&Known> {
+        self.known.get(&EndpointId::of_template(&self.key, host, template, method))
+    }
+
+    /// Hours of traffic, at least a minute.
+    pub(super) fn hours(&self) -> f64 {
+        self.span.map_or(0.0, |(first, last)| last.since(first).as_secs_f64() / 3_600.0).max(1.0 / 60.0)
+    }
+
+    #[cfg(test)]
+    pub(super) fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    pub(super) fn count(&mut self, counter: Counter, amount: u64) {
+        self.counters.add(counter, amount);
+    }
+
+    pub(super) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+}

@@ -1,0 +1,335 @@
+//! Who calls whom: clients, gateways and services, of which one may be another's client.
+//!
+//! Nodes and edges are plain data with a stable JSON form; the same is written for Graphviz (`dot`) and Mermaid. There,
+//! clients that are nothing else are drawn as one node for each service when they are many.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+use super::report::{Endpoint, rounded};
+use crate::time::Timestamp;
+
+/// The version of the JSON form.
+pub const SCHEMA: &str = "apitap.graph.v1";
+
+/// Clients of one service that are drawn one by one.
+const DRAWN: usize = 8;
+
+/// Calls of one client to one service, as they are counted.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Calls {
+    pub(super) client: IpAddr,
+    /// The address on the wire, where a trusted proxy spoke for the client.
+    pub(super) via: Option<IpAddr>,
+    pub(super) host: Box<str>,
+    pub(super) calls: u64,
+    pub(super) authenticated: u64,
+    pub(super) first: Timestamp,
+    pub(super) last: Timestamp,
+}
+
+/// What a node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// It only calls.
+    Client,
+    /// A trusted proxy, which calls for others.
+    Gateway,
+    /// It answers, and may call too.
+    Service,
+    /// It answers from a public address to clients of which some have private ones.
+    ThirdParty,
+}
+
+/// A client, gateway or service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Node {
+    /// Its host, or its address.
+    pub name: String,
+    /// What it is.
+    pub kind: Kind,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// Who calls whom.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Edge {
+    /// The name of the node that calls.
+    pub from: String,
+    /// The name of the node that is called.
+    pub to: String,
+    /// Calls, whatever came of them.
+    pub calls: u64,
+    /// Calls an hour, over the time of all traffic.
+    pub calls_per_hour: f64,
+    /// Share of calls with a credential.
+    pub authenticated_share: f64,
+    /// Time of the first.
+    pub first: Timestamp,
+    /// Time of the last.
+    pub last: Timestamp,
+}
+
+/// All of them, sorted by name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Graph {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// Who there is.
+    pub nodes: Vec<Node>,
+    /// Who calls whom.
+    pub edges: Vec<Edge>,
+}
+
+/// Lines that are drawn: edges, calls, calls an hour, and calls with a credential, by who calls whom.
+type Lines = BTreeMap<(String, String), (u64, u64, f64, f64)>;
+
+/// Sums of one edge.
+#[derive(Clone, Copy)]
+struct Sum {
+    calls: u64,
+    authenticated: u64,
+    first: Timestamp,
+    last: Timestamp,
+}
+
+impl Graph {
+    /// Of the calls of those clients that are not under suspicion to the services of an inventory.
+    pub(super) fn of<'c>(calls: impl Iterator<Item = &'c Calls>, endpoints: &[Endpoint], hours: f64) -> Graph {
+        let mut services: BTreeMap<&str, BTreeSet<IpAddr>> = BTreeMap::new();
+        let mut names: BTreeMap<&str, &str> = BTreeMap::new();
+        for endpoint in endpoints {
+            let servers = endpoint.servers.iter().filter_map(|server| server.parse::<SocketAddr>().ok());
+            services.entry(&endpoint.host).or_default().extend(servers.map(|server| server.ip()));
+            for name in endpoint.aliases.iter().map(String::as_str).chain([endpoint.host.as_str()]) {
+                names.insert(name, &endpoint.host);
+            }
+        }
+        // An address that several services have is none of them.
+        let mut holders: BTreeMap<IpAddr, BTreeSet<&str>> = BTreeMap::new();
+        for (host, addresses) in &services {
+            for address in addresses {
+                holders.entry(*address).or_default().insert(host);
+            }
+        }
+        let caller = |address: IpAddr| match holders.get(&address).map(|hosts| (hosts.len(), hosts.first())) {
+            Some((1, Some(host))) => (*host).to_owned(),
+            _ => address.to_string(),
+        };
+        let mut sums: BTreeMap<(String, String), Sum> = BTreeMap::new();
+        let mut nodes: BTreeMap<String, Node> = BTreeMap::new();
+        let mut from_inside: BTreeSet<&str> = BTreeSet::new();
+        for one in calls {
+            let Some(&host) = names.get(&*one.host) else { continue };
+            let client = caller(one.client);
+            let mut hops = vec![(client.clone(), one.client, Kind::Client)];
+            hops.extend(one.via.map(|via| (via.to_string(), via, Kind::Gateway)));
+            if is_private(one.via.unwrap_or(one.client)) {
+                from_inside.insert(host);
+            }
+            for (place, (name, address, kind)) in hops.iter().enumerate() {
+                if !services.contains_key(name.as_str()) {
+                    let node = nodes.entry(name.clone()).or_insert_with(|| Node {
+                        name: name.clone(),
+                        kind: *kind,
+                        addresses: vec![*address],
+                    });
+                    node.kind = node.kind.max(*kind);
+                }
+                let to = hops.get(place + 1).map_or_else(|| host.to_owned(), |(name, ..)| name.clone());
+                let sum = sums.entry((name.clone(), to)).or_insert(Sum {
+                    calls: 0,
+                    authenticated: 0,
+                    first: one.first,
+                    last: one.last,
+                });
+                sum.calls += one.calls;
+                sum.authenticated += one.authenticated;
+                sum.first = sum.first.min(one.first);
+                sum.last = sum.last.max(one.last);
+            }
+        }
+        for (host, addresses) in services {
+            let outside = !addresses.is_empty() && !addresses.iter().any(|address| is_private(*address));
+            let kind = if outside && from_inside.contains(host) { Kind::ThirdParty } else { Kind::Service };
+            let addresses = addresses.into_iter().collect();
+            nodes.insert(host.to_owned(), Node { name: host.to_owned(), kind, addresses });
+        }
+        let edges = sums.into_iter().map(|((from, to), sum)| Edge {
+            from,
+            to,
+            calls: sum.calls,
+            calls_per_hour: rounded(sum.calls as f64 / hours),
+            authenticated_share: rounded(sum.authenticated as f64 / sum.calls.max(1) as f64),
+            first: sum.first,
+            last: sum.last,
+        });
+        Graph { schema: SCHEMA.to_owned(), nodes: nodes.into_values().collect(), edges: edges.collect() }
+    }
+
+    /// What is drawn: names with their kinds, and edges between them with what is written on them.
+    fn drawn(&self) -> (BTreeMap<String, Kind>, Lines) {
+        let kinds: BTreeMap<&str, Kind> = self.nodes.iter().map(|node| (node.name.as_str(), node.kind)).collect();
+        let kind = |name: &str| kinds.get(name).copied().unwrap_or(Kind::Client);
+        let mut clients: BTreeMap<&str, usize> = BTreeMap::new();
+        for edge in self.edges.iter().filter(|edge| kind(&edge.from) == Kind::Client) {
+            *clients.entry(&edge.to).or_default() += 1;
+        }
+        let (mut names, mut edges) = (BTreeMap::new(), BTreeMap::new());
+        for node in self.nodes.iter().filter(|node| node.kind != Kind::Client) {
+            names.insert(node.name.clone(), node.kind);
+        }
+        for edge in &self.edges {
+            let many = clients.get(edge.to.as_str()).copied().unwrap_or_default();
+            let from = match kind(&edge.from) == Kind::Client && many > DRAWN {
+                true => format!("{many} clients of {}", edge.to),
+                false => edge.from.clone(),
+            };
+            names.entry(from.clone()).or_insert(kind(&edge.from));
+            let sum: &mut (u64, u64, f64, f64) = edges.entry((from, edge.to.clone())).or_default();
+            sum.0 += 1;
+            sum.1 += edge.calls;
+            sum.2 += edge.calls_per_hour;
+            sum.3 += edge.authenticated_share * edge.calls as f64;
+        }
+        (names, edges)
+    }
+
+    /// For Graphviz.
+    pub fn dot(&self) -> String {
+        let (names, edges) = self.drawn();
+        let mut text = "digraph apis {\n  rankdir=LR;\n  node [shape=box];\n".to_owned();
+        let quoted = |name: &str| format!("\"{}\"", name.escape_debug());
+        for (name, kind) in &names {
+            let shape = match kind {
+                Kind::Client => "ellipse",
+                Kind::Gateway => "hexagon",
+                Kind::Service => "box",
+                Kind::ThirdParty => "component",
+            };
+            let _ = writeln!(text, "  {} [shape={shape}];", quoted(name)); // writing to a text does not fail
+        }
+        for ((from, to), sum) in &edges {
+            let _ = writeln!(text, "  {} -> {} [label=\"{}\"];", quoted(from), quoted(to), label(sum));
+        }
+        text.push_str("}\n");
+        text
+    }
+
+    /// For Mermaid.
+    pub fn mermaid(&self) -> String {
+        let (names, edges) = self.drawn();
+        let mut text = "flowchart LR\n".to_owned();
+        let number: BTreeMap<&str, usize> =
+            names.keys().enumerate().map(|(number, name)| (name.as_str(), number)).collect();
+        // Whatever has a meaning there is written as another character.
+        let plain = |name: &str| -> String {
+            name.escape_debug()
+                .map(|letter| if matches!(letter, '"' | '#' | '<' | '>' | '`') { '\'' } else { letter })
+                .collect()
+        };
+        for (name, kind) in &names {
+            let (open, close) = match kind {
+                Kind::Client => ("([", "])"),
+                Kind::Gateway => ("{{", "}}"),
+                Kind::Service => ("[", "]"),
+                Kind::ThirdParty => ("[[", "]]"),
+            };
+            let id = number.get(name.as_str()).copied().unwrap_or_default();
+            let _ = writeln!(text, "  n{id}{open}\"{}\"{close}", plain(name));
+        }
+        for ((from, to), sum) in &edges {
+            let id = |name: &String| number.get(name.as_str()).copied().unwrap_or_default();
+            let _ = writeln!(text, "  n{} -->|\"{}\"| n{}", id(from), label(sum), id(to));
+        }
+        text
+    }
+}
+
+/// What stands on an edge: calls an hour, and how many of them say who calls.
+fn label((_, calls, per_hour, authenticated): &(u64, u64, f64, f64)) -> String {
+    let share = 100.0 * authenticated / (*calls).max(1) as f64;
+    format!("{} calls/h, {share:.0} % authenticated", rounded(*per_hour))
+}
+
+/// An address that is not to be reached from anywhere.
+fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_private() || address.is_loopback() || address.is_link_local(),
+        IpAddr::V6(address) => address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn calls(client: &str, via: Option<&str>, host: &str, calls: u64) -> Calls {
+        Calls {
+            client: client.parse().expect("an address"),
+            via: via.map(|via| via.parse().expect("an address")),
+            host: host.into(),
+            calls,
+            authenticated: calls / 2,
+            first: Timestamp::ZERO,
+            last: Timestamp::ZERO,
+        }
+    }
+
+    fn service(host: &str, server: &str) -> Endpoint {
+        Endpoint { host: host.into(), servers: vec![server.into()], ..Endpoint::default() }
+    }
+
+    #[test]
+    fn services_call_services_and_gateways_call_for_others() {
+        let all = [
+            calls("198.51.100.7", Some("10.0.0.5"), "shop", 10),
+            calls("198.51.100.8", Some("10.0.0.5"), "shop", 20),
+            calls("10.0.0.1", None, "users", 4),
+            calls("10.0.0.2", None, "payments", 1),
+            calls("192.0.2.1", None, "nobody", 9),
+        ];
+        let endpoints =
+            [service("shop", "10.0.0.1:80"), service("users", "10.0.0.2:80"), service("payments", "203.0.113.9:443")];
+        let graph = Graph::of(all.iter(), &endpoints, 2.0);
+        let nodes: Vec<_> = graph.nodes.iter().map(|node| (node.name.as_str(), node.kind)).collect();
+        let expected = [
+            ("10.0.0.5", Kind::Gateway),
+            ("198.51.100.7", Kind::Client),
+            ("198.51.100.8", Kind::Client),
+            ("payments", Kind::ThirdParty),
+            ("shop", Kind::Service),
+            ("users", Kind::Service),
+        ];
+        assert_eq!(nodes, expected);
+        let edges: Vec<_> = graph.edges.iter().map(|edge| (edge.from.as_str(), edge.to.as_str(), edge.calls)).collect();
+        let expected = [
+            ("10.0.0.5", "shop", 30),
+            ("198.51.100.7", "10.0.0.5", 10),
+            ("198.51.100.8", "10.0.0.5", 20),
+            ("shop", "users", 4),
+            ("users", "payments", 1),
+        ];
+        assert_eq!(edges, expected);
+        assert!(graph.dot().contains("\"10.0.0.5\" -> \"shop\" [label=\"15 calls/h, 50 % authenticated\"];"));
+        assert!(graph.mermaid().contains("[\"shop\"]") && graph.mermaid().contains("{{\"10.0.0.5\"}}"));
+    }
+
+    #[test]
+    fn many_clients_are_drawn_as_one() {
+        let all: Vec<_> = (1..=20).map(|last| calls(&format!("198.51.100.{last}"), None, "shop", 2)).collect();
+        let graph = Graph::of(all.iter(), &[service("shop", "10.0.0.1:80")], 1.0);
+        assert_eq!(graph.edges.len(), 20);
+        assert_eq!(graph.dot().matches("->").count(), 1);
+        assert!(graph.dot().contains("\"20 clients of shop\" -> \"shop\" [label=\"40 calls/h, 50 % authenticated\"];"));
+        let hostile =
+            Graph::of([calls("192.0.2.1", None, "a\"]\n#x", 1)].iter(), &[service("a\"]\n#x", "10.0.0.1:80")], 1.0);
+        assert_eq!(hostile.dot().lines().count(), 7, "{}", hostile.dot());
+        assert_eq!(hostile.mermaid().lines().count(), 4, "{}", hostile.mermaid());
+    }
+}

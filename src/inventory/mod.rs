@@ -1,0 +1,259 @@
+//! The inventory: which APIs there are, what they take and give, and who calls them.
+//!
+//! | file | owns |
+//! | --- | --- |
+//! | `book` | facts by endpoint while calls come |
+//! | `facts` | what is known of one endpoint |
+//! | `schema`, `words`, `budget` | what its bodies look like, enumerations, and what they may cost |
+//! | [`report`] | what is told, as plain data |
+//! | `services` | one service behind several names |
+//! | [`openapi`] | the same as an OpenAPI document |
+//! | [`graph`] | who calls whom |
+//! | [`drift`] | what changed between two of them |
+//! | [`spec`] | the same held against specifications |
+//!
+//! [`Inventory`] takes records in their total order. It runs the detector over them, since that knows who is under
+//! suspicion: only what answered well to others gets in, and what in the end only suspects were answered at leaves
+//! again. The templates are the detector's.
+
+mod book;
+mod budget;
+pub mod drift;
+mod facts;
+pub mod graph;
+pub mod openapi;
+pub mod report;
+mod schema;
+mod services;
+pub mod spec;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use serde::{Deserialize, Serialize};
+
+use crate::alert::Alert;
+use crate::call::Record;
+use crate::detect::Detector;
+use crate::endpoint::{Entry, HashKey};
+use crate::stats::{Counter, Counters};
+
+use book::Book;
+use facts::{AUTH, CALLERS, Facts};
+use report::{Endpoint, Message, Operation, Parameter, Quantiles, rounded};
+
+/// What the inventory may cost, beside the detector and its templates. At worst `endpoints` × 24 KiB + `schema_bytes` +
+/// `edges` × 400 bytes: 537 MiB with the defaults, of which an endpoint takes 4 KiB in the usual case. Telling it at the end
+/// takes about twice `schema_bytes` besides, since a field that is told is larger than one that is kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Endpoints of which more is remembered than that they are there, operations included. Beyond, of sixteen the one
+    /// that the fewest clients called leaves and is counted.
+    pub endpoints: usize,
+    /// Bytes of all schemas together. Beyond, further fields are left out and counted, and schemas marked as incomplete.
+    pub schema_bytes: usize,
+    /// Pairs of a client and a service that are remembered, to tell who calls whom; at worst 400 bytes each. Beyond, of
+    /// sixteen the one with the fewest calls leaves and is counted.
+    pub edges: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings { endpoints: 16_384, schema_bytes: 128 << 20, edges: 65_536 }
+    }
+}
+
+/// Calls in, endpoints out.
+pub struct Inventory {
+    detector: Detector,
+    book: Book,
+    alerts: Vec<Alert>,
+}
+
+impl std::fmt::Debug for Inventory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inventory").field("detector", &self.detector).finish_non_exhaustive()
+    }
+}
+
+impl Inventory {
+    /// One that knows nothing, with a detector that has seen nothing. The key keeps strangers from choosing what collides.
+    pub fn new(settings: &Settings, detector: Detector, key: HashKey) -> Inventory {
+        Inventory { detector, book: Book::new(settings, key), alerts: Vec::new() }
+    }
+
+    /// Takes records, in the order of [`Record::order`].
+    pub fn records(&mut self, records: &[Record]) {
+        let Inventory { detector, book, alerts } = self;
+        detector.judge(records, alerts, |call, judged| book.take(call, judged));
+        alerts.clear();
+    }
+
+    /// Takes one record; records come in the order of [`Record::order`].
+    pub fn record(&mut self, record: &Record) {
+        let Inventory { detector, book, alerts } = self;
+        match record {
+            Record::Call(call) => detector.judge_call(call, alerts, |call, judged| book.take(call, judged)),
+            Record::Connection(connection) => detector.connection(connection, alerts),
+        }
+        alerts.clear();
+    }
+
+    /// What is known, sorted by host, template, method and operation. There are to be no more calls.
+    pub fn report(&mut self) -> Vec<Endpoint> {
+        for merged in self.detector.settle() {
+            self.book.merge(&merged);
+        }
+        let mut all = Vec::new();
+        let mut left_out = 0;
+        for entry in self.detector.templates().endpoints() {
+            let Some(known) = self.book.get(entry.host, &entry.template, entry.method) else {
+                all.push(of_entry(&entry));
+                continue;
+            };
+            let parts = known.operations.iter().map(|(name, facts)| (Some(&**name), facts));
+            let own = (known.own.calls > 0).then_some((None, &known.own));
+            for (name, facts) in own.into_iter().chain(parts) {
+                let all_known = facts.distinct.count() == facts.callers.len() as u64;
+                // They were not yet under suspicion when they were answered.
+                if all_known && facts.callers.iter().all(|caller| self.detector.suspects(*caller)) {
+                    left_out += 1;
+                    continue;
+                }
+                all.push(described(&entry, facts, name, self.book.hours()));
+            }
+        }
+        self.book.count(Counter::EndpointsOfSuspects, left_out);
+        services::join(all, self.detector.templates())
+    }
+
+    /// Who calls whom, among the services of this report.
+    pub fn graph(&self, endpoints: &[Endpoint]) -> graph::Graph {
+        let calls = self.book.edges().filter(|edge| !self.detector.suspects(edge.client));
+        graph::Graph::of(calls, endpoints, self.book.hours())
+    }
+
+    /// What was counted.
+    pub fn counters(&self) -> Counters {
+        let mut counters = self.book.counters().clone();
+        let tallies = self.detector.templates().tallies();
+        counters.add(Counter::SegmentsForgotten, tallies.evicted);
+        counters.add(Counter::CallsUntaught, tallies.refused);
+        let detected = self.detector.counters();
+        for counter in [Counter::CallsDetected, Counter::ClientsEvicted, Counter::ClientsUnknown] {
+            counters.add(counter, detected.value(counter));
+        }
+        counters
+    }
+}
+
+/// An endpoint of which only its template is known: the rest was forgotten.
+fn of_entry(entry: &Entry<'_>) -> Endpoint {
+    Endpoint {
+        schema: report::SCHEMA.to_owned(),
+        host: entry.host.to_owned(),
+        method: entry.method.to_owned(),
+        template: entry.template.clone(),
+        catch_all: entry.catch_all,
+        parameters: path_parameters(entry),
+        calls: entry.successes,
+        clients: entry.clients,
+        first: entry.first,
+        last: entry.last,
+        ..Endpoint::default()
+    }
+}
+
+fn path_parameters(entry: &Entry<'_>) -> Vec<Parameter> {
+    let names = openapi::names(&entry.template);
+    let parameters = entry.parameters.iter().zip(names);
+    parameters
+        .map(|(parameter, name)| Parameter {
+            place: "path".to_owned(),
+            name,
+            types: parameter.kinds().map(|kind| kind.name().to_owned()).collect(),
+            required: true,
+            values: parameter.values,
+            enumeration: Vec::new(),
+        })
+        .collect()
+}
+
+fn described(entry: &Entry<'_>, facts: &Facts, name: Option<&str>, hours: f64) -> Endpoint {
+    let grpc = || Operation { protocol: "grpc".to_owned(), name: entry.template.trim_start_matches('/').to_owned() };
+    let operation = match (name, facts.protocol) {
+        (Some(name), protocol) => {
+            Some(Operation { protocol: protocol.map_or("", report::protocol).to_owned(), name: name.to_owned() })
+        }
+        (None, _) => (facts.grpc && !entry.template.contains('{')).then(grpc),
+    };
+    let mut parameters = path_parameters(entry);
+    let mut query: Vec<_> = facts.query.iter().collect();
+    query.sort_by(|one, other| one.name.cmp(&other.name));
+    parameters.extend(query.into_iter().map(|parameter| Parameter {
+        place: "query".to_owned(),
+        name: parameter.name.to_string(),
+        types: parameter.formats.iter().map(|format| format.name().to_owned()).collect(),
+        required: parameter.calls == facts.calls,
+        values: 0,
+        enumeration: parameter.words.as_ref().and_then(|words| words.closed()).unwrap_or_default(),
+    }));
+    let mut servers: Vec<_> = facts.servers.iter().map(|server| socket(*server)).collect();
+    servers.sort_unstable();
+    let sorted = |all: &[std::sync::Arc<str>]| {
+        let mut all: Vec<_> = all.iter().map(|one| one.to_string()).collect();
+        all.sort_unstable();
+        all
+    };
+    let classes = |number: usize| facts.sensitive[number].iter().map(|class| class.to_string()).collect();
+    let few = facts.distinct.count() <= CALLERS as u64;
+    Endpoint {
+        servers,
+        operation,
+        parameters,
+        request: Message {
+            media: sorted(&facts.request_media),
+            bytes: facts.request_bytes.quantiles().map(Quantiles::of),
+            body: facts.request.report(),
+            required: facts.with_body > 0 && facts.with_body == facts.calls,
+            incomplete: facts.request.incomplete,
+            sensitive: classes(0),
+        },
+        response: Message {
+            media: sorted(&facts.response_media),
+            bytes: facts.response_bytes.quantiles().map(Quantiles::of),
+            body: facts.response.report(),
+            required: false,
+            incomplete: facts.response.incomplete,
+            sensitive: classes(1),
+        },
+        statuses: facts.statuses.iter().copied().collect(),
+        auth: AUTH
+            .iter()
+            .zip(facts.auth)
+            .filter(|(_, count)| *count > 0)
+            .map(|(kind, count)| (report::credential(*kind).to_owned(), count))
+            .collect(),
+        refused: facts.refused,
+        http: ["0.9", "1.0", "1.1", "2"]
+            .iter()
+            .zip(facts.versions)
+            .filter(|(_, seen)| *seen)
+            .map(|(version, _)| (*version).to_owned())
+            .collect(),
+        calls: facts.calls,
+        calls_per_hour: rounded(facts.calls as f64 / hours),
+        clients: facts.distinct.count(),
+        callers: if few { facts.callers.clone() } else { Vec::new() },
+        first: facts.first,
+        last: facts.last,
+        latency: facts.latency.quantiles().map(Quantiles::of),
+        incomplete_share: rounded(facts.incomplete as f64 / facts.seen.max(1) as f64),
+        ..of_entry(entry)
+    }
+}
+
+fn socket(peer: crate::call::Peer) -> String {
+    std::net::SocketAddr::new(peer.ip, peer.port).to_string()
+}

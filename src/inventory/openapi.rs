@@ -1,0 +1,401 @@
+//! The inventory as an OpenAPI document (version 3.1, with schemas of JSON Schema 2020-12).
+//!
+//! A document has one map of paths. Where there are several services, each path says at which of them it was seen, and
+//! what was seen at several is one description that fits all of them. Examples are made up by format; no observed
+//! value is in the document but the words of enumerations.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value, json};
+
+use super::report::{Endpoint, Parameter, Schema};
+use crate::call::{Format, Type};
+
+/// Methods that a path can have.
+const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
+
+/// Names for the parameters of a template, from left to right: of `/users/{id}/orders/{id}` `user_id` and `order_id`.
+pub fn names(template: &str) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    let mut before = "";
+    for segment in template.split('/') {
+        if segment == "{id}" {
+            let mut stem: String =
+                before.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '_' }).collect();
+            if stem.len() > 3 && stem.ends_with('s') && !stem.ends_with("ss") {
+                stem.pop();
+            }
+            let stem = if stem.is_empty() { "id".to_owned() } else { format!("{stem}_id") };
+            let mut name = stem.clone();
+            let mut number = 2;
+            while names.contains(&name) {
+                name = format!("{stem}_{number}");
+                number += 1;
+            }
+            names.push(name);
+        } else {
+            before = segment;
+        }
+    }
+    names
+}
+
+/// The template with the names of its parameters.
+fn named(template: &str) -> String {
+    let mut names = names(template).into_iter();
+    let parts = template.split('/').map(|segment| match segment {
+        "{id}" => names.next().map_or_else(|| segment.to_owned(), |name| format!("{{{name}}}")),
+        _ => segment.to_owned(),
+    });
+    parts.collect::<Vec<_>>().join("/")
+}
+
+/// The document.
+pub fn document(endpoints: &[Endpoint]) -> Value {
+    let services: BTreeSet<_> = endpoints.iter().map(|endpoint| endpoint.host.as_str()).collect();
+    let mut paths: BTreeMap<String, BTreeMap<String, Endpoint>> = BTreeMap::new();
+    let mut at: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut operations: BTreeMap<(String, String), Vec<Value>> = BTreeMap::new();
+    let mut others = Vec::new();
+    for endpoint in endpoints {
+        let method = endpoint.method.to_ascii_lowercase();
+        if !METHODS.contains(&method.as_str()) {
+            others.push(json!(endpoint.title()));
+            continue;
+        }
+        let path = named(&endpoint.template);
+        at.entry(path.clone()).or_default().extend(addresses(endpoint));
+        if let Some(operation) = &endpoint.operation {
+            let told = json!({"protocol": operation.protocol, "name": operation.name, "calls": endpoint.calls});
+            operations.entry((path.clone(), method.clone())).or_default().push(told);
+        }
+        let held = paths.entry(path).or_default();
+        match held.get_mut(&method) {
+            Some(known) => known.merge(endpoint.clone()),
+            None => {
+                held.insert(method, endpoint.clone());
+            }
+        }
+    }
+    let mut written = Map::new();
+    for (path, methods) in &paths {
+        let mut item = Map::new();
+        for (method, endpoint) in methods {
+            let of = operations.remove(&(path.clone(), method.clone())).unwrap_or_default();
+            item.insert(method.clone(), operation(path, method, endpoint, of));
+        }
+        if services.len() > 1 {
+            item.insert("servers".to_owned(), servers(at.get(path)));
+        }
+        written.insert(path.clone(), item.into());
+    }
+    let title = match services.first() {
+        Some(host) if services.len() == 1 && !host.is_empty() => (*host).to_owned(),
+        _ => "APIs seen in traffic".to_owned(),
+    };
+    let mut document = json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": title,
+            "version": "observed",
+            "description": "Rebuilt from observed traffic by apitap: what was not called is not in it.",
+        },
+        "paths": written,
+        "components": {"securitySchemes": schemes(endpoints)},
+    });
+    if services.len() == 1 {
+        let all: BTreeSet<_> = endpoints.iter().flat_map(addresses).collect();
+        document["servers"] = servers(Some(&all));
+    }
+    if !others.is_empty() {
+        document["x-apitap-other-methods"] = others.into();
+    }
+    document
+}
+
+/// Where an endpoint was asked for.
+fn addresses(endpoint: &Endpoint) -> Vec<String> {
+    let mut ports: BTreeSet<&str> =
+        endpoint.servers.iter().filter_map(|server| server.rsplit_once(':')).map(|(_, port)| port).collect();
+    if ports.is_empty() {
+        ports.insert("80");
+    }
+    // What is no name of a host could not be asked for.
+    let good = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '-' | '_' | '[' | ']' | ':');
+    let host: String = endpoint.host.chars().map(|letter| if good(letter) { letter } else { '-' }).collect();
+    let host = match host.contains(':') && !host.starts_with('[') {
+        true => format!("[{host}]"),
+        false => host,
+    };
+    let host = if host.is_empty() { "localhost".to_owned() } else { host };
+    ports
+        .into_iter()
+        .map(|port| if port == "80" { format!("http://{host}") } else { format!("http://{host}:{port}") })
+        .collect()
+}
+
+fn servers(addresses: Option<&BTreeSet<String>>) -> Value {
+    addresses.into_iter().flatten().map(|url| json!({"url": url})).collect::<Vec<_>>().into()
+}
+
+fn operation(path: &str, method: &str, endpoint: &Endpoint, operations: Vec<Value>) -> Value {
+    let mut written = Map::new();
+    let id: String = path.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '_' }).collect();
+    written.insert("operationId".to_owned(), format!("{method}{id}").into());
+    let mut parameters: Vec<Value> = endpoint.parameters.iter().map(parameter).collect();
+    if path.ends_with("{rest}") {
+        let schema = json!({"type": "string"});
+        parameters.push(json!({"name": "rest", "in": "path", "required": true, "schema": schema}));
+    }
+    if !parameters.is_empty() {
+        written.insert("parameters".to_owned(), parameters.into());
+    }
+    let request = &endpoint.request;
+    // A body with a GET has no meaning (RFC 9110, section 9.3.1).
+    if !matches!(method, "get" | "head" | "delete" | "trace") && (request.bytes.is_some() || request.body.is_some()) {
+        let content = content(&request.media, request.body.as_ref());
+        written.insert("requestBody".to_owned(), json!({"required": request.required, "content": content}));
+    }
+    written.insert("responses".to_owned(), responses(endpoint));
+    let kinds = endpoint.auth.keys();
+    let security: Vec<Value> = kinds
+        .map(|kind| match kind.as_str() {
+            "none" => json!({}),
+            kind => json!({kind: []}),
+        })
+        .collect();
+    if endpoint.auth.keys().any(|kind| kind != "none") {
+        written.insert("security".to_owned(), security.into());
+    }
+    let mut seen = json!({
+        "calls": endpoint.calls,
+        "clients": endpoint.clients,
+        "first": endpoint.first,
+        "last": endpoint.last,
+    });
+    if endpoint.catch_all {
+        seen["catch_all"] = true.into();
+    }
+    if !operations.is_empty() {
+        seen["operations"] = operations.into();
+    }
+    written.insert("x-apitap".to_owned(), seen);
+    written.into()
+}
+
+fn parameter(parameter: &Parameter) -> Value {
+    let mut schema = match parameter.place.as_str() {
+        "path" => path_schema(&parameter.types),
+        _ => query_schema(&parameter.types),
+    };
+    if !parameter.enumeration.is_empty() {
+        schema["enum"] = json!(parameter.enumeration);
+    }
+    json!({"name": parameter.name, "in": parameter.place, "required": parameter.required, "schema": schema})
+}
+
+/// By the kinds of values in a path.
+fn path_schema(kinds: &[String]) -> Value {
+    match kinds {
+        [kind] if kind == "uuid" => text(Some("uuid")),
+        [kind] if kind == "email" => text(Some("email")),
+        _ => json!({"type": "string", "minLength": 1}),
+    }
+}
+
+/// By the formats of values in a query.
+fn query_schema(formats: &[String]) -> Value {
+    let all = |known: &[&str]| !formats.is_empty() && formats.iter().all(|format| known.contains(&format.as_str()));
+    if all(&["digits"]) {
+        return json!({"type": "integer"});
+    }
+    if all(&["digits", "decimal"]) {
+        return json!({"type": "number"});
+    }
+    if all(&["boolean"]) {
+        return json!({"type": "boolean"});
+    }
+    match formats {
+        [format] => text(written_format(format)),
+        _ => text(None),
+    }
+}
+
+/// A format that JSON Schema has.
+fn written_format(format: &str) -> Option<&str> {
+    ["uuid", "date", "date-time", "email", "ipv4", "ipv6", "uri"].into_iter().find(|known| *known == format)
+}
+
+/// A text, with an example that is made up.
+fn text(format: Option<&str>) -> Value {
+    let Some(format) = format else { return json!({"type": "string"}) };
+    let example = match format {
+        "uuid" => "00000000-0000-4000-8000-000000000000",
+        "date" => "2000-01-31",
+        "date-time" => "2000-01-31T12:00:00Z",
+        "email" => "user@example.com",
+        "ipv4" => "192.0.2.1",
+        "ipv6" => "2001:db8::1",
+        _ => "https://example.com/",
+    };
+    json!({"type": "string", "format": format, "examples": [example]})
+}
+
+fn responses(endpoint: &Endpoint) -> Value {
+    let mut responses = Map::new();
+    for &status in endpoint.statuses.keys() {
+        let good = (200..300).contains(&status);
+        let mut response = json!({"description": description(status)});
+        if good && !matches!(status, 204 | 205) && !endpoint.response.media.is_empty() {
+            response["content"] = content(&endpoint.response.media, endpoint.response.body.as_ref());
+        }
+        responses.insert(status.to_string(), response);
+    }
+    if responses.is_empty() {
+        responses.insert("default".to_owned(), json!({"description": "No status was seen"}));
+    }
+    responses.into()
+}
+
+fn description(status: u16) -> &'static str {
+    match status / 100 {
+        1 => "Interim",
+        2 => "Good",
+        3 => "Redirection or not modified",
+        4 => "The client is at fault",
+        _ => "The server is at fault",
+    }
+}
+
+fn content(media: &[String], body: Option<&Schema>) -> Value {
+    let mut content = Map::new();
+    for media in media {
+        let shaped = media.ends_with("json") || media.contains("form");
+        let schema = body.filter(|_| shaped).map_or_else(|| json!({}), schema);
+        content.insert(media.clone(), json!({"schema": schema}));
+    }
+    if content.is_empty() {
+        content.insert("*/*".to_owned(), json!({"schema": body.map_or_else(|| json!({}), schema)}));
+    }
+    content.into()
+}
+
+/// As JSON Schema.
+pub fn schema(of: &Schema) -> Value {
+    let mut types: Vec<&str> = of.types.iter().map(Type::name).collect();
+    if of.types.contains(Type::Number) {
+        types.retain(|name| *name != "integer");
+    }
+    let mut written = Map::new();
+    match types.as_slice() {
+        [] => {}
+        [one] => {
+            written.insert("type".to_owned(), (*one).into());
+        }
+        several => {
+            written.insert("type".to_owned(), several.into());
+        }
+    }
+    if of.types.contains(Type::String) {
+        let texts: Vec<Format> = of.formats.iter().filter(|format| *format != Format::Int64).collect();
+        if let [one] = texts.as_slice()
+            && let Some(format) = written_format(one.name())
+            && let Value::Object(text) = text(Some(format))
+        {
+            written.extend(text.into_iter().filter(|(key, _)| key != "type"));
+        }
+        if !of.values.is_empty() && of.types.iter().all(|one| matches!(one, Type::String | Type::Null)) {
+            let mut values: Vec<Value> = of.values.iter().map(|value| json!(value)).collect();
+            if of.types.contains(Type::Null) {
+                values.push(Value::Null);
+            }
+            written.insert("enum".to_owned(), values.into());
+        }
+    } else if of.formats.contains(Format::Int64) && !of.types.contains(Type::Number) {
+        written.insert("format".to_owned(), "int64".into());
+    }
+    if !of.fields.is_empty() {
+        let fields: Map<_, _> = of.fields.iter().map(|(name, field)| (name.clone(), schema(field))).collect();
+        written.insert("properties".to_owned(), fields.into());
+        let required: Vec<_> = of.fields.iter().filter(|(_, field)| !field.optional).map(|(name, _)| name).collect();
+        if !required.is_empty() {
+            written.insert("required".to_owned(), json!(required));
+        }
+    }
+    if let Some(entries) = &of.entries {
+        written.insert("additionalProperties".to_owned(), schema(entries));
+    }
+    if let Some(items) = &of.items {
+        written.insert("items".to_owned(), schema(items));
+    }
+    if !of.sensitive.is_empty() {
+        written.insert("x-sensitive".to_owned(), json!(of.sensitive));
+    }
+    written.into()
+}
+
+/// Ways to say who calls, of those that were seen. What header, cookie or parameter had it is not known.
+fn schemes(endpoints: &[Endpoint]) -> Value {
+    let kinds: BTreeSet<_> = endpoints.iter().flat_map(|endpoint| endpoint.auth.keys()).map(String::as_str).collect();
+    let mut schemes = Map::new();
+    for kind in kinds {
+        let scheme = match kind {
+            "basic" | "bearer" => json!({"type": "http", "scheme": kind}),
+            "other" => {
+                json!({"type": "http", "scheme": "other", "description": "A scheme that is neither Basic nor Bearer"})
+            }
+            "api_key" => json!({"type": "apiKey", "in": "header", "name": "X-API-Key",
+                "description": "A key; the name is the customary one, not what was observed"}),
+            "cookie" => json!({"type": "apiKey", "in": "cookie", "name": "session",
+                "description": "A session; the name is the customary one, not what was observed"}),
+            _ => continue,
+        };
+        schemes.insert(kind.to_owned(), scheme);
+    }
+    schemes.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_of_a_path_have_names_that_differ() {
+        for (template, expected) in [
+            ("/v1/users/{id}", "/v1/users/{user_id}"),
+            ("/v1/users/{id}/orders/{id}", "/v1/users/{user_id}/orders/{order_id}"),
+            ("/{id}/{id}", "/{id}/{id_2}"),
+            ("/a/{id}/a/{id}", "/a/{a_id}/a/{a_id_2}"),
+            ("/chat.post/{id}/{rest}", "/chat.post/{chat_post_id}/{rest}"),
+            ("/class/{id}", "/class/{class_id}"),
+        ] {
+            assert_eq!(named(template), expected);
+        }
+    }
+
+    #[test]
+    fn schemas_are_those_of_json_schema() {
+        let text = r#"{"types":["object"],"fields":{
+            "id":{"types":["integer"],"formats":["int64"]},
+            "price":{"types":["integer","number"]},
+            "mail":{"types":["null","string"],"formats":["email"],"optional":true,"sensitive":["email"]},
+            "state":{"types":["string"],"formats":["word"],"values":["open","paid"]},
+            "by_day":{"types":["object"],"entries":{"types":["integer"]}},
+            "tags":{"types":["array"],"items":{"types":["string"],"formats":["uuid","word"]}}}}"#;
+        let of: Schema = serde_json::from_str(text).expect("a schema");
+        let expected = json!({
+            "type": "object",
+            "required": ["by_day", "id", "price", "state", "tags"],
+            "properties": {
+                "id": {"type": "integer", "format": "int64"},
+                "price": {"type": "number"},
+                "mail": {"type": ["null", "string"], "format": "email", "examples": ["user@example.com"],
+                    "x-sensitive": ["email"]},
+                "state": {"type": "string", "enum": ["open", "paid"]},
+                "by_day": {"type": "object", "additionalProperties": {"type": "integer"}},
+                "tags": {"type": "array", "items": {"type": "string"}}
+            }
+        });
+        assert_eq!(schema(&of), expected);
+    }
+}

@@ -1,0 +1,299 @@
+//! Specifications as they are written: OpenAPI 3.0 and 3.1 and Swagger 2.0, in JSON or YAML.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+/// Bytes of the largest specification that is read.
+const LARGEST: u64 = 64 << 20;
+
+/// References that lead to references.
+const REFERENCES: usize = 16;
+
+/// Servers of one operation.
+const SERVERS: usize = 64;
+
+/// Why a specification cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SpecificationError {
+    /// It cannot be read.
+    #[error("{0}")]
+    Unreadable(#[from] std::io::Error),
+    /// It is larger than 64 MiB.
+    #[error("it is larger than 64 MiB")]
+    TooLarge,
+    /// It is neither JSON nor YAML.
+    #[error("it is neither JSON nor YAML: {0}")]
+    Malformed(String),
+    /// It is no OpenAPI 3.0 or 3.1 and no Swagger 2.0.
+    #[error("it is no OpenAPI 3.0 or 3.1 and no Swagger 2.0 document (`openapi` or `swagger` at its top says which)")]
+    Unknown,
+}
+
+/// A specification.
+#[derive(Clone, Debug)]
+pub struct Specification {
+    document: Value,
+    pub(super) operations: Vec<Operation>,
+    /// References that lead out of the document, or nowhere; what they stand for is taken to be anything.
+    pub unresolved: usize,
+}
+
+/// An operation that is specified.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Operation {
+    pub(super) method: String,
+    /// As written, behind the base path.
+    pub(super) path: String,
+    /// Segments of base path and path, for each server that differs.
+    pub(super) paths: Vec<Vec<Segment>>,
+    /// Hosts of the servers, where they name some.
+    pub(super) hosts: BTreeSet<String>,
+    pub(super) deprecated: bool,
+    /// Every call is to say who calls.
+    pub(super) secured: bool,
+    /// Parameters of the query, and whether they are required.
+    pub(super) query: BTreeMap<String, bool>,
+    /// Schemas of the request's body by media type.
+    pub(super) request: BTreeMap<String, Value>,
+    /// Schemas of answers by status (`200`, `2XX`, `default`) and media type.
+    pub(super) responses: BTreeMap<String, BTreeMap<String, Value>>,
+}
+
+/// A segment of a path.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Segment {
+    Word(String),
+    /// A parameter between what may be before and behind it.
+    Parameter(String, String),
+}
+
+impl Segment {
+    fn of(text: &str) -> Segment {
+        match (text.find('{'), text.rfind('}')) {
+            (Some(begin), Some(end)) if begin < end => Segment::Parameter(
+                text.get(..begin).unwrap_or_default().to_owned(),
+                text.get(end + 1..).unwrap_or_default().to_owned(),
+            ),
+            _ => Segment::Word(text.to_owned()),
+        }
+    }
+}
+
+impl Specification {
+    /// Reads a file.
+    ///
+    /// # Errors
+    ///
+    /// What cannot be read, is too large, or is no specification.
+    pub fn read(path: &Path) -> Result<Specification, SpecificationError> {
+        if std::fs::metadata(path)?.len() > LARGEST {
+            return Err(SpecificationError::TooLarge);
+        }
+        Specification::parse(&std::fs::read_to_string(path)?)
+    }
+
+    /// From its text.
+    ///
+    /// # Errors
+    ///
+    /// What is no specification.
+    pub fn parse(text: &str) -> Result<Specification, SpecificationError> {
+        let json = text.trim_start().starts_with('{');
+        let document: Value = match json {
+            true => serde_json::from_str(text).map_err(|error| error.to_string()),
+            false => serde_saphyr::from_str(text).map_err(|error| error.to_string()),
+        }
+        .map_err(SpecificationError::Malformed)?;
+        let swagger = match (document.get("openapi"), document.get("swagger")) {
+            (Some(Value::String(version)), _) if version.starts_with("3.") => false,
+            (_, Some(version)) if version.as_str() == Some("2.0") || version.as_f64() == Some(2.0) => true,
+            _ => return Err(SpecificationError::Unknown),
+        };
+        let mut specification = Specification { document, operations: Vec::new(), unresolved: 0 };
+        specification.read_paths(swagger);
+        specification.unresolved = specification.count_unresolved();
+        Ok(specification)
+    }
+
+    /// What a value stands for: itself, or what its reference leads to.
+    pub(super) fn resolve<'v>(&'v self, value: &'v Value) -> Option<&'v Value> {
+        let mut value = value;
+        for _ in 0..REFERENCES {
+            let Some(reference) = value.get("$ref").and_then(Value::as_str) else { return Some(value) };
+            let pointer = percent_encoding::percent_decode_str(reference.strip_prefix('#')?).decode_utf8().ok()?;
+            value = self.document.pointer(&pointer)?;
+        }
+        None
+    }
+
+    /// All references that lead nowhere.
+    fn count_unresolved(&self) -> usize {
+        let (mut waiting, mut count) = (vec![&self.document], 0);
+        while let Some(value) = waiting.pop() {
+            match value {
+                Value::Object(map) => {
+                    if map.get("$ref").is_some_and(Value::is_string) && self.resolve(value).is_none() {
+                        count += 1;
+                    }
+                    waiting.extend(map.values());
+                }
+                Value::Array(list) => waiting.extend(list),
+                _ => {}
+            }
+        }
+        count
+    }
+
+    fn read_paths(&mut self, swagger: bool) {
+        let mut operations = Vec::new();
+        let secured = |of: &Map<String, Value>| {
+            let security = of.get("security").or(self.document.get("security")).and_then(Value::as_array);
+            // An empty requirement among them makes it optional.
+            security.is_some_and(|all| {
+                !all.is_empty() && all.iter().all(|one| one.as_object().is_some_and(|one| !one.is_empty()))
+            })
+        };
+        let paths = self.document.get("paths").and_then(Value::as_object);
+        for (path, item) in paths.into_iter().flatten() {
+            let Some(item) = self.resolve(item).and_then(Value::as_object) else { continue };
+            for (method, written) in item {
+                let usual = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
+                let Some(written) = written.as_object().filter(|_| usual.contains(&method.as_str())) else { continue };
+                let (hosts, bases) = self.servers(written, item, swagger);
+                let paths = bases.iter().map(|base| {
+                    let whole = format!("{base}/{path}");
+                    whole.split('/').filter(|segment| !segment.is_empty()).map(Segment::of).collect()
+                });
+                let mut operation = Operation {
+                    method: method.to_ascii_uppercase(),
+                    path: path.clone(),
+                    paths: paths.collect(),
+                    hosts,
+                    deprecated: written.get("deprecated").and_then(Value::as_bool).unwrap_or_default(),
+                    secured: secured(written),
+                    ..Operation::default()
+                };
+                self.parameters(item, &mut operation, swagger);
+                self.parameters(written, &mut operation, swagger);
+                self.bodies(written, &mut operation, swagger);
+                operations.push(operation);
+            }
+        }
+        self.operations = operations;
+    }
+
+    /// Hosts and base paths of an operation's servers; where there are none, the root of any.
+    fn servers(
+        &self,
+        operation: &Map<String, Value>,
+        item: &Map<String, Value>,
+        swagger: bool,
+    ) -> (BTreeSet<String>, Vec<String>) {
+        let (mut hosts, mut bases) = (BTreeSet::new(), BTreeSet::new());
+        if swagger {
+            let text = |name: &str| self.document.get(name).and_then(Value::as_str).unwrap_or_default();
+            bases.insert(text("basePath").trim_end_matches('/').to_owned());
+            hosts.extend(host(text("host")));
+        } else {
+            let lists = [operation.get("servers"), item.get("servers"), self.document.get("servers")];
+            let all = lists.into_iter().flatten().filter_map(Value::as_array).find(|all| !all.is_empty());
+            for server in all.into_iter().flatten().take(SERVERS) {
+                for url in urls(server) {
+                    let (authority, path) = match url.split_once("//") {
+                        Some((_, rest)) => rest.split_at(rest.find('/').unwrap_or(rest.len())),
+                        None => ("", url.as_str()),
+                    };
+                    let path = path.split(['?', '#']).next().unwrap_or_default();
+                    bases.insert(path.trim_end_matches('/').to_owned());
+                    hosts.extend(host(authority));
+                }
+            }
+        }
+        if bases.is_empty() {
+            bases.insert(String::new());
+        }
+        (hosts, bases.into_iter().take(SERVERS).collect())
+    }
+
+    fn parameters(&self, of: &Map<String, Value>, operation: &mut Operation, swagger: bool) {
+        let all = of.get("parameters").and_then(Value::as_array);
+        let mut form = Map::new();
+        let mut required = Vec::new();
+        for parameter in all.into_iter().flatten().filter_map(|parameter| self.resolve(parameter)) {
+            let name = parameter.get("name").and_then(Value::as_str).unwrap_or_default();
+            let must = parameter.get("required").and_then(Value::as_bool).unwrap_or_default();
+            match parameter.get("in").and_then(Value::as_str) {
+                Some("query") => {
+                    operation.query.insert(name.to_owned(), must);
+                }
+                Some("body") if swagger => {
+                    let schema = parameter.get("schema").cloned().unwrap_or_default();
+                    operation.request.insert("*/*".to_owned(), schema);
+                }
+                Some("formData") if swagger => {
+                    form.insert(name.to_owned(), Value::Object(Map::new()));
+                    if must {
+                        required.push(Value::from(name));
+                    }
+                }
+                _ => {}
+            }
+        }
+        if !form.is_empty() {
+            let schema = serde_json::json!({"type": "object", "properties": form, "required": required});
+            operation.request.insert("*/*".to_owned(), schema);
+        }
+    }
+
+    fn bodies(&self, written: &Map<String, Value>, operation: &mut Operation, swagger: bool) {
+        let content = |of: &Value| -> BTreeMap<String, Value> {
+            let content = of.get("content").and_then(Value::as_object);
+            let media = |name: &str| name.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+            content
+                .into_iter()
+                .flatten()
+                .map(|(name, of)| (media(name), of.get("schema").cloned().unwrap_or(Value::Bool(true))))
+                .collect()
+        };
+        if let Some(body) = written.get("requestBody").and_then(|body| self.resolve(body)) {
+            operation.request.extend(content(body));
+        }
+        let responses = written.get("responses").and_then(Value::as_object);
+        for (status, response) in responses.into_iter().flatten() {
+            let Some(response) = self.resolve(response) else { continue };
+            let bodies = match (swagger, response.get("schema")) {
+                (true, Some(schema)) => BTreeMap::from([("*/*".to_owned(), schema.clone())]),
+                (true, None) => BTreeMap::new(),
+                (false, _) => content(response),
+            };
+            operation.responses.insert(status.to_ascii_uppercase(), bodies);
+        }
+    }
+}
+
+/// The URLs of a server, its variables replaced by each of their values, or by their default.
+fn urls(server: &Value) -> Vec<String> {
+    let mut urls = vec![server.get("url").and_then(Value::as_str).unwrap_or_default().to_owned()];
+    for (name, variable) in server.get("variables").and_then(Value::as_object).into_iter().flatten() {
+        let values: Vec<&str> = match variable.get("enum").and_then(Value::as_array) {
+            Some(all) => all.iter().filter_map(Value::as_str).collect(),
+            None => variable.get("default").and_then(Value::as_str).into_iter().collect(),
+        };
+        let place = format!("{{{name}}}");
+        urls =
+            urls.iter().flat_map(|url| values.iter().map(|value| url.replace(&place, value))).take(SERVERS).collect();
+    }
+    urls
+}
+
+/// The host of an authority in lower case, without user and port; none of an empty one.
+fn host(authority: &str) -> Option<String> {
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    let host = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().map(|inside| format!("[{inside}]")).unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default().to_owned(),
+    };
+    (!host.is_empty()).then(|| host.to_ascii_lowercase())
+}

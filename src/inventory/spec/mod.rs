@@ -1,0 +1,17 @@
+//! The inventory held against specifications: what is there and not specified, what is specified and not there, what is
+//! deprecated and still answers, and where what was observed breaks what was promised.
+//!
+//! | file | owns |
+//! | --- | --- |
+//! | `document` | OpenAPI 3.0 and 3.1 and Swagger 2 as operations with paths, servers, parameters, bodies |
+//! | `schema` | whether what was observed fits a schema |
+//! | `findings` | what does not fit |
+
+mod document;
+mod findings;
+mod schema;
+#[cfg(test)]
+mod tests;
+
+pub use document::{Specification, SpecificationError};
+pub use findings::{Finding, SCHEMA, check};

@@ -1,0 +1,144 @@
+use super::super::report::{Endpoint, Message, Parameter, Schema};
+use super::*;
+
+fn endpoint(method: &str, template: &str, response: &str) -> Endpoint {
+    let body: Schema = serde_json::from_str(response).expect("a schema");
+    Endpoint {
+        host: "shop.example".into(),
+        method: method.into(),
+        template: template.into(),
+        calls: 10,
+        clients: 3,
+        statuses: [(200, 10)].into(),
+        auth: [("bearer".to_owned(), 10)].into(),
+        response: Message { media: vec!["application/json".into()], body: Some(body), ..Message::default() },
+        ..Endpoint::default()
+    }
+}
+
+fn found(text: &str, endpoints: &[Endpoint]) -> Vec<String> {
+    let specification = Specification::parse(text).expect("a specification");
+    let all = check(&[specification], endpoints);
+    all.iter().map(|one| format!("{} {} {}", one.kind, one.endpoint, one.what).trim().to_owned()).collect()
+}
+
+const ORDER: &str = r#"{"types":["object"],"fields":{"id":{"types":["integer"]},"note":{"types":["null","string"],"optional":true},
+    "mail":{"types":["string"],"sensitive":["email"]},"state":{"types":["string"],"values":["open","paid"]}}}"#;
+
+const OPENAPI: &str = r##"
+openapi: 3.0.3
+info: {title: shop, version: "1"}
+servers:
+  - url: https://shop.example/{stage}
+    variables: {stage: {default: v1, enum: [v1, v2]}}
+security: [{token: []}]
+paths:
+  /orders/{orderId}:
+    parameters: [{$ref: "#/components/parameters/Order"}]
+    get:
+      responses:
+        "200":
+          $ref: "#/components/responses/Order"
+    delete:
+      deprecated: true
+      security: []
+      responses: {"204": {description: gone}}
+  /orders/latest:
+    get: {responses: {"200": {description: the last}}}
+  /never:
+    get: {responses: {default: {description: nothing}}}
+components:
+  parameters:
+    Order: {name: orderId, in: path, required: true, schema: {type: string}}
+  responses:
+    Order:
+      description: an order
+      content:
+        application/json: {schema: {$ref: "#/components/schemas/Order"}}
+  schemas:
+    Base: {type: object, required: [id, total], properties: {id: {type: integer}, total: {type: number}}}
+    Order:
+      allOf:
+        - $ref: "#/components/schemas/Base"
+        - type: object
+          properties: {note: {type: string, nullable: true}, state: {type: string, enum: [open, closed]}}
+"##;
+
+#[test]
+fn what_is_not_as_specified() {
+    let mut order = endpoint("GET", "/v1/orders/{id}", ORDER);
+    order.auth.insert("none".into(), 2);
+    order.statuses.insert(418, 1);
+    order.parameters.push(Parameter { place: "query".into(), name: "debug".into(), ..Parameter::default() });
+    let mut gone = endpoint("DELETE", "/v1/orders/{id}", "{}");
+    gone.statuses = [(204, 1)].into();
+    let all = [
+        order,
+        gone,
+        endpoint("GET", "/v1/orders/latest", "{}"),
+        endpoint("PATCH", "/v1/orders/{id}", "{}"),
+        endpoint("GET", "/v1/admin/dump", ORDER),
+    ];
+    let expected = [
+        "auth_missing GET shop.example/v1/orders/{id}",
+        "parameter_unspecified GET shop.example/v1/orders/{id} debug",
+        "status_unspecified GET shop.example/v1/orders/{id} 418",
+        "field_missing GET shop.example/v1/orders/{id} total",
+        "field_unspecified GET shop.example/v1/orders/{id} mail",
+        "field_values GET shop.example/v1/orders/{id} state",
+        "zombie DELETE shop.example/v1/orders/{id}",
+        "shadow PATCH shop.example/v1/orders/{id}",
+        "shadow GET shop.example/v1/admin/dump",
+        "unused GET /never",
+    ];
+    assert_eq!(found(OPENAPI, &all), expected);
+    let specification = Specification::parse(OPENAPI).expect("a specification");
+    assert_eq!(specification.unresolved, 0);
+    let extra = check(&[specification], &all).into_iter().find(|one| one.what == "mail").expect("an extra field");
+    assert_eq!(extra.sensitive.into_iter().collect::<Vec<_>>(), ["email"]);
+}
+
+#[test]
+fn swagger_2() {
+    let text = r##"{"swagger":"2.0","host":"shop.example:8080","basePath":"/v1/","paths":{"/orders/{id}.json":{"get":{"responses":
+        {"200":{"description":"","schema":{"$ref":"#/definitions/O"}}}}}},"definitions":{"O":{"type":"object","properties":
+        {"id":{"type":"integer"},"note":{"type":"string","x-nullable":true},"mail":{"type":"string"},"state":{"type":"string"}},
+        "additionalProperties":false}}}"##;
+    assert_eq!(found(text, &[endpoint("GET", "/v1/orders/7.json", ORDER)]), Vec::<String>::new());
+    let elsewhere = Endpoint { host: "other.example".into(), ..endpoint("GET", "/v1/orders/7.json", ORDER) };
+    let both = [endpoint("GET", "/v1/orders/7.json", ORDER), elsewhere];
+    assert_eq!(found(text, &both), ["shadow GET other.example/v1/orders/7.json"]);
+}
+
+#[test]
+fn alternatives_cycles_and_references_that_lead_nowhere() {
+    let text = r##"{"openapi":"3.1.0","paths":{"/a":{"get":{"responses":{"200":{"content":{"application/json":{"schema":
+        {"$ref":"#/components/schemas/Tree"}}}}}}},
+        "/b":{"get":{"responses":{"2XX":{"content":{"application/*":{"schema":{"$ref":"other.yaml#/B"}}}}}}},
+        "/c":{"get":{"responses":{"200":{"content":{"application/json":{"schema":{"oneOf":[
+        {"type":"object","required":["x"],"properties":{"x":{"type":"integer"}}},
+        {"type":"object","required":["y"],"properties":{"y":{"type":"string"}}},{"type":"null"}]}}}}}}}},
+        "components":{"schemas":{"Loop":{"allOf":[{"$ref":"#/components/schemas/Loop"}]},
+        "Tree":{"type":["object","null"],"properties":{"left":{"$ref":"#/components/schemas/Tree"},
+        "loop":{"$ref":"#/components/schemas/Loop"}}}}}}"##;
+    let tree = r#"{"types":["object"],"fields":{"left":{"types":["object"],"fields":{"left":{"types":["null"]},"odd":{"types":["integer"]}}},"loop":{"types":["string"]}}}"#;
+    let either = r#"{"types":["object"],"fields":{"x":{"types":["integer"],"optional":true},"y":{"types":["boolean","string"],"optional":true}}}"#;
+    let all = [endpoint("GET", "/a", tree), endpoint("GET", "/b", ORDER), endpoint("GET", "/c", either)];
+    let expected = ["field_unspecified GET shop.example/a left.odd", "field_types GET shop.example/c y"];
+    assert_eq!(found(text, &all), expected);
+    assert_eq!(Specification::parse(text).map(|one| one.unresolved).ok(), Some(1));
+}
+
+#[test]
+fn what_is_no_specification_is_refused() {
+    for text in ["", "{}", "a: [", "openapi: 2.0", "{\"openapi\":\"4.0.0\"}", "just words"] {
+        assert!(Specification::parse(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn what_was_observed_fits_what_is_made_of_it() {
+    let all = [endpoint("GET", "/v1/orders/{id}", ORDER), endpoint("POST", "/v1/orders/{id}/items/{id}", "{}")];
+    let document = super::super::openapi::document(&all).to_string();
+    assert_eq!(found(&document, &all), Vec::<String>::new());
+}
