@@ -77,7 +77,7 @@ fn report(calls: &[Call]) -> Vec<Endpoint> {
 fn what_an_endpoint_takes_and_gives() {
     let calls: Vec<_> = (0..60)
         .map(|number| {
-            let state = if number % 3 == 0 { "paid" } else { "open" };
+            let state = if number % 5 == 0 { "paid" } else { "open" };
             let note = if number % 2 == 0 { r#","note":null"# } else { "" };
             let body = format!(
                 r#"{{"id":{number},"state":"{state}","name":"Name{}","mail":"ana{number}@example.com"{note}}}"#,
@@ -207,7 +207,8 @@ fn schemas_keep_to_their_budget() {
     assert!(inventory.book.budget().held() <= 200_000);
     assert!(inventory.counters().value(Counter::SchemaFieldsDropped) > 10_000);
     let all = inventory.report();
-    assert_eq!(all.len(), 40);
+    // Twenty siblings that nothing tells apart are one template.
+    assert_eq!(all.len(), 2);
     assert!(all.iter().any(|one| one.response.incomplete));
 }
 
