@@ -11,7 +11,7 @@
 
 use std::ops::Range;
 
-use super::context::Conditions;
+use super::context::{Conditions, Words};
 use super::digits::{self, SHORTEST_RUN};
 use super::rules::{Compiled, PATTERN_REACH, RUN_LIMIT, Rule};
 use super::sieve::{BLOCK, Masks};
@@ -244,9 +244,21 @@ impl Finder<'_> {
         }
         let before = |distance: usize| range.start.checked_sub(distance).map(|at| bytes[at]);
         let plus = before(1) == Some(b'+');
-        for &number in rules {
+        // Whether a word that any of the rules asks for is there: most numbers have none, and are done with at once.
+        let mut named = None;
+        let mut is_named = || {
+            *named.get_or_insert_with(|| {
+                let none = Words::default();
+                let words = &self.compiled.number_words;
+                Conditions { context: words, nearby: &none, not_context: &none }.hold(bytes, &range)
+            })
+        };
+        // What a plus stands before is a telephone number, if it is one: its surroundings are looked at last.
+        let rounds: &[Option<bool>] = if plus { &[Some(false), Some(true)] } else { &[None] };
+        for (round, &number) in rounds.iter().flat_map(|round| rules.iter().map(move |number| (round, number))) {
             let rule = &self.compiled.rules[usize::from(number)];
-            if !rule.sides.has(self.side) {
+            let asks = !rule.context.is_empty() && rule.nearby.is_empty();
+            if !rule.sides.has(self.side) || round.is_some_and(|round| round != asks) || (asks && !is_named()) {
                 continue;
             }
             if rule.validator == Validator::Phone

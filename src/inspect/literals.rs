@@ -1,10 +1,10 @@
-//! Which literals there are, by which four bytes each is found, and whether one really stands where the sieve says.
+//! Which literals there are, by which six bytes each is found, and whether one really stands where the sieve says.
 //!
-//! Of each literal the window of four bytes is chosen that is rarest in ordinary text. The windows are spread over the
+//! Of each literal the window of six bytes is chosen that is rarest in ordinary text. The windows are spread over the
 //! sieve's buckets so that those in one bucket resemble each other: a bucket lets through every mixture of its windows'
 //! nibbles.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::sieve::{BUCKETS, Nibbles, WINDOW};
 
@@ -16,7 +16,7 @@ pub(super) const SHORTEST: usize = 3;
 const IMPROVED: usize = 2000;
 const SLOT_BITS: u32 = 12;
 
-/// The bytes by which a literal is found: all four, or three and any other.
+/// The bytes by which a literal is found: all six, or the first three to five and any others.
 type Window = [Option<u8>; WINDOW];
 
 /// A window in a literal.
@@ -63,7 +63,7 @@ impl Literals {
             for (place, &byte) in window.iter_mut().zip(text.iter().skip(rarest)) {
                 *place = Some(byte);
             }
-            if let [Some(one), Some(two), Some(three), _] = window {
+            if let [Some(one), Some(two), Some(three), ..] = window {
                 known.push(Known { slot: slot([one, two, three]), literal, offset: rarest as u8 });
                 windows.push(window);
             }
@@ -113,15 +113,22 @@ impl Bucket {
     }
 
     /// How often it lets something through in ordinary text.
-    fn rate(&self, frequencies: &[f64; 256]) -> f64 {
-        let fits = |(low, high): (u16, u16)| {
-            (0..=255u8)
-                .zip(frequencies)
-                .filter(|(byte, _)| low >> (byte & 15) & 1 == 1 && high >> (byte >> 4) & 1 == 1)
-                .map(|(_, frequency)| frequency)
-                .sum::<f64>()
-        };
-        self.0.iter().map(|&place| fits(place)).product()
+    fn rate(&self, rates: &mut Rates) -> f64 {
+        self.0.iter().map(|&place| rates.of(place)).product()
+    }
+}
+
+/// How often bytes of these nibbles stand in ordinary text: what was worked out is kept, since it is asked for again and
+/// again.
+#[derive(Default)]
+struct Rates(HashMap<(u16, u16), f64>);
+
+impl Rates {
+    fn of(&mut self, nibbles: (u16, u16)) -> f64 {
+        *self.0.entry(nibbles).or_insert_with_key(|(low, high)| {
+            let fits = |byte: &u8| low >> (byte & 15) & 1 == 1 && high >> (byte >> 4) & 1 == 1;
+            (0..=255u8).filter(fits).map(frequency).sum()
+        })
     }
 }
 
@@ -129,10 +136,7 @@ impl Bucket {
 /// adds least.
 fn spread(mut windows: Vec<Window>) -> Nibbles {
     windows.sort_unstable();
-    let mut frequencies = [0.0; 256];
-    for (byte, value) in (0..=255u8).zip(&mut frequencies) {
-        *value = frequency(byte);
-    }
+    let mut rates = Rates::default();
     let mut homes: Vec<usize> = (0..windows.len()).map(|place| place * BUCKETS / windows.len()).collect();
     let buckets = |homes: &[usize], without: usize| {
         let mut buckets = [Bucket::default(); BUCKETS];
@@ -148,9 +152,9 @@ fn spread(mut windows: Vec<Window>) -> Nibbles {
     let rounds = if windows.len() <= IMPROVED { 2 } else { 0 };
     for place in (0..rounds).flat_map(|_| 0..windows.len()) {
         let Some(window) = windows.get(place) else { continue };
-        let cost = |bucket: &Bucket| bucket.with(window).rate(&frequencies) - bucket.rate(&frequencies);
+        let mut cost = |bucket: &Bucket| bucket.with(window).rate(&mut rates) - bucket.rate(&mut rates);
         let others = buckets(&homes, place);
-        let best = others.iter().map(cost).enumerate().min_by(|(_, one), (_, other)| one.total_cmp(other));
+        let best = others.iter().map(&mut cost).enumerate().min_by(|(_, one), (_, other)| one.total_cmp(other));
         if let (Some((best, _)), Some(home)) = (best, homes.get_mut(place)) {
             *home = best;
         }

@@ -95,10 +95,21 @@ enum Find {
 }
 
 impl Find {
-    /// The texts with which a value, or the name of its field, begins.
-    fn texts(&self) -> Option<&[String]> {
+    /// The texts with which a value begins, or the name of its field, or what stands right before the name. What is nothing
+    /// but small letters is looked for together with what ends or begins a name: else each word of the language would have
+    /// to be looked at closely.
+    fn texts(&self) -> Option<Vec<String>> {
+        let named = |name: &String| -> Vec<String> {
+            if !name.bytes().all(|byte| byte.is_ascii_lowercase()) {
+                return vec![name.clone()];
+            }
+            let before = ['"', '<'].map(|mark| format!("{mark}{name}"));
+            let behind = ['"', ':', '='].map(|mark| format!("{name}{mark}"));
+            before.into_iter().chain(behind).collect()
+        };
         match self {
-            Find::Literals(texts) | Find::Fields(texts) => Some(texts),
+            Find::Literals(texts) => Some(texts.clone()),
+            Find::Fields(names) => Some(names.iter().flat_map(named).collect()),
             Find::Digits(_) | Find::Identifier(_) | Find::Byte(_) => None,
         }
     }
@@ -114,7 +125,10 @@ impl Find {
                 let rest = r#"[A-Za-z0-9_ .-]{0,24}(?:\\{0,2}["'])?"#;
                 let between =
                     r#"(?:[ \t\r\n]{0,4}[:=][ \t\r\n]{0,4}(?:\\{0,2}["'])?|(?: [^<>]{0,64})?>[ \t\r\n]{0,4})"#;
-                format!(r"\A(?:{}){rest}{between}(?P<value>{pattern})(?:[^A-Za-z0-9]|T[0-9]|\z)", names.join("|"))
+                format!(
+                    r#"\A["<]?(?:{}){rest}{between}(?P<value>{pattern})(?:[^A-Za-z0-9]|T[0-9]|\z)"#,
+                    names.join("|")
+                )
             }
             Find::Digits(_) | Find::Identifier(_) | Find::Byte(_) => format!(r"\A(?:{pattern})\z"),
         }
@@ -167,6 +181,8 @@ pub(super) struct Compiled {
     pub(super) classes: Vec<Class>,
     /// Rules by number of digits in a run.
     pub(super) by_digits: Vec<Vec<u16>>,
+    /// Every word of a context of a rule for digits that has nothing nearby: where there is none of them, none of those fits.
+    pub(super) number_words: Words,
     /// Rules for identifiers.
     pub(super) identifiers: Vec<u16>,
     /// Bytes that begin a search, with their rules.
@@ -264,6 +280,7 @@ fn compile(file: &RuleFile, errors: &mut Vec<RuleError>) -> Option<Compiled> {
     };
     let mut compiled = Compiled { by_digits: vec![Vec::new(); RUN_LIMIT + 1], ..Compiled::default() };
     let mut literals: BTreeMap<String, Vec<u16>> = BTreeMap::new();
+    let mut number_words = Vec::new();
     if text.rules.len() > usize::from(u16::MAX) {
         errors.push(RuleError { file: file.path.clone(), line: None, reason: "more than 65,535 rules".into() });
         return None;
@@ -272,6 +289,9 @@ fn compile(file: &RuleFile, errors: &mut Vec<RuleError>) -> Option<Compiled> {
         if compiled.rules.iter().any(|other| *other.name == **rule.name.get_ref()) {
             let reason = format!("a second rule is called {:?}; names are unique", rule.name.get_ref());
             errors.push(file.error_at(rule.name.span().start, reason));
+        }
+        if matches!(rule.find.get_ref(), Find::Digits(_)) && rule.nearby.is_empty() {
+            number_words.extend(rule.context.iter().cloned());
         }
         let bounds = match register(file, &rule.find, number, &mut compiled, &mut literals) {
             Ok(bounds) => bounds,
@@ -290,6 +310,10 @@ fn compile(file: &RuleFile, errors: &mut Vec<RuleError>) -> Option<Compiled> {
         errors.push(RuleError { file: file.path.clone(), line: None, reason: "more than 65,535 literals".into() });
         return None;
     }
+    number_words.sort_unstable();
+    number_words.dedup();
+    // What is wrong with a word was said with its rule.
+    compiled.number_words = Words::new(&number_words).unwrap_or_default();
     compiled.literals = (!literals.is_empty()).then(|| Literals::new(literals));
     let nibbles = compiled.literals.as_ref().map_or_else(Nibbles::default, |literals| literals.nibbles);
     compiled.sieve = Sieve::new(compiled.bytes.iter().map(|(byte, _)| *byte), nibbles);
@@ -332,14 +356,15 @@ fn register(
                 None => compiled.bytes.push((*byte, vec![number])),
             }
         }
-        Find::Literals(texts) | Find::Fields(texts) => {
+        Find::Literals(_) | Find::Fields(_) => {
+            let texts = find.get_ref().texts().unwrap_or_default();
             if texts.is_empty()
                 || texts.iter().any(|text| !(literals::SHORTEST..=literals::LONGEST).contains(&text.len()))
             {
                 return Err(error("literals and fields are texts of 3 to 64 bytes, at least one"));
             }
             for text in texts {
-                let rules = by_literal.entry(text.clone()).or_default();
+                let rules = by_literal.entry(text).or_default();
                 if rules.last() != Some(&number) {
                     rules.push(number);
                 }

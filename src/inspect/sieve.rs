@@ -11,7 +11,7 @@ use crate::lanes::{Lanes, with_lanes};
 /// Bytes that are classified together: as many as a word has bits.
 pub(super) const BLOCK: usize = 64;
 /// Bytes in a window of a literal.
-pub(super) const WINDOW: usize = 4;
+pub(super) const WINDOW: usize = 6;
 /// Buckets of windows: as many as a byte has bits.
 pub(super) const BUCKETS: usize = 8;
 /// Single bytes that can be looked for.
