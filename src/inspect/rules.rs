@@ -103,8 +103,8 @@ impl Find {
             if !name.bytes().all(|byte| byte.is_ascii_lowercase()) {
                 return vec![name.clone()];
             }
-            let before = ['"', '<'].map(|mark| format!("{mark}{name}"));
-            let behind = ['"', ':', '='].map(|mark| format!("{name}{mark}"));
+            let before = ['"', '<', '_'].map(|mark| format!("{mark}{name}"));
+            let behind = ['"', ':', '=', '_'].map(|mark| format!("{name}{mark}"));
             before.into_iter().chain(behind).collect()
         };
         match self {
@@ -126,7 +126,7 @@ impl Find {
                 let between =
                     r#"(?:[ \t\r\n]{0,4}[:=][ \t\r\n]{0,4}(?:\\{0,2}["'])?|(?: [^<>]{0,64})?>[ \t\r\n]{0,4})"#;
                 format!(
-                    r#"\A["<]?(?:{}){rest}{between}(?P<value>{pattern})(?:[^A-Za-z0-9]|T[0-9]|\z)"#,
+                    r#"\A["<_]?(?:{}){rest}{between}(?P<value>{pattern})(?:[^A-Za-z0-9]|T[0-9]|\z)"#,
                     names.join("|")
                 )
             }
