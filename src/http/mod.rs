@@ -31,7 +31,7 @@ mod events;
 mod fill;
 mod framing;
 mod grpc;
-mod grpc_text;
+pub mod grpc_text;
 mod gzip;
 pub mod h2;
 mod head;

@@ -123,7 +123,10 @@ impl Stream {
             let grpc = side.grpc_encoding.clone();
             let bytes_of = |text: &Option<Arc<str>>| text.as_deref().map(str::as_bytes).map(<[u8]>::to_vec);
             let (encoding, grpc) = (bytes_of(&encoding), bytes_of(&grpc));
-            side.payload = Some(Payload::new(whose, media.as_deref(), encoding.as_deref(), grpc.as_deref(), shared));
+            let operation = self.call.operation.as_deref();
+            let payload =
+                Payload::new(whose, media.as_deref(), encoding.as_deref(), grpc.as_deref(), operation, shared);
+            side.payload = Some(payload);
         }
         if let Some(payload) = &mut side.payload {
             let caps = caps(shared);
