@@ -283,6 +283,8 @@ anomalies! {
     MalformedHeaderBlock = "malformed_header_block",
     /// HTTP/2: the client resets most of what it asks for, and has done so more often than configured.
     RapidReset = "rapid_reset",
+    /// HTTP/2: the client has sent more frames that carry nothing than configured (SETTINGS, PING, PRIORITY, empty DATA).
+    ControlFlood = "control_flood",
     /// WebSocket: a frame of the client that is not masked (RFC 6455, section 5.1).
     UnmaskedClientFrame = "unmasked_client_frame",
     /// WebSocket: a frame of the server that is masked.

@@ -141,6 +141,16 @@ impl Session {
         !self.waiting.is_empty()
     }
 
+    /// Both hellos were seen.
+    pub(crate) fn is_greeted(&self) -> bool {
+        self.client_random.is_some() && self.server_random.is_some()
+    }
+
+    /// A hello, and with it what the connection is about, was not seen.
+    pub(crate) fn is_unseen(&self) -> bool {
+        self.described.tls().beginning_unseen
+    }
+
     /// Who sent the ClientHello, if that is known.
     pub(crate) fn client(&self) -> Option<Direction> {
         self.client

@@ -118,6 +118,7 @@ impl Connection {
     /// The server has not processed this request and will not.
     pub(super) fn refuse(&mut self, id: u32, shared: &mut Shared, counters: &mut Counters) {
         if let Some(mut stream) = self.streams.remove(&id) {
+            self.discharge(stream.used);
             self.refused = self.refused.saturating_add(1);
             counters.count(Counter::Http2Refused);
             for response in [false, true] {
@@ -149,6 +150,7 @@ impl Connection {
         counters: &mut Counters,
     ) {
         let Some(mut stream) = self.streams.remove(&id) else { return };
+        self.discharge(stream.used);
         let reset = stream.call.http2.as_ref().is_some_and(|http2| http2.reset_by.is_some());
         let ended = reset || stream.sides.iter().any(|side| side.ended);
         for response in [false, true] {

@@ -11,6 +11,7 @@ use super::super::Shared;
 use super::super::fill::{self, caps};
 use super::super::payload::Payload;
 use super::super::websocket::{Agreed, Session};
+use super::credit::Used;
 
 /// One direction of a stream.
 #[derive(Default)]
@@ -43,6 +44,8 @@ pub(super) struct Stream {
     /// When it began, or was last reported.
     pub(super) reported: Timestamp,
     pub(super) part: u32,
+    /// What the server has used of its window.
+    pub(super) used: Used,
     /// Its WebSocket is among the bodies that the connection decodes.
     decodes: bool,
     /// The client has asked to go on as a WebSocket (RFC 8441).
@@ -63,6 +66,7 @@ impl Stream {
             acknowledged: None,
             reported: now,
             part: 0,
+            used: Used::default(),
             decodes: false,
             offers_websocket: false,
             websocket: None,

@@ -69,7 +69,8 @@ impl Answer {
                 let (_, bytes, missing) = tap.read(true)?;
                 // What is longer than what is kept of it may well begin with a fault.
                 let codes = soap::fault(bytes).filter(|_| missing != Some(Unread::Incomplete))?;
-                let known = codes.iter().flatten().find_map(|code| of_soap(code));
+                // What refines it says more, where that is known.
+                let known = codes.iter().rev().flatten().find_map(|code| of_soap(code));
                 (known, 500, codes.first().copied().flatten())
             }
         };
@@ -351,9 +352,10 @@ impl Json {
                 self.again(value == b"PersistedQueryNotFound");
                 return;
             }
-            (Protocol::GraphQl, [(false, Member::Errors), (true, _), (false, Member::Extensions), (false, Member::Code)]) => {
-                true
-            }
+            (
+                Protocol::GraphQl,
+                [(false, Member::Errors), (true, _), (false, Member::Extensions), (false, Member::Code)],
+            ) => true,
             (Protocol::JsonRpc, [(false, Member::Error), (false, Member::Code)]) => true,
             _ => false,
         };
@@ -453,9 +455,13 @@ mod tests {
             ("INTERNAL_SERVER_ERROR", 500),
             ("OUT_OF_STOCK", 500),
         ] {
-            let error = format!(r#"{{"message":"no \"}}]","path":["a",0],"extensions":{{"x":[{{}}],"code":"{name}"}}}}"#);
+            let error =
+                format!(r#"{{"message":"no \"}}]","path":["a",0],"extensions":{{"x":[{{}}],"code":"{name}"}}}}"#);
             assert_eq!(graphql(&format!(r#"{{"errors": [{error}], "data": null}}"#)), code(status, name));
-            assert_eq!(graphql(&format!("\u{feff}{{\"data\":null , \"errors\":[{error},{{}}]}}\n")), code(status, name));
+            assert_eq!(
+                graphql(&format!("\u{feff}{{\"data\":null , \"errors\":[{error},{{}}]}}\n")),
+                code(status, name)
+            );
         }
         let spring = r#"{"errors":[{"message":"x","extensions":{"classification":"NOT_FOUND"}}],"data":null}"#;
         assert_eq!(graphql(spring), code(404, "NOT_FOUND"));
@@ -500,9 +506,16 @@ mod tests {
     #[test]
     fn errors_of_json_rpc() {
         let one = |error: &str| outcome(Protocol::JsonRpc, &format!(r#"{{"jsonrpc":"2.0","id":1,"error":{error}}}"#));
-        for (number, status) in
-            [(-32601, 404), (-32602, 400), (-32600, 400), (-32700, 400), (-32603, 500), (-32000, 500), (403, 403), (7, 500)]
-        {
+        for (number, status) in [
+            (-32601, 404),
+            (-32602, 400),
+            (-32600, 400),
+            (-32700, 400),
+            (-32603, 500),
+            (-32000, 500),
+            (403, 403),
+            (7, 500),
+        ] {
             let number = number.to_string();
             let error = format!(r#"{{"data":{{"code":1}},"code":{number},"message":"secret"}}"#);
             assert_eq!(one(&error), code(status, &number));
@@ -553,7 +566,10 @@ mod tests {
         let failed = read(Protocol::JsonRpc, r#"{"error":{"code":-32601}}"#, 100);
         let odd = read(Protocol::JsonRpc, r#"{"error":{"code":-1}}"#, 100);
         let of = |answer: &Answer, status| answer.error(status, &mut Interner::default()).map(|error| error.status);
-        assert_eq!([200, 500, 400, 401, 503].map(|status| of(&failed, Some(status))), [404, 404, 404, 401, 503].map(Some));
+        assert_eq!(
+            [200, 500, 400, 401, 503].map(|status| of(&failed, Some(status))),
+            [404, 404, 404, 401, 503].map(Some)
+        );
         assert_eq!([200, 500, 400, 404].map(|status| of(&odd, Some(status))), [500, 500, 400, 404].map(Some));
         assert_eq!(of(&failed, None), None);
     }
