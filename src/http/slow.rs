@@ -287,7 +287,10 @@ impl Watch {
             Awaited::Request => {
                 let patience = patience(settings.body_seconds)?;
                 let answered = flow.traffic[server.index()].bytes != self.sent;
-                let (time, before) = last?;
+                let Some((time, before)) = last else {
+                    ask(flow, now, settings.body_seconds);
+                    return None;
+                };
                 let (came, took) = (bytes.saturating_sub(before.bytes), now.since(time));
                 if answered || came == 0 || took * 2 < patience || !slow(came, took) {
                     self.dribs = None;
