@@ -20,7 +20,7 @@ use crate::time::Timestamp;
 use super::Shared;
 use super::conversation::community_id;
 
-/// From when on a connection is told of. Worst-case memory: 128 bytes for each flow in the table.
+/// From when on a connection is told of. Worst-case memory: 256 bytes for each flow in the table.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
@@ -432,4 +432,15 @@ fn patience(seconds: u32) -> Option<Duration> {
 
 fn seconds(since: Timestamp, now: Timestamp) -> f64 {
     now.since(since).as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_remembered_is_no_larger_than_the_settings_say() {
+        let size = size_of::<Watch>();
+        assert!(size <= 256, "{size} bytes");
+    }
 }

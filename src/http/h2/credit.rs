@@ -77,7 +77,8 @@ impl Connection {
             self.credit.shut &= self.credit.connection < CLOSED;
         } else if let Some(stream) = self.streams.get_mut(&id) {
             stream.used.bytes = stream.used.bytes.saturating_sub(bytes);
-            self.credit.weigh(&mut stream.used, stream.sides[1].head);
+            let more = stream.sides[1].head && !stream.sides[1].ended;
+            self.credit.weigh(&mut stream.used, more);
         }
         self.settle_credit(flow, now);
     }
@@ -89,7 +90,8 @@ impl Connection {
         }
         self.credit.initial = initial.into();
         for stream in self.streams.values_mut() {
-            self.credit.weigh(&mut stream.used, stream.sides[1].head);
+            let more = stream.sides[1].head && !stream.sides[1].ended;
+            self.credit.weigh(&mut stream.used, more);
         }
         self.settle_credit(flow, now);
     }
