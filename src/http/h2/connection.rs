@@ -15,7 +15,7 @@ use crate::time::Timestamp;
 
 use super::super::Shared;
 use super::super::slow::{self, UnderWay};
-use super::control::Control;
+use super::control::{self, Control};
 use super::credit::Credit;
 use super::frame::{self, HEADER, Header, PREFACE, flag, kind};
 use super::hpack::Limits;
@@ -330,15 +330,8 @@ impl Connection {
         }
         let length = u64::from(header.length);
         let ours = self.client.is_some_and(|client| client.index() == d);
-        let empty = match header.kind {
-            kind::SETTINGS | kind::PING => !header.has(flag::ACK),
-            kind::DATA => length == 0 && !header.has(flag::END_STREAM),
-            kind::PRIORITY => true,
-            _ => false,
-        };
-        if !empty || ours {
-            let limit = shared.settings.http2_control_frames;
-            self.weigh_frame(d, empty, limit, run.now, counters);
+        if let Some(empty) = control::is_empty(header).filter(|empty| ours || !empty) {
+            self.weigh_frame(d, empty, shared.settings.http2_control_frames, run.now, counters);
         }
         let reader = &mut self.readers[d];
         match header.kind {

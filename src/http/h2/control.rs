@@ -11,6 +11,7 @@ use crate::stats::{Counter, Counters};
 use crate::time::Timestamp;
 
 use super::connection::Connection;
+use super::frame::{Header, flag, kind};
 
 /// The time in which frames are counted.
 const WINDOW: Duration = Duration::from_secs(10);
@@ -27,6 +28,17 @@ pub(super) struct Control {
     /// From either end, and carrying something.
     full: u32,
     told: bool,
+}
+
+/// Whether a frame carries nothing; none of what answers another or lets more come.
+pub(super) fn is_empty(header: Header) -> Option<bool> {
+    match header.kind {
+        kind::SETTINGS | kind::PING if header.has(flag::ACK) => None,
+        kind::SETTINGS | kind::PING | kind::PRIORITY => Some(true),
+        kind::DATA => Some(header.length == 0 && !header.has(flag::END_STREAM)),
+        kind::HEADERS => Some(false),
+        _ => None,
+    }
 }
 
 impl Connection {
