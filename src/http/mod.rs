@@ -50,6 +50,7 @@ mod tests;
 mod websocket;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -166,6 +167,13 @@ impl Default for Settings {
             stream_report_seconds: 60,
             slow: slow::Settings::default(),
         }
+    }
+}
+
+impl Settings {
+    /// Time after which a call that goes on is reported; zero for never.
+    fn report_period(&self) -> Duration {
+        Duration::from_secs(self.stream_report_seconds.into())
     }
 }
 

@@ -246,7 +246,7 @@ impl Connection {
             }
         }
         if self.next_report.is_none() && !self.streams.is_empty() {
-            self.expect_report(flow, now + report_period(shared), shared);
+            self.expect_report(flow, now + shared.settings.report_period(), shared);
         }
     }
 
@@ -266,7 +266,7 @@ impl Connection {
             return;
         }
         self.next_report = None;
-        let period = report_period(shared);
+        let period = shared.settings.report_period();
         let due: Vec<u32> =
             self.streams.iter().filter(|(_, stream)| now.since(stream.reported) >= period).map(|(id, _)| *id).collect();
         for id in due {
@@ -321,9 +321,4 @@ impl Connection {
             self.give_out(flow, id, now, shared, counters);
         }
     }
-}
-
-/// Time after which a stream that goes on is reported.
-fn report_period(shared: &Shared) -> Duration {
-    Duration::from_secs(shared.settings.stream_report_seconds.into())
 }
