@@ -6,6 +6,10 @@
 //! have on average and against what this client is used to: the same two questions as of floods of calls. A client that
 //! made but one, where many others do the same, belongs to a campaign.
 //!
+//! What is seen of TLS without keys is less: a handshake that does not end counts as a head that does not, but dribs of data to
+//! which the server says nothing count half and make no campaign, since there are protocols that are like that. What is not
+//! acknowledged counts as little as what is not used: a line that broke off looks the same.
+//!
 //! Connections without a byte count only on servers that were heard to speak HTTP: pools of other protocols open theirs
 //! before they need them. Who is behind a trusted proxy is unknown as long as there is no call, so its connections accuse nobody.
 
