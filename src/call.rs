@@ -22,7 +22,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use connection::{Awaited, CONNECTION_SCHEMA, Connection, ConnectionSchema, Ending, Traffic, Wait};
-pub use operation::{Operation, OperationKind, Protocol, Unread};
+pub use operation::{Operation, OperationError, OperationKind, Protocol, Unread};
 pub use record::Record;
 pub use shape::{BodyShape, Format, Formats, ParameterShape, Place, Shape, Type, Types, Within};
 pub(crate) use shape::{Edge, NAME_LIMIT, Node};
@@ -283,6 +283,8 @@ anomalies! {
     MalformedHeaderBlock = "malformed_header_block",
     /// HTTP/2: the client resets most of what it asks for, and has done so more often than configured.
     RapidReset = "rapid_reset",
+    /// HTTP/2: the client has sent more frames that carry nothing than configured (SETTINGS, PING, PRIORITY, empty DATA).
+    ControlFlood = "control_flood",
     /// WebSocket: a frame of the client that is not masked (RFC 6455, section 5.1).
     UnmaskedClientFrame = "unmasked_client_frame",
     /// WebSocket: a frame of the server that is masked.
@@ -684,8 +686,12 @@ impl Call {
     }
 
     /// How it came out, as an HTTP status. gRPC answers 200 whatever happens and says the outcome in `grpc-status`, which
-    /// is translated as its gateways do (`google/rpc/code.proto`); a method that there is not (UNIMPLEMENTED) is 404.
+    /// is translated as its gateways do (`google/rpc/code.proto`); a method that there is not (UNIMPLEMENTED) is 404. What
+    /// GraphQL, JSON-RPC and SOAP say in the body of the answer is translated already ([`OperationError`]).
     pub fn outcome(&self) -> Option<u16> {
+        if let Some(error) = self.operation.as_ref().and_then(|operation| operation.error.as_ref()) {
+            return Some(error.status);
+        }
         let Some(code) = self.grpc.as_ref().and_then(|grpc| grpc.status) else { return self.status };
         Some(match code {
             0 => return self.status,

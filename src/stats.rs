@@ -210,6 +210,8 @@ counters! {
     Http2StreamsUnknown = "http2_streams_unknown",
     /// Streams of HTTP/2 that the client reset before the answer was whole.
     Http2Resets = "http2_resets",
+    /// Ten seconds in which a connection of HTTP/2 brought more frames that carry nothing than configured.
+    Http2ControlFloods = "http2_control_floods",
     /// Requests that the server refused without any processing (REFUSED_STREAM, GOAWAY); they are no calls.
     Http2Refused = "http2_refused",
     /// Bodies of HTTP/2 not decoded because too many of one connection were on their way.

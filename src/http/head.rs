@@ -47,6 +47,8 @@ pub(crate) struct Fields<'h> {
     pub(crate) extensions: Extensions,
     pub(crate) grpc_status: Option<&'h [u8]>,
     pub(crate) grpc_encoding: Option<&'h [u8]>,
+    /// What a request of SOAP 1.1 is about (SOAP 1.1, section 6.1.1).
+    pub(crate) soap_action: Option<&'h [u8]>,
     pub(crate) anomalies: Anomalies,
     length_seen: bool,
     hosts: u8,
@@ -89,6 +91,7 @@ pub(super) enum Kind {
     TransferEncoding,
     GrpcStatus,
     GrpcEncoding,
+    SoapAction,
     WebSocketProtocol,
     WebSocketExtensions,
     /// One that carries an API key by the rules.
@@ -105,6 +108,7 @@ impl Kind {
             (7, _) => (Kind::Upgrade, "upgrade"),
             (9, Some(b'x')) => (Kind::XRealIp, "x-real-ip"),
             (9, _) => (Kind::Forwarded, "forwarded"),
+            (10, Some(b's')) => (Kind::SoapAction, "soapaction"),
             (10, _) => (Kind::UserAgent, "user-agent"),
             (11, _) => (Kind::GrpcStatus, "grpc-status"),
             (12, _) => (Kind::ContentType, "content-type"),
@@ -420,6 +424,7 @@ impl<'h> Fields<'h> {
             Kind::ContentEncoding => &mut self.content_encoding,
             Kind::GrpcStatus => &mut self.grpc_status,
             Kind::GrpcEncoding => &mut self.grpc_encoding,
+            Kind::SoapAction => &mut self.soap_action,
             Kind::WebSocketProtocol => &mut self.subprotocol,
             Kind::ApiKey => &mut self.api_key,
         };

@@ -389,7 +389,8 @@ fn completeness(line: &mut Vec<u8>, completeness: &Completeness) -> io::Result<(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call::{Anomaly, FlowId, Forwarding, Grpc, Http2, Operation, Recorder, ResetBy, Tls, WebSocket};
+    use crate::call::{Anomaly, FlowId, Forwarding, Grpc, Http2, Operation, OperationError, Recorder};
+    use crate::call::{ResetBy, Tls, WebSocket};
     use crate::packet::Layer;
     use proptest::prelude::*;
     use std::sync::Arc;
@@ -479,6 +480,9 @@ mod tests {
                         Box::new(Operation {
                             name: named.then(|| "query".into()),
                             count: position,
+                            error: times
+                                .5
+                                .map(|status| OperationError { status, code: tagged.then(|| "-32601".into()) }),
                             ..Operation::default()
                         })
                     }),

@@ -401,7 +401,7 @@ fn calls_and_connections_come_in_one_order() {
     use crate::time::Timestamp;
     let time = |second: u64| Timestamp::from_parts(1_772_460_000 + second, 0);
     let call = Call { end_time: time(1), host: Some("apitap.connection.v1".into()), ..Call::default() };
-    let waits = Some(Wait { awaited: Awaited::RequestHead, seconds: 20.0, bytes: 9, window_closed: false });
+    let waits = Some(Wait { awaited: Awaited::RequestHead, seconds: 20.0, bytes: 9, ..Wait::default() });
     let connection = Connection { end_time: time(2), waits, open: true, ..Connection::default() };
     let written: Vec<Record> = vec![call.clone().into(), connection.into(), Call { end_time: time(3), ..call }.into()];
     let (mut printer, mut text) = (RecordPrinter::default(), Vec::new());

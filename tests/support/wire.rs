@@ -48,6 +48,18 @@ impl Wire {
         self.frame(at + 30, connection, 1 - from, "A", &[]);
     }
 
+    /// Bytes of one end that the other does not acknowledge.
+    pub fn say(&mut self, at: u64, connection: &mut Connection, from: usize, payload: &[u8]) {
+        self.frame(at, connection, from, "A", payload);
+        connection.sent[from] += payload.len() as u32;
+    }
+
+    /// The same bytes again, which were the last that it sent.
+    pub fn repeat(&mut self, at: u64, connection: &mut Connection, from: usize, payload: &[u8]) {
+        connection.sent[from] -= payload.len() as u32;
+        self.say(at, connection, from, payload);
+    }
+
     /// An acknowledgment of one end, with the window that it has now.
     pub fn acknowledge(&mut self, at: u64, connection: &Connection, from: usize) {
         self.frame(at, connection, from, "A", &[]);
