@@ -71,6 +71,8 @@ tests! {
     ObjectAbsences = "object_absences", Recon, Sequential(0.5), "distinct objects that do not exist";
     /// Objects of a template, against peers.
     Objects = "objects", Recon, Daily(6), "distinct objects of one template";
+    /// People that somebody asks about, against those who ask the same endpoint.
+    Lookups = "lookups", Recon, Daily(1), "different people asked about at one endpoint";
     /// Newcomers that began with misses.
     Newcomers = "newcomers", Recon, Sequential(0.01), "new clients that began with nothing but misses";
     /// Calls in windows, against the population and the client's past.
@@ -115,6 +117,8 @@ tests! {
     LoginsTogether = "logins_together", Auth, Daily(1), "failed logins of all clients";
     /// Clients that failed to log in to several accounts.
     Guessers = "guessers", Auth, Sequential(0.01), "clients that failed to log in to several accounts";
+    /// First calls of functions that those with the same role do not call.
+    Functions = "functions", Auth, Sequential(0.1), "functions that peers do not call";
     /// A credential in two places.
     TokenUse = "token_use", Auth, Fact, "calls with another client's credential";
     /// Passwords in clear.

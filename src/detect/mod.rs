@@ -8,6 +8,8 @@
 //! | --- | --- |
 //! | `recon` | who asks for what the API does not have |
 //! | `objects` | who asks for more objects than their peers, or for those of others |
+//! | `lookup` | who asks about one e-mail address or telephone number after another |
+//! | `functions` | who calls what its peers never call, or are refused |
 //! | `flood` | who calls far more often than clients of this sort and than itself |
 //! | `slow` | who keeps a server waiting on many connections |
 //! | `reset` | who gives up what it asks for as soon as it has asked |
@@ -31,8 +33,10 @@ mod campaign;
 mod encrypted;
 mod finding;
 mod flood;
+mod functions;
 mod incident;
 mod leak;
+mod lookup;
 mod objects;
 mod observation;
 mod pace;
@@ -72,7 +76,8 @@ use observation::{Agents, Observation};
 use report::Report;
 pub(crate) use rules::RULE_FILES;
 pub use rules::{
-    AgentRules, COMPILED_IN, ClassRule, DetectRules, FILE, LoginRules, MeterRule, Prior, ProbeRules, SecretRules,
+    AgentRules, COMPILED_IN, ClassRule, DetectRules, FILE, FunctionRules, LoginRules, LookupRules, MeterRule, Prior,
+    ProbeRules, SecretRules,
 };
 pub use settings::Settings;
 pub use state::State;
@@ -514,6 +519,7 @@ fn observe(
             pace::observe(seen, client, peers.principal, &mut scales);
         }
         leak::principal(seen, client, &mut peers, endpoint.as_deref_mut(), &mut scales);
+        functions::observe(seen, client, &mut peers, endpoint.as_deref(), &mut scales);
         if let Some(endpoint) = endpoint.as_deref_mut() {
             objects::observe(seen, client, &mut peers, endpoint, &mut scales);
         }
@@ -526,6 +532,7 @@ fn observe(
         let others = (&mut state.logins, &mut state.guessers);
         auth::login(seen, client, others, &mut scales);
     }
+    lookup::observe(seen, client, &mut state.lookups, &mut scales);
     reset::observe(seen, client, &mut state.resets, &mut scales);
     auth::credential(seen, client, &mut state.credentials, &mut state.basic, &mut scales);
     let mut shared =

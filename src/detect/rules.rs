@@ -22,6 +22,10 @@ pub struct DetectRules {
     pub probes: ProbeRules,
     /// What is a secret in a URL.
     pub secrets: SecretRules,
+    /// What asks about a person.
+    pub lookups: LookupRules,
+    /// What only those who run a service should call.
+    pub functions: FunctionRules,
     /// What is no person.
     pub agents: AgentRules,
     /// What the classes of sensitive values weigh.
@@ -88,6 +92,24 @@ pub struct SecretRules {
     pub parameters: Vec<String>,
 }
 
+/// What asks about a person.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LookupRules {
+    /// Classes of sensitive values that stand for a person.
+    pub classes: Vec<String>,
+    /// Words, lower case, that a path has that looks something up.
+    pub words: Vec<String>,
+}
+
+/// What only those who run a service should call.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FunctionRules {
+    /// Words, lower case, of the paths and hosts of such functions.
+    pub administrative: Vec<String>,
+}
+
 /// What is no person.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -127,6 +149,8 @@ pub struct Prior {
     pub objects: f64,
     pub objects_machine: f64,
     pub objects_floor: [f64; 3],
+    pub lookups: f64,
+    pub lookups_floor: f64,
     pub values_floor: f64,
     pub bytes: [f64; 3],
     pub bytes_machine: [f64; 3],
@@ -203,7 +227,9 @@ impl DetectRules {
                 return Err((name, "a share from 0.001 to 0.5 is expected"));
             }
         }
-        let lists: [(&'static str, &[f64]); 15] = [
+        let lists: [(&'static str, &[f64]); 17] = [
+            ("lookups", &[prior.lookups]),
+            ("lookups_floor", &[prior.lookups_floor]),
             ("clients", &[prior.clients]),
             ("swarming_newcomers", &[prior.swarming_newcomers]),
             ("guessers", &[prior.guessers]),
@@ -249,6 +275,9 @@ impl DetectRules {
             &self.login.except,
             &self.probes.contains,
             &self.secrets.parameters,
+            &self.lookups.classes,
+            &self.lookups.words,
+            &self.functions.administrative,
         ];
         if words.iter().any(|list| list.iter().any(|word| word.is_empty() || word.chars().any(char::is_uppercase))) {
             return Err(("segments", "words are lower case and not empty, here and in contains and parameters"));
@@ -271,6 +300,29 @@ impl DetectRules {
     pub fn is_of_logins(&self, path: &str) -> bool {
         let has = |list: &[String], segment: &str| list.iter().any(|word| word.eq_ignore_ascii_case(segment));
         path.split('/').any(|segment| has(&self.login.segments, segment) || has(&self.login.except, segment))
+    }
+
+    /// Whether a host or a path is one of those who run the service: it has one of the words between what is no letter and
+    /// no digit, or capitals. Not for the hot path.
+    pub fn is_administrative(&self, host: &str, path: &str) -> bool {
+        let listed = |word: &str| {
+            word.len() > 2 && self.functions.administrative.iter().any(|known| known.eq_ignore_ascii_case(word))
+        };
+        let parts = |text: &str| {
+            text.split(|letter: char| !letter.is_ascii_alphanumeric()).any(|part| listed(part) || humps(part).any(listed))
+        };
+        let whole = |text: &str| {
+            text.split('/').any(|segment| {
+                segment.contains(['-', '_']) && listed(&segment.replace(['-', '_'], ""))
+            })
+        };
+        parts(host) || parts(path) || whole(path)
+    }
+
+    /// Whether a path says that it looks something up. Not for the hot path.
+    pub fn looks_up(&self, path: &str) -> bool {
+        let path = path.to_ascii_lowercase();
+        self.lookups.words.iter().any(|word| path.contains(word))
     }
 
     /// Whether logins give a class out.
@@ -301,6 +353,18 @@ impl DetectRules {
     }
 }
 
+/// The words of a name that capitals divide: `adminUsers` has `admin` and `Users`.
+fn humps(name: &str) -> impl Iterator<Item = &str> {
+    let mut rest = name;
+    std::iter::from_fn(move || {
+        let begin = rest.find(|letter: char| !letter.is_ascii_uppercase()).unwrap_or(rest.len());
+        let end = rest[begin..].find(|letter: char| letter.is_ascii_uppercase()).map_or(rest.len(), |end| begin + end);
+        let (word, behind) = rest.split_at(end);
+        rest = behind;
+        (!word.is_empty()).then_some(word)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -316,6 +380,15 @@ mod tests {
         assert!(!rules.is_login("GET", "/v1/login") && !rules.is_login("POST", "/v1/token/refresh"));
         assert!(rules.is_probe("/v3/API-docs?x") && !rules.is_probe("/v1/orders"));
         assert_eq!(rules.class("payment_card"), (10.0, true));
+        for (host, path) in
+            [("a.example", "/v1/admin/users/{id}"), ("backoffice.a.example", "/x"), ("a.example", "/adminUsers")]
+        {
+            assert!(rules.is_administrative(host, path), "{host}{path}");
+        }
+        for path in ["/v1/badminton", "/administer-medicine", "/v1/users/{id}", "/rootstock"] {
+            assert!(!rules.is_administrative("a.example", path), "{path}");
+        }
+        assert!(rules.is_administrative("a.example", "/back-office/x") && rules.looks_up("/v1/users/Lookup"));
     }
 
     #[test]

@@ -124,6 +124,12 @@ pub(super) fn of(finding: &Finding, client: &str, endpoint: Option<&str>, class:
                 "{client} asked for {observed:.0} different objects of {endpoint}, where other clients ask for about {expected:.0}."
             ),
         },
+        Technique::AccountEnumeration => format!(
+            "{client} asked {endpoint} about {observed:.0} different people {window}, by e-mail address or telephone number, where others ask about {expected:.0}."
+        ),
+        Technique::FunctionAccess => format!(
+            "{client} calls functions that others with its role never call or are refused: {observed:.0} of them, administrative ones above all, the last one {endpoint}."
+        ),
         Technique::Campaign => String::new(),
         Technique::Ramp if finding.test == Test::Pace => format!(
             "{client}, a program with a steady pace, made {observed:.0} calls {window}, where {expected:.1} would be ordinary for it, and keeps on."

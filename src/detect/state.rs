@@ -8,6 +8,7 @@ use super::budget::Budget;
 use super::campaign::{Kin, Newcomers};
 use super::flood::{Meters, Population};
 use super::incident::Incidents;
+use super::lookup::Lookups;
 use super::principal::Principals;
 use super::reset::Resets;
 use super::rules::DetectRules;
@@ -55,6 +56,8 @@ pub struct State {
     pub(super) slow: Slow,
     /// Requests that are given up at once.
     pub(super) resets: Table<IpAddr, Resets>,
+    /// Who asks about whom.
+    pub(super) lookups: Lookups,
 }
 
 impl State {
@@ -85,6 +88,7 @@ impl State {
             basic: Distinct::default(),
             slow: Slow::new(settings),
             resets: Table::new(settings.slow_clients),
+            lookups: Lookups::new(settings),
         }
     }
 
@@ -131,6 +135,7 @@ impl State {
         self.logins.limit(settings.login_endpoints);
         self.slow.limit(settings);
         self.resets.limit(settings.slow_clients);
+        self.lookups.limit(settings);
         (self.clients.limit(settings.clients), self.endpoints.limit(settings.endpoints))
     }
 }
