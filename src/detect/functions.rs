@@ -108,7 +108,9 @@ fn contact(
     } else if !suspect && principal.touched.count(refusal) > 0 {
         peers.uses.refused = peers.uses.refused.saturating_sub(1);
     }
-    let (members, others) = (peers.group.members as f64, peers.others as f64);
+    // Operators among them say nothing of the others.
+    let led = f64::from(peers.uses.operators);
+    let (members, others) = (peers.group.members as f64, (peers.others as f64 - led).max(0.0));
     let denied = f64::from(peers.uses.refused);
     let known = denied > 0.0 || since.is_some_and(|since| seen.time.since(since).as_secs() >= KNOWN_ENDPOINT);
     let named = seen.rules.is_administrative(&seen.place.host, &seen.place.template);
@@ -127,10 +129,11 @@ fn contact(
             // Where all who tried were refused, that one is not is hardly an accident; where some are let in, they may
             // become more.
             let company = if denied > 0.0 { ((denied + others + 1.0) / (others + 0.5)).ln() } else { 0.0 };
-            let company = if others < 1.0 && named { 2.0 * company } else { company };
             let few = rare(others) - FEW;
             match (named, settled) {
-                (true, _) if way.operator => way.add(0.0, if others < 1.0 { company } else { 0.0 }),
+                // What users are refused says nothing of operators.
+                (true, _) if way.operator => {}
+                (true, true) if others + led < 1.0 => way.add(few.max(0.0) + NAMED, 2.0 * company),
                 (true, true) => way.add(few.max(0.0) + NAMED, company),
                 // One decision: that there is one more operator.
                 (true, false) => way.add(few.min(rare(peers.group.operators as f64) - FEW).max(0.0) + NAMED, company),
@@ -164,5 +167,8 @@ fn contact(
     if begins {
         principal.way.operator = true;
         peers.group.operators += 1;
+    }
+    if principal.way.operator {
+        peers.uses.operators = peers.uses.operators.saturating_add(1);
     }
 }

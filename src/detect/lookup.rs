@@ -93,9 +93,9 @@ pub(super) fn observe(seen: &Observation<'_>, client: &mut Client, lookups: &mut
 fn person(seen: &Observation<'_>) -> Option<u64> {
     let known = |class: &str| seen.rules.lookups.classes.iter().any(|held| held == class);
     let values = seen.call.sensitive.request.iter().filter(|sensitive| known(&sensitive.class));
-    values.flat_map(|sensitive| sensitive.values.iter()).fold(None, |all, value| {
-        Some(seen.key.pair(all.unwrap_or_default(), value.0))
-    })
+    values
+        .flat_map(|sensitive| sensitive.values.iter())
+        .fold(None, |all, value| Some(seen.key.pair(all.unwrap_or_default(), value.0)))
 }
 
 fn look_up(seen: &Observation<'_>, client: &mut Client, lookups: &mut Lookups, scales: &mut Scales<'_>) {

@@ -113,6 +113,8 @@ pub(super) struct Use {
     principals: u64,
     /// Principals that were refused and never got an answer.
     pub(super) refused: u32,
+    /// Operators among those that got one.
+    pub(super) operators: u32,
     /// Logarithms of objects asked for, a place a principal.
     pub(super) objects: Moments,
 }
@@ -193,13 +195,8 @@ impl Principals {
         }
         let kind = seen.key.pair(credential.kind as u64, 0);
         let own = credential.group.map_or(kind, |group| group.0);
-        let nobody = || Group {
-            members: 0,
-            programs: 0,
-            operators: 0,
-            values: Moments::default(),
-            usual: Logarithm::default(),
-        };
+        let nobody =
+            || Group { members: 0, programs: 0, operators: 0, values: Moments::default(), usual: Logarithm::default() };
         let group = self.groups.entry(own, nobody, |group| group.members)?;
         let program = seen.program;
         let joins = || {

@@ -309,12 +309,11 @@ impl DetectRules {
             word.len() > 2 && self.functions.administrative.iter().any(|known| known.eq_ignore_ascii_case(word))
         };
         let parts = |text: &str| {
-            text.split(|letter: char| !letter.is_ascii_alphanumeric()).any(|part| listed(part) || humps(part).any(listed))
+            text.split(|letter: char| !letter.is_ascii_alphanumeric())
+                .any(|part| listed(part) || humps(part).any(listed))
         };
         let whole = |text: &str| {
-            text.split('/').any(|segment| {
-                segment.contains(['-', '_']) && listed(&segment.replace(['-', '_'], ""))
-            })
+            text.split('/').any(|segment| segment.contains(['-', '_']) && listed(&segment.replace(['-', '_'], "")))
         };
         parts(host) || parts(path) || whole(path)
     }

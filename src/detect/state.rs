@@ -382,6 +382,8 @@ pub(super) struct Endpoint {
     /// Callers without credentials that were refused.
     pub(super) refused: u64,
     pub(super) open: Walk,
+    /// The test of answers to callers without credentials, of their calls alone.
+    pub(super) unlocked: Walk,
     pub(super) classes: Vec<Exposure>,
     pub(super) parameters: Vec<Parameter>,
     pub(super) next_parameter: u8,
