@@ -75,6 +75,10 @@ techniques! {
     ParameterDiscovery = "recon.parameter_discovery", Recon, Medium, ["API3"], ["T1595.003"];
     /// A client looks for descriptions of the API, configuration and secrets.
     SchemaProbing = "recon.schema_probing", Recon, Medium, ["API8", "API9"], ["T1595.002"];
+    /// A client sends parameters the syntax of databases, templates or shells, which they never had.
+    InjectionProbing = "recon.injection_probing", Recon, High, ["API8"], ["T1595.002", "T1190"];
+    /// A client sends parameters internal addresses, metadata services or files, which they never had.
+    RequestForgeryProbing = "recon.request_forgery_probing", Recon, High, ["API7"], ["T1595.002", "T1190"];
     /// Many new clients ask for paths that do not exist, a few each.
     Campaign = "recon.campaign", Recon, High, ["API9"], ["T1595.003"];
     /// A client calls far more often than its population and its own past.

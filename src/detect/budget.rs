@@ -70,7 +70,7 @@ tests! {
     /// Objects of a template that do not exist.
     ObjectAbsences = "object_absences", Recon, Sequential(0.5), "distinct objects that do not exist";
     /// Objects of a template, against peers.
-    Objects = "objects", Recon, Daily(6), "distinct objects of one template";
+    Objects = "objects", Recon, Daily(5), "distinct objects of one template";
     /// People that somebody asks about, against those who ask the same endpoint.
     Lookups = "lookups", Recon, Daily(1), "different people asked about at one endpoint";
     /// Newcomers that began with misses.
@@ -118,7 +118,7 @@ tests! {
     /// Clients that failed to log in to several accounts.
     Guessers = "guessers", Auth, Sequential(0.01), "clients that failed to log in to several accounts";
     /// First calls of functions that those with the same role do not call.
-    Functions = "functions", Auth, Sequential(0.1), "functions that peers do not call";
+    Functions = "functions", Auth, Sequential(0.02), "functions that peers do not call";
     /// A credential in two places.
     TokenUse = "token_use", Auth, Fact, "calls with another client's credential";
     /// Passwords in clear.

@@ -120,7 +120,10 @@ fn contact(
     let begins = named && !refused && !settled && !principal.way.operator;
 
     if peers.group.members >= KNOWN_GROUP && known {
-        scales.tried(Test::Functions, 1.0);
+        // What everybody does is no trial: it can only take evidence away.
+        if named || refused || rare(others) > FEW {
+            scales.tried(Test::Functions, 1.0);
+        }
         let way = &mut principal.way;
         if refused {
             let most = if named { OWN_REFUSAL[0] } else { OWN_REFUSAL[1] };

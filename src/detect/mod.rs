@@ -9,6 +9,7 @@
 //! | `recon` | who asks for what the API does not have |
 //! | `objects` | who asks for more objects than their peers, or for those of others |
 //! | `lookup` | who asks about one e-mail address or telephone number after another |
+//! | `probes` | who sends values that are meant for somebody else than the service |
 //! | `functions` | who calls what its peers never call, or are refused |
 //! | `flood` | who calls far more often than clients of this sort and than itself |
 //! | `slow` | who keeps a server waiting on many connections |
@@ -41,6 +42,7 @@ mod objects;
 mod observation;
 mod pace;
 mod principal;
+mod probes;
 mod recon;
 mod report;
 mod reset;
@@ -77,7 +79,7 @@ use report::Report;
 pub(crate) use rules::RULE_FILES;
 pub use rules::{
     AgentRules, COMPILED_IN, ClassRule, DetectRules, FILE, FunctionRules, LoginRules, LookupRules, MeterRule, Prior,
-    ProbeRules, SecretRules,
+    ProbeKind, ProbeRule, ProbeRules, SecretRules,
 };
 pub use settings::Settings;
 pub use state::State;
@@ -535,8 +537,9 @@ fn observe(
     lookup::observe(seen, client, &mut state.lookups, &mut scales);
     reset::observe(seen, client, &mut state.resets, &mut scales);
     auth::credential(seen, client, &mut state.credentials, &mut state.basic, &mut scales);
-    let mut shared =
-        recon::Shared { misses: &mut state.misses, places: &mut state.places, parameters: &mut state.parameters };
+    let probed = probes::observe(seen, client, &mut state.misses, &mut scales);
+    let (misses, places, parameters) = (&mut state.misses, &mut state.places, &mut state.parameters);
+    let mut shared = recon::Shared { misses, places, parameters, probed };
     recon::observe(seen, client, endpoint, touches, &mut shared, &mut scales);
     if client.misses.opening == OPENING {
         client.misses.opening += 1;

@@ -108,15 +108,17 @@ pub(super) fn observe(
     let order = if ordered { 3.0 } else { 0.0 };
     // To be where none of one's peers is proves something only together with asking for much.
     let strange = uses.strangeness(group);
+    let lonely = strange > 3.0;
     let [in_order, in_none, in_strange] = prior.objects_floor;
     let floor = match strange {
         _ if strange > STRANGE => in_strange,
-        _ if ordered || strange > 3.0 => in_order,
+        _ if ordered || lonely => in_order,
         _ => in_none,
     };
     let strange = strange.min(STRANGE_MULTIPLE * nats);
-    // Who writes what it reads does a job. How many people somebody asks about is for the test of lookups.
-    let crowded = reads && seen.place.parameterised && count as f64 >= floor && nats > 2.0;
+    // Who writes what it reads does a job. How many people somebody asks about where its peers ask as well is for the
+    // test of lookups.
+    let crowded = reads && (seen.place.parameterised || lonely) && count as f64 >= floor && nats > 2.0;
     let total = walk + if crowded { nats + order + strange } else { 0.0 };
     let count = count as f64;
     let (test, observed, expected) = match () {

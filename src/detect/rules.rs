@@ -1,5 +1,6 @@
 //! The shape of `rules/detect.toml`.
 
+use regex::Regex;
 use serde::Deserialize;
 
 use super::flood::{METERS, Quantity};
@@ -20,6 +21,9 @@ pub struct DetectRules {
     pub login: LoginRules,
     /// What looks for descriptions, configuration and secrets.
     pub probes: ProbeRules,
+    /// What values of parameters look like that are meant for somebody else than the service.
+    #[serde(default)]
+    pub probe: Vec<ProbeRule>,
     /// What is a secret in a URL.
     pub secrets: SecretRules,
     /// What asks about a person.
@@ -82,6 +86,68 @@ pub struct LoginRules {
 pub struct ProbeRules {
     /// Parts of a target, lower case.
     pub contains: Vec<String>,
+}
+
+/// What a value is meant for that no service expects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProbeKind {
+    /// A database, a template, a shell, a browser.
+    Injection,
+    /// To make the server call somebody, or read its files.
+    RequestForgery,
+}
+
+impl ProbeKind {
+    /// The technique that it is a sign of.
+    pub const fn technique(self) -> Technique {
+        match self {
+            ProbeKind::Injection => Technique::InjectionProbing,
+            ProbeKind::RequestForgery => Technique::RequestForgeryProbing,
+        }
+    }
+}
+
+/// What a value looks like that is meant for somebody else than the service.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProbeRule {
+    /// Its name, which is unique.
+    pub name: String,
+    /// What it is for.
+    pub description: String,
+    /// What it is meant for.
+    pub kind: ProbeKind,
+    /// Regular expression; without regard to case, anywhere in a decoded value.
+    pub pattern: String,
+    /// What it counts in the test of first contacts, 0 to 1.
+    pub weight: f64,
+    /// Values that have it.
+    pub matches: Vec<String>,
+    /// Values that do not.
+    pub rejects: Vec<String>,
+    /// The pattern, compiled.
+    #[serde(skip)]
+    compiled: Option<Regex>,
+}
+
+impl ProbeRule {
+    /// Compiles the pattern and tries the examples.
+    fn prepare(&mut self) -> Result<(), String> {
+        let named = |reason: String| format!("probe {:?}: {reason}", self.name);
+        let built = regex::RegexBuilder::new(&self.pattern).case_insensitive(true).size_limit(1 << 20).build();
+        let pattern = built.map_err(|error| named(error.to_string()))?;
+        if !(0.0..=1.0).contains(&self.weight) {
+            return Err(named("a weight from 0 to 1 is expected".to_owned()));
+        }
+        for (examples, wanted, does) in [(&self.matches, true, "does not match"), (&self.rejects, false, "matches")] {
+            if let Some(example) = examples.iter().find(|example| pattern.is_match(example) != wanted) {
+                return Err(named(format!("{does} {example:?}")));
+            }
+        }
+        self.compiled = Some(pattern);
+        Ok(())
+    }
 }
 
 /// What is a secret in a URL.
@@ -183,14 +249,20 @@ pub(crate) static RULE_FILES: [Registered; 1] = [Registered {
     compiled_in: COMPILED_IN,
     check: |file| DetectRules::load(file).err().into_iter().collect(),
     list: |file| {
-        DetectRules::load(file).map_err(|error| vec![error])?;
+        let rules = DetectRules::load(file).map_err(|error| vec![error])?;
         let technique = |technique: &Technique| Listed {
             file: file.path.clone(),
             name: technique.name().to_owned(),
             class: "technique".to_owned(),
             description: technique.help().trim().to_owned(),
         };
-        Ok(Technique::ALL.iter().map(technique).collect())
+        let probe = |probe: &ProbeRule| Listed {
+            file: file.path.clone(),
+            name: probe.name.clone(),
+            class: probe.kind.technique().name().to_owned(),
+            description: probe.description.clone(),
+        };
+        Ok(Technique::ALL.iter().map(technique).chain(rules.probe.iter().map(probe)).collect())
     },
 }];
 
@@ -205,6 +277,13 @@ impl DetectRules {
         let place =
             |rule: &MeterRule| METERS.iter().position(|(of, window)| *of == rule.of && window.seconds() == rule.window);
         rules.meter.sort_by_key(place);
+        for probe in &mut rules.probe {
+            probe.prepare().map_err(|reason| {
+                let name = format!("name = {:?}", probe.name);
+                let line = file.text.lines().position(|line| line.trim() == name);
+                RuleError { file: file.path.clone(), line: line.map(|line| line + 1), reason }
+            })?;
+        }
         rules.check().map_err(|(name, reason)| {
             // The line of the key, as well as it can be told from the text.
             let line = file.text.lines().position(|line| line.split('=').next().is_some_and(|key| key.trim() == name));
@@ -335,6 +414,12 @@ impl DetectRules {
         self.probes.contains.iter().any(|part| target.contains(part))
     }
 
+    /// The rules that a decoded value has the looks of. Not for the hot path.
+    pub(super) fn probed<'r>(&'r self, value: &'r str) -> impl Iterator<Item = &'r ProbeRule> {
+        let fits = |rule: &&ProbeRule| rule.compiled.as_ref().is_some_and(|pattern| pattern.is_match(value));
+        self.probe.iter().filter(fits)
+    }
+
     /// Whether a query parameter holds a secret.
     pub fn is_secret(&self, name: &str) -> bool {
         self.secrets.parameters.iter().any(|word| word.eq_ignore_ascii_case(name))
@@ -392,6 +477,10 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named_with_its_line() {
+        let error = DetectRules::load(&file(COMPILED_IN.replace("'http://127.0.0.1:8080/admin', ", "'cat', ")));
+        let error = error.expect_err("an example that does not match");
+        assert!(error.line.is_some() && error.reason.contains("does not match \"cat\""), "{error}");
+
         let error = DetectRules::load(&file(COMPILED_IN.replace("miss_ceiling = 0.12", "miss_ceiling = 12")));
         let error = error.expect_err("a share above one");
         assert!(error.line.is_some() && error.reason.contains("miss_ceiling"), "{error}");

@@ -124,6 +124,12 @@ pub(super) fn of(finding: &Finding, client: &str, endpoint: Option<&str>, class:
                 "{client} asked for {observed:.0} different objects of {endpoint}, where other clients ask for about {expected:.0}."
             ),
         },
+        Technique::InjectionProbing => format!(
+            "{client} sends the syntax of databases, templates or shells to parameters that never had it: {observed:.1} first contacts missed (weighted) where {expected:.1} would be ordinary."
+        ),
+        Technique::RequestForgeryProbing => format!(
+            "{client} sends internal addresses, metadata services or files to parameters that never had them: {observed:.1} first contacts missed (weighted) where {expected:.1} would be ordinary."
+        ),
         Technique::AccountEnumeration => format!(
             "{client} asked {endpoint} about {observed:.0} different people {window}, by e-mail address or telephone number, where others ask about {expected:.0}."
         ),

@@ -339,6 +339,8 @@ pub(super) struct Misses {
     pub(super) methods: f64,
     pub(super) parameters: f64,
     pub(super) probes: f64,
+    pub(super) injections: f64,
+    pub(super) forgeries: f64,
     /// How many of the first calls were distinct misses.
     pub(super) opening: u8,
 }

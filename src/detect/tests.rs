@@ -4,6 +4,7 @@ mod encrypted;
 mod functions;
 mod incidents;
 mod operations;
+mod probes;
 mod resets;
 mod streams;
 
