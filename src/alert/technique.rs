@@ -118,6 +118,8 @@ techniques! {
     TokenReuse = "auth.token_reuse", Auth, High, ["API2"], ["T1550.001"];
     /// A client calls administrative functions, or others that those with its role never call or are refused.
     FunctionAccess = "auth.function_access", Auth, High, ["API5"], ["T1078"];
+    /// A client writes fields that nobody else writes, above all those that give privileges, and they are accepted.
+    MassAssignment = "auth.mass_assignment", Auth, High, ["API3"], ["T1098"];
     /// A client sends a password in clear with each call.
     Cleartext = "auth.cleartext", Auth, Low, ["API8"], ["T1040"];
 }

@@ -119,6 +119,8 @@ tests! {
     Guessers = "guessers", Auth, Sequential(0.01), "clients that failed to log in to several accounts";
     /// First calls of functions that those with the same role do not call.
     Functions = "functions", Auth, Sequential(0.02), "functions that peers do not call";
+    /// Fields of request bodies that nobody else writes.
+    Fields = "fields", Auth, Sequential(0.01), "fields that nobody else writes";
     /// A credential in two places.
     TokenUse = "token_use", Auth, Fact, "calls with another client's credential";
     /// Passwords in clear.

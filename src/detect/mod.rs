@@ -17,6 +17,7 @@
 //! | `leak` | who takes far more than others, and which endpoint gives what it never gave |
 //! | `pace` | which program calls several times faster than it always did |
 //! | `encrypted` | the same of connections in TLS that keep what is in them |
+//! | `fields` | who writes fields that nobody else writes |
 //! | `auth` | who tries credential after credential, or uses those of others |
 //!
 //! All of them bring evidence, in nats, to the `budget`, whose thresholds come from one number, the false alarms a day
@@ -32,6 +33,7 @@ mod budget;
 mod calibration;
 mod campaign;
 mod encrypted;
+mod fields;
 mod finding;
 mod flood;
 mod functions;
@@ -78,8 +80,8 @@ use observation::{Agents, Observation};
 use report::Report;
 pub(crate) use rules::RULE_FILES;
 pub use rules::{
-    AgentRules, COMPILED_IN, ClassRule, DetectRules, FILE, FunctionRules, LoginRules, LookupRules, MeterRule, Prior,
-    ProbeKind, ProbeRule, ProbeRules, SecretRules,
+    AgentRules, AssignmentRules, COMPILED_IN, ClassRule, DetectRules, FILE, FunctionRules, LoginRules, LookupRules,
+    MeterRule, Prior, ProbeKind, ProbeRule, ProbeRules, SecretRules,
 };
 pub use settings::Settings;
 pub use state::State;
@@ -535,6 +537,7 @@ fn observe(
         auth::login(seen, client, others, &mut scales);
     }
     lookup::observe(seen, client, &mut state.lookups, &mut scales);
+    fields::observe(seen, client, &mut state.writes, &mut scales);
     reset::observe(seen, client, &mut state.resets, &mut scales);
     auth::credential(seen, client, &mut state.credentials, &mut state.basic, &mut scales);
     let probed = probes::observe(seen, client, &mut state.misses, &mut scales);

@@ -206,6 +206,7 @@ pub(super) fn names_endpoint(technique: Technique) -> bool {
         Technique::ObjectEnumeration
             | Technique::AccountEnumeration
             | Technique::FunctionAccess
+            | Technique::MassAssignment
             | Technique::Oversized
             | Technique::SecretInUrl
             | Technique::CredentialStuffing

@@ -30,6 +30,8 @@ pub struct DetectRules {
     pub lookups: LookupRules,
     /// What only those who run a service should call.
     pub functions: FunctionRules,
+    /// What says what somebody may do.
+    pub assignment: AssignmentRules,
     /// What is no person.
     pub agents: AgentRules,
     /// What the classes of sensitive values weigh.
@@ -174,6 +176,14 @@ pub struct LookupRules {
 pub struct FunctionRules {
     /// Words, lower case, of the paths and hosts of such functions.
     pub administrative: Vec<String>,
+}
+
+/// What says what somebody may do.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AssignmentRules {
+    /// Words, lower case, of the names of such fields.
+    pub privileges: Vec<String>,
 }
 
 /// What is no person.
@@ -357,6 +367,7 @@ impl DetectRules {
             &self.lookups.classes,
             &self.lookups.words,
             &self.functions.administrative,
+            &self.assignment.privileges,
         ];
         if words.iter().any(|list| list.iter().any(|word| word.is_empty() || word.chars().any(char::is_uppercase))) {
             return Err(("segments", "words are lower case and not empty, here and in contains and parameters"));
@@ -395,6 +406,12 @@ impl DetectRules {
             text.split('/').any(|segment| segment.contains(['-', '_']) && listed(&segment.replace(['-', '_'], "")))
         };
         parts(host) || parts(path) || whole(path)
+    }
+
+    /// Whether a field of this name says what somebody may do, is or has. Not for the hot path.
+    pub fn is_privilege(&self, name: &str) -> bool {
+        let listed = |word: &str| self.assignment.privileges.iter().any(|known| known.eq_ignore_ascii_case(word));
+        name.split(|letter: char| !letter.is_ascii_alphanumeric()).any(|part| listed(part) || humps(part).any(listed))
     }
 
     /// Whether a path says that it looks something up. Not for the hot path.
@@ -472,6 +489,9 @@ mod tests {
         for path in ["/v1/badminton", "/administer-medicine", "/v1/users/{id}", "/rootstock"] {
             assert!(!rules.is_administrative("a.example", path), "{path}");
         }
+        assert!(
+            rules.is_privilege("isAdmin") && rules.is_privilege("account_balance") && !rules.is_privilege("enrolled")
+        );
         assert!(rules.is_administrative("a.example", "/back-office/x") && rules.looks_up("/v1/users/Lookup"));
     }
 

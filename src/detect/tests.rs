@@ -1,6 +1,7 @@
 //! Each detector on traffic made for it, and on the honest traffic that looks most like it.
 
 mod encrypted;
+mod fields;
 mod functions;
 mod incidents;
 mod operations;

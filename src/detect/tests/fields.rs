@@ -35,7 +35,8 @@ fn lived_in() -> Bench {
     let mut bench = Bench::lived_in();
     for round in 0..4 {
         for person in 0..40 {
-            let optional: &[&str] = if (person + round) % 13 == 0 { &["name", "phone", "bio"] } else { &["name", "phone"] };
+            let optional: &[&str] =
+                if (person + round) % 13 == 0 { &["name", "phone", "bio"] } else { &["name", "phone"] };
             write(&mut bench, person, "/v1/profile", optional);
             write(&mut bench, person, "/v1/team", &["title", "members"]);
         }
