@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,9 @@ use clap::CommandFactory;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::call::Record;
+use crate::checkpoint::Keeper;
 use crate::client::TrustedProxies;
+use crate::confinement;
 use crate::detect::{self, BudgetReport, DetectRules, Detector};
 use crate::endpoint::HashKey;
 use crate::inspect::Inspector;
@@ -66,7 +68,9 @@ fn replay(mut options: Replay) -> Result<ExitCode, Failure> {
     let mut settings = settings(&mut options.common)?;
     apply_decoding(&mut settings, &options.decoding);
     apply_detecting(&mut settings, &mut options.detecting);
-    let mut consumer = consumers::Detecting::new(detector(&settings)?);
+    let mut detector = detector(&settings)?;
+    let keeper = if options.resume { Some(keeper(&settings, &mut detector, &options.common)?) } else { None };
+    let mut consumer = consumers::Detecting::new(detector, keeper);
     let outcome = read_captures(&options.inputs, &settings, &options.common, &mut consumer)?;
     conclude_alerts(outcome, consumer, &options.common, options.detecting.fail_on_alert)
 }
@@ -142,8 +146,9 @@ fn watch(mut options: Watch) -> Result<ExitCode, Failure> {
     if !live.cpus.is_empty() {
         live::pin(&live.cpus).map_err(Failure::Usage)?;
     }
+    settings.confinement.user = options.user.or(settings.confinement.user);
+    settings.confinement.enabled &= !options.no_confinement;
     let stop = Arc::new(AtomicBool::new(false));
-    stop_on_signals(stop.clone())?;
     let filter = options.filter.or(settings.source.live.filter.clone());
     let interface = options
         .interface
@@ -156,13 +161,16 @@ fn watch(mut options: Watch) -> Result<ExitCode, Failure> {
         eprintln!("apitap: {note}");
     }
     let mut sources: Vec<_> = readers.into_iter().map(|live| Box::new(live) as Box<dyn Source>).collect();
+    confine(&settings, &options.common)?; // before any other thread is there
+    stop_on_signals(stop.clone())?;
+    let printing = options.calls || settings.output.calls;
+    let mut consumer = if printing { None } else { Some(resumed(&settings, &options.common, options.fresh)?) };
     let started = Instant::now();
-    if options.calls || settings.output.calls {
+    let Some(mut consumer) = consumer.take() else {
         let mut printer = Printer::new(true);
         let outcome = process(&mut sources, &settings, true, &mut printer, &stop, &mut |_, _| {})?;
         return conclude(&outcome, &BTreeMap::new(), None, started.elapsed(), &options.common);
-    }
-    let mut consumer = consumers::Detecting::new(detector(&settings)?);
+    };
     let outcome = process(&mut sources, &settings, true, &mut consumer, &stop, &mut |_, _| {})?;
     conclude_alerts((outcome, started.elapsed()), consumer, &options.common, options.detecting.fail_on_alert)
 }
@@ -171,7 +179,9 @@ fn detect_calls(mut options: Detect) -> Result<ExitCode, Failure> {
     let mut settings = settings(&mut options.common)?;
     apply_detecting(&mut settings, &mut options.detecting);
     settings.records.format = options.format.or(settings.records.format);
-    let mut consumer = consumers::Detecting::new(detector(&settings)?);
+    let mut detector = detector(&settings)?;
+    let keeper = if options.resume { Some(keeper(&settings, &mut detector, &options.common)?) } else { None };
+    let mut consumer = consumers::Detecting::new(detector, keeper);
     let started = Instant::now();
     let (mut outcome, failed) = read_records(&options.inputs, &settings, &mut |record| consumer.record(record))?;
     if outcome.output.is_none() {
@@ -362,6 +372,64 @@ fn detector(settings: &Settings) -> Result<Detector, Failure> {
     Ok(detector.keyed(&key(settings)?))
 }
 
+/// Goes on from what an earlier run with the same state folder learned, and keeps what this one learns.
+fn keeper(settings: &Settings, detector: &mut Detector, common: &Common) -> Result<Keeper, Failure> {
+    let folder = settings.state.clone().unwrap_or_else(default_state);
+    let failed = |error: io::Error| Failure::Failed(format!("{}: {error}", folder.display()));
+    std::fs::create_dir_all(&folder).map_err(failed)?;
+    let mut keeper = Keeper::new(&folder, &settings.checkpoint).map_err(failed)?;
+    let notes = keeper.resume(detector).map_err(failed)?;
+    for note in notes.iter().filter(|_| !common.quiet) {
+        eprintln!("apitap: {note}");
+    }
+    Ok(keeper)
+}
+
+/// Gives up what a live run needs no more, its interfaces being open.
+fn confine(settings: &Settings, common: &Common) -> Result<(), Failure> {
+    if !settings.confinement.enabled {
+        return Ok(());
+    }
+    let folder = settings.state.clone().unwrap_or_else(default_state);
+    let _ = std::fs::create_dir_all(&folder); // what cannot be made is said where it is needed
+    let folder_of = |path: &PathBuf| path.canonicalize().ok().and_then(|path| path.parent().map(Path::to_owned));
+    // A key log may be replaced by a new one: its folder is meant.
+    let mut read: Vec<PathBuf> = settings.tls.keylog.files.iter().filter_map(folder_of).collect();
+    read.extend(settings.rules.clone());
+    read.extend(settings.key_file.clone());
+    read.extend(common.config.clone());
+    let confinement = confinement::confine(&settings.confinement, &read, &[folder])
+        .map_err(|error| Failure::Failed(error.to_string()))?;
+    if !common.quiet {
+        eprintln!("apitap: {confinement}");
+    }
+    Ok(())
+}
+
+/// The consumer of a live run: it keeps what it learns in the state folder, when one is named. Who has none named did not ask for a
+/// memory, and where another run has it, it is better to listen without one than not at all.
+fn resumed(settings: &Settings, common: &Common, fresh: bool) -> Result<consumers::Detecting, Failure> {
+    let mut detector = detector(settings)?;
+    if settings.state.is_none() {
+        return Ok(consumers::Detecting::new(detector, None));
+    }
+    let keeper = match keeper(settings, &mut detector, common) {
+        Ok(mut keeper) => {
+            keeper.pass_nothing_over();
+            Some(keeper)
+        }
+        Err(Failure::Failed(reason)) => {
+            eprintln!("apitap: {reason}; what is learned now is lost at the end");
+            None
+        }
+        Err(failure) => return Err(failure),
+    };
+    if fresh {
+        detector = self::detector(settings)?;
+    }
+    Ok(consumers::Detecting::new(detector, keeper))
+}
+
 fn wrong_rules(errors: Vec<RuleError>) -> Failure {
     let lines: Vec<_> = errors.iter().map(ToString::to_string).collect();
     Failure::Failed(lines.join("\n"))
@@ -474,8 +542,11 @@ fn conclude_alerts(
     common: &Common,
     fail_on_alert: bool,
 ) -> Result<ExitCode, Failure> {
-    outcome.counters.merge(consumer.counters());
+    outcome.counters.merge(&consumer.counters());
     let code = conclude(&outcome, &consumer.kinds, Some(&consumer.budget()), elapsed, common)?;
+    if let Some(error) = consumer.unkept {
+        return Err(Failure::Failed(format!("what was learned could not be kept: {error}")));
+    }
     let alerted = !consumer.kinds.is_empty() && fail_on_alert && outcome.errors.is_empty();
     Ok(if alerted { ExitCode::from(ALERTED) } else { code })
 }

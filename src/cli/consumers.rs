@@ -5,10 +5,12 @@ use std::io::{self, BufWriter, Stdout};
 
 use crate::alert::Alert;
 use crate::call::Record;
+use crate::checkpoint::Keeper;
 use crate::detect::{BudgetReport, Detector};
 use crate::pipeline::Consumer;
 use crate::records::RecordPrinter;
 use crate::sink::{JsonLines, Sink};
+use crate::stats::Counters;
 use crate::time::Timestamp;
 
 /// JSON lines on standard output.
@@ -48,17 +50,33 @@ pub(super) struct Detecting {
     detector: Detector,
     lines: JsonLines<BufWriter<Stdout>>,
     alerts: Vec<Alert>,
+    keeper: Option<Keeper>,
+    /// What kept the last checkpoint from being written.
+    pub(super) unkept: Option<io::Error>,
     /// Alerts printed by kind.
     pub(super) kinds: BTreeMap<String, u64>,
 }
 
 impl Detecting {
-    pub(super) fn new(detector: Detector) -> Detecting {
-        Detecting { detector, lines: standard_output(), alerts: Vec::new(), kinds: BTreeMap::new() }
+    /// `keeper`: keeps what the detector learns.
+    pub(super) fn new(detector: Detector, keeper: Option<Keeper>) -> Detecting {
+        Detecting {
+            detector,
+            lines: standard_output(),
+            alerts: Vec::new(),
+            keeper,
+            unkept: None,
+            kinds: BTreeMap::new(),
+        }
     }
 
-    pub(super) fn counters(&self) -> &crate::stats::Counters {
-        self.detector.counters()
+    /// What the detector and the keeper counted.
+    pub(super) fn counters(&self) -> Counters {
+        let mut counters = self.detector.counters().clone();
+        if let Some(keeper) = &self.keeper {
+            counters.merge(keeper.counters());
+        }
+        counters
     }
 
     /// What the tests cost of the budget of false alarms.
@@ -68,8 +86,24 @@ impl Detecting {
 
     /// Takes one record.
     pub(super) fn record(&mut self, record: &Record) -> io::Result<()> {
+        if self.keeper.as_mut().is_some_and(|keeper| !keeper.is_new(record)) {
+            return Ok(());
+        }
         self.detector.record(record, &mut self.alerts);
-        if self.alerts.is_empty() { Ok(()) } else { self.print() }
+        if !self.alerts.is_empty() {
+            self.print()?;
+        }
+        self.keep(Some(record));
+        Ok(())
+    }
+
+    /// All up to `last` is taken and told.
+    fn keep(&mut self, last: Option<&Record>) {
+        if let Some(keeper) = &mut self.keeper
+            && let Some(note) = keeper.taken(last, &self.detector)
+        {
+            eprintln!("apitap: {note}");
+        }
     }
 
     fn print(&mut self) -> io::Result<()> {
@@ -84,13 +118,20 @@ impl Detecting {
 
 impl Consumer for Detecting {
     fn records(&mut self, records: &mut Vec<Record>, watermark: Timestamp) -> io::Result<()> {
+        if let Some(keeper) = &mut self.keeper {
+            records.retain(|record| keeper.is_new(record));
+        }
         self.detector.records(records, &mut self.alerts);
         self.detector.tick(watermark, &mut self.alerts);
-        self.print()
+        self.print()?;
+        self.keep(records.last());
+        Ok(())
     }
 
     fn finish(&mut self) -> io::Result<()> {
         self.detector.finish(&mut self.alerts);
-        self.print()
+        self.print()?;
+        self.unkept = self.keeper.as_mut().and_then(|keeper| keeper.finish(&self.detector).err());
+        Ok(())
     }
 }
