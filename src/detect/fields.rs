@@ -88,17 +88,18 @@ fn written(
         };
         let field = seen.key.pair(above, seen.key.hash(&[name.as_bytes()]));
         paths.push(field);
+        let full = held.fields.len() >= FIELDS;
         match held.fields.iter_mut().find(|known| known.name == field) {
             Some(known) if known.confirmed || known.first == seen.client_hash => continue,
             Some(known) => {
                 known.confirmed |= !suspect;
                 continue;
             }
-            None if !suspect && held.fields.len() < FIELDS => {
+            None if !suspect && !full => {
                 held.fields.push(Parameter { name: field, first: seen.client_hash, confirmed: false });
             }
             // Where there are more fields than are remembered, a new one says nothing.
-            None if held.fields.len() >= FIELDS => continue,
+            None if full => continue,
             None => {}
         }
         if known && client.touched.touch(seen.key.pair(seen.endpoint.0, field)) == 0 {
