@@ -8,12 +8,16 @@
 //! | --- | --- |
 //! | `recon` | who asks for what the API does not have |
 //! | `objects` | who asks for more objects than their peers, or for those of others |
+//! | `lookup` | who asks about one e-mail address or telephone number after another |
+//! | `probes` | who sends values that are meant for somebody else than the service |
+//! | `functions` | who calls what its peers never call, or are refused |
 //! | `flood` | who calls far more often than clients of this sort and than itself |
 //! | `slow` | who keeps a server waiting on many connections |
 //! | `reset` | who gives up what it asks for as soon as it has asked |
 //! | `leak` | who takes far more than others, and which endpoint gives what it never gave |
 //! | `pace` | which program calls several times faster than it always did |
 //! | `encrypted` | the same of connections in TLS that keep what is in them |
+//! | `fields` | who writes fields that nobody else writes |
 //! | `auth` | who tries credential after credential, or uses those of others |
 //!
 //! All of them bring evidence, in nats, to the `budget`, whose thresholds come from one number, the false alarms a day
@@ -29,14 +33,18 @@ mod budget;
 mod calibration;
 mod campaign;
 mod encrypted;
+mod fields;
 mod finding;
 mod flood;
+mod functions;
 mod incident;
 mod leak;
+mod lookup;
 mod objects;
 mod observation;
 mod pace;
 mod principal;
+mod probes;
 mod recon;
 mod report;
 mod reset;
@@ -72,7 +80,8 @@ use observation::{Agents, Observation};
 use report::Report;
 pub(crate) use rules::RULE_FILES;
 pub use rules::{
-    AgentRules, COMPILED_IN, ClassRule, DetectRules, FILE, LoginRules, MeterRule, Prior, ProbeRules, SecretRules,
+    AgentRules, AssignmentRules, COMPILED_IN, ClassRule, DetectRules, FILE, FunctionRules, LoginRules, LookupRules,
+    MeterRule, Prior, ProbeKind, ProbeRule, ProbeRules, SecretRules,
 };
 pub use settings::Settings;
 pub use state::State;
@@ -519,6 +528,7 @@ fn observe(
             pace::observe(seen, client, peers.principal, &mut scales);
         }
         leak::principal(seen, client, &mut peers, endpoint.as_deref_mut(), &mut scales);
+        functions::observe(seen, client, &mut peers, endpoint.as_deref(), &mut scales);
         if let Some(endpoint) = endpoint.as_deref_mut() {
             objects::observe(seen, client, &mut peers, endpoint, &mut scales);
         }
@@ -531,10 +541,13 @@ fn observe(
         let others = (&mut state.logins, &mut state.guessers);
         auth::login(seen, client, others, &mut scales);
     }
+    lookup::observe(seen, client, &mut state.lookups, &mut scales);
+    fields::observe(seen, client, &mut state.writes, &mut scales);
     reset::observe(seen, client, &mut state.resets, &mut scales);
     auth::credential(seen, client, &mut state.credentials, &mut state.basic, &mut scales);
-    let mut shared =
-        recon::Shared { misses: &mut state.misses, places: &mut state.places, parameters: &mut state.parameters };
+    let probed = probes::observe(seen, client, &mut state.misses, &mut scales);
+    let (misses, places, parameters) = (&mut state.misses, &mut state.places, &mut state.parameters);
+    let mut shared = recon::Shared { misses, places, parameters, probed };
     recon::observe(seen, client, endpoint, touches, &mut shared, &mut scales);
     if client.misses.opening == OPENING {
         client.misses.opening += 1;
