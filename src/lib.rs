@@ -16,6 +16,7 @@
 //! | [`model`] | observations → expected against observed |
 //! | [`detect`] | calls → evidence |
 //! | [`inventory`] | calls → the APIs that there are |
+//! | [`practice`] | calls → what is not as it should be |
 //! | [`alert`] | evidence → alert |
 //! | [`sink`] | alert → whoever reads them |
 //!
@@ -37,6 +38,7 @@ mod lanes;
 pub mod model;
 pub mod packet;
 pub mod pipeline;
+pub mod practice;
 pub mod records;
 pub mod rules;
 pub mod settings;

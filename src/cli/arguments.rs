@@ -39,6 +39,8 @@ pub enum Command {
     Explain(Explain),
     /// Read captures and print the inventory of the APIs in them: every endpoint that answered well.
     Apis(Apis),
+    /// Hold the traffic against good practice and the OWASP API Security Top 10: two tables with evidence.
+    Posture(Posture),
     /// Check or list the rules: sensitive values, credentials, priors of the detector.
     Rules(Rules),
     /// List the interfaces that can be listened to.
@@ -114,6 +116,10 @@ pub struct Detecting {
     /// Exit with 3 when there was an alert.
     #[arg(long, env = "APITAP_FAIL_ON_ALERT")]
     pub fail_on_alert: bool,
+    /// Print findings among the alerts, as JSON lines (apitap.finding.v1): what is not as it should be whoever calls, each once,
+    /// again when it has grown tenfold or is worse, and what it came to at the end.
+    #[arg(long, env = "APITAP_FINDINGS", help_heading = "Detection")]
+    pub findings: bool,
 }
 
 /// `apitap replay`.
@@ -188,6 +194,38 @@ pub struct Apis {
     #[arg(long, value_name = "FILE", conflicts_with = "diff")]
     pub spec: Vec<PathBuf>,
     /// Exit with 3 when --diff finds a breaking change, or --spec anything but what was not called.
+    #[arg(long, env = "APITAP_FAIL_ON_FINDING")]
+    pub fail_on_finding: bool,
+    /// The files hold calls or logs, as for `apitap detect`.
+    #[arg(long)]
+    pub calls: bool,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
+    pub proxies: Proxies,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
+    pub decoding: Decoding,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `apitap posture`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "attention: something is to be put right; well: it was looked for and there is nothing; not visible: it cannot be told from \
+this traffic, or by who only listens. Gateways, ways that are to be encrypted and quotas are said in the configuration file.\n\n\
+Examples:\n  apitap posture monday.pcap.zst\n  apitap posture --json monday.pcap.zst | jq '.findings[] | [.kind, .service, .endpoint, \
+.count]'\n  apitap posture --fail-on-finding --quiet monday.pcap.zst > posture.txt"
+)]
+pub struct Posture {
+    /// Captures: files, directories, or - for standard input.
+    #[arg(required = true, value_name = "FILE|DIR|-")]
+    pub inputs: Vec<PathBuf>,
+    /// As one JSON object, with all findings.
+    #[arg(long)]
+    pub json: bool,
+    /// Exit with 3 when something is to be put right.
     #[arg(long, env = "APITAP_FAIL_ON_FINDING")]
     pub fail_on_finding: bool,
     /// The files hold calls or logs, as for `apitap detect`.

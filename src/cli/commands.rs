@@ -20,6 +20,7 @@ use crate::inspect::Inspector;
 use crate::inventory::Inventory;
 use crate::key::Key;
 use crate::pipeline::{self, Consumer, Outcome};
+use crate::practice::Practice;
 use crate::records::Records;
 use crate::rules::{RuleError, RuleFile};
 use crate::settings::Settings;
@@ -31,10 +32,10 @@ use crate::tls::keylog::feed::{self, Follower};
 
 use super::Failure;
 use super::arguments::{
-    Apis, Arguments, Calls, Command, Common, Decoding, Detect, Detecting, Explain, Interfaces, Replay, Rules,
+    Apis, Arguments, Calls, Command, Common, Decoding, Detect, Detecting, Explain, Interfaces, Posture, Replay, Rules,
 };
 use super::arguments::{RulesAction, Watch};
-use super::consumers::{self, Printer};
+use super::consumers::{self, Posing, Printer};
 use super::explain::Explaining;
 use super::inventory::{self, Taking};
 use super::summary::Summary;
@@ -53,6 +54,7 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Watch(options) => watch(options),
         Command::Detect(options) => detect_calls(options),
         Command::Explain(options) => explain(options),
+        Command::Posture(options) => posture(options),
         Command::Rules(options) => rules(options),
         Command::Interfaces(options) => interfaces(options),
         Command::Completions { shell } => {
@@ -66,7 +68,7 @@ fn replay(mut options: Replay) -> Result<ExitCode, Failure> {
     let mut settings = settings(&mut options.common)?;
     apply_decoding(&mut settings, &options.decoding);
     apply_detecting(&mut settings, &mut options.detecting);
-    let mut consumer = consumers::Detecting::new(detector(&settings)?);
+    let mut consumer = detecting(&settings, &options.detecting)?;
     let outcome = read_captures(&options.inputs, &settings, &options.common, &mut consumer)?;
     conclude_alerts(outcome, consumer, &options.common, options.detecting.fail_on_alert)
 }
@@ -162,7 +164,7 @@ fn watch(mut options: Watch) -> Result<ExitCode, Failure> {
         let outcome = process(&mut sources, &settings, true, &mut printer, &stop, &mut |_, _| {})?;
         return conclude(&outcome, &BTreeMap::new(), None, started.elapsed(), &options.common);
     }
-    let mut consumer = consumers::Detecting::new(detector(&settings)?);
+    let mut consumer = detecting(&settings, &options.detecting)?;
     let outcome = process(&mut sources, &settings, true, &mut consumer, &stop, &mut |_, _| {})?;
     conclude_alerts((outcome, started.elapsed()), consumer, &options.common, options.detecting.fail_on_alert)
 }
@@ -171,7 +173,7 @@ fn detect_calls(mut options: Detect) -> Result<ExitCode, Failure> {
     let mut settings = settings(&mut options.common)?;
     apply_detecting(&mut settings, &mut options.detecting);
     settings.records.format = options.format.or(settings.records.format);
-    let mut consumer = consumers::Detecting::new(detector(&settings)?);
+    let mut consumer = detecting(&settings, &options.detecting)?;
     let started = Instant::now();
     let (mut outcome, failed) = read_records(&options.inputs, &settings, &mut |record| consumer.record(record))?;
     if outcome.output.is_none() {
@@ -210,6 +212,34 @@ fn explain(mut options: Explain) -> Result<ExitCode, Failure> {
         return Err(Failure::Failed(message));
     }
     Ok(if failed { ExitCode::FAILURE } else { code })
+}
+
+fn posture(mut options: Posture) -> Result<ExitCode, Failure> {
+    let mut settings = settings(&mut options.common)?;
+    apply_decoding(&mut settings, &options.decoding);
+    settings.client.trusted_proxies.extend(&options.proxies.trusted_proxy);
+    let mut consumer = Posing::new(detector(&settings)?, practice(&settings)?, options.json);
+    let started = Instant::now();
+    let (mut outcome, failed) = if options.calls {
+        let mut take = |record: &Record| {
+            consumer.record(record);
+            Ok(())
+        };
+        let (mut outcome, failed) = read_records(&options.inputs, &settings, &mut take)?;
+        outcome.output = consumer.finish().err();
+        (outcome, failed)
+    } else {
+        let (outcome, _) = read_captures(&options.inputs, &settings, &options.common, &mut consumer)?;
+        (outcome, false)
+    };
+    outcome.counters.merge(&consumer.counters());
+    let code = conclude(&outcome, &BTreeMap::new(), None, started.elapsed(), &options.common)?;
+    let found = options.fail_on_finding && consumer.found() && outcome.errors.is_empty();
+    Ok(match (failed, found) {
+        (true, _) => ExitCode::FAILURE,
+        (false, true) => ExitCode::from(ALERTED),
+        (false, false) => code,
+    })
 }
 
 /// Reads calls or logs; tells whether some of them could not be read.
@@ -362,6 +392,17 @@ fn detector(settings: &Settings) -> Result<Detector, Failure> {
     Ok(detector.keyed(&key(settings)?))
 }
 
+/// What holds calls against the practices.
+fn practice(settings: &Settings) -> Result<Practice, Failure> {
+    Ok(Practice::new(&settings.practice, &settings.gateway, &settings.quota, HashKey::derived(&key(settings)?, "practice")))
+}
+
+/// Detects, with findings where they were asked for.
+fn detecting(settings: &Settings, options: &Detecting) -> Result<consumers::Detecting, Failure> {
+    let practice = if options.findings || settings.output.findings { Some(practice(settings)?) } else { None };
+    Ok(consumers::Detecting::new(detector(settings)?).with(practice))
+}
+
 fn wrong_rules(errors: Vec<RuleError>) -> Failure {
     let lines: Vec<_> = errors.iter().map(ToString::to_string).collect();
     Failure::Failed(lines.join("\n"))
@@ -474,7 +515,7 @@ fn conclude_alerts(
     common: &Common,
     fail_on_alert: bool,
 ) -> Result<ExitCode, Failure> {
-    outcome.counters.merge(consumer.counters());
+    outcome.counters.merge(&consumer.counters());
     let code = conclude(&outcome, &consumer.kinds, Some(&consumer.budget()), elapsed, common)?;
     let alerted = !consumer.kinds.is_empty() && fail_on_alert && outcome.errors.is_empty();
     Ok(if alerted { ExitCode::from(ALERTED) } else { code })

@@ -291,6 +291,7 @@ fn credentials_in_order_of_preference() {
         authorization: Some(b"Bearer abc"),
         cookie: Some(b"theme=dark; sid=s1"),
         api_key: Some(b"k1"),
+        signature: None,
         target: "/x?api_key=q1",
     };
     let kinds = [
@@ -441,7 +442,13 @@ proptest! {
         let (text, _) = inspector.target(&target);
         let (again, _) = inspector.target(&text);
         prop_assert!(again.len() <= text.len() + 64);
-        let headers = CredentialHeaders { authorization: Some(&raw), cookie: Some(&raw), api_key: None, target: &target };
+        let headers = CredentialHeaders {
+            authorization: Some(&raw),
+            cookie: Some(&raw),
+            signature: Some(&raw),
+            api_key: None,
+            target: &target,
+        };
         inspector.credential(&headers, &mut KnownCredentials::default());
         inspector.credential(&CredentialHeaders { authorization: None, ..headers }, &mut KnownCredentials::default());
     }
