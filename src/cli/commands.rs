@@ -21,6 +21,7 @@ use crate::inventory::Inventory;
 use crate::key::Key;
 use crate::pipeline::{self, Consumer, Outcome};
 use crate::practice::Practice;
+use crate::practice::quota::suggest::{Options, Suggesting};
 use crate::records::Records;
 use crate::rules::{RuleError, RuleFile};
 use crate::settings::Settings;
@@ -32,12 +33,14 @@ use crate::tls::keylog::feed::{self, Follower};
 
 use super::Failure;
 use super::arguments::{
-    Apis, Arguments, Calls, Command, Common, Decoding, Detect, Detecting, Explain, Interfaces, Posture, Replay, Rules,
+    Apis, Arguments, Calls, Command, Common, Decoding, Detect, Detecting, Explain, Interfaces, Posture, Quotas, QuotasAction,
+    Replay, Rules,
 };
 use super::arguments::{RulesAction, Watch};
 use super::consumers::{self, Posing, Printer};
 use super::explain::Explaining;
 use super::inventory::{self, Taking};
+use super::quotas::Proposing;
 use super::summary::Summary;
 
 /// Live, how many workers one reader can give enough to do.
@@ -55,6 +58,7 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Detect(options) => detect_calls(options),
         Command::Explain(options) => explain(options),
         Command::Posture(options) => posture(options),
+        Command::Quotas(options) => quotas(options),
         Command::Rules(options) => rules(options),
         Command::Interfaces(options) => interfaces(options),
         Command::Completions { shell } => {
@@ -240,6 +244,37 @@ fn posture(mut options: Posture) -> Result<ExitCode, Failure> {
         (false, true) => ExitCode::from(ALERTED),
         (false, false) => code,
     })
+}
+
+fn quotas(options: Quotas) -> Result<ExitCode, Failure> {
+    let QuotasAction::Suggest(mut options) = options.action;
+    let mut settings = settings(&mut options.common)?;
+    apply_decoding(&mut settings, &options.decoding);
+    settings.client.trusted_proxies.extend(&options.proxies.trusted_proxy);
+    let choice = Options {
+        per: options.per.iter().map(|per| per.dimension()).collect(),
+        share: options.share,
+        headroom: options.headroom,
+        uses: settings.practice.quota_uses,
+    };
+    let suggesting = Suggesting::new(choice, HashKey::derived(&key(&settings)?, "practice"));
+    let mut consumer = Proposing::new(detector(&settings)?, suggesting, options.json);
+    let started = Instant::now();
+    let (mut outcome, failed) = if options.calls {
+        let mut take = |record: &Record| {
+            consumer.record(record);
+            Ok(())
+        };
+        let (mut outcome, failed) = read_records(&options.inputs, &settings, &mut take)?;
+        outcome.output = consumer.finish().err();
+        (outcome, failed)
+    } else {
+        let (outcome, _) = read_captures(&options.inputs, &settings, &options.common, &mut consumer)?;
+        (outcome, false)
+    };
+    outcome.counters.merge(&consumer.counters());
+    let code = conclude(&outcome, &BTreeMap::new(), None, started.elapsed(), &options.common)?;
+    Ok(if failed { ExitCode::FAILURE } else { code })
 }
 
 /// Reads calls or logs; tells whether some of them could not be read.

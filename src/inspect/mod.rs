@@ -10,6 +10,7 @@
 
 mod context;
 mod credential;
+mod csv;
 mod digits;
 mod find;
 mod form;
@@ -34,6 +35,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::credential::{CredentialHeaders, KnownCredentials};
 use self::find::{AHEAD, BEFORE, Finder, Window};
+use self::csv::TableDecoder;
 use self::form::FormDecoder;
 use self::rules::Compiled;
 pub use self::rules::{Class, Rules};
@@ -139,7 +141,8 @@ impl Scans {
 pub struct Scan {
     side: Side,
     form: Option<FormDecoder>,
-    /// Bytes offered so far, before form decoding.
+    table: Option<Box<TableDecoder>>,
+    /// Bytes offered so far, before forms and tables are decoded.
     seen: u64,
     /// More was offered than is looked at.
     cut: bool,
@@ -216,6 +219,7 @@ impl Inspector {
         let mut scan = idle.0.pop().unwrap_or_default();
         scan.side = side;
         scan.form = form.then(FormDecoder::default);
+        scan.table = content_type.is_some_and(is_table).then(Box::default);
         if let Some(kind) = content_type.filter(|_| self.settings.shapes).and_then(Kind::of) {
             scan.walks = Some(kind);
             scan.tally.spans = (kind == Kind::Json).then(Vec::new);
@@ -234,6 +238,11 @@ impl Inspector {
         if let Some(walker) = self.walker(scan) {
             walker.data(bytes);
         }
+        if let Some(mut table) = scan.table.take() {
+            table.decode(bytes, |piece| self.feed(scan, piece));
+            scan.table = Some(table);
+            return self.mark(scan);
+        }
         match scan.form.take() {
             None if last && !scan.cut => self.end(scan, bytes),
             None => self.feed(scan, bytes),
@@ -249,6 +258,10 @@ impl Inspector {
     pub fn gap(&self, scan: &mut Scan) {
         if let Some(form) = &mut scan.form {
             form.clear();
+        }
+        if let Some(mut table) = scan.table.take() {
+            table.clear(|piece| self.feed(scan, piece));
+            scan.table = Some(table);
         }
         self.flush(scan, true);
         self.mark(scan);
@@ -270,6 +283,9 @@ impl Inspector {
     pub fn finish(&self, mut scan: Box<Scan>, idle: &mut Scans) -> Findings {
         if let Some(mut form) = scan.form.take() {
             form.finish(|piece| self.feed(&mut scan, piece));
+        }
+        if let Some(mut table) = scan.table.take() {
+            table.finish(|piece| self.feed(&mut scan, piece));
         }
         let cut = scan.cut;
         self.flush(&mut scan, cut);
@@ -422,7 +438,7 @@ impl Scan {
 
     /// True when bytes are looked at as they come: this is no form.
     pub fn is_plain(&self) -> bool {
-        self.form.is_none() && self.walks.is_none_or(|kind| kind == Kind::Json)
+        self.form.is_none() && self.table.is_none() && self.walks.is_none_or(|kind| kind == Kind::Json)
     }
 
     /// True when the body's shape is read.
@@ -433,6 +449,7 @@ impl Scan {
     /// Ready for another message.
     fn clear(&mut self) {
         self.form = None;
+        self.table = None;
         self.seen = 0;
         self.cut = false;
         self.tail.clear();
@@ -506,6 +523,11 @@ fn list_credentials(file: &RuleFile) -> Result<Vec<Listed>, Vec<RuleError>> {
 
 fn has_prefix(text: &str, prefix: &str) -> bool {
     text.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+}
+
+/// True for tables of separated values.
+fn is_table(content_type: &str) -> bool {
+    ["text/csv", "application/csv", "text/tab-separated-values"].iter().any(|kind| has_prefix(content_type, kind))
 }
 
 /// True for media types that hold no readable text.

@@ -453,3 +453,21 @@ proptest! {
         inspector.credential(&CredentialHeaders { authorization: None, ..headers }, &mut KnownCredentials::default());
     }
 }
+
+#[test]
+fn columns_of_tables_name_their_values() {
+    let inspector = inspector();
+    let found = |kind: &str, header: &str| {
+        let idle = &mut Scans::default();
+        let mut scan = inspector.begin(Side::Response, Some(kind), idle).expect("a text");
+        let rows: String = (0..40).map(|number| format!("{number},\"Anna B\",open\n")).collect();
+        let text = format!("{header}\n{rows}41,4539148803436467,open\n");
+        for piece in text.as_bytes().chunks(7) {
+            inspector.data(&mut scan, piece, false);
+        }
+        classes(&inspector.finish(scan, idle)).iter().map(|(class, count)| format!("{class} {count}")).collect::<Vec<_>>()
+    };
+    assert_eq!(found("text/csv; charset=utf-8", "id,Card Number,state"), ["payment_card 1"]);
+    assert_eq!(found("text/csv", "id,order_number,state"), [""; 0]);
+    assert_eq!(found("text/plain", "id,Card Number,state"), [""; 0], "no table");
+}

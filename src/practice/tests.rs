@@ -171,7 +171,7 @@ fn tokens_that_should_be_worth_nothing() {
         ..Claims::default()
     };
     let order = || get(90, "/v1/orders/18");
-    let early = |seconds| Timestamp::from_nanos(begin().nanos() - seconds * 1_000_000_000);
+    let early = |seconds: i64| Timestamp::from_nanos(begin().nanos() - seconds * 1_000_000_000);
     let over = Claims { issued: Some(early(7_200)), expires: Some(early(3_600)), ..claims(0, 0) };
     assert_eq!(shown("", &[with(order(), over.clone())]), ["credential.expired"]);
     assert_eq!(shown("", &[with(Call { status: Some(401), ..order() }, over.clone())]), [""; 0]);
@@ -382,4 +382,80 @@ fn what_has_no_room_is_counted() {
     assert_eq!(bench.total().len(), 4);
     assert_eq!(bench.practice.counters().value(Counter::FindingsForgotten), 16);
     assert_eq!(bench.practice.counters().value(Counter::PracticeForgotten), 18);
+}
+
+#[test]
+fn quotas_that_are_exceeded_and_nearly() {
+    let settings = "[[quota]]\nname = \"few\"\nper = [\"client\", \"service\"]\nclients = [\"198.51.100.90\"]\nwindow = \"hour\"\ncalls = 10";
+    let calls = |count: usize| vec![get(90, "/v1/orders/18"); count];
+    assert_eq!(shown(settings, &calls(8)), [""; 0]);
+    assert_eq!(shown(settings, &calls(10)), ["quota.near"]);
+    assert_eq!(shown(settings, &calls(12)), ["quota.breach", "quota.near"]);
+    // Refused ones do not count, and others are not of the group.
+    let mut refused = calls(12);
+    refused.iter_mut().skip(8).for_each(|call| call.status = Some(429));
+    assert_eq!(shown(settings, &refused), [""; 0]);
+    assert_eq!(shown(settings, &vec![get(91, "/v1/orders/18"); 30]), [""; 0]);
+    let mut bench = Bench::new(settings);
+    calls(12).into_iter().for_each(|call| {
+        bench.call(call);
+    });
+    let breach = &bench.total()[0];
+    assert_eq!((breach.kind, breach.count, breach.service.as_str()), (Kind::QuotaBreach, 2, "shop.example"));
+    assert_eq!(breach.about.as_deref(), Some("quota few, client 198.51.100.90"));
+    assert_eq!(breach.details, ["10 calls in a hour"]);
+}
+
+#[test]
+fn quotas_of_bytes_seconds_and_objects() {
+    let quota = |limit: &str| format!("[[quota]]\nname = \"q\"\nper = [\"credential\"]\nwindow = \"day\"\n{limit}");
+    let slow = Call {
+        credential: Some(Credential::new(CredentialKind::ApiKey, Fingerprint(777))),
+        response_time: Some(begin() + Duration::from_secs(12)),
+        ..get(90, "/v1/orders/18")
+    };
+    let calls: Vec<_> = (0..5).map(|number| Call { path: format!("/v1/orders/{number}"), ..slow.clone() }).collect();
+    for (limit, over, within) in [("bytes", 1_400, 2_000), ("seconds", 1, 60), ("objects", 4, 9)] {
+        assert!(shown(&quota(&format!("{limit} = {over}")), &calls).contains(&"quota.breach"), "{limit}");
+        assert_eq!(shown(&quota(&format!("{limit} = {within}")), &calls), [""; 0], "{limit}");
+    }
+}
+
+#[test]
+fn clients_that_hover_just_below_a_quota() {
+    let settings = "[[quota]]\nname = \"few\"\nwindow = \"minute\"\ncalls = 10";
+    let kinds = |each: usize| {
+        let mut bench = Bench::new(settings);
+        for _ in 0..8 {
+            let minute = bench.now.nanos().div_euclid(60_000_000_000) + 1;
+            bench.now = Timestamp::from_nanos(minute * 60_000_000_000);
+            for _ in 0..each {
+                bench.call(get(90, "/v1/orders/18"));
+            }
+        }
+        bench.kinds()
+    };
+    assert_eq!(kinds(10), ["quota.hovering", "quota.near"]);
+    assert_eq!(kinds(7), [""; 0]);
+    assert!(!kinds(12).contains(&"quota.hovering"), "who exceeds it does not stay below");
+}
+
+#[test]
+fn clients_that_do_not_wait_when_they_are_told_to() {
+    let told = |seconds| {
+        let fields = ResponseFields { retry_after: Some(seconds), ..ResponseFields::default() };
+        Call { status: Some(429), response_fields: Some(Box::new(fields)), ..get(90, "/v1/orders/18") }
+    };
+    let mut calls = vec![told(60)];
+    calls.extend(vec![get(90, "/v1/orders/18"); 5]);
+    assert_eq!(shown("", &calls), ["quota.retry_ignored"]);
+    // Others go on, and so may who was told to wait for a moment, or was not told for how long.
+    calls.iter_mut().skip(1).for_each(|call| call.client.ip = address("198.51.100.91"));
+    assert_eq!(shown("", &calls), [""; 0]);
+    let mut calls = vec![told(1)];
+    calls.extend(vec![get(90, "/v1/orders/18"); 5]);
+    assert_eq!(shown("", &calls), [""; 0]);
+    let mut calls = vec![Call { status: Some(429), ..get(90, "/v1/orders/18") }];
+    calls.extend(vec![get(90, "/v1/orders/18"); 5]);
+    assert_eq!(shown("", &calls), [""; 0]);
 }
