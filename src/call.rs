@@ -23,9 +23,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub use connection::{Awaited, CONNECTION_SCHEMA, Connection, ConnectionSchema, Ending, Traffic, Wait};
 pub use credential::{Claims, Credential, CredentialKind, CredentialPlace, Signature};
 pub use fields::{RateLimit, ResponseFields};
-pub use connection::{Awaited, CONNECTION_SCHEMA, Connection, ConnectionSchema, Ending, Traffic, Wait};
 pub use operation::{Operation, OperationKind, Protocol, Unread};
 pub use record::Record;
 pub use shape::{BodyShape, Format, Formats, ParameterShape, Place, Shape, Type, Types, Within};

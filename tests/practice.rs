@@ -19,7 +19,8 @@ fn token(header: &str, claims: &str) -> String {
 
 /// A usual one of this user: valid for an hour from 2026-03-02T14:00:00Z on.
 fn usual(user: u32) -> String {
-    let claims = r#"{"iss":"https://id.example","sub":"user-NUMBER","scope":"orders:read","iat":1772460000,"exp":1772463600}"#;
+    let claims =
+        r#"{"iss":"https://id.example","sub":"user-NUMBER","scope":"orders:read","iat":1772460000,"exp":1772463600}"#;
     token(r#"{"alg":"RS256"}"#, &claims.replace("NUMBER", &user.to_string()))
 }
 
@@ -43,9 +44,15 @@ impl Traffic {
         let mut connection = self.wire.open_to(at, client, self.port, self.server);
         let head = format!("{request} HTTP/1.1\r\nHost: shop.example\r\n{headers}\r\n");
         self.wire.send(at + 100, &mut connection, CLIENT, head.as_bytes());
-        let (extra, body) = answer.split_once("\n").unwrap_or(("", answer));
+        // Further header lines stand before an empty one.
+        let (extra, body) = match answer.split_once("\n\n") {
+            Some((extra, body)) => (format!("{extra}\n"), body),
+            None => (String::new(), answer),
+        };
         let length = body.len();
-        let answer = format!("HTTP/1.1 {status} X\r\nContent-Type: application/json\r\n{extra}Content-Length: {length}\r\n\r\n{body}");
+        let answer = format!(
+            "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\n{extra}Content-Length: {length}\r\n\r\n{body}"
+        );
         self.wire.send(at + 500, &mut connection, SERVER, answer.as_bytes());
         self.wire.close(at + 900, &mut connection);
     }
@@ -119,9 +126,10 @@ fn tokens_on_the_wire_and_what_is_found_of_them() {
     }
     // The same calls, refused.
     let refused = findings("practice-refused", "", |traffic| {
-        for authorization in
-            [token(r#"{"alg":"none"}"#, r#"{"sub":"user-77","exp":1772373600}"#), format!("Basic {}", STANDARD.encode("admin:a"))]
-        {
+        for authorization in [
+            token(r#"{"alg":"none"}"#, r#"{"sub":"user-77","exp":1772373600}"#),
+            format!("Basic {}", STANDARD.encode("admin:a")),
+        ] {
             let headers = format!("Authorization: {authorization}\r\n");
             traffic.call([198, 51, 100, 77], order, &headers, "401", "WWW-Authenticate: Bearer realm=\"x\"\r\n\n{}");
         }
@@ -135,7 +143,13 @@ fn calls_show_the_claims_that_matter() {
     let mut traffic = Traffic::new();
     traffic.people();
     let signed = "Signature-Input: sig1=(\"@method\");created=1772460000;keyid=\"robot\"\r\nSignature: sig1=:MEUC:\r\n";
-    traffic.call([198, 51, 100, 50], "GET /v1/rates", signed, "429", "Retry-After: 120\r\nX-RateLimit-Remaining: 0\r\n\n{}");
+    traffic.call(
+        [198, 51, 100, 50],
+        "GET /v1/rates",
+        signed,
+        "429",
+        "Retry-After: 120\r\nX-RateLimit-Remaining: 0\r\n\n{}",
+    );
     let target = "GET /files/7?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIAIOSFODNN7/20260302/eu/s3/aws4_request&X-Amz-Signature=0123456789abcdef";
     traffic.call([198, 51, 100, 51], target, "", "302", "Location: https://cdn.example/files/7\r\n\n{}");
     traffic.wire.write(&folder.path("a.pcap"));
@@ -146,13 +160,17 @@ fn calls_show_the_claims_that_matter() {
     assert_eq!(credential["scopes"], serde_json::json!(["orders:read"]));
     assert_eq!(calls[10]["credential"]["signature"], "http_message");
     assert_eq!(calls[10]["response_fields"], serde_json::json!({"retry_after": 120, "rate_limit": {"remaining": 0}}));
-    assert_eq!((&calls[11]["credential"]["signature"], &calls[11]["credential"]["place"]), (&"aws_sigv4".into(), &"query".into()));
+    assert_eq!(
+        (&calls[11]["credential"]["signature"], &calls[11]["credential"]["place"]),
+        (&"aws_sigv4".into(), &"query".into())
+    );
     assert_eq!(calls[11]["response_fields"]["redirects_to"], "https://cdn.example");
 }
 
 #[test]
 fn the_way_around_the_gateway_and_ways_to_be_encrypted() {
-    let configuration = "[gateway]\naddresses = [\"10.9.0.5\"]\n[practice]\nencrypted = [\"10.1.0.0/16 -> 10.2.0.0/16\"]\n";
+    let configuration =
+        "[gateway]\naddresses = [\"10.9.0.5\"]\n[practice]\nencrypted = [\"10.1.0.0/16 -> 10.2.0.0/16\"]\n";
     let headers = format!("Authorization: {}\r\n", usual(3));
     let all = findings("practice-gateway", configuration, |traffic| {
         traffic.call([10, 9, 0, 5], "GET /v1/orders/3", &headers, "200", "{}");
@@ -233,7 +251,8 @@ fn quotas_are_proposed_that_honest_clients_stay_below() {
         &[&fixture(), "--trusted-proxy", "10.20.0.5", "--quiet", "--findings", "--config", "quotas.toml"],
     );
     assert_eq!(findings.code, Some(0), "{}", findings.stderr);
-    let breaches = findings.lines().into_iter().filter(|line| line["kind"] == "quota.breach" && line["state"] == "total");
+    let breaches =
+        findings.lines().into_iter().filter(|line| line["kind"] == "quota.breach" && line["state"] == "total");
     assert!(breaches.count() > 0);
     assert_eq!(suggest(&["--share", "0"]).code, Some(2));
 }

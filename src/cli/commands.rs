@@ -33,8 +33,8 @@ use crate::tls::keylog::feed::{self, Follower};
 
 use super::Failure;
 use super::arguments::{
-    Apis, Arguments, Calls, Command, Common, Decoding, Detect, Detecting, Explain, Interfaces, Posture, Quotas, QuotasAction,
-    Replay, Rules,
+    Apis, Arguments, Calls, Command, Common, Decoding, Detect, Detecting, Explain, Interfaces, Posture, Quotas,
+    QuotasAction, Replay, Rules,
 };
 use super::arguments::{RulesAction, Watch};
 use super::consumers::{self, Posing, Printer};
@@ -429,7 +429,12 @@ fn detector(settings: &Settings) -> Result<Detector, Failure> {
 
 /// What holds calls against the practices.
 fn practice(settings: &Settings) -> Result<Practice, Failure> {
-    Ok(Practice::new(&settings.practice, &settings.gateway, &settings.quota, HashKey::derived(&key(settings)?, "practice")))
+    Ok(Practice::new(
+        &settings.practice,
+        &settings.gateway,
+        &settings.quota,
+        HashKey::derived(&key(settings)?, "practice"),
+    ))
 }
 
 /// Detects, with findings where they were asked for.

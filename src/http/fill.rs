@@ -14,8 +14,8 @@ use super::content::{Caps, Found, Stopped, Totals};
 use super::conversation::{community_id, query_names, split_target};
 use super::grpc;
 use super::head::{Fields, Kind, RequestHead, ResponseHead};
-use super::limits;
 use super::intern::printable_into;
+use super::limits;
 use super::operation;
 use super::payload::Payload;
 
@@ -227,6 +227,7 @@ pub(super) fn emit(
     call.completeness.one_sided = flow.seen != [true; 2];
     call.completeness.midstream = flow.midstream();
     call.tls.clone_from(&shared.tls);
+    shared.inspector.settle(&mut call);
     counters.count(Counter::Calls);
     for (counter, holds) in [
         (Counter::CallsWithoutRequest, !call.completeness.request),

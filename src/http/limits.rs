@@ -106,7 +106,9 @@ fn challenge(value: &[u8]) -> Option<Arc<str>> {
     let mut schemes: Vec<String> = Vec::new();
     for part in text.split(',').take(16) {
         let word = part.trim().split(' ').next().unwrap_or_default();
-        let plain = !word.is_empty() && word.len() <= 32 && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        let plain = !word.is_empty()
+            && word.len() <= 32
+            && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
         let word = word.to_ascii_lowercase();
         if plain && schemes.len() < SCHEMES && !schemes.contains(&word) {
             schemes.push(word);

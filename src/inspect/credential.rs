@@ -163,7 +163,11 @@ fn initial(name: &[u8]) -> (usize, u32) {
 
 impl Names {
     fn new(names: &[Spanned<String>]) -> Names {
-        let names: Vec<Box<[u8]>> = names.iter().map(|name| fold(name.get_ref()).into_bytes().into()).collect();
+        Names::of(names.iter().map(|name| name.get_ref().as_str()))
+    }
+
+    pub(super) fn of<'n>(names: impl Iterator<Item = &'n str>) -> Names {
+        let names: Vec<Box<[u8]>> = names.map(|name| fold(name).into_bytes().into()).collect();
         let mut initials = vec![0; LONG_NAME + 1];
         for name in &names {
             let (length, bit) = initial(name);
@@ -288,8 +292,8 @@ impl CredentialRules {
         }
         let name = parameter(input, b"keyid").unwrap_or_default();
         let (kind, fingerprint) = (CredentialKind::Other, domains.account.fingerprint(name));
-        let mut credential =
-            known.get(kind, fingerprint, || domains.credential(kind, fingerprint, identity::of_account("account", name)));
+        let mut credential = known
+            .get(kind, fingerprint, || domains.credential(kind, fingerprint, identity::of_account("account", name)));
         credential.signature = Some(Signature::HttpMessage);
         Some(credential)
     }
@@ -397,9 +401,7 @@ impl CredentialRules {
 
 /// How a request is signed whose `Authorization` has this scheme and these parameters.
 fn signature_of(scheme: &[u8], parameters: &[u8]) -> Option<Signature> {
-    let has = |part: &[u8]| {
-        scheme.windows(part.len()).any(|window| window.eq_ignore_ascii_case(part))
-    };
+    let has = |part: &[u8]| scheme.windows(part.len()).any(|window| window.eq_ignore_ascii_case(part));
     if scheme.get(..5).is_some_and(|begin| begin.eq_ignore_ascii_case(b"aws4-")) {
         return Some(Signature::AwsSigv4);
     }

@@ -8,6 +8,7 @@
 //! and what lies inside archives, images or base64 is not found; payment cards without separators need a field's name
 //! or words beside them, because one order number in forty passes for a card by chance.
 
+mod allow;
 mod context;
 mod credential;
 mod csv;
@@ -33,16 +34,18 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::allow::Allowance;
+use self::allow::Allowances;
 pub use self::credential::{CredentialHeaders, KnownCredentials};
-use self::find::{AHEAD, BEFORE, Finder, Window};
 use self::csv::TableDecoder;
+use self::find::{AHEAD, BEFORE, Finder, Window};
 use self::form::FormDecoder;
 use self::rules::Compiled;
 pub use self::rules::{Class, Rules};
 use self::shape::{Kind, Limits, Walker};
 use self::tally::Tally;
 pub use self::validate::Validator;
-use crate::call::{BodyShape, Credential, ParameterShape, Sensitive};
+use crate::call::{BodyShape, Call, Credential, ParameterShape, Sensitive};
 use crate::key::{Domain, Key};
 use crate::rules::{Listed, RuleError, RuleFile};
 
@@ -86,6 +89,8 @@ pub struct Settings {
     pub shape_nodes: usize,
     /// Lists and objects within each other that are looked into; 32 bytes each.
     pub shape_depth: usize,
+    /// Sensitive values that are meant to be where they are, and are not told.
+    pub allow: Vec<Allowance>,
 }
 
 impl Default for Settings {
@@ -98,6 +103,7 @@ impl Default for Settings {
             shapes: false,
             shape_nodes: 2048,
             shape_depth: 32,
+            allow: Vec::new(),
         }
     }
 }
@@ -172,6 +178,7 @@ pub struct Inspector {
     domains: Vec<Domain>,
     /// The class of credentials in targets.
     parameter_class: Option<u16>,
+    allowances: Arc<Allowances>,
 }
 
 impl Inspector {
@@ -184,7 +191,8 @@ impl Inspector {
             .map(|(number, _)| number);
         let domains = compiled.classes.iter().map(|class| key.domain(&class.name)).collect();
         let credential_domains = credential::Domains::new(&key);
-        Inspector { compiled, settings, credential_domains, domains, parameter_class }
+        let allowances = Arc::new(Allowances::new(&settings.allow, &compiled));
+        Inspector { compiled, settings, credential_domains, domains, parameter_class, allowances }
     }
 
     /// Adds the findings of one part of a message (its body) to those of another (its target), both sorted by class.
@@ -206,6 +214,13 @@ impl Inspector {
                 }
                 Err(at) => into.insert(at, found.clone()),
             }
+        }
+    }
+
+    /// Takes out of a call what is meant to be there. To be called once for each record of a call, when all is on it.
+    pub fn settle(&self, call: &mut Call) {
+        if !self.allowances.is_empty() && !call.sensitive.is_empty() {
+            self.allowances.settle(call, |list, found| self.merge(list, found));
         }
     }
 
@@ -290,7 +305,7 @@ impl Inspector {
         let cut = scan.cut;
         self.flush(&mut scan, cut);
         self.mark(&mut scan);
-        let mut findings = scan.tally.findings(&self.compiled, self.settings.distinct_limit);
+        let mut findings = scan.tally.findings(&self.compiled, &self.allowances, self.settings.distinct_limit);
         findings.capped |= cut;
         if let Some(walker) = self.walker(&mut scan) {
             if cut {
@@ -341,7 +356,9 @@ impl Inspector {
     }
 
     fn finder(&self, side: Side) -> Finder<'_> {
-        Finder { compiled: &self.compiled, domains: &self.domains, settings: &self.settings, side }
+        let (compiled, domains, settings, allowances) =
+            (&*self.compiled, &*self.domains, &self.settings, &*self.allowances);
+        Finder { compiled, domains, settings, allowances, side }
     }
 
     /// Looks at all candidates behind which enough is known, and keeps what the others need.

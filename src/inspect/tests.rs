@@ -465,7 +465,10 @@ fn columns_of_tables_name_their_values() {
         for piece in text.as_bytes().chunks(7) {
             inspector.data(&mut scan, piece, false);
         }
-        classes(&inspector.finish(scan, idle)).iter().map(|(class, count)| format!("{class} {count}")).collect::<Vec<_>>()
+        classes(&inspector.finish(scan, idle))
+            .iter()
+            .map(|(class, count)| format!("{class} {count}"))
+            .collect::<Vec<_>>()
     };
     assert_eq!(found("text/csv; charset=utf-8", "id,Card Number,state"), ["payment_card 1"]);
     assert_eq!(found("text/csv", "id,order_number,state"), [""; 0]);

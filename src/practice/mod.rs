@@ -29,13 +29,13 @@ mod tests;
 
 use std::sync::Arc;
 
+use crate::alert::Severity;
 use crate::call::{Anomaly, Call, Connection, Signature};
 use crate::detect::{Access, Detector, Judged};
 use crate::endpoint::{EndpointId, HashKey, Merged, Place};
 use crate::model::Table;
 use crate::stats::{Counter, Counters};
 use crate::time::Timestamp;
-use crate::alert::Severity;
 
 use book::{Book, Held, Proof, Shown};
 use finding::{Finding, State, Subject};
@@ -191,12 +191,7 @@ impl Practice {
         };
         let seen = Seen::new(call, judged, place, EndpointId::of(&self.key, place, call.verb()));
         self.tally.note(&seen, self.servers.is_gateway(call.client.ip));
-        let found = &mut Found {
-            settings: &self.settings,
-            book: &mut self.book,
-            counters: &mut self.counters,
-            out,
-        };
+        let found = &mut Found { settings: &self.settings, book: &mut self.book, counters: &mut self.counters, out };
         credential::observe(&seen, found);
         credential::signatures(&seen, &mut self.signing, found);
         credential::boundaries(&seen, found);
@@ -217,12 +212,7 @@ impl Practice {
         self.come_to(connection.start_time, connection.end_time);
         self.tally.connection(connection);
         let before = out.len();
-        let found = &mut Found {
-            settings: &self.settings,
-            book: &mut self.book,
-            counters: &mut self.counters,
-            out,
-        };
+        let found = &mut Found { settings: &self.settings, book: &mut self.book, counters: &mut self.counters, out };
         self.servers.connection(connection, found);
         self.counters.add(Counter::Findings, (out.len() - before) as u64);
     }

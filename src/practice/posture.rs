@@ -1,6 +1,6 @@
 //! The posture: the advice and the OWASP API Security Top 10 of 2023, each row with what was seen of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
@@ -78,24 +78,31 @@ pub struct Posture {
     pub findings: Vec<Finding>,
 }
 
-/// Incidents by kind, while alerts come.
+/// Incidents that are told apart; beyond, those of a technique that was not yet seen in them count once more. 24 bytes each.
+const INCIDENTS: usize = 65_536;
+
+/// Incidents by technique, while alerts come.
 #[derive(Clone, Debug, Default)]
-pub struct Incidents(BTreeMap<Technique, u64>);
+pub struct Incidents {
+    counts: BTreeMap<Technique, u64>,
+    seen: BTreeSet<(u64, Technique)>,
+}
 
 impl Incidents {
     /// Takes an alert; each incident counts once for each of its techniques.
     pub fn note(&mut self, alert: &Alert) {
-        if alert.state == Progress::Open || alert.techniques.last() == Some(&alert.kind) && alert.state == Progress::Update {
-            let new = alert.state == Progress::Open || alert.techniques.iter().filter(|one| **one == alert.kind).count() == 1;
-            if new {
-                *self.0.entry(alert.kind).or_default() += 1;
-            }
+        if alert.state == Progress::Close {
+            return;
         }
-    }
-
-    /// There are none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        let incident = u64::from_str_radix(&alert.incident, 16).unwrap_or_default();
+        let key = (incident, alert.kind);
+        if self.seen.contains(&key) {
+            return;
+        }
+        if self.seen.len() < INCIDENTS {
+            self.seen.insert(key);
+        }
+        *self.counts.entry(alert.kind).or_default() += 1;
     }
 }
 
@@ -182,7 +189,7 @@ fn covers(findings: &[Finding], incidents: &Incidents, kinds: &[Kind], technique
         }
     }
     for technique in techniques {
-        if let Some(count) = incidents.0.get(technique) {
+        if let Some(count) = incidents.counts.get(technique) {
             row.stand = Stand::Attention;
             row.alerts.insert(technique.name().to_owned(), *count);
             row.evidence.push(format!("{}: {}", technique.name(), many(*count, "incident")));
@@ -241,7 +248,10 @@ fn advice_row(
         Advice::EncryptAndSign => {
             let all = traffic.calls;
             facts.push(format!("{} in TLS, {} signed", share(traffic.encrypted, all, "call"), traffic.signed));
-            facts.push(format!("{} keep what is in them", many(traffic.encrypted_connections, "connection in TLS record")));
+            facts.push(format!(
+                "{} keep what is in them",
+                many(traffic.encrypted_connections, "connection in TLS record")
+            ));
             if !configured.boundaries {
                 facts.push("no way is marked as one to be encrypted: [practice] encrypted".to_owned());
             }

@@ -179,6 +179,7 @@ impl Maker {
             ..Completeness::default()
         };
         (call.request, call.response) = (entry.request, entry.response);
+        self.inspector.settle(&mut call);
         call.into()
     }
 

@@ -11,8 +11,8 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use crate::call::{
-    Anomalies, Call, Completeness, Credential, CredentialKind, CredentialPlace, Digest, Fingerprint, Message, Peer, Record, SCHEMA,
-    Schema, Sensitive, Version,
+    Anomalies, Call, Completeness, Credential, CredentialKind, CredentialPlace, Digest, Fingerprint, Message, Peer,
+    Record, SCHEMA, Schema, Sensitive, Version,
 };
 use crate::time::Timestamp;
 

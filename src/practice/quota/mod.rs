@@ -184,14 +184,7 @@ fn take(
     }
 }
 
-fn tell(
-    kind: Kind,
-    quota: &Quota,
-    hash: u64,
-    limit: Option<(&str, f64)>,
-    seen: &Seen<'_>,
-    found: &mut Found<'_>,
-) {
+fn tell(kind: Kind, quota: &Quota, hash: u64, limit: Option<(&str, f64)>, seen: &Seen<'_>, found: &mut Found<'_>) {
     let subject = || {
         let mut about = format!("quota {}", quota.name);
         for dimension in &quota.per {

@@ -233,7 +233,11 @@ pub fn toml(all: &[Suggestion]) -> String {
             last = Some(quota);
         }
         // Those limits are whole numbers but for seconds.
-        let limit = if one.measure == "seconds" { format!("{:?}", tidy(one.limit)) } else { format!("{:.0}", one.limit.ceil()) };
+        let limit = if one.measure == "seconds" {
+            format!("{:?}", tidy(one.limit))
+        } else {
+            format!("{:.0}", one.limit.ceil())
+        };
         let _ = write!(
             text,
             "{} = {limit} # {:.1} % of {} honest exceed it; half stay below {}, the highest is {}",
@@ -278,7 +282,9 @@ mod tests {
 
     #[test]
     fn limits_are_round_and_not_below() {
-        for (value, wanted) in [(0.0, 0.0), (1.0, 1.0), (7.3, 7.3), (10.0, 10.0), (151.0, 160.0), (120.0, 120.0), (98_765.0, 99_000.0)] {
+        for (value, wanted) in
+            [(0.0, 0.0), (1.0, 1.0), (7.3, 7.3), (10.0, 10.0), (151.0, 160.0), (120.0, 120.0), (98_765.0, 99_000.0)]
+        {
             assert!((rounded_up(value) - wanted).abs() < 1e-9, "{value}: {}", rounded_up(value));
         }
         assert!(rounded_up(0.001234) >= 0.001234);

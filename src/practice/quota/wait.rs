@@ -77,11 +77,8 @@ impl Waiting {
 }
 
 fn tell(hash: u64, seen: &Seen<'_>, found: &mut Found<'_>) {
-    let subject = || Subject {
-        service: seen.service(),
-        endpoint: None,
-        about: Some(format!("client {}", seen.judged.client)),
-    };
+    let subject =
+        || Subject { service: seen.service(), endpoint: None, about: Some(format!("client {}", seen.judged.client)) };
     let proof = seen.proof(Kind::RetryIgnored.severity(), &[]);
     found.note(Kind::RetryIgnored, hash, subject, &proof);
 }
