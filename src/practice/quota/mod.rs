@@ -106,7 +106,7 @@ pub(super) fn window_of(window: Window, time: Timestamp) -> i64 {
 fn covers(quota: &Quota, seen: &Seen<'_>) -> bool {
     let client = quota.clients.is_empty() || quota.clients.iter().any(|network| network.contains(seen.judged.client));
     client
-        && (quota.services.is_empty() || quota.services.iter().any(|host| *host == seen.place.host))
+        && (quota.services.is_empty() || quota.services.contains(&seen.place.host))
         && (quota.endpoints.is_empty() || seen.subject().endpoint.is_some_and(|one| quota.endpoints.contains(&one)))
 }
 
