@@ -17,6 +17,7 @@
 //! | [`detect`] | calls → evidence |
 //! | [`checkpoint`] | what was learned → the next run |
 //! | [`inventory`] | calls → the APIs that there are |
+//! | [`practice`] | calls → what is not as it should be |
 //! | [`alert`] | evidence → alert |
 //! | [`sink`] | alert → whoever reads them |
 //!
@@ -40,6 +41,7 @@ mod lanes;
 pub mod model;
 pub mod packet;
 pub mod pipeline;
+pub mod practice;
 pub mod records;
 pub mod rules;
 pub mod settings;

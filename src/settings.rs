@@ -39,6 +39,12 @@ pub struct Settings {
     pub confinement: crate::confinement::Settings,
     /// The inventory of APIs.
     pub inventory: crate::inventory::Settings,
+    /// What is held against the practices.
+    pub practice: crate::practice::Settings,
+    /// Gateways that services are behind.
+    pub gateway: crate::practice::Gateway,
+    /// Quotas.
+    pub quota: Vec<crate::practice::Quota>,
     /// What is printed.
     pub output: Output,
     /// Folder whose rule files replace those compiled in.
@@ -62,6 +68,8 @@ pub struct Output {
     pub json_summary: bool,
     /// Exit with 3 when there was an alert.
     pub fail_on_alert: bool,
+    /// Print findings among the alerts.
+    pub findings: bool,
     /// `watch` prints the calls instead of alerts.
     pub calls: bool,
 }

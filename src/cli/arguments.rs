@@ -39,6 +39,10 @@ pub enum Command {
     Explain(Explain),
     /// Read captures and print the inventory of the APIs in them: every endpoint that answered well.
     Apis(Apis),
+    /// Hold the traffic against good practice and the OWASP API Security Top 10: two tables with evidence.
+    Posture(Posture),
+    /// Propose quotas from the traffic.
+    Quotas(Quotas),
     /// Check or list the rules: sensitive values, credentials, priors of the detector.
     Rules(Rules),
     /// List the interfaces that can be listened to.
@@ -114,6 +118,10 @@ pub struct Detecting {
     /// Exit with 3 when there was an alert.
     #[arg(long, env = "APITAP_FAIL_ON_ALERT")]
     pub fail_on_alert: bool,
+    /// Print findings among the alerts, as JSON lines (apitap.finding.v1): what is not as it should be whoever calls, each once,
+    /// again when it has grown tenfold or is worse, and what it came to at the end.
+    #[arg(long, env = "APITAP_FINDINGS", help_heading = "Detection")]
+    pub findings: bool,
 }
 
 /// `apitap replay`.
@@ -194,6 +202,91 @@ pub struct Apis {
     /// Exit with 3 when --diff finds a breaking change, or --spec anything but what was not called.
     #[arg(long, env = "APITAP_FAIL_ON_FINDING")]
     pub fail_on_finding: bool,
+    /// The files hold calls or logs, as for `apitap detect`.
+    #[arg(long)]
+    pub calls: bool,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
+    pub proxies: Proxies,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
+    pub decoding: Decoding,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `apitap posture`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "attention: something is to be put right; well: it was looked for and there is nothing; not visible: it cannot be told from \
+this traffic, or by who only listens. Gateways, ways that are to be encrypted and quotas are said in the configuration file.\n\n\
+Examples:\n  apitap posture monday.pcap.zst\n  apitap posture --json monday.pcap.zst | jq '.findings[] | [.kind, .service, .endpoint, \
+.count]'\n  apitap posture --fail-on-finding --quiet monday.pcap.zst > posture.txt"
+)]
+pub struct Posture {
+    /// Captures: files, directories, or - for standard input.
+    #[arg(required = true, value_name = "FILE|DIR|-")]
+    pub inputs: Vec<PathBuf>,
+    /// As one JSON object, with all findings.
+    #[arg(long)]
+    pub json: bool,
+    /// Exit with 3 when something is to be put right.
+    #[arg(long, env = "APITAP_FAIL_ON_FINDING")]
+    pub fail_on_finding: bool,
+    /// The files hold calls or logs, as for `apitap detect`.
+    #[arg(long)]
+    pub calls: bool,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
+    pub proxies: Proxies,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
+    pub decoding: Decoding,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `apitap quotas`.
+#[derive(Debug, Args)]
+pub struct Quotas {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: QuotasAction,
+}
+
+/// What to do with quotas.
+#[derive(Debug, Subcommand)]
+pub enum QuotasAction {
+    /// Propose a limit of calls, bytes, seconds and objects for each service in a minute, an hour and a day, with the share of
+    /// honest clients that would have exceeded it, as tables for the configuration file.
+    Suggest(Suggest),
+}
+
+/// `apitap quotas suggest`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Honest are clients that are not under suspicion at the end. A limit lies above the highest window of the given share of \
+them, and has room above that.\n\nExamples:\n  apitap quotas suggest week.pcap.zst > quotas.toml\n  apitap quotas suggest --per \
+credential,endpoint --json week.pcap.zst | jq 'select(.window == \"hour\")'"
+)]
+pub struct Suggest {
+    /// Captures: files, directories, or - for standard input.
+    #[arg(required = true, value_name = "FILE|DIR|-")]
+    pub inputs: Vec<PathBuf>,
+    /// For whom, within a service: client, credential, endpoint; several together.
+    #[arg(long, value_name = "WHAT", value_delimiter = ',', default_value = "client", hide_possible_values = true)]
+    pub per: Vec<super::quotas::Per>,
+    /// The share of honest uses whose highest window stays below a limit, before room is added.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.99, value_parser = super::quotas::share)]
+    pub share: f64,
+    /// Room above that, as a factor from 1 on.
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.5, value_parser = super::quotas::factor)]
+    pub headroom: f64,
+    /// As JSON lines.
+    #[arg(long)]
+    pub json: bool,
     /// The files hold calls or logs, as for `apitap detect`.
     #[arg(long)]
     pub calls: bool,

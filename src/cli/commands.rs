@@ -22,6 +22,8 @@ use crate::inspect::Inspector;
 use crate::inventory::Inventory;
 use crate::key::Key;
 use crate::pipeline::{self, Consumer, Outcome};
+use crate::practice::Practice;
+use crate::practice::quota::suggest::{Options, Suggesting};
 use crate::records::Records;
 use crate::rules::{RuleError, RuleFile};
 use crate::settings::Settings;
@@ -33,12 +35,14 @@ use crate::tls::keylog::feed::{self, Follower};
 
 use super::Failure;
 use super::arguments::{
-    Apis, Arguments, Calls, Command, Common, Decoding, Detect, Detecting, Explain, Interfaces, Replay, Rules,
+    Apis, Arguments, Calls, Command, Common, Decoding, Detect, Detecting, Explain, Interfaces, Posture, Quotas,
+    QuotasAction, Replay, Rules,
 };
 use super::arguments::{RulesAction, Watch};
-use super::consumers::{self, Printer};
+use super::consumers::{self, Posing, Printer};
 use super::explain::Explaining;
 use super::inventory::{self, Taking};
+use super::quotas::Proposing;
 use super::summary::Summary;
 
 /// Live, how many workers one reader can give enough to do.
@@ -55,6 +59,8 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Watch(options) => watch(options),
         Command::Detect(options) => detect_calls(options),
         Command::Explain(options) => explain(options),
+        Command::Posture(options) => posture(options),
+        Command::Quotas(options) => quotas(options),
         Command::Rules(options) => rules(options),
         Command::Interfaces(options) => interfaces(options),
         Command::Completions { shell } => {
@@ -68,9 +74,7 @@ fn replay(mut options: Replay) -> Result<ExitCode, Failure> {
     let mut settings = settings(&mut options.common)?;
     apply_decoding(&mut settings, &options.decoding);
     apply_detecting(&mut settings, &mut options.detecting);
-    let mut detector = detector(&settings)?;
-    let keeper = if options.resume { Some(keeper(&settings, &mut detector, &options.common)?) } else { None };
-    let mut consumer = consumers::Detecting::new(detector, keeper);
+    let mut consumer = detecting(&settings, &options.detecting, options.resume, &options.common)?;
     let outcome = read_captures(&options.inputs, &settings, &options.common, &mut consumer)?;
     conclude_alerts(outcome, consumer, &options.common, options.detecting.fail_on_alert)
 }
@@ -179,9 +183,7 @@ fn detect_calls(mut options: Detect) -> Result<ExitCode, Failure> {
     let mut settings = settings(&mut options.common)?;
     apply_detecting(&mut settings, &mut options.detecting);
     settings.records.format = options.format.or(settings.records.format);
-    let mut detector = detector(&settings)?;
-    let keeper = if options.resume { Some(keeper(&settings, &mut detector, &options.common)?) } else { None };
-    let mut consumer = consumers::Detecting::new(detector, keeper);
+    let mut consumer = detecting(&settings, &options.detecting, options.resume, &options.common)?;
     let started = Instant::now();
     let (mut outcome, failed) = read_records(&options.inputs, &settings, &mut |record| consumer.record(record))?;
     if outcome.output.is_none() {
@@ -219,6 +221,65 @@ fn explain(mut options: Explain) -> Result<ExitCode, Failure> {
         );
         return Err(Failure::Failed(message));
     }
+    Ok(if failed { ExitCode::FAILURE } else { code })
+}
+
+fn posture(mut options: Posture) -> Result<ExitCode, Failure> {
+    let mut settings = settings(&mut options.common)?;
+    apply_decoding(&mut settings, &options.decoding);
+    settings.client.trusted_proxies.extend(&options.proxies.trusted_proxy);
+    let mut consumer = Posing::new(detector(&settings)?, practice(&settings)?, options.json);
+    let started = Instant::now();
+    let (mut outcome, failed) = if options.calls {
+        let mut take = |record: &Record| {
+            consumer.record(record);
+            Ok(())
+        };
+        let (mut outcome, failed) = read_records(&options.inputs, &settings, &mut take)?;
+        outcome.output = consumer.finish().err();
+        (outcome, failed)
+    } else {
+        let (outcome, _) = read_captures(&options.inputs, &settings, &options.common, &mut consumer)?;
+        (outcome, false)
+    };
+    outcome.counters.merge(&consumer.counters());
+    let code = conclude(&outcome, &BTreeMap::new(), None, started.elapsed(), &options.common)?;
+    let found = options.fail_on_finding && consumer.found() && outcome.errors.is_empty();
+    Ok(match (failed, found) {
+        (true, _) => ExitCode::FAILURE,
+        (false, true) => ExitCode::from(ALERTED),
+        (false, false) => code,
+    })
+}
+
+fn quotas(options: Quotas) -> Result<ExitCode, Failure> {
+    let QuotasAction::Suggest(mut options) = options.action;
+    let mut settings = settings(&mut options.common)?;
+    apply_decoding(&mut settings, &options.decoding);
+    settings.client.trusted_proxies.extend(&options.proxies.trusted_proxy);
+    let choice = Options {
+        per: options.per.iter().map(|per| per.dimension()).collect(),
+        share: options.share,
+        headroom: options.headroom,
+        uses: settings.practice.quota_uses,
+    };
+    let suggesting = Suggesting::new(choice, HashKey::derived(&key(&settings)?, "practice"));
+    let mut consumer = Proposing::new(detector(&settings)?, suggesting, options.json);
+    let started = Instant::now();
+    let (mut outcome, failed) = if options.calls {
+        let mut take = |record: &Record| {
+            consumer.record(record);
+            Ok(())
+        };
+        let (mut outcome, failed) = read_records(&options.inputs, &settings, &mut take)?;
+        outcome.output = consumer.finish().err();
+        (outcome, failed)
+    } else {
+        let (outcome, _) = read_captures(&options.inputs, &settings, &options.common, &mut consumer)?;
+        (outcome, false)
+    };
+    outcome.counters.merge(&consumer.counters());
+    let code = conclude(&outcome, &BTreeMap::new(), None, started.elapsed(), &options.common)?;
     Ok(if failed { ExitCode::FAILURE } else { code })
 }
 
@@ -428,6 +489,22 @@ fn resumed(settings: &Settings, common: &Common, fresh: bool) -> Result<consumer
         detector = self::detector(settings)?;
     }
     Ok(consumers::Detecting::new(detector, keeper))
+}
+
+/// What holds calls against the practices.
+fn practice(settings: &Settings) -> Result<Practice, Failure> {
+    Ok(Practice::new(
+        &settings.practice,
+        &settings.gateway,
+        &settings.quota,
+        HashKey::derived(&key(settings)?, "practice"),
+    ))
+}
+
+/// Detects, with findings where they were asked for.
+fn detecting(settings: &Settings, options: &Detecting) -> Result<consumers::Detecting, Failure> {
+    let practice = if options.findings || settings.output.findings { Some(practice(settings)?) } else { None };
+    Ok(consumers::Detecting::new(detector(settings)?).with(practice))
 }
 
 fn wrong_rules(errors: Vec<RuleError>) -> Failure {

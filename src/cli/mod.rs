@@ -8,6 +8,7 @@ mod commands;
 mod consumers;
 mod explain;
 mod inventory;
+mod quotas;
 mod summary;
 
 use std::process::ExitCode;

@@ -89,7 +89,6 @@ use state::{Client, Endpoint};
 pub use trace::{Curve, Move, Trace};
 
 /// What the detector made of one call.
-#[derive(Debug)]
 pub struct Judged<'j> {
     /// Who made it.
     pub client: IpAddr,
@@ -105,6 +104,74 @@ pub struct Judged<'j> {
     pub merged: Option<&'j Merged>,
     /// The templates after the call.
     pub templates: &'j Templates,
+    seen: &'j Observation<'j>,
+    state: &'j State,
+}
+
+/// How an endpoint is called that answers well: calls with a credential and without, of which a client's later ones count
+/// less; and clients without one that were refused (401).
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Access {
+    /// Good answers to calls with a credential.
+    pub authenticated: f64,
+    /// Good answers to calls without, as far as they are ordinary.
+    pub anonymous: f64,
+    /// Clients without a credential that were refused.
+    pub refused: u64,
+}
+
+impl Access {
+    /// Whether it is ordinary that calls without a credential are answered well: more than a quarter of all are.
+    pub fn is_open(&self) -> bool {
+        self.anonymous >= 0.25 * (self.anonymous + self.authenticated).max(f64::MIN_POSITIVE)
+    }
+}
+
+impl std::fmt::Debug for Judged<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Judged")
+            .field("client", &self.client)
+            .field("suspect", &self.suspect)
+            .field("good", &self.good)
+            .field("place", &self.place)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Judged<'_> {
+    /// How its endpoint is called, this call included.
+    pub fn access(&self) -> Access {
+        self.state.endpoints.get(&self.seen.endpoint).map_or_else(Access::default, |endpoint| Access {
+            authenticated: endpoint.authenticated,
+            anonymous: endpoint.anonymous,
+            refused: endpoint.refused,
+        })
+    }
+
+    /// The call said who made it, by a credential or by a parameter that the rules call a secret.
+    pub fn authenticated(&self) -> bool {
+        self.seen.authenticated
+    }
+
+    /// It is another's record, or header fields of it are unknown: what is absent may have been there.
+    pub fn recorded(&self) -> bool {
+        self.seen.recorded
+    }
+
+    /// It goes on with a call that was taken before.
+    pub fn goes_on(&self) -> bool {
+        self.seen.goes_on()
+    }
+
+    /// Its path is one at which credentials are given out, renewed or given up.
+    pub fn of_logins(&self) -> bool {
+        self.seen.rules.is_of_logins(&self.seen.call.path)
+    }
+
+    /// Whether a parameter of this name is a secret by the rules.
+    pub fn is_secret(&self, name: &str) -> bool {
+        self.seen.rules.is_secret(name)
+    }
 }
 
 /// Who really made a call: the address on the wire, or what trusted proxies vouch for; none where that was lost.
@@ -385,6 +452,8 @@ impl Detector {
                 place: &place,
                 merged: merged.as_ref(),
                 templates: &self.state.templates,
+                seen: &seen,
+                state: &self.state,
             },
         );
         findings.clear();
@@ -487,7 +556,7 @@ fn observe(
     client.machine |= seen.good() && (seen.api_key() || (seen.recorded && seen.program));
     client.narrow(seen.endpoint);
     if seen.good()
-        && let Some(credential) = seen.call.credential
+        && let Some(credential) = &seen.call.credential
     {
         client.people.note(seen.time, seen.key.pair(credential.fingerprint.0, 0));
     }

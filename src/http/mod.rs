@@ -36,6 +36,7 @@ mod gzip;
 pub mod h2;
 mod head;
 mod intern;
+mod limits;
 mod operation;
 mod payload;
 mod quick;
