@@ -43,6 +43,11 @@ pub enum Command {
     Rules(Rules),
     /// List the interfaces that can be listened to.
     Interfaces(Interfaces),
+    /// Print the JSON Schema of alerts, calls or connections.
+    Schema {
+        /// Of what.
+        of: super::schema::Printed,
+    },
     /// Print a completion script for a shell.
     Completions {
         /// For which shell.
@@ -76,6 +81,9 @@ pub struct Common {
     /// The summary as one JSON object on standard error.
     #[arg(long, env = "APITAP_JSON_SUMMARY")]
     pub json_summary: bool,
+    /// How messages are written on standard error: text, json. Default: text.
+    #[arg(long, value_name = "FORMAT", env = "APITAP_LOG_FORMAT", hide_possible_values = true)]
+    pub log_format: Option<super::LogFormat>,
 }
 
 /// Options of the stages from packet to call.

@@ -22,8 +22,8 @@ use crate::key::Key;
 use crate::pipeline::{self, Consumer, Outcome};
 use crate::records::Records;
 use crate::rules::{RuleError, RuleFile};
-use crate::settings::Settings;
-use crate::sink::{Sink, is_closed};
+use crate::settings::{Loaded, Settings};
+use crate::sink::{Outlets, Sink, is_closed};
 use crate::source::{self, Source, live};
 use crate::stats::{Counter, Counters};
 use crate::tls::keylog::KeyLog;
@@ -55,6 +55,12 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Explain(options) => explain(options),
         Command::Rules(options) => rules(options),
         Command::Interfaces(options) => interfaces(options),
+        Command::Schema { of } => {
+            let mut lines = consumers::standard_output();
+            lines.line_of(|line| io::Write::write_all(line, of.schema().trim_end().as_bytes()))?;
+            lines.flush()?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "apitap", &mut io::stdout());
             Ok(ExitCode::SUCCESS)
@@ -66,9 +72,9 @@ fn replay(mut options: Replay) -> Result<ExitCode, Failure> {
     let mut settings = settings(&mut options.common)?;
     apply_decoding(&mut settings, &options.decoding);
     apply_detecting(&mut settings, &mut options.detecting);
-    let mut consumer = consumers::Detecting::new(detector(&settings)?);
+    let mut consumer = consumers::Detecting::new(detector(&settings)?, outlets(&settings)?);
     let outcome = read_captures(&options.inputs, &settings, &options.common, &mut consumer)?;
-    conclude_alerts(outcome, consumer, &options.common, options.detecting.fail_on_alert)
+    conclude_alerts(outcome, consumer, &settings, &options.common, options.detecting.fail_on_alert)
 }
 
 fn calls(mut options: Calls) -> Result<ExitCode, Failure> {
@@ -162,23 +168,28 @@ fn watch(mut options: Watch) -> Result<ExitCode, Failure> {
         let outcome = process(&mut sources, &settings, true, &mut printer, &stop, &mut |_, _| {})?;
         return conclude(&outcome, &BTreeMap::new(), None, started.elapsed(), &options.common);
     }
-    let mut consumer = consumers::Detecting::new(detector(&settings)?);
+    let mut consumer = consumers::Detecting::new(detector(&settings)?, outlets(&settings)?);
     let outcome = process(&mut sources, &settings, true, &mut consumer, &stop, &mut |_, _| {})?;
-    conclude_alerts((outcome, started.elapsed()), consumer, &options.common, options.detecting.fail_on_alert)
+    conclude_alerts((outcome, started.elapsed()), consumer, &settings, &options.common, options.detecting.fail_on_alert)
 }
 
 fn detect_calls(mut options: Detect) -> Result<ExitCode, Failure> {
     let mut settings = settings(&mut options.common)?;
     apply_detecting(&mut settings, &mut options.detecting);
     settings.records.format = options.format.or(settings.records.format);
-    let mut consumer = consumers::Detecting::new(detector(&settings)?);
+    let mut consumer = consumers::Detecting::new(detector(&settings)?, outlets(&settings)?);
     let started = Instant::now();
     let (mut outcome, failed) = read_records(&options.inputs, &settings, &mut |record| consumer.record(record))?;
     if outcome.output.is_none() {
         outcome.output = consumer.finish().err();
     }
-    let code =
-        conclude_alerts((outcome, started.elapsed()), consumer, &options.common, options.detecting.fail_on_alert)?;
+    let code = conclude_alerts(
+        (outcome, started.elapsed()),
+        consumer,
+        &settings,
+        &options.common,
+        options.detecting.fail_on_alert,
+    )?;
     Ok(if failed { ExitCode::FAILURE } else { code })
 }
 
@@ -297,16 +308,23 @@ fn interfaces(options: Interfaces) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The configuration file with flags and environment over it.
+/// The configuration file with the environment over it.
+fn loaded(common: &Common) -> Result<Loaded, Failure> {
+    // Names and values that are no text set nothing.
+    let variables =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    Ok(crate::settings::load(common.config.as_deref(), variables)?)
+}
+
+/// The same with flags over it.
 fn settings(common: &mut Common) -> Result<Settings, Failure> {
-    let mut settings = match &common.config {
-        Some(path) => Settings::read(path)?,
-        None => Settings::default(),
-    };
+    let mut settings = loaded(common)?.settings;
     settings.rules = common.rules.clone().or(settings.rules);
     settings.state = common.state.clone().or(settings.state);
     settings.key_file = common.key_file.clone().or(settings.key_file);
     settings.workers = common.workers.map(usize::from).or(settings.workers);
+    settings.output.log_format = common.log_format.unwrap_or(settings.output.log_format);
+    super::log::start(settings.output.log_format);
     common.quiet |= settings.output.quiet;
     common.json_summary |= settings.output.json_summary;
     if let Some(folder) = settings.rules.as_deref().filter(|folder| !folder.is_dir()) {
@@ -471,13 +489,42 @@ fn stop_on_signals(stop: Arc<AtomicBool>) -> Result<(), Failure> {
 fn conclude_alerts(
     (mut outcome, elapsed): (Outcome, Duration),
     consumer: consumers::Detecting,
+    settings: &Settings,
     common: &Common,
     fail_on_alert: bool,
 ) -> Result<ExitCode, Failure> {
     outcome.counters.merge(consumer.counters());
-    let code = conclude(&outcome, &consumer.kinds, Some(&consumer.budget()), elapsed, common)?;
-    let alerted = !consumer.kinds.is_empty() && fail_on_alert && outcome.errors.is_empty();
-    Ok(if alerted { ExitCode::from(ALERTED) } else { code })
+    let (kinds, budget) = (consumer.kinds.clone(), consumer.budget());
+    let lost = finish_sinks(consumer.outlets(), settings);
+    let code = conclude(&outcome, &kinds, Some(&budget), elapsed, common)?;
+    let alerted = !kinds.is_empty() && fail_on_alert && outcome.errors.is_empty();
+    Ok(match (lost, alerted) {
+        (true, _) => ExitCode::FAILURE,
+        (false, true) => ExitCode::from(ALERTED),
+        (false, false) => code,
+    })
+}
+
+/// Waits for the sinks and says what they have not delivered; tells whether alerts were lost.
+fn finish_sinks(outlets: Outlets, settings: &Settings) -> bool {
+    let mut lost = false;
+    for left in outlets.finish(Duration::from_secs(settings.output.sink_wait_seconds)) {
+        let (name, folder) = (&left.name, left.folder.display());
+        if left.spooled > 0 {
+            let count = left.spooled;
+            eprintln!("apitap: sink {name}: {count} alerts stay in its spool {folder}; the next run delivers them");
+        }
+        if left.lost > 0 {
+            eprintln!("apitap: sink {name}: {} alerts are lost: they were in memory, its spool had no room", left.lost);
+            lost = true;
+        }
+    }
+    lost
+}
+
+fn outlets(settings: &Settings) -> Result<Outlets, Failure> {
+    let state = settings.state.clone().unwrap_or_else(default_state);
+    Outlets::open(&settings.sink, &state, settings.output.sensor()).map_err(Failure::Usage)
 }
 
 /// Tells the summary and the errors, and decides the exit code.

@@ -1,14 +1,14 @@
 //! What takes the records: a printer, or the detector with its alerts.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufWriter, Stdout};
+use std::io::{self, BufWriter, Stdout, Write};
 
 use crate::alert::Alert;
 use crate::call::Record;
 use crate::detect::{BudgetReport, Detector};
 use crate::pipeline::Consumer;
 use crate::records::RecordPrinter;
-use crate::sink::{JsonLines, Sink};
+use crate::sink::{JsonLines, Outlets, Sink};
 use crate::time::Timestamp;
 
 /// JSON lines on standard output.
@@ -43,22 +43,28 @@ impl Consumer for Printer {
     }
 }
 
-/// Detects, and prints the alerts.
+/// Detects, and hands the alerts to the sinks.
 pub(super) struct Detecting {
     detector: Detector,
+    outlets: Outlets,
     lines: JsonLines<BufWriter<Stdout>>,
     alerts: Vec<Alert>,
-    /// Alerts printed by kind.
+    /// Alerts raised by kind.
     pub(super) kinds: BTreeMap<String, u64>,
 }
 
 impl Detecting {
-    pub(super) fn new(detector: Detector) -> Detecting {
-        Detecting { detector, lines: standard_output(), alerts: Vec::new(), kinds: BTreeMap::new() }
+    pub(super) fn new(detector: Detector, outlets: Outlets) -> Detecting {
+        Detecting { detector, outlets, lines: standard_output(), alerts: Vec::new(), kinds: BTreeMap::new() }
     }
 
     pub(super) fn counters(&self) -> &crate::stats::Counters {
         self.detector.counters()
+    }
+
+    /// Where the alerts go.
+    pub(super) fn outlets(self) -> Outlets {
+        self.outlets
     }
 
     /// What the tests cost of the budget of false alarms.
@@ -75,7 +81,7 @@ impl Detecting {
     fn print(&mut self) -> io::Result<()> {
         for alert in self.alerts.drain(..) {
             *self.kinds.entry(alert.kind.name().to_owned()).or_default() += 1;
-            self.lines.write(&alert)?;
+            self.outlets.write(&alert, |line| self.lines.line_of(|bytes| bytes.write_all(line)))?;
         }
         // An alert is rare and somebody waits for it.
         self.lines.flush()

@@ -8,6 +8,8 @@ mod commands;
 mod consumers;
 mod explain;
 mod inventory;
+mod log;
+mod schema;
 mod summary;
 
 use std::process::ExitCode;
@@ -15,6 +17,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 pub use arguments::Arguments;
+pub use log::LogFormat;
 
 /// Why a command failed, as the operator reads it.
 #[derive(Debug)]

@@ -7,7 +7,8 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::call::{Awaited, Connection, Ending, Record, Wait};
 use crate::stats::{Counter, Counters};
@@ -18,7 +19,7 @@ use super::conversation::community_id;
 use super::{Shared, Speaks};
 
 /// From when on a connection is told of. Worst-case memory: 128 bytes for each flow in the table.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Seconds that the head of a request may take. 0 tells of none; so with the others.

@@ -30,6 +30,7 @@ mod validate;
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::credential::{CredentialHeaders, KnownCredentials};
@@ -63,7 +64,7 @@ pub enum Side {
 }
 
 /// What inspection may cost.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Look into bodies at all. Targets are masked in any case.
