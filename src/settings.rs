@@ -43,6 +43,8 @@ pub struct Settings {
     pub detect: crate::detect::Settings,
     /// The inventory of APIs.
     pub inventory: crate::inventory::Settings,
+    /// How `watch` can be looked into.
+    pub metrics: crate::metrics::Settings,
     /// What is printed.
     pub output: Output,
     /// Where alerts go: a table `[[sink]]` each. None: JSON lines on standard output.

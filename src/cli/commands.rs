@@ -19,6 +19,7 @@ use crate::endpoint::HashKey;
 use crate::inspect::Inspector;
 use crate::inventory::Inventory;
 use crate::key::Key;
+use crate::metrics::{Board, Server};
 use crate::pipeline::{self, Consumer, Outcome};
 use crate::records::Records;
 use crate::rules::{RuleError, RuleFile};
@@ -31,12 +32,13 @@ use crate::tls::keylog::feed::{self, Follower};
 
 use super::Failure;
 use super::arguments::{
-    Apis, Arguments, Calls, Command, Common, Decoding, Detect, Detecting, Explain, Interfaces, Replay, Rules,
+    Apis, Arguments, Calls, Command, Common, Config, Decoding, Detect, Detecting, Explain, Interfaces, Replay, Rules,
 };
 use super::arguments::{RulesAction, Watch};
 use super::consumers::{self, Printer};
 use super::explain::Explaining;
 use super::inventory::{self, Taking};
+use super::reload::{self, Slot, Watched};
 use super::summary::Summary;
 
 /// Live, how many workers one reader can give enough to do.
@@ -55,6 +57,7 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Explain(options) => explain(options),
         Command::Rules(options) => rules(options),
         Command::Interfaces(options) => interfaces(options),
+        Command::Config(options) => config(options),
         Command::Schema { of } => {
             let mut lines = consumers::standard_output();
             lines.line_of(|line| io::Write::write_all(line, of.schema().trim_end().as_bytes()))?;
@@ -165,12 +168,51 @@ fn watch(mut options: Watch) -> Result<ExitCode, Failure> {
     let started = Instant::now();
     if options.calls || settings.output.calls {
         let mut printer = Printer::new(true);
-        let outcome = process(&mut sources, &settings, true, &mut printer, &stop, &mut |_, _| {})?;
+        let outcome = process(&mut sources, &settings, Some(Arc::default()), &mut printer, &stop, &mut |_, _| {})?;
         return conclude(&outcome, &BTreeMap::new(), None, started.elapsed(), &options.common);
     }
-    let mut consumer = consumers::Detecting::new(detector(&settings)?, outlets(&settings)?);
-    let outcome = process(&mut sources, &settings, true, &mut consumer, &stop, &mut |_, _| {})?;
+    let board = Arc::new(Board::default());
+    let slot = Arc::new(Slot::default());
+    let _server = metrics(&settings, &board)?;
+    reload::start(watched(&settings, &options.common, &options.decoding, &options.detecting), slot.clone())?;
+    let consumer = consumers::Detecting::new(detector(&settings)?, outlets(&settings)?);
+    let mut consumer = consumer.live(Board::publisher(&board), slot);
+    let outcome = process(&mut sources, &settings, Some(board), &mut consumer, &stop, &mut |_, _| {})?;
     conclude_alerts((outcome, started.elapsed()), consumer, &settings, &options.common, options.detecting.fail_on_alert)
+}
+
+/// Begins to tell metrics. That nobody can listen at the address that is there by default ends nothing; an address that the
+/// operator chose has to be free.
+fn metrics(settings: &Settings, board: &Arc<Board>) -> Result<Option<Server>, Failure> {
+    let listen = settings.metrics.listen.as_str();
+    if listen.is_empty() {
+        return Ok(None);
+    }
+    match crate::metrics::serve(listen, board.clone()) {
+        Ok(server) => Ok(Some(server)),
+        Err(error) if settings.metrics == Default::default() => {
+            tracing::warn!("no metrics: {listen}: {error}; another address can be set ([metrics] listen)");
+            Ok(None)
+        }
+        Err(error) => Err(Failure::Usage(format!("metrics: listen = {listen:?}: {error}"))),
+    }
+}
+
+/// How the configuration is read again: as at the start, with the same flags.
+fn watched(settings: &Settings, common: &Common, decoding: &Decoding, detecting: &Detecting) -> Watched {
+    let (common, decoding, detecting) = (common.clone(), decoding.clone(), detecting.clone());
+    let file = common.config.clone();
+    let live = settings.source.live.clone();
+    let read = move || {
+        let (mut common, mut detecting) = (common.clone(), detecting.clone());
+        let mut settings = self::settings(&mut common)?;
+        apply_decoding(&mut settings, &decoding);
+        apply_detecting(&mut settings, &mut detecting);
+        // The flags of `watch` itself hold on.
+        settings.source.live = live.clone();
+        Ok(settings)
+    };
+    Watched { file, settings: settings.clone(), read: Box::new(read) }
 }
 
 fn detect_calls(mut options: Detect) -> Result<ExitCode, Failure> {
@@ -308,6 +350,30 @@ fn interfaces(options: Interfaces) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn config(mut options: Config) -> Result<ExitCode, Failure> {
+    let text = if options.defaults {
+        crate::settings::defaults()
+    } else if options.schema {
+        format!("{}\n", serde_json::to_string_pretty(&crate::settings::schema())?)
+    } else {
+        let mut loaded = loaded(&options.common)?;
+        let mut settings = settings(&mut options.common)?;
+        apply_decoding(&mut settings, &options.decoding);
+        apply_detecting(&mut settings, &mut options.detecting);
+        crate::sink::check(&settings.sink).map_err(Failure::Usage)?;
+        settings.output.quiet |= options.common.quiet;
+        settings.output.json_summary |= options.common.json_summary;
+        settings.output.fail_on_alert |= options.detecting.fail_on_alert;
+        loaded.settings = settings;
+        super::config::note_flags(&mut loaded);
+        crate::settings::effective(&loaded)
+    };
+    match io::Write::write_all(&mut io::stdout(), text.as_bytes()) {
+        Err(error) if !is_closed(&error) => Err(error.into()),
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
 /// The configuration file with the environment over it.
 fn loaded(common: &Common) -> Result<Loaded, Failure> {
     // Names and values that are no text set nothing.
@@ -406,7 +472,7 @@ fn read_captures(
             bar.set_message(format!("{} packets", counters.value(Counter::Frames)));
         }
     };
-    let outcome = process(&mut sources, settings, false, consumer, &stop, &mut show)?;
+    let outcome = process(&mut sources, settings, None, consumer, &stop, &mut show)?;
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }
@@ -435,13 +501,14 @@ fn workers(settings: &Settings, live: bool) -> usize {
 fn process(
     sources: &mut [Box<dyn Source>],
     settings: &Settings,
-    live: bool,
+    live: Option<Arc<Board>>,
     consumer: &mut dyn Consumer,
     stop: &AtomicBool,
     progress: &mut dyn FnMut(&dyn Source, &Counters),
 ) -> Result<Outcome, Failure> {
     let keys = Arc::new(KeyLog::new(&settings.tls.keylog));
     let mut follower = None;
+    let (board, live) = (live.clone(), live.is_some());
     if live {
         follower = Some(Follower::start(&settings.tls.keylog, keys.clone())?);
     } else {
@@ -454,6 +521,7 @@ fn process(
         tls: settings.tls.clone(),
         keys,
         live,
+        board,
         workers: workers(settings, live),
         cpus: if live { settings.source.live.cpus.clone() } else { Vec::new() },
     };

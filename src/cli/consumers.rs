@@ -2,10 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Stdout, Write};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::reload::{Change, Slot};
 
 use crate::alert::Alert;
 use crate::call::Record;
 use crate::detect::{BudgetReport, Detector};
+use crate::metrics::{DetectorView, Publisher};
 use crate::pipeline::Consumer;
 use crate::records::RecordPrinter;
 use crate::sink::{JsonLines, Outlets, Sink};
@@ -43,19 +48,45 @@ impl Consumer for Printer {
     }
 }
 
+/// How long a sink that is no longer wanted may go on before its place is taken.
+const CHANGE: Duration = Duration::from_millis(500);
+
+/// What is needed only while it listens to an interface.
+struct Live {
+    publisher: Publisher,
+    slot: Arc<Slot>,
+    /// Time that the detector took.
+    busy: Duration,
+}
+
 /// Detects, and hands the alerts to the sinks.
 pub(super) struct Detecting {
     detector: Detector,
     outlets: Outlets,
     lines: JsonLines<BufWriter<Stdout>>,
     alerts: Vec<Alert>,
+    live: Option<Live>,
     /// Alerts raised by kind.
     pub(super) kinds: BTreeMap<String, u64>,
 }
 
 impl Detecting {
     pub(super) fn new(detector: Detector, outlets: Outlets) -> Detecting {
-        Detecting { detector, outlets, lines: standard_output(), alerts: Vec::new(), kinds: BTreeMap::new() }
+        Detecting {
+            detector,
+            outlets,
+            lines: standard_output(),
+            alerts: Vec::new(),
+            live: None,
+            kinds: BTreeMap::new(),
+        }
+    }
+
+    /// The same while it is looked into, and may be given another configuration.
+    pub(super) fn live(mut self, publisher: Publisher, slot: Arc<Slot>) -> Detecting {
+        publisher.board().watch_sinks(self.outlets.monitor());
+        self.live = Some(Live { publisher, slot, busy: Duration::ZERO });
+        self
     }
 
     pub(super) fn counters(&self) -> &crate::stats::Counters {
@@ -88,10 +119,53 @@ impl Detecting {
     }
 }
 
+impl Detecting {
+    /// Takes another configuration: the sinks first, since they alone may refuse it.
+    fn change(&mut self, change: Change) {
+        let Change { settings, rules, proxies, changed } = change;
+        if changed.iter().any(|key| key == "sink")
+            && let Err(reason) = self.outlets.reload(&settings.sink, CHANGE)
+        {
+            return tracing::error!("the configuration stays as it was: {reason}");
+        }
+        self.detector.reload(&settings.detect, rules, move |call| proxies.known(call));
+        tracing::info!("configuration reloaded: {}", changed.join(", "));
+    }
+
+    /// Tells the board how things stand, once a second.
+    fn tell(&mut self, since: Instant, watermark: Timestamp) {
+        let Some(live) = &mut self.live else { return };
+        live.busy += since.elapsed();
+        if !live.publisher.is_due() {
+            return;
+        }
+        live.publisher.publish(self.detector.counters());
+        live.publisher.board().tell(DetectorView {
+            kinds: self.kinds.clone(),
+            seconds: live.busy.as_secs_f64(),
+            now: watermark,
+            budget: Some(self.detector.budget()),
+            tables: self.detector.tables(),
+        });
+    }
+}
+
 impl Consumer for Detecting {
     fn records(&mut self, records: &mut Vec<Record>, watermark: Timestamp) -> io::Result<()> {
+        let since = match &self.live {
+            Some(live) => {
+                if let Some(change) = live.slot.take() {
+                    self.change(*change);
+                }
+                Some(Instant::now())
+            }
+            None => None,
+        };
         self.detector.records(records, &mut self.alerts);
         self.detector.tick(watermark, &mut self.alerts);
+        if let Some(since) = since {
+            self.tell(since, watermark);
+        }
         self.print()
     }
 

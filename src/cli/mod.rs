@@ -5,10 +5,12 @@
 
 mod arguments;
 mod commands;
+mod config;
 mod consumers;
 mod explain;
 mod inventory;
 mod log;
+mod reload;
 mod schema;
 mod summary;
 
