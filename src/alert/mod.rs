@@ -66,6 +66,8 @@ pub enum Scope {
     Endpoint,
     /// A group of clients that act as one.
     Campaign,
+    /// The sensor itself.
+    Sensor,
 }
 
 /// Who is accused.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Severity;
 
-/// The four families.
+/// The four families, and the sensor itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Family {
@@ -16,6 +16,8 @@ pub enum Family {
     Leak,
     /// Who calls is not who should.
     Auth,
+    /// The sensor itself does not see everything.
+    Sensor,
 }
 
 macro_rules! techniques {
@@ -112,6 +114,8 @@ techniques! {
     TokenReuse = "auth.token_reuse", Auth, High, ["API2"], ["T1550.001"];
     /// A client sends a password in clear with each call.
     Cleartext = "auth.cleartext", Auth, Low, ["API8"], ["T1040"];
+    /// The sensor loses more packets than it may.
+    Loss = "sensor.loss", Sensor, Medium, [], [];
 }
 
 impl Serialize for Technique {

@@ -176,7 +176,7 @@ fn watch(mut options: Watch) -> Result<ExitCode, Failure> {
     let _server = metrics(&settings, &board)?;
     reload::start(watched(&settings, &options.common, &options.decoding, &options.detecting), slot.clone())?;
     let consumer = consumers::Detecting::new(detector(&settings)?, outlets(&settings)?);
-    let mut consumer = consumer.live(Board::publisher(&board), slot);
+    let mut consumer = consumer.live(Board::publisher(&board), slot, settings.metrics.loss_share);
     let outcome = process(&mut sources, &settings, Some(board), &mut consumer, &stop, &mut |_, _| {})?;
     conclude_alerts((outcome, started.elapsed()), consumer, &settings, &options.common, options.detecting.fail_on_alert)
 }
@@ -190,7 +190,7 @@ fn metrics(settings: &Settings, board: &Arc<Board>) -> Result<Option<Server>, Fa
     }
     match crate::metrics::serve(listen, board.clone()) {
         Ok(server) => Ok(Some(server)),
-        Err(error) if settings.metrics == Default::default() => {
+        Err(error) if *listen == crate::metrics::Settings::default().listen => {
             tracing::warn!("no metrics: {listen}: {error}; another address can be set ([metrics] listen)");
             Ok(None)
         }

@@ -10,10 +10,11 @@ use super::reload::{Change, Slot};
 use crate::alert::Alert;
 use crate::call::Record;
 use crate::detect::{BudgetReport, Detector};
-use crate::metrics::{DetectorView, Publisher};
+use crate::metrics::{DetectorView, Loss, Publisher};
 use crate::pipeline::Consumer;
 use crate::records::RecordPrinter;
 use crate::sink::{JsonLines, Outlets, Sink};
+use crate::stats::Counter;
 use crate::time::Timestamp;
 
 /// JSON lines on standard output.
@@ -55,6 +56,7 @@ const CHANGE: Duration = Duration::from_millis(500);
 struct Live {
     publisher: Publisher,
     slot: Arc<Slot>,
+    loss: Loss,
     /// Time that the detector took.
     busy: Duration,
 }
@@ -82,10 +84,10 @@ impl Detecting {
         }
     }
 
-    /// The same while it is looked into, and may be given another configuration.
-    pub(super) fn live(mut self, publisher: Publisher, slot: Arc<Slot>) -> Detecting {
+    /// The same while it is looked into, may be given another configuration, and may lose a share of the packets.
+    pub(super) fn live(mut self, publisher: Publisher, slot: Arc<Slot>, share: f64) -> Detecting {
         publisher.board().watch_sinks(self.outlets.monitor());
-        self.live = Some(Live { publisher, slot, busy: Duration::ZERO });
+        self.live = Some(Live { publisher, slot, loss: Loss::new(share), busy: Duration::ZERO });
         self
     }
 
@@ -147,6 +149,10 @@ impl Detecting {
             budget: Some(self.detector.budget()),
             tables: self.detector.tables(),
         });
+        let counters = live.publisher.board().view().counters;
+        let lost = [Counter::KernelDrops, Counter::InterfaceDrops, Counter::SegmentsDropped];
+        let lost = lost.map(|counter| counters.value(counter)).iter().sum();
+        self.alerts.extend(live.loss.observe(watermark, counters.value(Counter::Frames), lost));
     }
 }
 

@@ -3,6 +3,7 @@
 //! Nobody waits for whoever looks. Each thread puts a copy of its counters on a [`Board`] once a second ([`Publisher`]), and a
 //! thread of its own ([`server`]) writes what is there when it is asked. Without a board, in every replay, nothing is copied.
 
+mod loss;
 mod server;
 mod text;
 
@@ -18,6 +19,7 @@ use crate::sink::Monitor;
 use crate::stats::Counters;
 use crate::time::Timestamp;
 
+pub use loss::Loss;
 pub use server::{Server, serve};
 pub use text::{TYPE, exposition};
 
@@ -29,17 +31,20 @@ const PERIOD: Duration = Duration::from_secs(1);
 const STUCK: Duration = Duration::from_secs(30);
 
 /// How `watch` can be looked into.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Address and port at which `watch` tells metrics (`/metrics`, in the format of Prometheus) and health (`/health`), to
     /// whoever can reach it; empty for none. A copy of all counters, 1 KiB for each thread.
     pub listen: String,
+    /// Share of the packets of a minute (by the traffic's time) that `watch` may lose, in the kernel's buffer, the interface or
+    /// between its own threads; beyond, that is an alert (`sensor.loss`). 0 for none.
+    pub loss_share: f64,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { listen: "127.0.0.1:9464".into() }
+        Settings { listen: "127.0.0.1:9464".into(), loss_share: 0.01 }
     }
 }
 
