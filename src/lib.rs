@@ -23,7 +23,8 @@
 //!
 //! [`call::Record`] is the seam: before it nothing knows policy, behind it nothing knows packets. [`pipeline`] wires
 //! the stages to threads and is the only place that knows how many there are. Time is always the traffic's
-//! ([`time`]), and whatever is lost is counted by name ([`stats`]).
+//! ([`time`]), and whatever is lost is counted by name ([`stats`]);
+//! [`metrics`] shows it while it runs.
 
 pub mod alert;
 pub mod call;
@@ -38,6 +39,7 @@ pub mod inspect;
 pub mod inventory;
 pub mod key;
 mod lanes;
+pub mod metrics;
 pub mod model;
 pub mod packet;
 pub mod pipeline;

@@ -10,6 +10,7 @@ use std::hash::Hasher;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use technique::{Family, Technique};
@@ -30,7 +31,7 @@ pub const FEATURE_LIMIT: usize = 3;
 pub const TARGET_LIMIT: usize = 256;
 
 /// How bad it is if it is true.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// Posture: worth putting right.
@@ -65,6 +66,8 @@ pub enum Scope {
     Endpoint,
     /// A group of clients that act as one.
     Campaign,
+    /// The sensor itself.
+    Sensor,
 }
 
 /// Who is accused.

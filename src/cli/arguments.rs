@@ -47,6 +47,13 @@ pub enum Command {
     Rules(Rules),
     /// List the interfaces that can be listened to.
     Interfaces(Interfaces),
+    /// Print the configuration as it is, with who set each value; or all that can be set.
+    Config(Config),
+    /// Print the JSON Schema of alerts, calls or connections.
+    Schema {
+        /// Of what.
+        of: super::schema::Printed,
+    },
     /// Print a completion script for a shell.
     Completions {
         /// For which shell.
@@ -55,7 +62,7 @@ pub enum Command {
 }
 
 /// Options of every command that processes traffic.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Common {
     /// Configuration file (TOML). Flags and environment variables come before it.
     #[arg(long, value_name = "FILE", env = "APITAP_CONFIG", help_heading = "Configuration")]
@@ -80,10 +87,13 @@ pub struct Common {
     /// The summary as one JSON object on standard error.
     #[arg(long, env = "APITAP_JSON_SUMMARY")]
     pub json_summary: bool,
+    /// How messages are written on standard error: text, json. Default: text.
+    #[arg(long, value_name = "FORMAT", env = "APITAP_LOG_FORMAT", hide_possible_values = true)]
+    pub log_format: Option<super::LogFormat>,
 }
 
 /// Options of the stages from packet to call.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Decoding {
     /// Verify IP and TCP checksums and drop what is wrong. Off, since captures on the sending host see checksums
     /// before the network card fills them in.
@@ -98,7 +108,7 @@ pub struct Decoding {
 }
 
 /// Who is believed on the real client.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Proxies {
     /// Proxy whose X-Forwarded-For, Forwarded and X-Real-IP are believed (address or CIDR); repeatable.
     #[arg(long, value_name = "CIDR", env = "APITAP_TRUSTED_PROXY", value_delimiter = ',', value_parser = network,
@@ -107,7 +117,7 @@ pub struct Proxies {
 }
 
 /// Options of the detector.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Detecting {
     #[allow(missing_docs, reason = "documented at the type")]
     #[command(flatten)]
@@ -375,6 +385,30 @@ pub struct Detect {
     /// the earlier one had taken are passed over.
     #[arg(long, env = "APITAP_RESUME")]
     pub resume: bool,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `apitap config`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Flags come before environment variables, and those before the file.\n\nExamples:\n  apitap config \
+--defaults > apitap.toml\n  apitap config --config apitap.toml"
+)]
+pub struct Config {
+    /// Print every key with what it does, its unit, what it costs, and its default: a file that changes nothing.
+    #[arg(long, conflicts_with = "schema")]
+    pub defaults: bool,
+    /// Print the JSON Schema of the file, for editors.
+    #[arg(long)]
+    pub schema: bool,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
+    pub decoding: Decoding,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
+    pub detecting: Detecting,
     #[allow(missing_docs, reason = "documented at the type")]
     #[command(flatten)]
     pub common: Common,

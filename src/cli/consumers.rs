@@ -1,19 +1,24 @@
 //! What takes the records: a printer, or the detector with its alerts.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufWriter, Stdout};
+use std::io::{self, BufWriter, Stdout, Write};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::reload::{Change, Slot};
 
 use crate::alert::Alert;
 use crate::call::Record;
 use crate::checkpoint::Keeper;
 use crate::detect::{BudgetReport, Detector};
+use crate::metrics::{DetectorView, Loss, Publisher};
 use crate::pipeline::Consumer;
 use crate::practice::Practice;
 use crate::practice::finding::Finding;
 use crate::practice::posture::{Incidents, Posture};
 use crate::records::RecordPrinter;
-use crate::sink::{JsonLines, Sink};
-use crate::stats::Counters;
+use crate::sink::{JsonLines, Outlets, Sink};
+use crate::stats::Counter;
 use crate::time::Timestamp;
 
 /// JSON lines on standard output.
@@ -48,15 +53,26 @@ impl Consumer for Printer {
     }
 }
 
-/// Detects, and prints the alerts.
+/// How long a sink that is no longer wanted may go on before its place is taken.
+const CHANGE: Duration = Duration::from_millis(500);
+
+/// What is needed only while it listens to an interface.
+struct Live {
+    publisher: Publisher,
+    slot: Arc<Slot>,
+    loss: Loss,
+    /// Time that the detector took.
+    busy: Duration,
+}
+
+/// Detects, and hands the alerts to the sinks.
 pub(super) struct Detecting {
     detector: Detector,
+    outlets: Outlets,
     lines: JsonLines<BufWriter<Stdout>>,
     alerts: Vec<Alert>,
-    keeper: Option<Keeper>,
-    /// What kept the last checkpoint from being written.
-    pub(super) unkept: Option<io::Error>,
-    /// Alerts printed by kind.
+    live: Option<Live>,
+    /// Alerts raised by kind.
     pub(super) kinds: BTreeMap<String, u64>,
     /// What is not as it should be, where that was asked for.
     practice: Option<Practice>,
@@ -64,15 +80,22 @@ pub(super) struct Detecting {
 }
 
 impl Detecting {
-    pub(super) fn new(detector: Detector) -> Detecting {
+    pub(super) fn new(detector: Detector, outlets: Outlets) -> Detecting {
         Detecting {
             detector,
+            outlets,
             lines: standard_output(),
             alerts: Vec::new(),
+            live: None,
             kinds: BTreeMap::new(),
-            practice: None,
-            findings: Vec::new(),
         }
+    }
+
+    /// The same while it is looked into, may be given another configuration, and may lose a share of the packets.
+    pub(super) fn live(mut self, publisher: Publisher, slot: Arc<Slot>, share: f64) -> Detecting {
+        publisher.board().watch_sinks(self.outlets.monitor());
+        self.live = Some(Live { publisher, slot, loss: Loss::new(share), busy: Duration::ZERO });
+        self
     }
 
     /// The same with findings among the alerts.
@@ -86,6 +109,11 @@ impl Detecting {
             counters.merge(practice.counters());
         }
         counters
+    }
+
+    /// Where the alerts go.
+    pub(super) fn outlets(self) -> Outlets {
+        self.outlets
     }
 
     /// What the tests cost of the budget of false alarms.
@@ -105,7 +133,7 @@ impl Detecting {
     fn print(&mut self) -> io::Result<()> {
         for alert in self.alerts.drain(..) {
             *self.kinds.entry(alert.kind.name().to_owned()).or_default() += 1;
-            self.lines.write(&alert)?;
+            self.outlets.write(&alert, |line| self.lines.line_of(|bytes| bytes.write_all(line)))?;
         }
         for finding in self.findings.drain(..) {
             self.lines.line(&finding)?;
@@ -115,17 +143,58 @@ impl Detecting {
     }
 }
 
+impl Detecting {
+    /// Takes another configuration: the sinks first, since they alone may refuse it.
+    fn change(&mut self, change: Change) {
+        let Change { settings, rules, proxies, changed } = change;
+        if changed.iter().any(|key| key == "sink")
+            && let Err(reason) = self.outlets.reload(&settings.sink, CHANGE)
+        {
+            return tracing::error!("the configuration stays as it was: {reason}");
+        }
+        self.detector.reload(&settings.detect, rules, move |call| proxies.known(call));
+        tracing::info!("configuration reloaded: {}", changed.join(", "));
+    }
+
+    /// Tells the board how things stand, once a second.
+    fn tell(&mut self, since: Instant, watermark: Timestamp) {
+        let Some(live) = &mut self.live else { return };
+        live.busy += since.elapsed();
+        if !live.publisher.is_due() {
+            return;
+        }
+        live.publisher.publish(self.detector.counters());
+        live.publisher.board().tell(DetectorView {
+            kinds: self.kinds.clone(),
+            seconds: live.busy.as_secs_f64(),
+            now: watermark,
+            budget: Some(self.detector.budget()),
+            tables: self.detector.tables(),
+        });
+        let counters = live.publisher.board().view().counters;
+        let lost = [Counter::KernelDrops, Counter::InterfaceDrops, Counter::SegmentsDropped];
+        let lost = lost.map(|counter| counters.value(counter)).iter().sum();
+        self.alerts.extend(live.loss.observe(watermark, counters.value(Counter::Frames), lost));
+    }
+}
+
 impl Consumer for Detecting {
     fn records(&mut self, records: &mut Vec<Record>, watermark: Timestamp) -> io::Result<()> {
-        if self.practice.is_some() {
-            records.iter().try_for_each(|record| self.record(record))?;
-        } else {
-            self.detector.records(records, &mut self.alerts);
-        }
+        let since = match &self.live {
+            Some(live) => {
+                if let Some(change) = live.slot.take() {
+                    self.change(*change);
+                }
+                Some(Instant::now())
+            }
+            None => None,
+        };
+        self.detector.records(records, &mut self.alerts);
         self.detector.tick(watermark, &mut self.alerts);
-        self.print()?;
-        self.keep(records.last());
-        Ok(())
+        if let Some(since) = since {
+            self.tell(since, watermark);
+        }
+        self.print()
     }
 
     fn finish(&mut self) -> io::Result<()> {

@@ -65,7 +65,8 @@ use crate::alert::{Alert, Sighting, Technique};
 use crate::call::{Call, Connection, Message, Record};
 use crate::endpoint::{HashKey, Merged, Place, Success, Templates};
 use crate::key::Key;
-use crate::model::{BUCKETS, Window, tail};
+use crate::metrics::Occupancy;
+use crate::model::{BUCKETS, Table, Window, tail};
 use crate::stats::{Counter, Counters};
 use crate::time::Timestamp;
 
@@ -469,6 +470,43 @@ impl Detector {
 
     /// There will be no more records. Incidents stay open: that the input ends does not end them.
     pub fn finish(&mut self, _alerts: &mut Vec<Alert>) {}
+
+    /// How full its largest tables are.
+    pub fn tables(&self) -> Vec<Occupancy> {
+        fn table<K: Copy + Eq + std::hash::Hash, V>(name: &'static str, table: &Table<K, V>) -> Occupancy {
+            Occupancy { table: name, entries: table.len() as u64, limit: table.capacity() as u64 }
+        }
+        let state = &self.state;
+        vec![
+            table("clients", &state.clients),
+            table("endpoints", &state.endpoints),
+            table("misses", &state.misses),
+            table("credentials", &state.credentials),
+            table("login_endpoints", &state.logins),
+            table("resets", &state.resets),
+            state.incidents.occupancy(),
+        ]
+    }
+
+    /// Goes on under other settings, rules and proxies. Of the settings those take effect that size no table:
+    /// `false_alarms_per_day` and `incident_quiet_hours`. What was learned stays; the populations keep the priors that they
+    /// began with.
+    pub fn reload(
+        &mut self,
+        settings: &Settings,
+        rules: DetectRules,
+        resolver: impl Fn(&Call) -> Option<IpAddr> + Send + 'static,
+    ) {
+        self.settings.false_alarms_per_day = settings.false_alarms_per_day;
+        self.settings.incident_quiet_hours = settings.incident_quiet_hours;
+        self.quiet = self.settings.incident_quiet();
+        self.rules = rules;
+        self.resolver = Box::new(resolver);
+        self.agents = Agents::default();
+        if self.state.calls > 0 {
+            self.renew();
+        }
+    }
 
     /// What was counted.
     pub fn counters(&self) -> &Counters {

@@ -33,6 +33,7 @@ mod validate;
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::allow::Allowance;
@@ -69,7 +70,7 @@ pub enum Side {
 }
 
 /// What inspection may cost.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Look into bodies at all. Targets are masked in any case.

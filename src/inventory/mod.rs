@@ -30,6 +30,7 @@ pub mod spec;
 mod tests;
 mod words;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::alert::Alert;
@@ -45,7 +46,7 @@ use report::{Endpoint, Message, Operation, Parameter, Quantiles, rounded};
 /// What the inventory may cost, beside the detector and its templates. At worst `endpoints` × 24 KiB + `schema_bytes` +
 /// `edges` × 400 bytes: 537 MiB with the defaults, of which an endpoint takes 4 KiB in the usual case. Telling it at the end
 /// takes about twice `schema_bytes` besides, since a field that is told is larger than one that is kept.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Endpoints of which more is remembered than that they are there, operations included. Beyond, of sixteen the one
