@@ -24,7 +24,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub use connection::{Awaited, CONNECTION_SCHEMA, Connection, ConnectionSchema, Ending, Traffic, Wait};
 pub use operation::{Operation, OperationKind, Protocol, Unread};
 pub use record::Record;
-pub use shape::{BodyShape, Format, Formats, ParameterShape, Place, Shape, Type, Types, Within};
+pub use shape::{BodyShape, Format, Formats, NamedShape, ParameterShape, Place, Shape, Type, Types, Within};
 pub(crate) use shape::{Edge, NAME_LIMIT, Node};
 pub use tls::Tls;
 pub use websocket::{WebSocket, WebSocketMessages};

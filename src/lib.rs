@@ -16,6 +16,7 @@
 //! | [`model`] | observations → expected against observed |
 //! | [`detect`] | calls → evidence |
 //! | [`inventory`] | calls → the APIs that there are |
+//! | [`export`] | a selection of calls → other tools |
 //! | [`alert`] | evidence → alert |
 //! | [`sink`] | alert → whoever reads them |
 //!
@@ -29,6 +30,8 @@ pub mod cli;
 pub mod client;
 pub mod detect;
 pub mod endpoint;
+pub mod export;
+mod glob;
 pub mod http;
 pub mod inspect;
 pub mod inventory;

@@ -259,6 +259,10 @@ counters! {
     InventoryForgotten = "inventory_forgotten",
     /// Fields of bodies and parameters of queries that the inventory left out for lack of room.
     SchemaFieldsDropped = "schema_fields_dropped",
+    /// Events told: something new in the inventory.
+    Events = "events",
+    /// News that were not told, because more was known already than can be remembered.
+    EventsUntold = "events_untold",
     /// Alerts printed.
     Alerts = "alerts",
     /// Incidents that closed early because more were open than the setting `incidents` allows.

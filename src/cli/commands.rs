@@ -16,8 +16,10 @@ use crate::call::Record;
 use crate::client::TrustedProxies;
 use crate::detect::{self, BudgetReport, DetectRules, Detector};
 use crate::endpoint::HashKey;
+use crate::export::selection::{Selection, Selector};
 use crate::inspect::Inspector;
 use crate::inventory::Inventory;
+use crate::inventory::review::Review;
 use crate::key::Key;
 use crate::pipeline::{self, Consumer, Outcome};
 use crate::records::Records;
@@ -33,8 +35,8 @@ use super::Failure;
 use super::arguments::{
     Apis, Arguments, Calls, Command, Common, Decoding, Detect, Detecting, Explain, Interfaces, Replay, Rules,
 };
-use super::arguments::{RulesAction, Watch};
-use super::consumers::{self, Printer};
+use super::arguments::{RulesAction, Selecting, Watch, Watching};
+use super::consumers::{self, CallFormat, Printer};
 use super::explain::Explaining;
 use super::inventory::{self, Taking};
 use super::summary::Summary;
@@ -66,7 +68,7 @@ fn replay(mut options: Replay) -> Result<ExitCode, Failure> {
     let mut settings = settings(&mut options.common)?;
     apply_decoding(&mut settings, &options.decoding);
     apply_detecting(&mut settings, &mut options.detecting);
-    let mut consumer = consumers::Detecting::new(detector(&settings)?);
+    let mut consumer = detecting(&mut settings, &options.watching)?;
     let outcome = read_captures(&options.inputs, &settings, &options.common, &mut consumer)?;
     conclude_alerts(outcome, consumer, &options.common, options.detecting.fail_on_alert)
 }
@@ -75,7 +77,23 @@ fn calls(mut options: Calls) -> Result<ExitCode, Failure> {
     let mut settings = settings(&mut options.common)?;
     apply_decoding(&mut settings, &options.decoding);
     settings.inspect.shapes |= options.shapes;
-    let mut printer = Printer::new(false);
+    // The archive has the names of headers and cookies.
+    settings.inspect.shapes |= options.format == CallFormat::Har;
+    settings.client.trusted_proxies.extend(&options.proxies.trusted_proxy);
+    let Selecting { service, endpoint, client, status, since, until } = options.selecting;
+    let selection =
+        Selection { services: service, endpoints: endpoint, clients: client, statuses: status, since, until };
+    let selector = Selector::new(selection, TrustedProxies::new(&settings.client));
+    let mut printer = Printer::new(false).selecting(selector).written(options.format)?;
+    if options.records {
+        let started = Instant::now();
+        let (mut outcome, unread) = read_records(&options.inputs, &settings, &mut |record| printer.record(record))?;
+        if outcome.output.is_none() {
+            outcome.output = printer.finish().err();
+        }
+        let code = conclude(&outcome, &BTreeMap::new(), None, started.elapsed(), &options.common)?;
+        return Ok(if unread { ExitCode::FAILURE } else { code });
+    }
     let (outcome, elapsed) = read_captures(&options.inputs, &settings, &options.common, &mut printer)?;
     conclude(&outcome, &BTreeMap::new(), None, elapsed, &options.common)
 }
@@ -89,13 +107,16 @@ fn apis(mut options: Apis) -> Result<ExitCode, Failure> {
     let output = inventory::Output {
         format,
         services: options.service,
+        endpoints: options.endpoint,
         graph: options.graph,
         save: options.save,
         before: options.diff.as_deref().map(inventory::read).transpose()?,
         specifications: inventory::specifications(&options.spec)?,
+        review: options.review.as_deref().map(Review::read).transpose()?,
+        template: options.review_template,
+        findings: options.findings,
     };
-    let hash_key = HashKey::derived(&key(&settings)?, "apis");
-    let mut taking = Taking::new(Inventory::new(&settings.inventory, detector(&settings)?, hash_key), output);
+    let mut taking = Taking::new(inventory(&settings)?, output);
     let (mut outcome, elapsed, unread) = if options.calls {
         let started = Instant::now();
         let mut take = |record: &Record| {
@@ -162,7 +183,7 @@ fn watch(mut options: Watch) -> Result<ExitCode, Failure> {
         let outcome = process(&mut sources, &settings, true, &mut printer, &stop, &mut |_, _| {})?;
         return conclude(&outcome, &BTreeMap::new(), None, started.elapsed(), &options.common);
     }
-    let mut consumer = consumers::Detecting::new(detector(&settings)?);
+    let mut consumer = detecting(&mut settings, &options.watching)?;
     let outcome = process(&mut sources, &settings, true, &mut consumer, &stop, &mut |_, _| {})?;
     conclude_alerts((outcome, started.elapsed()), consumer, &options.common, options.detecting.fail_on_alert)
 }
@@ -171,7 +192,7 @@ fn detect_calls(mut options: Detect) -> Result<ExitCode, Failure> {
     let mut settings = settings(&mut options.common)?;
     apply_detecting(&mut settings, &mut options.detecting);
     settings.records.format = options.format.or(settings.records.format);
-    let mut consumer = consumers::Detecting::new(detector(&settings)?);
+    let mut consumer = detecting(&mut settings, &options.watching)?;
     let started = Instant::now();
     let (mut outcome, failed) = read_records(&options.inputs, &settings, &mut |record| consumer.record(record))?;
     if outcome.output.is_none() {
@@ -362,6 +383,26 @@ fn detector(settings: &Settings) -> Result<Detector, Failure> {
     Ok(detector.keyed(&key(settings)?))
 }
 
+/// The detector with its output, and what is new where that is asked for.
+fn detecting(settings: &mut Settings, watching: &Watching) -> Result<consumers::Detecting, Failure> {
+    if !watching.events {
+        return Ok(consumers::Detecting::new(detector(settings)?));
+    }
+    settings.inspect.shapes = true;
+    let events = &mut settings.inventory.events;
+    events.learning_seconds = watching.learning.unwrap_or(events.learning_seconds);
+    let baseline = watching.baseline.as_deref().map(inventory::read).transpose()?;
+    let mut inventory = inventory(settings)?;
+    inventory.watch(&settings.inventory, baseline.as_deref());
+    Ok(consumers::Detecting::watching(inventory))
+}
+
+/// An inventory that knows nothing.
+fn inventory(settings: &Settings) -> Result<Inventory, Failure> {
+    let hash_key = HashKey::derived(&key(settings)?, "apis");
+    Ok(Inventory::new(&settings.inventory, detector(settings)?, hash_key))
+}
+
 fn wrong_rules(errors: Vec<RuleError>) -> Failure {
     let lines: Vec<_> = errors.iter().map(ToString::to_string).collect();
     Failure::Failed(lines.join("\n"))
@@ -474,7 +515,7 @@ fn conclude_alerts(
     common: &Common,
     fail_on_alert: bool,
 ) -> Result<ExitCode, Failure> {
-    outcome.counters.merge(consumer.counters());
+    outcome.counters.merge(&consumer.counters());
     let code = conclude(&outcome, &consumer.kinds, Some(&consumer.budget()), elapsed, common)?;
     let alerted = !consumer.kinds.is_empty() && fail_on_alert && outcome.errors.is_empty();
     Ok(if alerted { ExitCode::from(ALERTED) } else { code })
