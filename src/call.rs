@@ -28,7 +28,7 @@ pub use credential::{Claims, Credential, CredentialKind, CredentialPlace, Signat
 pub use fields::{RateLimit, ResponseFields};
 pub use operation::{Operation, OperationError, OperationKind, Protocol, Unread};
 pub use record::Record;
-pub use shape::{BodyShape, Format, Formats, ParameterShape, Place, Shape, Type, Types, Within};
+pub use shape::{BodyShape, Format, Formats, NamedShape, ParameterShape, Place, Shape, Type, Types, Within};
 pub(crate) use shape::{Edge, NAME_LIMIT, Node};
 pub use tls::Tls;
 pub use websocket::{WebSocket, WebSocketMessages};

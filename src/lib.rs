@@ -18,6 +18,7 @@
 //! | [`checkpoint`] | what was learned → the next run |
 //! | [`inventory`] | calls → the APIs that there are |
 //! | [`practice`] | calls → what is not as it should be |
+//! | [`export`] | a selection of calls → other tools |
 //! | [`alert`] | evidence → alert |
 //! | [`sink`] | alert → whoever reads them |
 //!
@@ -34,6 +35,8 @@ pub mod client;
 pub mod confinement;
 pub mod detect;
 pub mod endpoint;
+pub mod export;
+mod glob;
 pub mod http;
 pub mod inspect;
 pub mod inventory;

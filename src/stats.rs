@@ -273,6 +273,10 @@ counters! {
     PracticeForgotten = "practice_forgotten",
     /// Findings printed as they came.
     Findings = "findings",
+    /// Events told: something new in the inventory.
+    Events = "events",
+    /// News that were not told, because more was known already than can be remembered.
+    EventsUntold = "events_untold",
     /// Alerts printed.
     Alerts = "alerts",
     /// Incidents that closed early because more were open than the setting `incidents` allows.

@@ -6,7 +6,9 @@ use clap::builder::TypedValueParser;
 use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
 
+use crate::export::selection::{Endpoint, Statuses};
 use crate::records::Format;
+use crate::time::Timestamp;
 
 /// Passive API-traffic anomaly detector.
 ///
@@ -107,6 +109,30 @@ pub struct Decoding {
     pub keylog: Vec<PathBuf>,
 }
 
+/// Which calls.
+#[derive(Debug, Args)]
+pub struct Selecting {
+    /// Only calls to this service, by its host; `*` stands for anything within it; repeatable.
+    #[arg(long, value_name = "HOST", value_delimiter = ',', help_heading = "Selection")]
+    pub service: Vec<String>,
+    /// Only calls of this endpoint: a path, or method and path ('GET /v1/orders/{id}'). {id} and * stand for one segment,
+    /// {rest} and ** for all that follows; repeatable.
+    #[arg(long, value_name = "ENDPOINT", help_heading = "Selection")]
+    pub endpoint: Vec<Endpoint>,
+    /// Only calls of this client (address or CIDR), as trusted proxies tell; repeatable.
+    #[arg(long, value_name = "CIDR", value_delimiter = ',', value_parser = network, help_heading = "Selection")]
+    pub client: Vec<IpNet>,
+    /// Only calls with this status: 404, 4xx, 400-499, none; repeatable.
+    #[arg(long, value_name = "STATUS", value_delimiter = ',', help_heading = "Selection")]
+    pub status: Vec<Statuses>,
+    /// Only calls that were over at this time (RFC 3339, or seconds since 1970) or later.
+    #[arg(long, value_name = "TIME", help_heading = "Selection")]
+    pub since: Option<Timestamp>,
+    /// Only calls that were over before this time.
+    #[arg(long, value_name = "TIME", help_heading = "Selection")]
+    pub until: Option<Timestamp>,
+}
+
 /// Who is believed on the real client.
 #[derive(Clone, Debug, Args)]
 pub struct Proxies {
@@ -134,6 +160,27 @@ pub struct Detecting {
     pub findings: bool,
 }
 
+/// What is new in the inventory.
+#[derive(Debug, Args)]
+pub struct Watching {
+    /// Tell too what is new, each once: endpoints, and sensitive fields of them (a line `apitap.event.v1`).
+    #[arg(long, env = "APITAP_EVENTS", help_heading = "Events")]
+    pub events: bool,
+    /// The inventory that is known, as `apitap apis --save` wrote it; there is no time of learning then.
+    #[arg(long, value_name = "FILE", env = "APITAP_BASELINE", requires = "events", help_heading = "Events")]
+    pub baseline: Option<PathBuf>,
+    /// Seconds of traffic from the beginning on in which nothing is new, a day by default.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        env = "APITAP_LEARNING",
+        requires = "events",
+        conflicts_with = "baseline",
+        help_heading = "Events"
+    )]
+    pub learning: Option<u64>,
+}
+
 /// `apitap replay`.
 #[derive(Debug, Args)]
 #[command(
@@ -156,18 +203,36 @@ pub struct Replay {
     pub resume: bool,
     #[allow(missing_docs, reason = "documented at the type")]
     #[command(flatten)]
+    pub watching: Watching,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
     pub common: Common,
 }
 
 /// `apitap calls`.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  apitap calls monday.pcap.zst --status 5xx --endpoint 'POST /v1/orders'\n  \
+apitap calls --format har --client 192.0.2.7 --trusted-proxy 10.20.0.5 monday.pcap.zst > client.har")]
 pub struct Calls {
     /// Captures: files, directories, or - for standard input.
     #[arg(required = true, value_name = "FILE|DIR|-")]
     pub inputs: Vec<PathBuf>,
+    /// How to print them: json (a line each), har (one HAR 1.2 archive: sizes and media types of bodies, no values that
+    /// identify anybody).
+    #[arg(long, value_name = "FORMAT", default_value = "json", hide_possible_values = true)]
+    pub format: super::consumers::CallFormat,
     /// With the shape of parameters and bodies: names of fields and types, never values.
     #[arg(long, env = "APITAP_SHAPES")]
     pub shapes: bool,
+    /// The files hold calls or logs, as for `apitap detect`.
+    #[arg(long = "calls")]
+    pub records: bool,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
+    pub selecting: Selecting,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
+    pub proxies: Proxies,
     #[allow(missing_docs, reason = "documented at the type")]
     #[command(flatten)]
     pub decoding: Decoding,
@@ -182,7 +247,10 @@ pub struct Calls {
     after_help = "{id} in a template stands for one object of many, {rest} for all that follows. Only answers of 2xx and 304 \
 count, and only those to clients that are not under suspicion.\n\nExamples:\n  apitap apis monday.pcap.zst\n  apitap apis \
 --format openapi --service shop-api.example monday.pcap.zst > shop-api.json\n  apitap apis --save monday.jsonl monday.pcap.zst\n  \
-apitap apis --diff monday.jsonl tuesday.pcap.zst\n  apitap apis --spec openapi.yaml monday.pcap.zst"
+apitap apis --diff monday.jsonl tuesday.pcap.zst\n  apitap apis --spec openapi.yaml monday.pcap.zst
+  \
+apitap apis --review-template monday.pcap.zst > review.toml    # then edit, and:
+  apitap apis --review review.toml monday.pcap.zst"
 )]
 pub struct Apis {
     /// Captures: files, directories, or - for standard input.
@@ -197,6 +265,9 @@ pub struct Apis {
     /// Only this service, by its host as printed; repeatable.
     #[arg(long, value_name = "HOST", value_delimiter = ',')]
     pub service: Vec<String>,
+    /// Only this endpoint, by its template as printed, or with its method before it; patterns as in a review; repeatable.
+    #[arg(long, value_name = "ENDPOINT")]
+    pub endpoint: Vec<Endpoint>,
     /// Print who calls whom instead: json, dot (for Graphviz), mermaid.
     #[arg(long, value_name = "FORMAT", conflicts_with_all = ["diff", "spec", "format", "json"], hide_possible_values = true)]
     pub graph: Option<super::inventory::GraphFormat>,
@@ -209,7 +280,18 @@ pub struct Apis {
     /// Print what does not fit this specification (OpenAPI 3.0 or 3.1, Swagger 2; JSON or YAML) instead; repeatable.
     #[arg(long, value_name = "FILE", conflicts_with = "diff")]
     pub spec: Vec<PathBuf>,
-    /// Exit with 3 when --diff finds a breaking change, or --spec anything but what was not called.
+    /// What you know of your APIs (TOML): owners, notes, what to leave out, what is internal, what is sensitive. It is
+    /// read and never written.
+    #[arg(long, value_name = "FILE", env = "APITAP_REVIEW")]
+    pub review: Option<PathBuf>,
+    /// Print entries for a review file instead, for those endpoints that have none.
+    #[arg(long, conflicts_with_all = ["diff", "spec", "format", "json", "graph", "findings"])]
+    pub review_template: bool,
+    /// Print what does not fit --review or --spec instead of the inventory; without it, that of --review goes to standard
+    /// error.
+    #[arg(long, conflicts_with_all = ["diff", "graph"])]
+    pub findings: bool,
+    /// Exit with 3 when --diff finds a breaking change, or --review or --spec anything but what was not called.
     #[arg(long, env = "APITAP_FAIL_ON_FINDING")]
     pub fail_on_finding: bool,
     /// The files hold calls or logs, as for `apitap detect`.
@@ -358,6 +440,9 @@ pub struct Watch {
     pub detecting: Detecting,
     #[allow(missing_docs, reason = "documented at the type")]
     #[command(flatten)]
+    pub watching: Watching,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
     pub common: Common,
 }
 
@@ -409,6 +494,9 @@ pub struct Config {
     #[allow(missing_docs, reason = "documented at the type")]
     #[command(flatten)]
     pub detecting: Detecting,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
+    pub watching: Watching,
     #[allow(missing_docs, reason = "documented at the type")]
     #[command(flatten)]
     pub common: Common,

@@ -18,8 +18,10 @@ use crate::client::TrustedProxies;
 use crate::confinement;
 use crate::detect::{self, BudgetReport, DetectRules, Detector};
 use crate::endpoint::HashKey;
+use crate::export::selection::{Selection, Selector};
 use crate::inspect::Inspector;
 use crate::inventory::Inventory;
+use crate::inventory::review::Review;
 use crate::key::Key;
 use crate::metrics::{Board, Server};
 use crate::pipeline::{self, Consumer, Outcome};
@@ -39,8 +41,8 @@ use super::arguments::{
     Apis, Arguments, Calls, Command, Common, Config, Decoding, Detect, Detecting, Explain, Interfaces, Posture, Quotas,
     QuotasAction, Replay, Rules,
 };
-use super::arguments::{RulesAction, Watch};
-use super::consumers::{self, Posing, Printer};
+use super::arguments::{RulesAction, Selecting, Watch, Watching};
+use super::consumers::{self, CallFormat, Posing, Printer};
 use super::explain::Explaining;
 use super::inventory::{self, Taking};
 use super::quotas::Proposing;
@@ -83,7 +85,8 @@ fn replay(mut options: Replay) -> Result<ExitCode, Failure> {
     let mut settings = settings(&mut options.common)?;
     apply_decoding(&mut settings, &options.decoding);
     apply_detecting(&mut settings, &mut options.detecting);
-    let mut consumer = detecting(&settings, &options.detecting, memory(options.resume), &options.common)?;
+    let mut consumer =
+        detecting(&mut settings, (&options.detecting, &options.watching), memory(options.resume), &options.common)?;
     let outcome = read_captures(&options.inputs, &settings, &options.common, &mut consumer)?;
     conclude_alerts(outcome, consumer, &settings, &options.common, options.detecting.fail_on_alert)
 }
@@ -92,7 +95,23 @@ fn calls(mut options: Calls) -> Result<ExitCode, Failure> {
     let mut settings = settings(&mut options.common)?;
     apply_decoding(&mut settings, &options.decoding);
     settings.inspect.shapes |= options.shapes;
-    let mut printer = Printer::new(false);
+    // The archive has the names of headers and cookies.
+    settings.inspect.shapes |= options.format == CallFormat::Har;
+    settings.client.trusted_proxies.extend(&options.proxies.trusted_proxy);
+    let Selecting { service, endpoint, client, status, since, until } = options.selecting;
+    let selection =
+        Selection { services: service, endpoints: endpoint, clients: client, statuses: status, since, until };
+    let selector = Selector::new(selection, TrustedProxies::new(&settings.client));
+    let mut printer = Printer::new(false).selecting(selector).written(options.format)?;
+    if options.records {
+        let started = Instant::now();
+        let (mut outcome, unread) = read_records(&options.inputs, &settings, &mut |record| printer.record(record))?;
+        if outcome.output.is_none() {
+            outcome.output = printer.finish().err();
+        }
+        let code = conclude(&outcome, &BTreeMap::new(), None, started.elapsed(), &options.common)?;
+        return Ok(if unread { ExitCode::FAILURE } else { code });
+    }
     let (outcome, elapsed) = read_captures(&options.inputs, &settings, &options.common, &mut printer)?;
     conclude(&outcome, &BTreeMap::new(), None, elapsed, &options.common)
 }
@@ -106,13 +125,16 @@ fn apis(mut options: Apis) -> Result<ExitCode, Failure> {
     let output = inventory::Output {
         format,
         services: options.service,
+        endpoints: options.endpoint,
         graph: options.graph,
         save: options.save,
         before: options.diff.as_deref().map(inventory::read).transpose()?,
         specifications: inventory::specifications(&options.spec)?,
+        review: options.review.as_deref().map(Review::read).transpose()?,
+        template: options.review_template,
+        findings: options.findings,
     };
-    let hash_key = HashKey::derived(&key(&settings)?, "apis");
-    let mut taking = Taking::new(Inventory::new(&settings.inventory, detector(&settings)?, hash_key), output);
+    let mut taking = Taking::new(inventory(&settings, detector(&settings)?)?, output);
     let (mut outcome, elapsed, unread) = if options.calls {
         let started = Instant::now();
         let mut take = |record: &Record| {
@@ -187,7 +209,7 @@ fn watch(mut options: Watch) -> Result<ExitCode, Failure> {
     let _server = metrics(&settings, &board)?;
     reload::start(watched(&settings, &options.common, &options.decoding, &options.detecting), slot.clone())?;
     let memory = Memory::Live { fresh: options.fresh };
-    let consumer = detecting(&settings, &options.detecting, memory, &options.common)?;
+    let consumer = detecting(&mut settings, (&options.detecting, &options.watching), memory, &options.common)?;
     let mut consumer = consumer.live(Board::publisher(&board), slot, settings.metrics.loss_share);
     let outcome = process(&mut sources, &settings, Some(board), &mut consumer, &stop, &mut |_, _| {})?;
     conclude_alerts((outcome, started.elapsed()), consumer, &settings, &options.common, options.detecting.fail_on_alert)
@@ -231,7 +253,8 @@ fn detect_calls(mut options: Detect) -> Result<ExitCode, Failure> {
     let mut settings = settings(&mut options.common)?;
     apply_detecting(&mut settings, &mut options.detecting);
     settings.records.format = options.format.or(settings.records.format);
-    let mut consumer = detecting(&settings, &options.detecting, memory(options.resume), &options.common)?;
+    let mut consumer =
+        detecting(&mut settings, (&options.detecting, &options.watching), memory(options.resume), &options.common)?;
     let started = Instant::now();
     let (mut outcome, failed) = read_records(&options.inputs, &settings, &mut |record| consumer.record(record))?;
     if outcome.output.is_none() {
@@ -611,16 +634,32 @@ fn practice(settings: &Settings) -> Result<Practice, Failure> {
     ))
 }
 
-/// Detects, with findings where they were asked for.
+/// The detector with its output; with findings, and with what is new, where these are asked for.
 fn detecting(
-    settings: &Settings,
-    options: &Detecting,
+    settings: &mut Settings,
+    (options, watching): (&Detecting, &Watching),
     memory: Memory,
     common: &Common,
 ) -> Result<consumers::Detecting, Failure> {
     let practice = if options.findings || settings.output.findings { Some(practice(settings)?) } else { None };
     let (detector, keeper) = remembering(settings, memory, common)?;
-    Ok(consumers::Detecting::new(detector, outlets(settings)?).keeping(keeper).finding(practice))
+    let outlets = outlets(settings)?;
+    if !watching.events {
+        return Ok(consumers::Detecting::new(detector, outlets).keeping(keeper).finding(practice));
+    }
+    settings.inspect.shapes = true;
+    let events = &mut settings.inventory.events;
+    events.learning_seconds = watching.learning.unwrap_or(events.learning_seconds);
+    let baseline = watching.baseline.as_deref().map(inventory::read).transpose()?;
+    let mut inventory = inventory(settings, detector)?;
+    inventory.watch(&settings.inventory, baseline.as_deref());
+    Ok(consumers::Detecting::watching(inventory, outlets).keeping(keeper).finding(practice))
+}
+
+/// An inventory that knows nothing.
+fn inventory(settings: &Settings, detector: Detector) -> Result<Inventory, Failure> {
+    let hash_key = HashKey::derived(&key(settings)?, "apis");
+    Ok(Inventory::new(&settings.inventory, detector, hash_key))
 }
 
 fn wrong_rules(errors: Vec<RuleError>) -> Failure {

@@ -75,6 +75,13 @@ pub(super) fn request(call: &mut Call, head: &RequestHead<'_>, length: u64, shar
         target: &target,
     };
     call.credential = shared.inspector.credential(&headers, &mut shared.credentials);
+    let fields = &head.fields;
+    if shared.inspector.own_headers().is_some() && fields.has_own() {
+        let texts = &mut shared.texts;
+        let shape = call.shape.get_or_insert_default();
+        shape.headers = shared.inspector.headers(&fields.own, fields.api_key_name, |name| texts.lower(name));
+        shape.cookies = shared.inspector.cookies(fields.cookie.unwrap_or_default(), |name| texts.text(name));
+    }
     let masked = match masked {
         Cow::Borrowed(_) => None,
         Cow::Owned(masked) => Some(masked),

@@ -277,6 +277,11 @@ impl CredentialRules {
         self.masked_parameters.has(name) || self.query_parameters.has(name)
     }
 
+    /// Whether a cookie of this name is a session by the rules.
+    pub(super) fn is_session_cookie(&self, name: &[u8]) -> bool {
+        self.session_cookies.iter().any(|glob| glob.fits(name))
+    }
+
     pub(super) fn credential(
         &self,
         headers: &CredentialHeaders<'_>,

@@ -47,7 +47,7 @@ pub use self::rules::{Class, Rules};
 use self::shape::{Kind, Limits, Walker};
 use self::tally::Tally;
 pub use self::validate::Validator;
-use crate::call::{BodyShape, Call, Credential, ParameterShape, Sensitive};
+use crate::call::{BodyShape, Call, Credential, NamedShape, ParameterShape, Sensitive};
 use crate::key::{Domain, Key};
 use crate::rules::{Listed, RuleError, RuleFile};
 
@@ -333,6 +333,40 @@ impl Inspector {
             return Vec::new();
         }
         shape::parameters(query, count, |name| self.compiled.credentials.is_secret(name))
+    }
+
+    /// Whether a header is one of the API's own, where shapes are asked for.
+    #[inline]
+    pub(crate) fn own_headers(&self) -> Option<fn(&[u8]) -> bool> {
+        (self.settings.shapes && self.settings.enabled).then_some(shape::head::is_own)
+    }
+
+    /// What headers of the API's own look like, and the one that carries a key; `text` makes their names.
+    pub(crate) fn headers(
+        &self,
+        own: &[(&[u8], &[u8])],
+        api_key: Option<&[u8]>,
+        mut text: impl FnMut(&[u8]) -> Arc<str>,
+    ) -> Vec<NamedShape> {
+        let secret = |name: &[u8]| self.compiled.credentials.is_secret(name);
+        let key = api_key.filter(|name| shape::head::is_name(name)).map(|name| NamedShape {
+            name: text(name),
+            credential: true,
+            ..NamedShape::default()
+        });
+        let mut all: Vec<_> = key.into_iter().collect();
+        all.extend(own.iter().map(|(name, value)| shape::head::named(text(name), value, false, secret)));
+        all
+    }
+
+    /// What cookies look like; `text` makes their names. Those whose names are data are left out.
+    pub(crate) fn cookies(&self, cookies: &[u8], mut text: impl FnMut(&[u8]) -> Arc<str>) -> Vec<NamedShape> {
+        let rules = &self.compiled.credentials;
+        let named = |(name, value): (&[u8], &[u8])| {
+            let credential = rules.is_session_cookie(name);
+            shape::head::named(text(name), value, credential, |name| rules.is_secret(name))
+        };
+        shape::head::cookies(cookies).map(named).collect()
     }
 
     /// Who calls. In order of preference: `Authorization`, an API key header, a session cookie, a query parameter.
