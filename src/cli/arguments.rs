@@ -472,6 +472,9 @@ pub struct Detect {
     pub resume: bool,
     #[allow(missing_docs, reason = "documented at the type")]
     #[command(flatten)]
+    pub watching: Watching,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
     pub common: Common,
 }
 
@@ -494,9 +497,6 @@ pub struct Config {
     #[allow(missing_docs, reason = "documented at the type")]
     #[command(flatten)]
     pub detecting: Detecting,
-    #[allow(missing_docs, reason = "documented at the type")]
-    #[command(flatten)]
-    pub watching: Watching,
     #[allow(missing_docs, reason = "documented at the type")]
     #[command(flatten)]
     pub common: Common,

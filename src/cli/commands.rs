@@ -561,12 +561,16 @@ fn confine(settings: &Settings, common: &Common) -> Result<(), Failure> {
     let folder = settings.state.clone().unwrap_or_else(default_state);
     let _ = std::fs::create_dir_all(&folder); // what cannot be made is said where it is needed
     let folder_of = |path: &PathBuf| path.canonicalize().ok().and_then(|path| path.parent().map(Path::to_owned));
-    // A key log may be replaced by a new one: its folder is meant.
-    let mut read: Vec<PathBuf> = settings.tls.keylog.files.iter().filter_map(folder_of).collect();
+    // A key log and the configuration may be replaced by new files: their folders are meant.
+    let replaced = settings.tls.keylog.files.iter().chain(&common.config);
+    let mut read: Vec<PathBuf> = replaced.filter_map(folder_of).collect();
     read.extend(settings.rules.clone());
     read.extend(settings.key_file.clone());
-    read.extend(common.config.clone());
-    let confinement = confinement::confine(&settings.confinement, &read, &[folder])
+    let mut write = vec![folder];
+    for sink in &settings.sink {
+        sink.paths(&mut read, &mut write);
+    }
+    let confinement = confinement::confine(&settings.confinement, &read, &write)
         .map_err(|error| Failure::Failed(error.to_string()))?;
     if !common.quiet {
         eprintln!("apitap: {confinement}");
@@ -593,11 +597,7 @@ fn memory(resume: bool) -> Memory {
 }
 
 /// A detector that goes on from what was learned before, and what keeps it.
-fn remembering(
-    settings: &Settings,
-    memory: Memory,
-    common: &Common,
-) -> Result<(Detector, Option<Keeper>), Failure> {
+fn remembering(settings: &Settings, memory: Memory, common: &Common) -> Result<(Detector, Option<Keeper>), Failure> {
     let mut detector = detector(settings)?;
     let fresh = match memory {
         Memory::Resume => {

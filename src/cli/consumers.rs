@@ -297,13 +297,13 @@ impl Detecting {
 
     /// Tells the board how things stand, once a second.
     fn tell(&mut self, since: Instant, watermark: Timestamp) {
-        let counters = match &self.live {
-            Some(live) if live.publisher.is_due() => Some(self.counters()),
-            _ => None,
-        };
         let Some(live) = &mut self.live else { return };
         live.busy += since.elapsed();
-        let Some(counters) = counters else { return };
+        if !live.publisher.is_due() {
+            return;
+        }
+        let counters = self.counters();
+        let Some(live) = &mut self.live else { return };
         let detector = self.engine.detector();
         live.publisher.publish(&counters);
         live.publisher.board().tell(DetectorView {

@@ -23,7 +23,7 @@ const MARK: char = '\u{1}';
 ///     fields = ["support_contact"]
 ///     hosts = ["shop.example"]
 ///     paths = ["/v1/stores/*", "/v1/imprint"]
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Allowance {
     /// Classes of sensitive values, as `apitap rules list` names them.

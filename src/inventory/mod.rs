@@ -35,8 +35,8 @@ pub mod spec;
 mod tests;
 mod words;
 
-use schemars::JsonSchema;
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::alert::Alert;
@@ -67,6 +67,7 @@ pub struct Settings {
     pub edges: usize,
     /// Networks that are one's own; whoever calls from elsewhere calls from outside. By default those that are not to be
     /// reached from anywhere.
+    #[schemars(with = "Vec<String>")]
     pub inside: Vec<IpNet>,
     /// When something new is told, where that is asked for.
     pub events: events::Settings,

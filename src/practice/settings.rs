@@ -3,11 +3,12 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What is held against the practices. Worst-case memory: `findings` × 6 KiB, `endpoints` × 100 bytes, `servers` × 6 KiB, and `quota_uses` × 900 bytes,
 /// 105 MiB with the defaults; a finding takes 2 KiB in the usual case.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Findings that are held; beyond, of sixteen the least grave with the fewest calls leaves and is counted.
@@ -26,6 +27,7 @@ pub struct Settings {
     pub encrypted: Vec<Boundary>,
     /// Networks of the estate, whose calls to anywhere else are calls to third parties. Empty: the private networks (RFC 1918,
     /// RFC 4193, RFC 6598), loopback and link-local ones.
+    #[schemars(with = "Vec<String>")]
     pub estate: Vec<IpNet>,
     /// Hours for which a token may be valid without being a finding.
     pub token_hours: f64,
@@ -49,7 +51,7 @@ impl Default for Settings {
 }
 
 /// The gateways that services are behind.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Gateway {
     /// Addresses and networks of the gateways: what they call is behind them.
@@ -59,8 +61,9 @@ pub struct Gateway {
 }
 
 /// An address or a network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
 pub struct Network(IpNet);
 
 impl Network {
@@ -86,8 +89,9 @@ impl From<Network> for String {
 }
 
 /// A way on which everything is to be encrypted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
 pub struct Boundary {
     text: String,
     /// None is anywhere.

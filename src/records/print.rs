@@ -400,8 +400,8 @@ fn completeness(line: &mut Vec<u8>, completeness: &Completeness) -> io::Result<(
 mod tests {
     use super::*;
     use crate::call::{
-        Anomaly, Claims, FlowId, Forwarding, Grpc, Http2, Operation, OperationError, Recorder, ResetBy, ResponseFields, Signature, Tls,
-        WebSocket,
+        Anomaly, Claims, FlowId, Forwarding, Grpc, Http2, Operation, OperationError, Recorder, ResetBy, ResponseFields,
+        Signature, Tls, WebSocket,
     };
     use crate::packet::Layer;
     use proptest::prelude::*;

@@ -34,7 +34,7 @@ pub const SCHEMA: &str = "apitap.event.v1";
 const SERVERS: usize = 16_384;
 
 /// When and how much is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Seconds of the traffic's time, from the first record on, in which all that is there is known. With a baseline there
@@ -288,7 +288,9 @@ impl Events {
         if self.known.contains(&from) {
             self.is_new(to);
         }
-        news.into_iter().for_each(|key| drop(self.is_new(key)));
+        for key in news {
+            let _ = self.is_new(key);
+        }
         for (response, message) in [(false, gone.message(false)), (true, gone.message(true))] {
             for class in &message.sensitive {
                 let key = self.field_key(to, response, "", class);

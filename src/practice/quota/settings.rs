@@ -1,12 +1,13 @@
 //! Quotas as they are written in the configuration file.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::settings::Network;
 use crate::model::Window;
 
 /// By what uses of a quota are told apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Dimension {
     /// The client's address.
@@ -29,7 +30,7 @@ pub enum Dimension {
 ///     window = "hour"
 ///     calls = 1000
 ///     objects = 200
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Quota {
     /// Names it in findings.
@@ -47,15 +48,20 @@ pub struct Quota {
     #[serde(default)]
     pub endpoints: Vec<String>,
     /// `minute`, `ten_minutes`, `hour`, `day` or `week`: fixed windows, the first of which begins at the epoch.
+    #[schemars(with = "String")]
     pub window: Window,
     /// Calls in a window; those answered with 429 do not count.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub calls: Option<u64>,
     /// Bytes of bodies in a window, both ways.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
     /// What it costs the server: seconds from request to answer in a window, all calls together.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub seconds: Option<f64>,
     /// Distinct objects (paths of templates with a parameter) in a window; beyond 64 they are estimated, with a standard error of
     /// 6.5 percent.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub objects: Option<u64>,
 }
 
