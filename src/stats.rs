@@ -267,6 +267,16 @@ counters! {
     InventoryForgotten = "inventory_forgotten",
     /// Fields of bodies and parameters of queries that the inventory left out for lack of room.
     SchemaFieldsDropped = "schema_fields_dropped",
+    /// Findings forgotten because there were more than the setting `findings` allows.
+    FindingsForgotten = "findings_forgotten",
+    /// Endpoints, servers and users of quotas that the practices forgot because there were too many.
+    PracticeForgotten = "practice_forgotten",
+    /// Findings printed as they came.
+    Findings = "findings",
+    /// Events told: something new in the inventory.
+    Events = "events",
+    /// News that were not told, because more was known already than can be remembered.
+    EventsUntold = "events_untold",
     /// Alerts printed.
     Alerts = "alerts",
     /// Incidents that closed early because more were open than the setting `incidents` allows.

@@ -13,8 +13,9 @@ use super::Shared;
 use super::content::{Caps, Found, Stopped, Totals};
 use super::conversation::{community_id, query_names, split_target};
 use super::grpc;
-use super::head::{Fields, RequestHead, ResponseHead};
+use super::head::{Fields, Kind, RequestHead, ResponseHead};
 use super::intern::printable_into;
+use super::limits;
 use super::operation::{self, Carrier};
 use super::payload::Payload;
 
@@ -70,9 +71,17 @@ pub(super) fn request(call: &mut Call, head: &RequestHead<'_>, length: u64, shar
         authorization: head.fields.authorization,
         cookie: head.fields.cookie,
         api_key: head.fields.api_key,
+        signature: head.fields.rare(Kind::SignatureInput).or_else(|| head.fields.rare(Kind::Signature)),
         target: &target,
     };
     call.credential = shared.inspector.credential(&headers, &mut shared.credentials);
+    let fields = &head.fields;
+    if shared.inspector.own_headers().is_some() && fields.has_own() {
+        let texts = &mut shared.texts;
+        let shape = call.shape.get_or_insert_default();
+        shape.headers = shared.inspector.headers(&fields.own, fields.api_key_name, |name| texts.lower(name));
+        shape.cookies = shared.inspector.cookies(fields.cookie.unwrap_or_default(), |name| texts.text(name));
+    }
     let masked = match masked {
         Cow::Borrowed(_) => None,
         Cow::Owned(masked) => Some(masked),
@@ -109,6 +118,9 @@ pub(super) fn response(call: &mut Call, head: &ResponseHead<'_>, length: u64, sh
     call.anomalies.extend(head.fields.anomalies);
     call.response.head_bytes = length;
     describe(&mut call.response, &head.fields, shared);
+    if !head.fields.rare.is_empty() {
+        call.response_fields = limits::response_fields(&head.fields, head.status, call.response_time).map(Box::new);
+    }
     if let Some(status) = head.fields.grpc_status {
         // An answer without messages says it at once.
         grpc_status(call, status);
@@ -237,6 +249,7 @@ pub(super) fn emit(
     call.completeness.one_sided = flow.seen != [true; 2];
     call.completeness.midstream = flow.midstream();
     call.tls.clone_from(&shared.tls);
+    shared.inspector.settle(&mut call);
     counters.count(Counter::Calls);
     for (counter, holds) in [
         (Counter::CallsWithoutRequest, !call.completeness.request),

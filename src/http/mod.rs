@@ -36,6 +36,7 @@ mod gzip;
 pub mod h2;
 mod head;
 mod intern;
+mod limits;
 mod operation;
 mod payload;
 mod quick;
@@ -52,7 +53,8 @@ mod websocket;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::call::{Call, Connection, Record, Tls};
 use crate::inspect::{Inspector, KnownCredentials};
@@ -72,7 +74,7 @@ use slow::{UnderWay, Watch};
 ///
 /// A WebSocket keeps about 3 KiB; while a message comes in pieces, up to 20 KiB more in its direction, and of the client's
 /// `operation_bytes`; where messages are compressed, a decoder in each direction.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Bytes of a head that are kept. What is longer is read up to here and marked.

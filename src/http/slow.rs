@@ -10,7 +10,8 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::call::{Awaited, Connection, Ending, Record, Wait};
 use crate::stats::{Counter, Counters};
@@ -21,7 +22,7 @@ use super::Shared;
 use super::conversation::community_id;
 
 /// From when on a connection is told of. Worst-case memory: 256 bytes for each flow in the table.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Seconds that the head of a request may take, and what a client owes to a handshake of TLS. 0 tells of none; so with the others.

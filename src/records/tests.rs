@@ -79,7 +79,7 @@ fn zeek_in_both_forms() {
     assert_eq!((json.position, json.request.body_bytes, json.response.body_bytes), (1, 3, 120));
     assert_eq!(json.response.content_type.as_deref(), Some("text/json"));
     assert_eq!(json.forwarding.x_forwarded_for, ["203.0.113.9", "192.0.2.1"]);
-    assert_eq!(json.credential.map(|credential| credential.kind), Some(CredentialKind::Basic));
+    assert_eq!(json.credential.as_ref().map(|credential| credential.kind), Some(CredentialKind::Basic));
     assert_eq!(json.completeness.recorder, Some(Recorder::Sensor));
     assert!(json.completeness.request && json.completeness.response && json.anomalies.is_empty());
     assert_eq!(one(ZEEK_TSV), json);

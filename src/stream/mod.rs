@@ -34,7 +34,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::call::{FlowId, Traffic};
 use crate::packet::Layer;
@@ -266,7 +267,7 @@ pub trait Handler {
 
 /// Limits of reassembly. Worst-case memory: `max_flows` × about 500 bytes (and what the handler keeps), plus
 /// `held_total`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Flows kept at a time, about 500 bytes each: 500 MiB at the default. Beyond, the one nearest to its time-out

@@ -31,8 +31,12 @@ pub fn seconds(count: f64) -> u64 {
 impl Wire {
     /// A handshake at `at` microseconds.
     pub fn open(&mut self, at: u64, client: [u8; 4], port: u16) -> Connection {
-        let mut connection =
-            Connection { ends: [(client, port), ([10, 1, 0, 1], 8080)], sent: [7, 9], windows: [64_000; 2] };
+        self.open_to(at, client, port, ([10, 1, 0, 1], 8080))
+    }
+
+    /// The same with another server than the usual one.
+    pub fn open_to(&mut self, at: u64, client: [u8; 4], port: u16, server: ([u8; 4], u16)) -> Connection {
+        let mut connection = Connection { ends: [(client, port), server], sent: [7, 9], windows: [64_000; 2] };
         self.frame(at, &connection, CLIENT, "S", &[]);
         connection.sent[CLIENT] += 1;
         self.frame(at + 20, &connection, SERVER, "SA", &[]);

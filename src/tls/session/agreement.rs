@@ -1,6 +1,7 @@
 //! What the messages of a handshake agree on.
 
 use super::super::Settings;
+use super::super::codec::Reader;
 use super::super::half::Epoch;
 use super::super::handshake::{Message, kind};
 use super::super::hello::{ClientHello, EncryptedExtensions, ServerHello, is_tls13};
@@ -13,7 +14,8 @@ impl Session {
     pub(super) fn messages(&mut self, d: usize, bytes: &[u8], settings: &Settings, counters: &mut Counters) {
         const WANTED: [u8; 3] = [kind::CLIENT_HELLO, kind::SERVER_HELLO, kind::ENCRYPTED_EXTENSIONS];
         let mut messages = std::mem::take(&mut self.halves[d].messages);
-        let wanted = |kind| WANTED.contains(&kind);
+        let of_client = self.client.is_some_and(|client| client.index() == d);
+        let wanted = |kind| WANTED.contains(&kind) || (kind == kind::CERTIFICATE && of_client);
         let take = |message: Message<'_>| self.message(d, message, counters);
         let too_large = messages.record(bytes, settings.handshake_bytes, wanted, take);
         if too_large {
@@ -45,6 +47,11 @@ impl Session {
                     if self.early == Early::Refused {
                         counters.count(Counter::TlsEarlyDataRefused);
                     }
+                }
+            }
+            kind::CERTIFICATE if message.whole => {
+                if let Some(certificate) = first_certificate(message.body, tls13) {
+                    self.described.certificate(certificate);
                 }
             }
             kind::END_OF_EARLY_DATA if epoch == Epoch::Early => self.halves[d].enter(Epoch::Handshake),
@@ -126,5 +133,34 @@ impl Session {
     /// The client proposed to go on with the session of this id.
     fn proposed(&self, session_id: &[u8]) -> bool {
         !session_id.is_empty() && self.session_id.as_deref() == Some(session_id)
+    }
+}
+
+/// The first certificate of a message, which is its sender's own (RFC 5246, section 7.4.2; RFC 8446, section 4.4.2). None of a
+/// client that has none to show.
+fn first_certificate(body: &[u8], tls13: bool) -> Option<&[u8]> {
+    let mut message = Reader::new(body);
+    if tls13 {
+        message.vector8()?; // the context of a request for it
+    }
+    let certificate = message.vector24()?.vector24()?.rest();
+    (!certificate.is_empty()).then_some(certificate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_certificate_of_a_message_is_its_senders() {
+        // A list of two, and in TLS 1.3 a context before it and extensions behind each.
+        let tls12 = [0, 0, 11, 0, 0, 3, 1, 2, 3, 0, 0, 2, 4, 5];
+        assert_eq!(first_certificate(&tls12, false), Some(&[1, 2, 3][..]));
+        let tls13 = [1, 9, 0, 0, 8, 0, 0, 3, 1, 2, 3, 0, 0];
+        assert_eq!(first_certificate(&tls13, true), Some(&[1, 2, 3][..]));
+        assert_eq!(first_certificate(&[0, 0, 0], false), None, "a client that has none");
+        for end in 0..9 {
+            assert_eq!(first_certificate(&tls12[..end], false), None);
+        }
     }
 }

@@ -112,11 +112,11 @@ impl Session {
         now: Timestamp,
         context: &Context<'_>,
     ) -> Option<Option<Box<Opener>>> {
+        let sender = self.sender(d);
         let half = &mut self.halves[d];
         if half.next_opener.is_some() {
             return Some(half.next_opener.take());
         }
-        let sender = self.sender(d);
         let secrets = context.keys?.find(self.client_random.as_ref()?, now)?;
         let opener = Opener::tls13(&Suite::of(self.cipher)?, secrets.traffic(sender)?, &context.settings.open)?;
         let mut opener = Box::new(opener);
