@@ -288,7 +288,9 @@ impl Events {
         if self.known.contains(&from) {
             self.is_new(to);
         }
-        news.into_iter().for_each(|key| drop(self.is_new(key)));
+        for key in news {
+            self.is_new(key);
+        }
         for (response, message) in [(false, gone.message(false)), (true, gone.message(true))] {
             for class in &message.sensitive {
                 let key = self.field_key(to, response, "", class);
