@@ -4,7 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Severity;
 
-/// The four families.
+/// The four families, and the sensor itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Family {
@@ -16,6 +16,8 @@ pub enum Family {
     Leak,
     /// Who calls is not who should.
     Auth,
+    /// The sensor itself does not see everything.
+    Sensor,
 }
 
 macro_rules! techniques {
@@ -122,6 +124,8 @@ techniques! {
     MassAssignment = "auth.mass_assignment", Auth, High, ["API3"], ["T1098"];
     /// A client sends a password in clear with each call.
     Cleartext = "auth.cleartext", Auth, Low, ["API8"], ["T1040"];
+    /// The sensor loses more packets than it may.
+    Loss = "sensor.loss", Sensor, Medium, [], [];
 }
 
 impl Serialize for Technique {

@@ -180,9 +180,13 @@ impl Principals {
     pub(super) fn of(&mut self, seen: &Observation<'_>, suspect: bool) -> Option<Peers<'_>> {
         // Of what is encrypted the client answers for itself; all that can be read in it is how much there is.
         let itself = || Credential::new(CredentialKind::Other, Fingerprint(seen.key.pair(seen.client_hash, ENCRYPTED)));
+        let encrypted;
         let credential = match seen.encrypted {
-            Some(_) => Credential { group: Some(Fingerprint(seen.key.pair(0, ENCRYPTED))), ..itself() },
-            None => seen.call.credential?,
+            Some(_) => {
+                encrypted = Credential { group: Some(Fingerprint(seen.key.pair(0, ENCRYPTED))), ..itself() };
+                &encrypted
+            }
+            None => seen.call.credential.as_ref()?,
         };
         // In a record a key in the query may be that of an application, and who its users are is unknown.
         if seen.recorded && credential.kind == CredentialKind::ApiKey {

@@ -207,5 +207,6 @@ pub(super) fn of(finding: &Finding, client: &str, endpoint: Option<&str>, class:
         Technique::Cleartext => {
             format!("{client} sends a password in clear with its calls (Basic authentication without TLS).")
         }
+        Technique::Loss => format!("{observed:.0} packets were lost {window}."),
     }
 }
