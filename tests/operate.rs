@@ -1,8 +1,8 @@
 //! Operation of a sensor: what can be set and is, what it tells while it runs, and another configuration meanwhile.
 
-mod support;
 #[path = "support/receivers.rs"]
 mod receivers;
+mod support;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -35,10 +35,14 @@ fn the_defaults_are_a_file_that_changes_nothing() {
 #[test]
 fn who_set_what_is_told() {
     let folder = Folder::new("config-origins");
-    let text = "workers = 3\n[stream]\nmax_flows = 7\n[[sink]]\ntype = 'webhook'\nname = 'siem'\nurl = 'http://127.0.0.1:1'\n";
+    let text =
+        "workers = 3\n[stream]\nmax_flows = 7\n[[sink]]\ntype = 'webhook'\nname = 'siem'\nurl = 'http://127.0.0.1:1'\n";
     std::fs::write(folder.path("apitap.toml"), text).expect("a file");
     let mut process = folder.apitap("config", &["--config", "apitap.toml", "--false-alarms-per-day", "2"]);
-    process.env("APITAP_STREAM__IDLE_TIMEOUT", "99").env("APITAP_QUIET", "true").env("APITAP_SINK__SIEM__TOKEN", "hunter2");
+    process
+        .env("APITAP_STREAM__IDLE_TIMEOUT", "99")
+        .env("APITAP_QUIET", "true")
+        .env("APITAP_SINK__SIEM__TOKEN", "hunter2");
     let run = support::Run::of(process.output().expect("it starts"));
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     let text = String::from_utf8(run.stdout).expect("text");
@@ -149,8 +153,10 @@ fn a_running_sensor_tells_and_listens() {
     };
     config("");
     let filter = format!("tcp port {}", service.port);
-    let mut watch =
-        Watch::start(&folder, &["-i", "lo", "-f", &filter, "--config", "apitap.toml", "--state", "state", "--workers", "1"]);
+    let mut watch = Watch::start(
+        &folder,
+        &["-i", "lo", "-f", &filter, "--config", "apitap.toml", "--state", "state", "--workers", "1"],
+    );
     let up = soon(|| get(&listen, "/health").is_some());
     if !up && watch.said().contains("lo") {
         return eprintln!("skipped: the loopback interface cannot be listened to: {}", watch.said());
@@ -175,7 +181,9 @@ fn a_running_sensor_tells_and_listens() {
     assert!(health.starts_with("HTTP/1.1 200 ") && health.contains("\"status\":\"ok\""), "{health}");
 
     // A change of the file is noticed, and takes effect as a whole.
-    config("[[sink]]\ntype = 'file'\npath = 'alerts.jsonl'\n[detect]\nfalse_alarms_per_day = 5.0\n[stream]\nmax_flows = 77\n");
+    config(
+        "[[sink]]\ntype = 'file'\npath = 'alerts.jsonl'\n[detect]\nfalse_alarms_per_day = 5.0\n[stream]\nmax_flows = 77\n",
+    );
     let reloaded = soon(|| {
         call(0);
         watch.said().contains("configuration reloaded: detect.false_alarms_per_day, sink")
@@ -184,7 +192,8 @@ fn a_running_sensor_tells_and_listens() {
     assert!(watch.says("takes effect at the next start only: stream.max_flows"), "{}", watch.said());
     let text = get(&listen, "/metrics").expect("it listens");
     assert!(text.contains("apitap_sink_up{sink=\"file\",type=\"file\"} 1\n"), "{text}");
-    let budget = soon(|| metric(&get(&listen, "/metrics").expect("it listens"), "apitap_budget_false_alarms_per_day") == 5.0);
+    let budget =
+        soon(|| metric(&get(&listen, "/metrics").expect("it listens"), "apitap_budget_false_alarms_per_day") == 5.0);
     assert!(budget);
 
     // A wrong one changes nothing, and says so.

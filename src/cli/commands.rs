@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,9 @@ use clap::CommandFactory;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::call::Record;
+use crate::checkpoint::Keeper;
 use crate::client::TrustedProxies;
+use crate::confinement;
 use crate::detect::{self, BudgetReport, DetectRules, Detector};
 use crate::endpoint::HashKey;
 use crate::inspect::Inspector;
@@ -75,7 +77,9 @@ fn replay(mut options: Replay) -> Result<ExitCode, Failure> {
     let mut settings = settings(&mut options.common)?;
     apply_decoding(&mut settings, &options.decoding);
     apply_detecting(&mut settings, &mut options.detecting);
-    let mut consumer = consumers::Detecting::new(detector(&settings)?, outlets(&settings)?);
+    let mut detector = detector(&settings)?;
+    let keeper = if options.resume { Some(keeper(&settings, &mut detector, &options.common)?) } else { None };
+    let mut consumer = consumers::Detecting::new(detector, keeper, outlets(&settings)?);
     let outcome = read_captures(&options.inputs, &settings, &options.common, &mut consumer)?;
     conclude_alerts(outcome, consumer, &settings, &options.common, options.detecting.fail_on_alert)
 }
@@ -151,8 +155,9 @@ fn watch(mut options: Watch) -> Result<ExitCode, Failure> {
     if !live.cpus.is_empty() {
         live::pin(&live.cpus).map_err(Failure::Usage)?;
     }
+    settings.confinement.user = options.user.or(settings.confinement.user);
+    settings.confinement.enabled &= !options.no_confinement;
     let stop = Arc::new(AtomicBool::new(false));
-    stop_on_signals(stop.clone())?;
     let filter = options.filter.or(settings.source.live.filter.clone());
     let interface = options
         .interface
@@ -165,18 +170,21 @@ fn watch(mut options: Watch) -> Result<ExitCode, Failure> {
         eprintln!("apitap: {note}");
     }
     let mut sources: Vec<_> = readers.into_iter().map(|live| Box::new(live) as Box<dyn Source>).collect();
+    confine(&settings, &options.common)?; // before any other thread is there
+    stop_on_signals(stop.clone())?;
+    let printing = options.calls || settings.output.calls;
+    let mut consumer = if printing { None } else { Some(resumed(&settings, &options.common, options.fresh)?) };
     let started = Instant::now();
-    if options.calls || settings.output.calls {
+    let Some(mut consumer) = consumer.take() else {
         let mut printer = Printer::new(true);
         let outcome = process(&mut sources, &settings, Some(Arc::default()), &mut printer, &stop, &mut |_, _| {})?;
         return conclude(&outcome, &BTreeMap::new(), None, started.elapsed(), &options.common);
-    }
+    };
     let board = Arc::new(Board::default());
     let slot = Arc::new(Slot::default());
     let _server = metrics(&settings, &board)?;
     reload::start(watched(&settings, &options.common, &options.decoding, &options.detecting), slot.clone())?;
-    let consumer = consumers::Detecting::new(detector(&settings)?, outlets(&settings)?);
-    let mut consumer = consumer.live(Board::publisher(&board), slot, settings.metrics.loss_share);
+    consumer = consumer.live(Board::publisher(&board), slot, settings.metrics.loss_share);
     let outcome = process(&mut sources, &settings, Some(board), &mut consumer, &stop, &mut |_, _| {})?;
     conclude_alerts((outcome, started.elapsed()), consumer, &settings, &options.common, options.detecting.fail_on_alert)
 }
@@ -219,7 +227,9 @@ fn detect_calls(mut options: Detect) -> Result<ExitCode, Failure> {
     let mut settings = settings(&mut options.common)?;
     apply_detecting(&mut settings, &mut options.detecting);
     settings.records.format = options.format.or(settings.records.format);
-    let mut consumer = consumers::Detecting::new(detector(&settings)?, outlets(&settings)?);
+    let mut detector = detector(&settings)?;
+    let keeper = if options.resume { Some(keeper(&settings, &mut detector, &options.common)?) } else { None };
+    let mut consumer = consumers::Detecting::new(detector, keeper, outlets(&settings)?);
     let started = Instant::now();
     let (mut outcome, failed) = read_records(&options.inputs, &settings, &mut |record| consumer.record(record))?;
     if outcome.output.is_none() {
@@ -446,6 +456,76 @@ fn detector(settings: &Settings) -> Result<Detector, Failure> {
     Ok(detector.keyed(&key(settings)?))
 }
 
+/// Goes on from what an earlier run with the same state folder learned, and keeps what this one learns.
+fn keeper(settings: &Settings, detector: &mut Detector, common: &Common) -> Result<Keeper, Failure> {
+    let folder = settings.state.clone().unwrap_or_else(default_state);
+    let failed = |error: io::Error| Failure::Failed(format!("{}: {error}", folder.display()));
+    std::fs::create_dir_all(&folder).map_err(failed)?;
+    let mut keeper = Keeper::new(&folder, &settings.checkpoint).map_err(failed)?;
+    let notes = keeper.resume(detector).map_err(failed)?;
+    for note in notes.iter().filter(|_| !common.quiet) {
+        eprintln!("apitap: {note}");
+    }
+    Ok(keeper)
+}
+
+/// Gives up what a live run needs no more, its interfaces being open.
+fn confine(settings: &Settings, common: &Common) -> Result<(), Failure> {
+    if !settings.confinement.enabled {
+        return Ok(());
+    }
+    let folder = settings.state.clone().unwrap_or_else(default_state);
+    let _ = std::fs::create_dir_all(&folder); // what cannot be made is said where it is needed
+    let folder_of = |path: &PathBuf| path.canonicalize().ok().and_then(|path| path.parent().map(Path::to_owned));
+    // A key log may be replaced by a new one: its folder is meant.
+    let mut read: Vec<PathBuf> = settings.tls.keylog.files.iter().filter_map(folder_of).collect();
+    read.extend(settings.rules.clone());
+    read.extend(settings.key_file.clone());
+    // So may the configuration.
+    read.extend(common.config.iter().filter_map(folder_of));
+    let mut write = vec![folder];
+    for sink in &settings.sink {
+        let named =
+            [&sink.ca_file, &sink.certificate_file, &sink.certificate_key_file, &sink.token_file, &sink.password_file];
+        read.extend(named.into_iter().flatten().cloned());
+        // What is rotated stands beside it.
+        write.extend(sink.path.iter().map(|path| match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+            _ => PathBuf::from("."),
+        }));
+    }
+    let confinement = confinement::confine(&settings.confinement, &read, &write)
+        .map_err(|error| Failure::Failed(error.to_string()))?;
+    if !common.quiet {
+        eprintln!("apitap: {confinement}");
+    }
+    Ok(())
+}
+
+/// The consumer of a live run: it keeps what it learns in the state folder, when one is named. Who has none named did not ask for a
+/// memory, and where another run has it, it is better to listen without one than not at all.
+fn resumed(settings: &Settings, common: &Common, fresh: bool) -> Result<consumers::Detecting, Failure> {
+    let mut detector = detector(settings)?;
+    if settings.state.is_none() {
+        return Ok(consumers::Detecting::new(detector, None, outlets(settings)?));
+    }
+    let keeper = match keeper(settings, &mut detector, common) {
+        Ok(mut keeper) => {
+            keeper.pass_nothing_over();
+            Some(keeper)
+        }
+        Err(Failure::Failed(reason)) => {
+            eprintln!("apitap: {reason}; what is learned now is lost at the end");
+            None
+        }
+        Err(failure) => return Err(failure),
+    };
+    if fresh {
+        detector = self::detector(settings)?;
+    }
+    Ok(consumers::Detecting::new(detector, keeper, outlets(settings)?))
+}
+
 fn wrong_rules(errors: Vec<RuleError>) -> Failure {
     let lines: Vec<_> = errors.iter().map(ToString::to_string).collect();
     Failure::Failed(lines.join("\n"))
@@ -556,15 +636,18 @@ fn stop_on_signals(stop: Arc<AtomicBool>) -> Result<(), Failure> {
 
 fn conclude_alerts(
     (mut outcome, elapsed): (Outcome, Duration),
-    consumer: consumers::Detecting,
+    mut consumer: consumers::Detecting,
     settings: &Settings,
     common: &Common,
     fail_on_alert: bool,
 ) -> Result<ExitCode, Failure> {
-    outcome.counters.merge(consumer.counters());
-    let (kinds, budget) = (consumer.kinds.clone(), consumer.budget());
+    outcome.counters.merge(&consumer.counters());
+    let (kinds, budget, unkept) = (consumer.kinds.clone(), consumer.budget(), consumer.unkept.take());
     let lost = finish_sinks(consumer.outlets(), settings);
     let code = conclude(&outcome, &kinds, Some(&budget), elapsed, common)?;
+    if let Some(error) = unkept {
+        return Err(Failure::Failed(format!("what was learned could not be kept: {error}")));
+    }
     let alerted = !kinds.is_empty() && fail_on_alert && outcome.errors.is_empty();
     Ok(match (lost, alerted) {
         (true, _) => ExitCode::FAILURE,

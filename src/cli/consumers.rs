@@ -9,12 +9,13 @@ use super::reload::{Change, Slot};
 
 use crate::alert::Alert;
 use crate::call::Record;
+use crate::checkpoint::Keeper;
 use crate::detect::{BudgetReport, Detector};
 use crate::metrics::{DetectorView, Loss, Publisher};
 use crate::pipeline::Consumer;
 use crate::records::RecordPrinter;
 use crate::sink::{JsonLines, Outlets, Sink};
-use crate::stats::Counter;
+use crate::stats::{Counter, Counters};
 use crate::time::Timestamp;
 
 /// JSON lines on standard output.
@@ -68,18 +69,24 @@ pub(super) struct Detecting {
     lines: JsonLines<BufWriter<Stdout>>,
     alerts: Vec<Alert>,
     live: Option<Live>,
+    keeper: Option<Keeper>,
+    /// What kept the last checkpoint from being written.
+    pub(super) unkept: Option<io::Error>,
     /// Alerts raised by kind.
     pub(super) kinds: BTreeMap<String, u64>,
 }
 
 impl Detecting {
-    pub(super) fn new(detector: Detector, outlets: Outlets) -> Detecting {
+    /// `keeper`: keeps what the detector learns.
+    pub(super) fn new(detector: Detector, keeper: Option<Keeper>, outlets: Outlets) -> Detecting {
         Detecting {
             detector,
             outlets,
             lines: standard_output(),
             alerts: Vec::new(),
             live: None,
+            keeper,
+            unkept: None,
             kinds: BTreeMap::new(),
         }
     }
@@ -91,8 +98,13 @@ impl Detecting {
         self
     }
 
-    pub(super) fn counters(&self) -> &crate::stats::Counters {
-        self.detector.counters()
+    /// What the detector and the keeper counted.
+    pub(super) fn counters(&self) -> Counters {
+        let mut counters = self.detector.counters().clone();
+        if let Some(keeper) = &self.keeper {
+            counters.merge(keeper.counters());
+        }
+        counters
     }
 
     /// Where the alerts go.
@@ -107,8 +119,24 @@ impl Detecting {
 
     /// Takes one record.
     pub(super) fn record(&mut self, record: &Record) -> io::Result<()> {
+        if self.keeper.as_mut().is_some_and(|keeper| !keeper.is_new(record)) {
+            return Ok(());
+        }
         self.detector.record(record, &mut self.alerts);
-        if self.alerts.is_empty() { Ok(()) } else { self.print() }
+        if !self.alerts.is_empty() {
+            self.print()?;
+        }
+        self.keep(Some(record));
+        Ok(())
+    }
+
+    /// All up to `last` is taken and told.
+    fn keep(&mut self, last: Option<&Record>) {
+        if let Some(keeper) = &mut self.keeper
+            && let Some(note) = keeper.taken(last, &self.detector)
+        {
+            eprintln!("apitap: {note}");
+        }
     }
 
     fn print(&mut self) -> io::Result<()> {
@@ -167,16 +195,23 @@ impl Consumer for Detecting {
             }
             None => None,
         };
+        if let Some(keeper) = &mut self.keeper {
+            records.retain(|record| keeper.is_new(record));
+        }
         self.detector.records(records, &mut self.alerts);
         self.detector.tick(watermark, &mut self.alerts);
         if let Some(since) = since {
             self.tell(since, watermark);
         }
-        self.print()
+        self.print()?;
+        self.keep(records.last());
+        Ok(())
     }
 
     fn finish(&mut self) -> io::Result<()> {
         self.detector.finish(&mut self.alerts);
-        self.print()
+        self.print()?;
+        self.unkept = self.keeper.as_mut().and_then(|keeper| keeper.finish(&self.detector).err());
+        Ok(())
     }
 }

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use crate::alert::{
-    Alert, Confidence, Feature, Progress, SCHEMA, Scope, Severity, Technique, alert_id, incident_id,
-};
+use crate::alert::{Alert, Confidence, Feature, Progress, SCHEMA, Scope, Severity, Technique, alert_id, incident_id};
 use crate::call::FlowId;
 use crate::time::Timestamp;
 
