@@ -17,6 +17,8 @@
 //! | [`detect`] | calls → evidence |
 //! | [`checkpoint`] | what was learned → the next run |
 //! | [`inventory`] | calls → the APIs that there are |
+//! | [`practice`] | calls → what is not as it should be |
+//! | [`export`] | a selection of calls → other tools |
 //! | [`alert`] | evidence → alert |
 //! | [`sink`] | alert → whoever reads them |
 //!
@@ -33,6 +35,8 @@ pub mod client;
 pub mod confinement;
 pub mod detect;
 pub mod endpoint;
+pub mod export;
+mod glob;
 pub mod http;
 pub mod inspect;
 pub mod inventory;
@@ -42,6 +46,7 @@ pub mod metrics;
 pub mod model;
 pub mod packet;
 pub mod pipeline;
+pub mod practice;
 pub mod records;
 pub mod rules;
 pub mod settings;

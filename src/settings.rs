@@ -47,6 +47,12 @@ pub struct Settings {
     pub confinement: crate::confinement::Settings,
     /// The inventory of APIs.
     pub inventory: crate::inventory::Settings,
+    /// What is held against the practices.
+    pub practice: crate::practice::Settings,
+    /// Gateways that services are behind.
+    pub gateway: crate::practice::Gateway,
+    /// Quotas.
+    pub quota: Vec<crate::practice::Quota>,
     /// How `watch` can be looked into.
     pub metrics: crate::metrics::Settings,
     /// What is printed.
@@ -74,6 +80,8 @@ pub struct Output {
     pub json_summary: bool,
     /// Exit with 3 when there was an alert.
     pub fail_on_alert: bool,
+    /// Print findings among the alerts.
+    pub findings: bool,
     /// `watch` prints the calls instead of alerts.
     pub calls: bool,
     /// Seconds that the end of a run waits for sinks that have not delivered everything; what they have not is in their
@@ -92,6 +100,7 @@ impl Default for Output {
             json_summary: false,
             fail_on_alert: false,
             calls: false,
+            findings: false,
             sink_wait_seconds: 30,
             log_format: crate::cli::LogFormat::Text,
             sensor: None,

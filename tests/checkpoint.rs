@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use support::{Folder, fixture};
 
@@ -92,16 +92,10 @@ fn killed_again_and_again_it_loses_no_alert() {
         // From the beginning each time, a part more, and slowly enough that a checkpoint is due in between.
         let share = calls.len() * round / 5;
         stdin.write_all(calls[..share / 2].concat().as_bytes()).expect("it reads");
-        let begin = Instant::now();
-        let mut rest = calls[share / 2..share].chunks(50);
-        while begin.elapsed() < Duration::from_millis(2500) {
-            if let Some(part) = rest.next() {
-                stdin.write_all(part.concat().as_bytes()).expect("it reads");
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        for part in rest {
+        let rest = &calls[share / 2..share];
+        for part in rest.chunks(rest.len().div_ceil(25)) {
             stdin.write_all(part.concat().as_bytes()).expect("it reads");
+            std::thread::sleep(Duration::from_millis(100));
         }
         if round < 5 {
             process.kill().expect("it runs"); // SIGKILL

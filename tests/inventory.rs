@@ -191,3 +191,83 @@ fn an_inventory_is_saved_and_compared_with() {
     assert_eq!(wrong.code, Some(1));
     assert!(wrong.stderr.contains("before.jsonl") && wrong.stderr.contains("line 1"), "{}", wrong.stderr);
 }
+
+#[test]
+fn what_people_say_is_respected_and_their_file_is_left_alone() {
+    let folder = Folder::new("review");
+    let capture = fixture();
+    let made = folder.run("apis", &[&capture[..], PROXY[0], PROXY[1], "--review-template"]);
+    assert_eq!(made.code, Some(0), "{}", made.stderr);
+    let all = folder.run("apis", &[&capture[..], PROXY[0], PROXY[1], "--json"]).lines();
+    let template = String::from_utf8(made.stdout).expect("UTF-8");
+    assert_eq!(template.matches("[[endpoint]]").count(), all.len());
+    fs::write(folder.path("all.toml"), &template).expect("a file");
+    let none = folder.run("apis", &[&capture[..], PROXY[0], PROXY[1], "--review", "all.toml", "--review-template"]);
+    assert_eq!((none.code, none.stdout.len()), (Some(0), 0), "{}", none.stderr);
+
+    let text = "# what people wrote\n[[endpoint]]\nservice = \"identity-api.*\"\nignore = true\n\n\
+        [[endpoint]]\nservice = \"shop-api.example\"\nowner = \"shop\"\ninternal = true\n\n\
+        [[endpoint]]\nservice = \"nowhere.example\"\nowner = \"nobody\"\n";
+    fs::write(folder.path("review.toml"), text).expect("a file");
+    let review = [&capture[..], PROXY[0], PROXY[1], "--review", "review.toml"];
+    let told = folder.run("apis", &[&review[..], &["--json", "--fail-on-finding"]].concat());
+    assert_eq!(told.code, Some(3), "clients are outside: {}", told.stderr);
+    assert!(told.stderr.contains("internal_called  GET shop-api.example/v1/products"), "{}", told.stderr);
+    assert!(told.stderr.contains("review.toml:10: no endpoint fits this entry"), "{}", told.stderr);
+    let lines = told.lines();
+    assert!(!lines.is_empty() && lines.iter().all(|line| line["host"] != "identity-api.example"));
+    assert!(
+        lines.iter().filter(|line| line["host"] == "shop-api.example").all(|one| one["reviewed"]["owner"] == "shop")
+    );
+    let findings = folder.run("apis", &[&review[..], &["--findings", "--json"]].concat()).lines();
+    assert!(findings.iter().any(|finding| finding["kind"] == "internal_called"));
+    assert_eq!(findings.iter().filter(|finding| finding["kind"] == "entry_unmatched").count(), 1);
+    let table = folder.run("apis", &review);
+    let head = String::from_utf8_lossy(&table.stdout).lines().next().unwrap_or_default().to_owned();
+    assert!(head.ends_with("OWNER  NOTE"), "{head}");
+    assert_eq!(fs::read_to_string(folder.path("review.toml")).expect("it is there"), text);
+
+    fs::write(folder.path("review.toml"), "[[endpoint]]\nservice = \"a\"\nowner = 3\n").expect("a file");
+    let wrong = folder.run("apis", &review);
+    assert_eq!(wrong.code, Some(1));
+    assert!(wrong.stderr.contains("review.toml:3: owner: "), "{}", wrong.stderr);
+}
+
+#[test]
+fn what_is_new_is_the_same_with_any_number_of_workers_and_out_of_calls() {
+    let folder = Folder::new("events");
+    let capture = fixture();
+    let options = [PROXY[0], PROXY[1], "--events", "--learning", "600"];
+    let one = folder.run("replay", &[&[&capture[..], "--workers", "1"], &options[..]].concat());
+    assert_eq!(one.code, Some(0), "{}", one.stderr);
+    let is_event = |line: &&Value| line["schema"] == "apitap.event.v1";
+    let lines = one.lines();
+    let events: Vec<_> = lines.iter().filter(is_event).collect();
+    assert!(!events.is_empty(), "endpoints that come late are in this capture");
+    let three = folder.run("replay", &[&[&capture[..], "--workers", "3"], &options[..]].concat());
+    assert_eq!(three.stdout, one.stdout);
+    let calls = folder.run("calls", &[&capture[..], "--shapes"]);
+    fs::write(folder.path("calls.jsonl"), calls.stdout).expect("a file");
+    let detected = folder.run("detect", &[&["calls.jsonl"], &options[..]].concat());
+    assert_eq!(detected.stdout, one.stdout);
+    // Alerts are what they are without.
+    let plain = folder.run("replay", &[&capture[..], PROXY[0], PROXY[1]]).lines();
+    let alerts: Vec<_> = lines.iter().filter(|line| !is_event(line)).cloned().collect();
+    assert_eq!(alerts, plain);
+    // Each once, and none of what is known.
+    let keys: BTreeSet<_> = events
+        .iter()
+        .map(|one| {
+            format!(
+                "{}{}{}{}{}{}",
+                one["kind"], one["host"], one["method"], one["template"], one["field"], one["operation"]
+            )
+        })
+        .collect();
+    assert_eq!(keys.len(), events.len());
+    folder.run("apis", &[&capture[..], PROXY[0], PROXY[1], "--save", "known.jsonl"]);
+    let known =
+        folder.run("replay", &[&capture[..], PROXY[0], PROXY[1], "--events", "--baseline", "known.jsonl"]).lines();
+    let news: Vec<_> = known.iter().filter(is_event).collect();
+    assert!(news.is_empty(), "{news:#?}");
+}

@@ -155,7 +155,7 @@ impl Sighting {
             position: call.position,
             community_id: call.community_id.clone(),
             source: call.client.ip,
-            credential: call.credential.map(|credential| credential.fingerprint),
+            credential: call.credential.as_ref().map(|credential| credential.fingerprint),
             ja4: call.tls.as_ref().and_then(|tls| tls.ja4.clone()),
             server_name: call.tls.as_ref().and_then(|tls| tls.server_name.clone()),
             waits_for: None,

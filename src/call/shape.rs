@@ -266,12 +266,7 @@ impl BodyShape {
         self.nodes.iter().enumerate().map(|(number, node)| Place {
             number,
             parent: node.parent as usize,
-            within: match node.edge {
-                Edge::Body => Within::Body,
-                Edge::Field(start, length) => Within::Field(self.text(start, length)),
-                Edge::Entry => Within::Entry,
-                Edge::Item => Within::Item,
-            },
+            within: self.within(node),
             types: node.types,
             formats: node.formats,
             always: node.always,
@@ -281,6 +276,33 @@ impl BodyShape {
     /// Words by the number of their place.
     pub(crate) fn words(&self) -> impl Iterator<Item = (usize, &str)> {
         self.words.iter().map(|&(node, start, length)| (node as usize, self.text(start, length)))
+    }
+
+    /// Classes of sensitive values by the numbers of their places.
+    pub(crate) fn sensitive_places(&self) -> &[(u32, Arc<str>)] {
+        &self.sensitive
+    }
+
+    /// How a place is reached from the body: each step lies in the one before.
+    pub(crate) fn way(&self, place: u32) -> Vec<Within<'_>> {
+        let mut steps = Vec::new();
+        let mut at = place as usize;
+        while let Some(node) = self.nodes.get(at).filter(|_| at > 0) {
+            steps.push(self.within(node));
+            // Each lies in one before it, so this ends.
+            at = (node.parent as usize).min(at - 1);
+        }
+        steps.reverse();
+        steps
+    }
+
+    fn within(&self, node: &Node) -> Within<'_> {
+        match node.edge {
+            Edge::Body => Within::Body,
+            Edge::Field(start, length) => Within::Field(self.text(start, length)),
+            Edge::Entry => Within::Entry,
+            Edge::Item => Within::Item,
+        }
     }
 
     /// Bytes on the heap.
@@ -404,6 +426,23 @@ pub struct ParameterShape {
     pub(crate) word: Option<Arc<str>>,
 }
 
+/// What a header or cookie looks like.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NamedShape {
+    /// Its name; of a header in lower case.
+    pub name: Arc<str>,
+    /// What its value looks like.
+    #[serde(skip_serializing_if = "Formats::is_empty")]
+    pub format: Formats,
+    /// It says who calls, by the rules: a key, or a session.
+    #[serde(skip_serializing_if = "is_false")]
+    pub credential: bool,
+    /// Its value, where that is one short word; never written.
+    #[serde(skip)]
+    pub(crate) word: Option<Arc<str>>,
+}
+
 /// What a call looks like, asked for by the inventory: types, formats and names of fields, never values.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -411,6 +450,13 @@ pub struct Shape {
     /// Of the query's parameters, in the order of [`query_names`](super::Call::query_names).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub query: Vec<ParameterShape>,
+    /// Of the request's headers those that an API asks for by names of its own; not those of HTTP, browsers, proxies and
+    /// tracing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<NamedShape>,
+    /// Of the request's cookies.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cookies: Vec<NamedShape>,
     /// Of the request's body: JSON, form, multipart.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request: Option<Arc<BodyShape>>,
@@ -426,7 +472,8 @@ mod tests {
     #[test]
     fn the_json_form_is_stable() {
         let text = concat!(
-            r#"{"query":[{"format":["digits"]}],"response":{"nodes":[{"types":["object"]},"#,
+            r#"{"query":[{"format":["digits"]}],"headers":[{"name":"api-version","format":["date"]}],"#,
+            r#""cookies":[{"name":"sid","credential":true}],"response":{"nodes":[{"types":["object"]},"#,
             r#"{"in":0,"field":"id","types":["integer"],"formats":["int64"]},"#,
             r#"{"in":0,"field":"mail","optional":true,"types":["null","string"],"formats":["email"],"sensitive":["email"]},"#,
             r#"{"in":0,"field":"tags","types":["array"]},{"in":3,"types":["string"],"formats":["word"]},"#,

@@ -6,7 +6,9 @@ use clap::builder::TypedValueParser;
 use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
 
+use crate::export::selection::{Endpoint, Statuses};
 use crate::records::Format;
+use crate::time::Timestamp;
 
 /// Passive API-traffic anomaly detector.
 ///
@@ -39,6 +41,10 @@ pub enum Command {
     Explain(Explain),
     /// Read captures and print the inventory of the APIs in them: every endpoint that answered well.
     Apis(Apis),
+    /// Hold the traffic against good practice and the OWASP API Security Top 10: two tables with evidence.
+    Posture(Posture),
+    /// Propose quotas from the traffic.
+    Quotas(Quotas),
     /// Check or list the rules: sensitive values, credentials, priors of the detector.
     Rules(Rules),
     /// List the interfaces that can be listened to.
@@ -103,6 +109,30 @@ pub struct Decoding {
     pub keylog: Vec<PathBuf>,
 }
 
+/// Which calls.
+#[derive(Debug, Args)]
+pub struct Selecting {
+    /// Only calls to this service, by its host; `*` stands for anything within it; repeatable.
+    #[arg(long, value_name = "HOST", value_delimiter = ',', help_heading = "Selection")]
+    pub service: Vec<String>,
+    /// Only calls of this endpoint: a path, or method and path ('GET /v1/orders/{id}'). {id} and * stand for one segment,
+    /// {rest} and ** for all that follows; repeatable.
+    #[arg(long, value_name = "ENDPOINT", help_heading = "Selection")]
+    pub endpoint: Vec<Endpoint>,
+    /// Only calls of this client (address or CIDR), as trusted proxies tell; repeatable.
+    #[arg(long, value_name = "CIDR", value_delimiter = ',', value_parser = network, help_heading = "Selection")]
+    pub client: Vec<IpNet>,
+    /// Only calls with this status: 404, 4xx, 400-499, none; repeatable.
+    #[arg(long, value_name = "STATUS", value_delimiter = ',', help_heading = "Selection")]
+    pub status: Vec<Statuses>,
+    /// Only calls that were over at this time (RFC 3339, or seconds since 1970) or later.
+    #[arg(long, value_name = "TIME", help_heading = "Selection")]
+    pub since: Option<Timestamp>,
+    /// Only calls that were over before this time.
+    #[arg(long, value_name = "TIME", help_heading = "Selection")]
+    pub until: Option<Timestamp>,
+}
+
 /// Who is believed on the real client.
 #[derive(Clone, Debug, Args)]
 pub struct Proxies {
@@ -124,6 +154,31 @@ pub struct Detecting {
     /// Exit with 3 when there was an alert.
     #[arg(long, env = "APITAP_FAIL_ON_ALERT")]
     pub fail_on_alert: bool,
+    /// Print findings among the alerts, as JSON lines (apitap.finding.v1): what is not as it should be whoever calls, each once,
+    /// again when it has grown tenfold or is worse, and what it came to at the end.
+    #[arg(long, env = "APITAP_FINDINGS", help_heading = "Detection")]
+    pub findings: bool,
+}
+
+/// What is new in the inventory.
+#[derive(Debug, Args)]
+pub struct Watching {
+    /// Tell too what is new, each once: endpoints, and sensitive fields of them (a line `apitap.event.v1`).
+    #[arg(long, env = "APITAP_EVENTS", help_heading = "Events")]
+    pub events: bool,
+    /// The inventory that is known, as `apitap apis --save` wrote it; there is no time of learning then.
+    #[arg(long, value_name = "FILE", env = "APITAP_BASELINE", requires = "events", help_heading = "Events")]
+    pub baseline: Option<PathBuf>,
+    /// Seconds of traffic from the beginning on in which nothing is new, a day by default.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        env = "APITAP_LEARNING",
+        requires = "events",
+        conflicts_with = "baseline",
+        help_heading = "Events"
+    )]
+    pub learning: Option<u64>,
 }
 
 /// `apitap replay`.
@@ -148,18 +203,36 @@ pub struct Replay {
     pub resume: bool,
     #[allow(missing_docs, reason = "documented at the type")]
     #[command(flatten)]
+    pub watching: Watching,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
     pub common: Common,
 }
 
 /// `apitap calls`.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  apitap calls monday.pcap.zst --status 5xx --endpoint 'POST /v1/orders'\n  \
+apitap calls --format har --client 192.0.2.7 --trusted-proxy 10.20.0.5 monday.pcap.zst > client.har")]
 pub struct Calls {
     /// Captures: files, directories, or - for standard input.
     #[arg(required = true, value_name = "FILE|DIR|-")]
     pub inputs: Vec<PathBuf>,
+    /// How to print them: json (a line each), har (one HAR 1.2 archive: sizes and media types of bodies, no values that
+    /// identify anybody).
+    #[arg(long, value_name = "FORMAT", default_value = "json", hide_possible_values = true)]
+    pub format: super::consumers::CallFormat,
     /// With the shape of parameters and bodies: names of fields and types, never values.
     #[arg(long, env = "APITAP_SHAPES")]
     pub shapes: bool,
+    /// The files hold calls or logs, as for `apitap detect`.
+    #[arg(long = "calls")]
+    pub records: bool,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
+    pub selecting: Selecting,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
+    pub proxies: Proxies,
     #[allow(missing_docs, reason = "documented at the type")]
     #[command(flatten)]
     pub decoding: Decoding,
@@ -174,7 +247,10 @@ pub struct Calls {
     after_help = "{id} in a template stands for one object of many, {rest} for all that follows. Only answers of 2xx and 304 \
 count, and only those to clients that are not under suspicion.\n\nExamples:\n  apitap apis monday.pcap.zst\n  apitap apis \
 --format openapi --service shop-api.example monday.pcap.zst > shop-api.json\n  apitap apis --save monday.jsonl monday.pcap.zst\n  \
-apitap apis --diff monday.jsonl tuesday.pcap.zst\n  apitap apis --spec openapi.yaml monday.pcap.zst"
+apitap apis --diff monday.jsonl tuesday.pcap.zst\n  apitap apis --spec openapi.yaml monday.pcap.zst
+  \
+apitap apis --review-template monday.pcap.zst > review.toml    # then edit, and:
+  apitap apis --review review.toml monday.pcap.zst"
 )]
 pub struct Apis {
     /// Captures: files, directories, or - for standard input.
@@ -189,6 +265,9 @@ pub struct Apis {
     /// Only this service, by its host as printed; repeatable.
     #[arg(long, value_name = "HOST", value_delimiter = ',')]
     pub service: Vec<String>,
+    /// Only this endpoint, by its template as printed, or with its method before it; patterns as in a review; repeatable.
+    #[arg(long, value_name = "ENDPOINT")]
+    pub endpoint: Vec<Endpoint>,
     /// Print who calls whom instead: json, dot (for Graphviz), mermaid.
     #[arg(long, value_name = "FORMAT", conflicts_with_all = ["diff", "spec", "format", "json"], hide_possible_values = true)]
     pub graph: Option<super::inventory::GraphFormat>,
@@ -201,9 +280,105 @@ pub struct Apis {
     /// Print what does not fit this specification (OpenAPI 3.0 or 3.1, Swagger 2; JSON or YAML) instead; repeatable.
     #[arg(long, value_name = "FILE", conflicts_with = "diff")]
     pub spec: Vec<PathBuf>,
-    /// Exit with 3 when --diff finds a breaking change, or --spec anything but what was not called.
+    /// What you know of your APIs (TOML): owners, notes, what to leave out, what is internal, what is sensitive. It is
+    /// read and never written.
+    #[arg(long, value_name = "FILE", env = "APITAP_REVIEW")]
+    pub review: Option<PathBuf>,
+    /// Print entries for a review file instead, for those endpoints that have none.
+    #[arg(long, conflicts_with_all = ["diff", "spec", "format", "json", "graph", "findings"])]
+    pub review_template: bool,
+    /// Print what does not fit --review or --spec instead of the inventory; without it, that of --review goes to standard
+    /// error.
+    #[arg(long, conflicts_with_all = ["diff", "graph"])]
+    pub findings: bool,
+    /// Exit with 3 when --diff finds a breaking change, or --review or --spec anything but what was not called.
     #[arg(long, env = "APITAP_FAIL_ON_FINDING")]
     pub fail_on_finding: bool,
+    /// The files hold calls or logs, as for `apitap detect`.
+    #[arg(long)]
+    pub calls: bool,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
+    pub proxies: Proxies,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
+    pub decoding: Decoding,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `apitap posture`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "attention: something is to be put right; well: it was looked for and there is nothing; not visible: it cannot be told from \
+this traffic, or by who only listens. Gateways, ways that are to be encrypted and quotas are said in the configuration file.\n\n\
+Examples:\n  apitap posture monday.pcap.zst\n  apitap posture --json monday.pcap.zst | jq '.findings[] | [.kind, .service, .endpoint, \
+.count]'\n  apitap posture --fail-on-finding --quiet monday.pcap.zst > posture.txt"
+)]
+pub struct Posture {
+    /// Captures: files, directories, or - for standard input.
+    #[arg(required = true, value_name = "FILE|DIR|-")]
+    pub inputs: Vec<PathBuf>,
+    /// As one JSON object, with all findings.
+    #[arg(long)]
+    pub json: bool,
+    /// Exit with 3 when something is to be put right.
+    #[arg(long, env = "APITAP_FAIL_ON_FINDING")]
+    pub fail_on_finding: bool,
+    /// The files hold calls or logs, as for `apitap detect`.
+    #[arg(long)]
+    pub calls: bool,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
+    pub proxies: Proxies,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
+    pub decoding: Decoding,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `apitap quotas`.
+#[derive(Debug, Args)]
+pub struct Quotas {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: QuotasAction,
+}
+
+/// What to do with quotas.
+#[derive(Debug, Subcommand)]
+pub enum QuotasAction {
+    /// Propose a limit of calls, bytes, seconds and objects for each service in a minute, an hour and a day, with the share of
+    /// honest clients that would have exceeded it, as tables for the configuration file.
+    Suggest(Suggest),
+}
+
+/// `apitap quotas suggest`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Honest are clients that are not under suspicion at the end. A limit lies above the highest window of the given share of \
+them, and has room above that.\n\nExamples:\n  apitap quotas suggest week.pcap.zst > quotas.toml\n  apitap quotas suggest --per \
+credential,endpoint --json week.pcap.zst | jq 'select(.window == \"hour\")'"
+)]
+pub struct Suggest {
+    /// Captures: files, directories, or - for standard input.
+    #[arg(required = true, value_name = "FILE|DIR|-")]
+    pub inputs: Vec<PathBuf>,
+    /// For whom, within a service: client, credential, endpoint; several together.
+    #[arg(long, value_name = "WHAT", value_delimiter = ',', default_value = "client", hide_possible_values = true)]
+    pub per: Vec<super::quotas::Per>,
+    /// The share of honest uses whose highest window stays below a limit, before room is added.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.99, value_parser = super::quotas::share)]
+    pub share: f64,
+    /// Room above that, as a factor from 1 on.
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.5, value_parser = super::quotas::factor)]
+    pub headroom: f64,
+    /// As JSON lines.
+    #[arg(long)]
+    pub json: bool,
     /// The files hold calls or logs, as for `apitap detect`.
     #[arg(long)]
     pub calls: bool,
@@ -265,6 +440,9 @@ pub struct Watch {
     pub detecting: Detecting,
     #[allow(missing_docs, reason = "documented at the type")]
     #[command(flatten)]
+    pub watching: Watching,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
     pub common: Common,
 }
 
@@ -292,6 +470,9 @@ pub struct Detect {
     /// the earlier one had taken are passed over.
     #[arg(long, env = "APITAP_RESUME")]
     pub resume: bool,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
+    pub watching: Watching,
     #[allow(missing_docs, reason = "documented at the type")]
     #[command(flatten)]
     pub common: Common,

@@ -18,11 +18,15 @@ use crate::client::TrustedProxies;
 use crate::confinement;
 use crate::detect::{self, BudgetReport, DetectRules, Detector};
 use crate::endpoint::HashKey;
+use crate::export::selection::{Selection, Selector};
 use crate::inspect::Inspector;
 use crate::inventory::Inventory;
+use crate::inventory::review::Review;
 use crate::key::Key;
 use crate::metrics::{Board, Server};
 use crate::pipeline::{self, Consumer, Outcome};
+use crate::practice::Practice;
+use crate::practice::quota::suggest::{Options, Suggesting};
 use crate::records::Records;
 use crate::rules::{RuleError, RuleFile};
 use crate::settings::{Loaded, Settings};
@@ -34,12 +38,14 @@ use crate::tls::keylog::feed::{self, Follower};
 
 use super::Failure;
 use super::arguments::{
-    Apis, Arguments, Calls, Command, Common, Config, Decoding, Detect, Detecting, Explain, Interfaces, Replay, Rules,
+    Apis, Arguments, Calls, Command, Common, Config, Decoding, Detect, Detecting, Explain, Interfaces, Posture, Quotas,
+    QuotasAction, Replay, Rules,
 };
-use super::arguments::{RulesAction, Watch};
-use super::consumers::{self, Printer};
+use super::arguments::{RulesAction, Selecting, Watch, Watching};
+use super::consumers::{self, CallFormat, Posing, Printer};
 use super::explain::Explaining;
 use super::inventory::{self, Taking};
+use super::quotas::Proposing;
 use super::reload::{self, Slot, Watched};
 use super::summary::Summary;
 
@@ -57,6 +63,8 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Watch(options) => watch(options),
         Command::Detect(options) => detect_calls(options),
         Command::Explain(options) => explain(options),
+        Command::Posture(options) => posture(options),
+        Command::Quotas(options) => quotas(options),
         Command::Rules(options) => rules(options),
         Command::Interfaces(options) => interfaces(options),
         Command::Config(options) => config(options),
@@ -77,9 +85,8 @@ fn replay(mut options: Replay) -> Result<ExitCode, Failure> {
     let mut settings = settings(&mut options.common)?;
     apply_decoding(&mut settings, &options.decoding);
     apply_detecting(&mut settings, &mut options.detecting);
-    let mut detector = detector(&settings)?;
-    let keeper = if options.resume { Some(keeper(&settings, &mut detector, &options.common)?) } else { None };
-    let mut consumer = consumers::Detecting::new(detector, keeper, outlets(&settings)?);
+    let mut consumer =
+        detecting(&mut settings, (&options.detecting, &options.watching), memory(options.resume), &options.common)?;
     let outcome = read_captures(&options.inputs, &settings, &options.common, &mut consumer)?;
     conclude_alerts(outcome, consumer, &settings, &options.common, options.detecting.fail_on_alert)
 }
@@ -88,7 +95,23 @@ fn calls(mut options: Calls) -> Result<ExitCode, Failure> {
     let mut settings = settings(&mut options.common)?;
     apply_decoding(&mut settings, &options.decoding);
     settings.inspect.shapes |= options.shapes;
-    let mut printer = Printer::new(false);
+    // The archive has the names of headers and cookies.
+    settings.inspect.shapes |= options.format == CallFormat::Har;
+    settings.client.trusted_proxies.extend(&options.proxies.trusted_proxy);
+    let Selecting { service, endpoint, client, status, since, until } = options.selecting;
+    let selection =
+        Selection { services: service, endpoints: endpoint, clients: client, statuses: status, since, until };
+    let selector = Selector::new(selection, TrustedProxies::new(&settings.client));
+    let mut printer = Printer::new(false).selecting(selector).written(options.format)?;
+    if options.records {
+        let started = Instant::now();
+        let (mut outcome, unread) = read_records(&options.inputs, &settings, &mut |record| printer.record(record))?;
+        if outcome.output.is_none() {
+            outcome.output = printer.finish().err();
+        }
+        let code = conclude(&outcome, &BTreeMap::new(), None, started.elapsed(), &options.common)?;
+        return Ok(if unread { ExitCode::FAILURE } else { code });
+    }
     let (outcome, elapsed) = read_captures(&options.inputs, &settings, &options.common, &mut printer)?;
     conclude(&outcome, &BTreeMap::new(), None, elapsed, &options.common)
 }
@@ -102,13 +125,16 @@ fn apis(mut options: Apis) -> Result<ExitCode, Failure> {
     let output = inventory::Output {
         format,
         services: options.service,
+        endpoints: options.endpoint,
         graph: options.graph,
         save: options.save,
         before: options.diff.as_deref().map(inventory::read).transpose()?,
         specifications: inventory::specifications(&options.spec)?,
+        review: options.review.as_deref().map(Review::read).transpose()?,
+        template: options.review_template,
+        findings: options.findings,
     };
-    let hash_key = HashKey::derived(&key(&settings)?, "apis");
-    let mut taking = Taking::new(Inventory::new(&settings.inventory, detector(&settings)?, hash_key), output);
+    let mut taking = Taking::new(inventory(&settings, detector(&settings)?)?, output);
     let (mut outcome, elapsed, unread) = if options.calls {
         let started = Instant::now();
         let mut take = |record: &Record| {
@@ -172,19 +198,19 @@ fn watch(mut options: Watch) -> Result<ExitCode, Failure> {
     let mut sources: Vec<_> = readers.into_iter().map(|live| Box::new(live) as Box<dyn Source>).collect();
     confine(&settings, &options.common)?; // before any other thread is there
     stop_on_signals(stop.clone())?;
-    let printing = options.calls || settings.output.calls;
-    let mut consumer = if printing { None } else { Some(resumed(&settings, &options.common, options.fresh)?) };
     let started = Instant::now();
-    let Some(mut consumer) = consumer.take() else {
+    if options.calls || settings.output.calls {
         let mut printer = Printer::new(true);
         let outcome = process(&mut sources, &settings, Some(Arc::default()), &mut printer, &stop, &mut |_, _| {})?;
         return conclude(&outcome, &BTreeMap::new(), None, started.elapsed(), &options.common);
-    };
+    }
     let board = Arc::new(Board::default());
     let slot = Arc::new(Slot::default());
     let _server = metrics(&settings, &board)?;
     reload::start(watched(&settings, &options.common, &options.decoding, &options.detecting), slot.clone())?;
-    consumer = consumer.live(Board::publisher(&board), slot, settings.metrics.loss_share);
+    let memory = Memory::Live { fresh: options.fresh };
+    let consumer = detecting(&mut settings, (&options.detecting, &options.watching), memory, &options.common)?;
+    let mut consumer = consumer.live(Board::publisher(&board), slot, settings.metrics.loss_share);
     let outcome = process(&mut sources, &settings, Some(board), &mut consumer, &stop, &mut |_, _| {})?;
     conclude_alerts((outcome, started.elapsed()), consumer, &settings, &options.common, options.detecting.fail_on_alert)
 }
@@ -227,9 +253,8 @@ fn detect_calls(mut options: Detect) -> Result<ExitCode, Failure> {
     let mut settings = settings(&mut options.common)?;
     apply_detecting(&mut settings, &mut options.detecting);
     settings.records.format = options.format.or(settings.records.format);
-    let mut detector = detector(&settings)?;
-    let keeper = if options.resume { Some(keeper(&settings, &mut detector, &options.common)?) } else { None };
-    let mut consumer = consumers::Detecting::new(detector, keeper, outlets(&settings)?);
+    let mut consumer =
+        detecting(&mut settings, (&options.detecting, &options.watching), memory(options.resume), &options.common)?;
     let started = Instant::now();
     let (mut outcome, failed) = read_records(&options.inputs, &settings, &mut |record| consumer.record(record))?;
     if outcome.output.is_none() {
@@ -272,6 +297,65 @@ fn explain(mut options: Explain) -> Result<ExitCode, Failure> {
         );
         return Err(Failure::Failed(message));
     }
+    Ok(if failed { ExitCode::FAILURE } else { code })
+}
+
+fn posture(mut options: Posture) -> Result<ExitCode, Failure> {
+    let mut settings = settings(&mut options.common)?;
+    apply_decoding(&mut settings, &options.decoding);
+    settings.client.trusted_proxies.extend(&options.proxies.trusted_proxy);
+    let mut consumer = Posing::new(detector(&settings)?, practice(&settings)?, options.json);
+    let started = Instant::now();
+    let (mut outcome, failed) = if options.calls {
+        let mut take = |record: &Record| {
+            consumer.record(record);
+            Ok(())
+        };
+        let (mut outcome, failed) = read_records(&options.inputs, &settings, &mut take)?;
+        outcome.output = consumer.finish().err();
+        (outcome, failed)
+    } else {
+        let (outcome, _) = read_captures(&options.inputs, &settings, &options.common, &mut consumer)?;
+        (outcome, false)
+    };
+    outcome.counters.merge(&consumer.counters());
+    let code = conclude(&outcome, &BTreeMap::new(), None, started.elapsed(), &options.common)?;
+    let found = options.fail_on_finding && consumer.found() && outcome.errors.is_empty();
+    Ok(match (failed, found) {
+        (true, _) => ExitCode::FAILURE,
+        (false, true) => ExitCode::from(ALERTED),
+        (false, false) => code,
+    })
+}
+
+fn quotas(options: Quotas) -> Result<ExitCode, Failure> {
+    let QuotasAction::Suggest(mut options) = options.action;
+    let mut settings = settings(&mut options.common)?;
+    apply_decoding(&mut settings, &options.decoding);
+    settings.client.trusted_proxies.extend(&options.proxies.trusted_proxy);
+    let choice = Options {
+        per: options.per.iter().map(|per| per.dimension()).collect(),
+        share: options.share,
+        headroom: options.headroom,
+        uses: settings.practice.quota_uses,
+    };
+    let suggesting = Suggesting::new(choice, HashKey::derived(&key(&settings)?, "practice"));
+    let mut consumer = Proposing::new(detector(&settings)?, suggesting, options.json);
+    let started = Instant::now();
+    let (mut outcome, failed) = if options.calls {
+        let mut take = |record: &Record| {
+            consumer.record(record);
+            Ok(())
+        };
+        let (mut outcome, failed) = read_records(&options.inputs, &settings, &mut take)?;
+        outcome.output = consumer.finish().err();
+        (outcome, failed)
+    } else {
+        let (outcome, _) = read_captures(&options.inputs, &settings, &options.common, &mut consumer)?;
+        (outcome, false)
+    };
+    outcome.counters.merge(&consumer.counters());
+    let code = conclude(&outcome, &BTreeMap::new(), None, started.elapsed(), &options.common)?;
     Ok(if failed { ExitCode::FAILURE } else { code })
 }
 
@@ -477,22 +561,14 @@ fn confine(settings: &Settings, common: &Common) -> Result<(), Failure> {
     let folder = settings.state.clone().unwrap_or_else(default_state);
     let _ = std::fs::create_dir_all(&folder); // what cannot be made is said where it is needed
     let folder_of = |path: &PathBuf| path.canonicalize().ok().and_then(|path| path.parent().map(Path::to_owned));
-    // A key log may be replaced by a new one: its folder is meant.
-    let mut read: Vec<PathBuf> = settings.tls.keylog.files.iter().filter_map(folder_of).collect();
+    // A key log and the configuration may be replaced by new files: their folders are meant.
+    let replaced = settings.tls.keylog.files.iter().chain(&common.config);
+    let mut read: Vec<PathBuf> = replaced.filter_map(folder_of).collect();
     read.extend(settings.rules.clone());
     read.extend(settings.key_file.clone());
-    // So may the configuration.
-    read.extend(common.config.iter().filter_map(folder_of));
     let mut write = vec![folder];
     for sink in &settings.sink {
-        let named =
-            [&sink.ca_file, &sink.certificate_file, &sink.certificate_key_file, &sink.token_file, &sink.password_file];
-        read.extend(named.into_iter().flatten().cloned());
-        // What is rotated stands beside it.
-        write.extend(sink.path.iter().map(|path| match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
-            _ => PathBuf::from("."),
-        }));
+        sink.paths(&mut read, &mut write);
     }
     let confinement = confinement::confine(&settings.confinement, &read, &write)
         .map_err(|error| Failure::Failed(error.to_string()))?;
@@ -502,20 +578,42 @@ fn confine(settings: &Settings, common: &Common) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The consumer of a live run: it keeps what it learns in the state folder, when one is named. Who has none named did not ask for a
-/// memory, and where another run has it, it is better to listen without one than not at all.
-fn resumed(settings: &Settings, common: &Common, fresh: bool) -> Result<consumers::Detecting, Failure> {
+/// What a run does with what was learned before.
+enum Memory {
+    /// It begins anew, and keeps nothing.
+    None,
+    /// It goes on, and passes over what was taken before.
+    Resume,
+    /// It listens. Where no state folder is named nobody asked for a memory, and where another run has it, it is better to
+    /// listen without one than not at all.
+    Live {
+        /// What was learned before is forgotten.
+        fresh: bool,
+    },
+}
+
+fn memory(resume: bool) -> Memory {
+    if resume { Memory::Resume } else { Memory::None }
+}
+
+/// A detector that goes on from what was learned before, and what keeps it.
+fn remembering(settings: &Settings, memory: Memory, common: &Common) -> Result<(Detector, Option<Keeper>), Failure> {
     let mut detector = detector(settings)?;
-    if settings.state.is_none() {
-        return Ok(consumers::Detecting::new(detector, None, outlets(settings)?));
-    }
+    let fresh = match memory {
+        Memory::Resume => {
+            let keeper = keeper(settings, &mut detector, common)?;
+            return Ok((detector, Some(keeper)));
+        }
+        Memory::Live { fresh } if settings.state.is_some() => fresh,
+        Memory::None | Memory::Live { .. } => return Ok((detector, None)),
+    };
     let keeper = match keeper(settings, &mut detector, common) {
         Ok(mut keeper) => {
             keeper.pass_nothing_over();
             Some(keeper)
         }
         Err(Failure::Failed(reason)) => {
-            eprintln!("apitap: {reason}; what is learned now is lost at the end");
+            tracing::warn!("{reason}; what is learned now is lost at the end");
             None
         }
         Err(failure) => return Err(failure),
@@ -523,7 +621,45 @@ fn resumed(settings: &Settings, common: &Common, fresh: bool) -> Result<consumer
     if fresh {
         detector = self::detector(settings)?;
     }
-    Ok(consumers::Detecting::new(detector, keeper, outlets(settings)?))
+    Ok((detector, keeper))
+}
+
+/// What holds calls against the practices.
+fn practice(settings: &Settings) -> Result<Practice, Failure> {
+    Ok(Practice::new(
+        &settings.practice,
+        &settings.gateway,
+        &settings.quota,
+        HashKey::derived(&key(settings)?, "practice"),
+    ))
+}
+
+/// The detector with its output; with findings, and with what is new, where these are asked for.
+fn detecting(
+    settings: &mut Settings,
+    (options, watching): (&Detecting, &Watching),
+    memory: Memory,
+    common: &Common,
+) -> Result<consumers::Detecting, Failure> {
+    let practice = if options.findings || settings.output.findings { Some(practice(settings)?) } else { None };
+    let (detector, keeper) = remembering(settings, memory, common)?;
+    let outlets = outlets(settings)?;
+    if !watching.events {
+        return Ok(consumers::Detecting::new(detector, outlets).keeping(keeper).finding(practice));
+    }
+    settings.inspect.shapes = true;
+    let events = &mut settings.inventory.events;
+    events.learning_seconds = watching.learning.unwrap_or(events.learning_seconds);
+    let baseline = watching.baseline.as_deref().map(inventory::read).transpose()?;
+    let mut inventory = inventory(settings, detector)?;
+    inventory.watch(&settings.inventory, baseline.as_deref());
+    Ok(consumers::Detecting::watching(inventory, outlets).keeping(keeper).finding(practice))
+}
+
+/// An inventory that knows nothing.
+fn inventory(settings: &Settings, detector: Detector) -> Result<Inventory, Failure> {
+    let hash_key = HashKey::derived(&key(settings)?, "apis");
+    Ok(Inventory::new(&settings.inventory, detector, hash_key))
 }
 
 fn wrong_rules(errors: Vec<RuleError>) -> Failure {
@@ -636,14 +772,15 @@ fn stop_on_signals(stop: Arc<AtomicBool>) -> Result<(), Failure> {
 
 fn conclude_alerts(
     (mut outcome, elapsed): (Outcome, Duration),
-    mut consumer: consumers::Detecting,
+    consumer: consumers::Detecting,
     settings: &Settings,
     common: &Common,
     fail_on_alert: bool,
 ) -> Result<ExitCode, Failure> {
     outcome.counters.merge(&consumer.counters());
-    let (kinds, budget, unkept) = (consumer.kinds.clone(), consumer.budget(), consumer.unkept.take());
-    let lost = finish_sinks(consumer.outlets(), settings);
+    let (kinds, budget) = (consumer.kinds.clone(), consumer.budget());
+    let (outlets, unkept) = consumer.into_parts();
+    let lost = finish_sinks(outlets, settings);
     let code = conclude(&outcome, &kinds, Some(&budget), elapsed, common)?;
     if let Some(error) = unkept {
         return Err(Failure::Failed(format!("what was learned could not be kept: {error}")));

@@ -11,7 +11,9 @@ use clap::ValueEnum;
 use super::Failure;
 use super::consumers::standard_output;
 use crate::call::Record;
+use crate::export::selection;
 use crate::inventory::report::{self, Endpoint};
+use crate::inventory::review::{self, Review};
 use crate::inventory::spec::{self, Specification};
 use crate::inventory::{Inventory, drift, openapi};
 use crate::pipeline::Consumer;
@@ -48,6 +50,8 @@ pub(super) struct Output {
     pub(super) format: Format,
     /// Only these services.
     pub(super) services: Vec<String>,
+    /// Only these endpoints.
+    pub(super) endpoints: Vec<selection::Endpoint>,
     /// Print who calls whom instead.
     pub(super) graph: Option<GraphFormat>,
     /// Where it is written to, as JSON lines.
@@ -56,6 +60,12 @@ pub(super) struct Output {
     pub(super) before: Option<Vec<Endpoint>>,
     /// Specifications that it is held against.
     pub(super) specifications: Vec<Specification>,
+    /// What people say of it.
+    pub(super) review: Option<Review>,
+    /// Print entries of a review for what none is there for.
+    pub(super) template: bool,
+    /// Print what does not fit the review or the specifications.
+    pub(super) findings: bool,
 }
 
 /// Takes calls; at the end prints.
@@ -95,9 +105,37 @@ impl Taking {
     /// Saves and prints.
     pub(super) fn conclude(&mut self) -> io::Result<()> {
         let mut endpoints = self.inventory.report();
+        let unmatched = self.output.review.as_ref().map(|review| review.unmatched(&endpoints)).unwrap_or_default();
         if !self.output.services.is_empty() {
             endpoints.retain(|endpoint| self.output.services.contains(&endpoint.host));
         }
+        let selected = &self.output.endpoints;
+        if !selected.is_empty() {
+            endpoints.retain(|one| selected.iter().any(|wanted| wanted.is(&one.method, &one.template)));
+        }
+        if self.output.template {
+            let review = self.output.review.as_ref();
+            let unknown = endpoints.iter().filter(|endpoint| !review.is_some_and(|review| review.knows(endpoint)));
+            let mut out = io::stdout().lock();
+            out.write_all(review::template(unknown).as_bytes())?;
+            return out.flush();
+        }
+        // What is ignored is specified all the same, so that it is no operation that was not called.
+        let mut findings = match self.output.specifications.is_empty() {
+            true => Vec::new(),
+            false => spec::check(&self.output.specifications, &endpoints),
+        };
+        if let Some(review) = &self.output.review {
+            let outcome = review.apply(endpoints);
+            findings.retain(|finding| !outcome.ignored.contains(&finding.endpoint));
+            findings.extend(outcome.findings);
+            findings.extend(unmatched);
+            endpoints = outcome.endpoints;
+            if let Some(before) = &mut self.output.before {
+                review.keep(before);
+            }
+        }
+        self.found = findings.iter().any(|finding| !finding.is_harmless());
         if let Some(path) = &self.output.save
             && let Err(error) = save(path, &endpoints)
         {
@@ -116,14 +154,16 @@ impl Taking {
             }
             return out.flush();
         }
+        let listed = self.output.findings || !self.output.specifications.is_empty();
+        if !listed || self.output.before.is_some() {
+            findings.iter().for_each(|finding| eprintln!("apitap: {finding}"));
+        }
         if let Some(before) = &self.output.before {
             let changes = drift::changes(before, &endpoints);
-            self.found = changes.iter().any(|change| change.breaking);
+            self.found |= changes.iter().any(|change| change.breaking);
             return self.list(&changes);
         }
-        if !self.output.specifications.is_empty() {
-            let findings = spec::check(&self.output.specifications, &endpoints);
-            self.found = findings.iter().any(|finding| finding.kind != "unused");
+        if listed {
             return self.list(&findings);
         }
         match self.output.format {
@@ -193,10 +233,10 @@ pub(super) fn specifications(paths: &[PathBuf]) -> Result<Vec<Specification>, Fa
             .map_err(|error| Failure::Failed(format!("--spec {}: {error}", path.display())))?;
         if specification.unresolved > 0 {
             let count = specification.unresolved;
-            eprintln!(
-                "apitap: {}: {count} reference(s) lead out of it or nowhere, and stand for anything",
-                path.display()
-            );
+            eprintln!("apitap: {}: {count} reference(s) lead nowhere, and stand for anything", path.display());
+            for reason in &specification.unread {
+                eprintln!("apitap: {}: $ref {reason}", path.display());
+            }
         }
         Ok(specification)
     };
@@ -226,9 +266,13 @@ const COUNTS: std::ops::Range<usize> = 6..8;
 
 fn table(endpoints: &[Endpoint], out: &mut impl Write) -> io::Result<()> {
     let head = ["METHOD", "HOST", "TEMPLATE", "PARAMETERS", "AUTH", "SENSITIVE", "CALLS", "CLIENTS", "FIRST", "LAST"];
-    let mut rows = vec![head.map(str::to_owned)];
-    rows.extend(endpoints.iter().map(cells));
-    let mut widths = [0; 10];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    rows.extend(endpoints.iter().map(|endpoint| cells(endpoint).to_vec()));
+    if endpoints.iter().any(|endpoint| endpoint.reviewed.is_some()) {
+        let said = [["OWNER".to_owned(), "NOTE".to_owned()]].into_iter().chain(endpoints.iter().map(said));
+        rows.iter_mut().zip(said).for_each(|(row, said)| row.extend(said));
+    }
+    let mut widths = vec![0; rows.first().map_or(0, Vec::len)];
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = cell.chars().count().max(*width);
@@ -246,12 +290,26 @@ fn table(endpoints: &[Endpoint], out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
+/// What people say of an endpoint: owner, and note with what is marked.
+fn said(endpoint: &Endpoint) -> [String; 2] {
+    let Some(reviewed) = &endpoint.reviewed else { return ["-".to_owned(), "-".to_owned()] };
+    let marks = [(reviewed.internal, "internal"), (reviewed.sensitive, "sensitive")];
+    let marks = marks.iter().filter(|(holds, _)| *holds).map(|(_, name)| (*name).to_owned());
+    let note: Vec<_> = marks.chain(reviewed.note.clone()).collect();
+    [reviewed.owner.clone().unwrap_or_default(), note.join("; ")]
+        .map(|text| if text.is_empty() { "-".to_owned() } else { text.escape_debug().to_string() })
+}
+
 /// An endpoint as a row. Host and method come from the wire: control characters in them are shown, not obeyed.
 fn cells(endpoint: &Endpoint) -> [String; 10] {
     let or_dash = |text: &str| if text.is_empty() { "-".to_owned() } else { text.escape_debug().to_string() };
-    let kinds = endpoint.parameters.iter().map(|parameter| match parameter.place.as_str() {
-        "path" => parameter.types.join("|"),
-        _ => format!("?{}", parameter.name),
+    let kinds = endpoint.parameters.iter().filter(|parameter| !parameter.credential).map(|parameter| {
+        match parameter.place.as_str() {
+            "path" => parameter.types.join("|"),
+            "header" => format!("{}:", parameter.name),
+            "cookie" => format!("{}=", parameter.name),
+            _ => format!("?{}", parameter.name),
+        }
     });
     let parameters = match endpoint.catch_all {
         true => "catch-all".to_owned(),

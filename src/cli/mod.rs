@@ -10,6 +10,7 @@ mod consumers;
 mod explain;
 mod inventory;
 mod log;
+mod quotas;
 mod reload;
 mod schema;
 mod summary;

@@ -370,7 +370,8 @@ impl Conversation {
                 return;
             }
             let is_api_key = |name: &[u8]| shared.inspector.is_api_key_header(name);
-            let reading = Reading { header_limit: shared.settings.header_limit, is_api_key: &is_api_key };
+            let is_own = shared.inspector.own_headers();
+            let reading = Reading { header_limit: shared.settings.header_limit, is_api_key: &is_api_key, is_own };
             let role = if trimmed.starts_with(b"HTTP/") { Role::Response } else { Role::Request };
             if self.readers[d].role.is_none_or(|known| known == role) {
                 let heads = &mut shared.heads;
@@ -486,7 +487,8 @@ impl Conversation {
         counters: &mut Counters,
     ) -> Option<u64> {
         let is_api_key = |name: &[u8]| shared.inspector.is_api_key_header(name);
-        let reading = Reading { header_limit: shared.settings.header_limit, is_api_key: &is_api_key };
+        let is_own = shared.inspector.own_headers();
+        let reading = Reading { header_limit: shared.settings.header_limit, is_api_key: &is_api_key, is_own };
         let head = head::read(bytes, &reading);
         self.take_head(flow, d, head, bytes.len(), now, shared, counters)
     }
@@ -752,8 +754,12 @@ impl Conversation {
         doubtful: bool,
         shared: &mut Shared,
     ) {
-        let media = self.message(d, serial).and_then(|message| message.content_type.as_deref());
-        let mut content = Payload::new(side, media, fields.content_encoding, fields.grpc_encoding, shared);
+        let call = self.exchange(serial).map(|exchange| &*exchange.call);
+        let message = call.map(|call| if side == Side::Response { &call.response } else { &call.request });
+        let media = message.and_then(|message| message.content_type.as_deref());
+        let operation = call.and_then(|call| call.operation.as_deref());
+        let (encoding, messages) = (fields.content_encoding, fields.grpc_encoding);
+        let mut content = Payload::new(side, media, encoding, messages, operation, shared);
         self.streaming |= content.is_stream();
         let reported = self.readers[d].mark.time;
         self.readers[d].phase = Phase::Body(Body { framing, content, serial, doubtful, reported });

@@ -18,6 +18,11 @@ const QUICK_HEADERS: usize = 64;
 /// Most values that are kept of a header that proxies repeat.
 const FORWARDED_LIMIT: usize = 16;
 
+/// Headers that few heads have of which the values are kept.
+const RARE_LIMIT: usize = 16;
+/// Most headers of the API's own that are kept.
+const OWN_LIMIT: usize = 16;
+
 /// What of the headers matters, borrowed from the head.
 #[derive(Debug, Default)]
 pub(crate) struct Fields<'h> {
@@ -35,6 +40,9 @@ pub(crate) struct Fields<'h> {
     pub(crate) authorization: Option<&'h [u8]>,
     pub(crate) cookie: Option<&'h [u8]>,
     pub(crate) api_key: Option<&'h [u8]>,
+    pub(crate) api_key_name: Option<&'h [u8]>,
+    /// Headers of the API's own, name and value, where they are asked for.
+    pub(crate) own: Vec<(&'h [u8], &'h [u8])>,
     pub(crate) x_forwarded_for: Vec<&'h [u8]>,
     pub(crate) forwarded: Vec<&'h [u8]>,
     pub(crate) x_real_ip: Option<&'h [u8]>,
@@ -47,6 +55,10 @@ pub(crate) struct Fields<'h> {
     pub(crate) extensions: Extensions,
     pub(crate) grpc_status: Option<&'h [u8]>,
     pub(crate) grpc_encoding: Option<&'h [u8]>,
+    /// What a request of SOAP 1.1 is about (SOAP 1.1, section 6.1.1).
+    pub(crate) soap_action: Option<&'h [u8]>,
+    /// What few heads have, by what it is; the first [`RARE_LIMIT`].
+    pub(super) rare: Vec<(Kind, &'h [u8])>,
     pub(crate) anomalies: Anomalies,
     length_seen: bool,
     hosts: u8,
@@ -89,22 +101,53 @@ pub(super) enum Kind {
     TransferEncoding,
     GrpcStatus,
     GrpcEncoding,
+    SoapAction,
     WebSocketProtocol,
     WebSocketExtensions,
+    /// `Signature` and `Signature-Input` (RFC 9421, section 4).
+    Signature,
+    SignatureInput,
+    Location,
+    RetryAfter,
+    Challenge,
+    /// `RateLimit`, and what says a part of it.
+    RateLimit,
+    RateLimitLimit,
+    RateLimitRemaining,
+    RateLimitReset,
     /// One that carries an API key by the rules.
     ApiKey,
+    /// One of the API's own, where those are asked for.
+    Own,
 }
 
 impl Kind {
     #[inline]
     pub(super) fn of(name: &[u8], reading: &Reading<'_>) -> Kind {
-        // Of those that are looked for, no three names have the same length.
+        // Of those that are looked for, no two of one length begin alike, but for two that differ in the middle.
         let (kind, text) = match (name.len(), name.first().map(u8::to_ascii_lowercase)) {
+            (8, _) => (Kind::Location, "location"),
+            (9, Some(b's')) => (Kind::Signature, "signature"),
+            (9, Some(b'r')) => (Kind::RateLimit, "ratelimit"),
+            (11, Some(b'r')) => (Kind::RetryAfter, "retry-after"),
+            (15, Some(b's')) => (Kind::SignatureInput, "signature-input"),
+            (15, Some(b'r')) => match name.get(10).map(u8::to_ascii_lowercase) {
+                Some(b'l') => (Kind::RateLimitLimit, "ratelimit-limit"),
+                _ => (Kind::RateLimitReset, "ratelimit-reset"),
+            },
+            (16, Some(b'w')) => (Kind::Challenge, "www-authenticate"),
+            (17, Some(b'x')) => match name.get(12).map(u8::to_ascii_lowercase) {
+                Some(b'l') => (Kind::RateLimitLimit, "x-ratelimit-limit"),
+                _ => (Kind::RateLimitReset, "x-ratelimit-reset"),
+            },
+            (19, _) => (Kind::RateLimitRemaining, "ratelimit-remaining"),
+            (21, _) => (Kind::RateLimitRemaining, "x-ratelimit-remaining"),
             (4, _) => (Kind::Host, "host"),
             (6, _) => (Kind::Cookie, "cookie"),
             (7, _) => (Kind::Upgrade, "upgrade"),
             (9, Some(b'x')) => (Kind::XRealIp, "x-real-ip"),
             (9, _) => (Kind::Forwarded, "forwarded"),
+            (10, Some(b's')) => (Kind::SoapAction, "soapaction"),
             (10, _) => (Kind::UserAgent, "user-agent"),
             (11, _) => (Kind::GrpcStatus, "grpc-status"),
             (12, _) => (Kind::ContentType, "content-type"),
@@ -121,14 +164,19 @@ impl Kind {
         if kind != Kind::Other && name.eq_ignore_ascii_case(text.as_bytes()) {
             return kind;
         }
-        if (reading.is_api_key)(name) { Kind::ApiKey } else { Kind::Other }
+        if (reading.is_api_key)(name) {
+            return Kind::ApiKey;
+        }
+        if reading.is_own.is_some_and(|is_own| is_own(name)) { Kind::Own } else { Kind::Other }
     }
 }
 
-/// How to read headers: the limit on their number, and which ones carry an API key.
+/// How to read headers: the limit on their number, which ones carry an API key, and which are the API's own, where
+/// that is asked for.
 pub(crate) struct Reading<'r> {
     pub(crate) header_limit: usize,
     pub(crate) is_api_key: &'r dyn Fn(&[u8]) -> bool,
+    pub(crate) is_own: Option<fn(&[u8]) -> bool>,
 }
 
 /// Where a head ends: behind the first empty line from `from` on (the beginning of a line or the byte before). Says
@@ -340,9 +388,19 @@ fn response_tolerant<'h>(head: &'h [u8], reading: &Reading<'_>) -> Option<Respon
 }
 
 impl<'h> Fields<'h> {
+    /// The value of one that few heads have.
+    pub(super) fn rare(&self, kind: Kind) -> Option<&'h [u8]> {
+        self.rare.iter().find(|(found, _)| *found == kind).map(|(_, value)| *value)
+    }
+
     /// A proxy says something of who was before it.
     pub(crate) fn is_forwarded(&self) -> bool {
         !self.x_forwarded_for.is_empty() || !self.forwarded.is_empty() || self.x_real_ip.is_some()
+    }
+
+    /// There are headers of the API's own, a key, or cookies.
+    pub(crate) fn has_own(&self) -> bool {
+        !self.own.is_empty() || self.api_key.is_some() || self.cookie.is_some()
     }
 
     /// The tolerant pass over the header lines.
@@ -381,12 +439,12 @@ impl<'h> Fields<'h> {
     /// Takes one header.
     #[inline]
     pub(super) fn take(&mut self, name: &'h [u8], value: &'h [u8], reading: &Reading<'_>) {
-        self.take_as(Kind::of(name, reading), value);
+        self.take_as(Kind::of(name, reading), name, value);
     }
 
-    /// Takes the value of one header.
+    /// Takes one header of a kind that is known.
     #[inline]
-    pub(super) fn take_as(&mut self, kind: Kind, value: &'h [u8]) {
+    pub(super) fn take_as(&mut self, kind: Kind, name: &'h [u8], value: &'h [u8]) {
         let place = match kind {
             Kind::Other => return,
             Kind::Host => {
@@ -420,8 +478,32 @@ impl<'h> Fields<'h> {
             Kind::ContentEncoding => &mut self.content_encoding,
             Kind::GrpcStatus => &mut self.grpc_status,
             Kind::GrpcEncoding => &mut self.grpc_encoding,
+            Kind::SoapAction => &mut self.soap_action,
             Kind::WebSocketProtocol => &mut self.subprotocol,
-            Kind::ApiKey => &mut self.api_key,
+            Kind::ApiKey => {
+                self.api_key_name.get_or_insert(name);
+                &mut self.api_key
+            }
+            Kind::Own => {
+                if self.own.len() < OWN_LIMIT {
+                    self.own.push((name, value));
+                }
+                return;
+            }
+            Kind::Signature
+            | Kind::SignatureInput
+            | Kind::Location
+            | Kind::RetryAfter
+            | Kind::Challenge
+            | Kind::RateLimit
+            | Kind::RateLimitLimit
+            | Kind::RateLimitRemaining
+            | Kind::RateLimitReset => {
+                if self.rare.len() < RARE_LIMIT {
+                    self.rare.push((kind, value));
+                }
+                return;
+            }
         };
         place.get_or_insert(value);
     }
@@ -535,7 +617,8 @@ mod tests {
     use super::*;
 
     fn read(head: &str) -> RequestHead<'_> {
-        let reading = Reading { header_limit: 100, is_api_key: &|name| name.eq_ignore_ascii_case(b"x-api-key") };
+        let reading =
+            Reading { header_limit: 100, is_api_key: &|name| name.eq_ignore_ascii_case(b"x-api-key"), is_own: None };
         request(head.as_bytes(), &reading).expect("a request line")
     }
 
@@ -569,7 +652,7 @@ mod tests {
     fn versions_and_statuses() {
         assert_eq!(read("GET /x\r\n\r\n").version, Version::Http09);
         assert_eq!(read("GET /x HTTP/1.2\r\nHost: a\r\n\r\n").version, Version::Http11);
-        let reading = Reading { header_limit: 100, is_api_key: &|_| false };
+        let reading = Reading { header_limit: 100, is_api_key: &|_| false, is_own: None };
         let head = response(b"HTTP/1.1  404\r\n\r\n", &reading).expect("a status line");
         assert_eq!(head.status, Some(404));
         let head = response(b"HTTP/1.1 abc\r\n\r\n", &reading).expect("a status line");

@@ -256,7 +256,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn reading() -> Reading<'static> {
-        Reading { header_limit: 100, is_api_key: &|name| name.eq_ignore_ascii_case(b"x-api-key") }
+        Reading {
+            header_limit: 100,
+            is_api_key: &|name| name.eq_ignore_ascii_case(b"x-api-key"),
+            is_own: Some(|name| name.starts_with(b"X-")),
+        }
     }
 
     proptest! {

@@ -203,8 +203,9 @@ impl Pattern {
                 }
                 let next = at + (end - start);
                 if line.kind != Kind::Other {
-                    let value = bytes.get(at + usize::from(line.name?)..next - 2)?;
-                    fields.take_as(line.kind, quick::trimmed(value));
+                    let name = usize::from(line.name?);
+                    let value = bytes.get(at + name..next - 2)?;
+                    fields.take_as(line.kind, bytes.get(at..at + name - 1)?, quick::trimmed(value));
                 }
                 (start, at) = (end, next);
             };
@@ -219,7 +220,8 @@ impl Pattern {
             }
             let end = value_end(lanes, bytes, from)?;
             if line.kind != Kind::Other {
-                fields.take_as(line.kind, quick::trimmed(bytes.get(at + name..end)?));
+                let value = quick::trimmed(bytes.get(at + name..end)?);
+                fields.take_as(line.kind, bytes.get(at..at + name - 1)?, value);
             }
             (start, at) = (usize::from(line.end), end + 2);
         }
@@ -285,7 +287,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn reading() -> Reading<'static> {
-        Reading { header_limit: 100, is_api_key: &|name| name.eq_ignore_ascii_case(b"x-api-key") }
+        Reading {
+            header_limit: 100,
+            is_api_key: &|name| name.eq_ignore_ascii_case(b"x-api-key"),
+            is_own: Some(|name| name.starts_with(b"X-")),
+        }
     }
 
     fn join(start: &str, headers: &[(String, String)]) -> String {

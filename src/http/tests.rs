@@ -491,3 +491,41 @@ fn what_has_an_end_is_not_reported_before_it() {
     }
     assert_eq!(lines(&talk.calls()), ["GET /large 200"]);
 }
+
+/// A talk whose parameters and bodies are looked at for what they look like.
+fn shaping() -> Talk {
+    let rules = Rules::load(None).expect("the compiled-in rules are well");
+    let settings = crate::inspect::Settings { shapes: true, ..Default::default() };
+    let http = Http::new(Settings::default(), Arc::new(Inspector::new(&rules, settings, Key::from_bytes([7; 16]))));
+    let tracker = Tracker::new(stream::Settings::default(), http);
+    let mut talk = Talk { tracker, sent: [1_000, 2_000], micros: 0, size: 1460, calls: Vec::new() };
+    talk.pause();
+    talk
+}
+
+#[test]
+fn headers_of_the_api_and_cookies_have_shapes_where_those_are_asked_for() {
+    let head = |id: u32| {
+        format!(
+            "GET /a HTTP/1.1\r\nHost: h\r\nUser-Agent: curl\r\nAccept: */*\r\nX-Region: west\r\nApi-Version: 2026-03-0{id}\r\n\
+             X-API-Key: 0123456789abcdef\r\nCookie: theme=dark; sid=0123456789\r\nX-Request-Id: {id}\r\n\r\n"
+        )
+    };
+    let mut talk = shaping();
+    for id in 1..6 {
+        talk.client(&head(id)).server(&answer("x"));
+    }
+    let calls = talk.calls();
+    assert_eq!(calls.len(), 5);
+    let expected = concat!(
+        r#"{"headers":[{"name":"x-api-key","credential":true},{"name":"x-region","format":["word"]},"#,
+        r#"{"name":"api-version","format":["date"]},{"name":"x-request-id","format":["digits"]}],"#,
+        r#""cookies":[{"name":"theme","format":["word"]},{"name":"sid","credential":true}]}"#
+    );
+    for call in &calls {
+        assert_eq!(serde_json::to_string(&call.shape).expect("plain data"), expected);
+    }
+    let mut plain = Talk::new(1460);
+    plain.client(&head(1)).server(&answer("x"));
+    assert!(plain.calls().iter().all(|call| call.shape.is_none()));
+}

@@ -1,11 +1,17 @@
 //! Facts by endpoint while calls come.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
 
 use super::Settings;
 use super::budget::Budget;
+use super::events::{self, At, Event, Events};
 use super::facts::Facts;
 use super::graph::Calls;
+use super::inside;
+use super::report::Endpoint;
 use crate::call::Call;
 use crate::detect::Judged;
 use crate::endpoint::{EndpointId, HashKey, Merged, Place};
@@ -40,6 +46,9 @@ pub(super) struct Book {
     operations: usize,
     /// By client and host.
     edges: Table<u64, Calls>,
+    inside: Vec<IpNet>,
+    /// What is new, where that is asked for.
+    events: Option<Box<Events>>,
     limit: usize,
     key: HashKey,
     budget: Budget,
@@ -54,6 +63,8 @@ impl Book {
             known: Table::new(settings.endpoints),
             operations: 0,
             edges: Table::new(settings.edges),
+            inside: settings.inside.clone(),
+            events: None,
             limit: settings.endpoints,
             key,
             budget: Budget::new(settings.schema_bytes),
@@ -126,6 +137,41 @@ impl Book {
         if judged.good {
             let dropped = facts.learn(call, judged.client, judged.client_hash, &mut self.budget);
             self.counters.add(Counter::SchemaFieldsDropped, dropped);
+            if !inside::contains(&self.inside, judged.client) {
+                facts.note_outside(judged.client);
+            }
+            if let Some(events) = &mut self.events {
+                let operation = judged.place.operation();
+                events.learned(call, At { id, host: &place.host, method, template: place.path(), operation });
+            }
+        }
+    }
+
+    /// Tells from now on what is new, but for what is in `baseline`.
+    pub(super) fn watch(&mut self, settings: events::Settings, baseline: Option<&[Endpoint]>) {
+        self.events = Some(Box::new(Events::new(settings, self.key, baseline)));
+    }
+
+    /// What was counted of what is new.
+    pub(super) fn told(&self) -> Option<&Counters> {
+        self.events.as_ref().map(|events| events.counters())
+    }
+
+    /// Appends what is new and due; at [`Timestamp::MAX`] all that is, in the time of the last call. What was forgotten
+    /// since, and where only suspects were answered, is no news.
+    pub(super) fn tell(&mut self, now: Timestamp, suspects: impl Fn(IpAddr) -> bool, told: &mut Vec<Event>) {
+        let Some(events) = &mut self.events else { return };
+        let last = self.span.map_or(Timestamp::ZERO, |(_, last)| last);
+        while let Some(one) = events.next_due(now) {
+            let id = EndpointId::of_template(&self.key, &one.host, &one.template, &one.method);
+            let facts = self.known.get(&id).and_then(|known| match &one.operation {
+                None => Some(&known.own),
+                Some(name) => known.operations.get(name.as_str()),
+            });
+            let Some(facts) = facts.filter(|facts| !facts.is_of(&suspects)) else { continue };
+            if let Some(one) = events.named(one) {
+                told.push(events.tell(one, facts, now.min(last.max(facts.last))));
+            }
         }
     }
 
@@ -169,6 +215,9 @@ impl Book {
             let id = |template: &str| EndpointId::of_template(&self.key, &merged.host, template, &moved.method);
             let (from, to) = (id(&moved.from), id(&moved.to));
             let Some(gone) = self.known.remove(&from) else { continue };
+            if let Some(events) = &mut self.events {
+                events.merged(&merged.host, moved, &gone.own);
+            }
             let Some(held) = self.known.get_mut(&to) else {
                 // One has just left, so none has to.
                 self.known.insert(to, gone, Known::worth);
@@ -198,6 +247,11 @@ impl Book {
     /// What is known of an endpoint.
     pub(super) fn get(&self, host: &str, template: &str, method: &str) -> Option<&Known> {
         self.known.get(&EndpointId::of_template(&self.key, host, template, method))
+    }
+
+    /// Networks that are one's own.
+    pub(super) fn inside(&self) -> &[IpNet] {
+        &self.inside
     }
 
     /// Hours of traffic, at least a minute.

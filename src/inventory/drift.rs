@@ -138,11 +138,12 @@ fn compare(before: &Endpoint, now: &Endpoint, changes: &mut Changes<'_>) {
 }
 
 fn parameters(before: &[Parameter], now: &[Parameter], changes: &mut Changes<'_>) {
-    let query = |all: &'_ [Parameter]| -> BTreeMap<String, Parameter> {
-        let all = all.iter().filter(|parameter| parameter.place != "path");
-        all.map(|parameter| (parameter.name.clone(), parameter.clone())).collect()
+    // Those of a path are its template; what says who calls is told of as a credential.
+    let by_name = |all: &'_ [Parameter]| -> BTreeMap<String, Parameter> {
+        let all = all.iter().filter(|parameter| parameter.place != "path" && !parameter.credential);
+        all.map(|parameter| (told(parameter), parameter.clone())).collect()
     };
-    let (before, now) = (query(before), query(now));
+    let (before, now) = (by_name(before), by_name(now));
     for (name, new) in &now {
         let Some(old) = before.get(name) else {
             let detail = if new.required { "required" } else { "optional" };
@@ -160,6 +161,14 @@ fn parameters(before: &[Parameter], now: &[Parameter], changes: &mut Changes<'_>
     }
     for name in before.keys().filter(|name| !now.contains_key(*name)) {
         changes.add("parameter_gone", false, None, name, String::new());
+    }
+}
+
+/// A parameter as it is told of: by its name, with what it is where that is not the query's.
+fn told(parameter: &Parameter) -> String {
+    match parameter.place.as_str() {
+        "query" => parameter.name.clone(),
+        place => format!("{place} {}", parameter.name),
     }
 }
 

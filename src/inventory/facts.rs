@@ -1,26 +1,30 @@
 //! What is known of one endpoint, or of one operation at it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use sketches_ddsketch::{Config, DDSketch};
 
 use super::budget::Budget;
+use super::report::{self, Message, Quantiles};
 use super::schema::Schema;
 use super::words::Words;
-use crate::call::{Call, CredentialKind, Formats, ParameterShape, Peer, Protocol, Sensitive};
+use crate::call::{Call, CredentialKind, Formats, NAME_LIMIT, NamedShape, ParameterShape, Peer, Protocol, Sensitive};
 use crate::model::Distinct;
 use crate::time::Timestamp;
 
 /// Callers that are told by their addresses.
 pub(super) const CALLERS: usize = 32;
 
+/// Callers from outside that are told.
+pub(super) const OUTSIDERS: usize = 8;
+
 /// Status codes, media types, servers and classes of sensitive values that are told apart.
 const FEW: usize = 32;
 
-/// Parameters of the query that are told apart.
-const PARAMETERS: usize = 64;
+/// Where parameters stand beside the path, and how many are told apart there.
+pub(super) const PLACES: [(&str, usize); 3] = [("query", 64), ("header", 24), ("cookie", 24)];
 
 /// Relative error of quantiles.
 const ERROR: f64 = 0.05;
@@ -64,18 +68,20 @@ impl Sketch {
     }
 }
 
-/// A parameter of the query.
+/// A parameter of the query, a header or a cookie.
 #[derive(Clone)]
 pub(super) struct Parameter {
     pub(super) name: Arc<str>,
     /// Good calls that had it.
     pub(super) calls: u64,
     pub(super) formats: Formats,
+    /// It says who calls.
+    pub(super) credential: bool,
     /// None once its values are no enumeration.
     pub(super) words: Option<Words>,
 }
 
-/// What is known. At worst 24 KiB beside the schemas: 3 KiB of sketches, the rest parameters with their words.
+/// What is known. At worst 32 KiB beside the schemas: 3 KiB of sketches, the rest parameters with their names.
 #[derive(Clone)]
 pub(super) struct Facts {
     /// Good answers.
@@ -88,6 +94,9 @@ pub(super) struct Facts {
     /// The first callers that were answered well, sorted, and how many there are.
     pub(super) callers: Vec<IpAddr>,
     pub(super) distinct: Distinct,
+    /// Good answers to clients from outside, and the first of those.
+    pub(super) outside: u64,
+    pub(super) outsiders: Vec<IpAddr>,
     pub(super) first: Timestamp,
     pub(super) last: Timestamp,
     pub(super) latency: Sketch,
@@ -102,7 +111,10 @@ pub(super) struct Facts {
     pub(super) request_media: Vec<Arc<str>>,
     pub(super) response_media: Vec<Arc<str>>,
     pub(super) sensitive: [BTreeSet<Arc<str>>; 2],
-    pub(super) query: Vec<Parameter>,
+    /// As [`PLACES`].
+    pub(super) parameters: [Vec<Parameter>; PLACES.len()],
+    /// Good calls of whose headers none was unknown.
+    pub(super) whole_heads: u64,
     pub(super) request: Schema,
     pub(super) response: Schema,
     /// Good calls that had a body in the request.
@@ -120,6 +132,8 @@ impl Facts {
             statuses: Vec::new(),
             callers: Vec::new(),
             distinct: Distinct::default(),
+            outside: 0,
+            outsiders: Vec::new(),
             first: time,
             last: time,
             latency: Sketch(None),
@@ -132,7 +146,8 @@ impl Facts {
             request_media: Vec::new(),
             response_media: Vec::new(),
             sensitive: Default::default(),
-            query: Vec::new(),
+            parameters: Default::default(),
+            whole_heads: 0,
             request: Schema::default(),
             response: Schema::default(),
             with_body: 0,
@@ -155,6 +170,14 @@ impl Facts {
         }
     }
 
+    /// A good answer to a client from outside.
+    pub(super) fn note_outside(&mut self, caller: IpAddr) {
+        self.outside += 1;
+        if self.outsiders.len() < OUTSIDERS && !self.outsiders.contains(&caller) {
+            self.outsiders.push(caller);
+        }
+    }
+
     /// A good answer. Gives the fields of schemas and the parameters that had no room.
     pub(super) fn learn(&mut self, call: &Call, caller: IpAddr, caller_hash: u64, budget: &mut Budget) -> u64 {
         self.calls += 1;
@@ -170,7 +193,7 @@ impl Facts {
             self.latency.note(latency.as_secs_f64());
         }
         self.versions[call.version as usize % 4] = true;
-        let kind = call.credential.map(|credential| credential.kind);
+        let kind = call.credential.as_ref().map(|credential| credential.kind);
         if let Some(place) = AUTH.iter().position(|known| *known == kind) {
             self.auth[place] += 1;
         }
@@ -206,6 +229,36 @@ impl Facts {
         dropped
     }
 
+    /// Whether all who were answered well are of some kind. Of suspects they may be, who were not yet under suspicion
+    /// when they were answered.
+    pub(super) fn is_of(&self, kind: impl Fn(IpAddr) -> bool) -> bool {
+        self.distinct.count() == self.callers.len() as u64 && self.callers.iter().all(|caller| kind(*caller))
+    }
+
+    /// Good calls by who they say is calling.
+    pub(super) fn credentials(&self) -> BTreeMap<String, u64> {
+        let counts = AUTH.iter().zip(self.auth).filter(|(_, count)| *count > 0);
+        counts.map(|(kind, count)| (report::credential(*kind).to_owned(), count)).collect()
+    }
+
+    /// What requests, or answers, look like.
+    pub(super) fn message(&self, response: bool) -> Message {
+        let (media, bytes, schema) = match response {
+            false => (&self.request_media, &self.request_bytes, &self.request),
+            true => (&self.response_media, &self.response_bytes, &self.response),
+        };
+        let mut media: Vec<_> = media.iter().map(|one| one.to_string()).collect();
+        media.sort_unstable();
+        Message {
+            media,
+            bytes: bytes.quantiles().map(Quantiles::of),
+            body: schema.report(),
+            required: !response && self.with_body > 0 && self.with_body == self.calls,
+            incomplete: schema.incomplete,
+            sensitive: self.sensitive[usize::from(response)].iter().map(|class| class.to_string()).collect(),
+        }
+    }
+
     /// So many answers with this status.
     fn answers(&mut self, status: u16, count: u64) {
         if let Some((_, known)) = self.statuses.iter_mut().find(|(known, _)| *known == status) {
@@ -215,33 +268,44 @@ impl Facts {
         }
     }
 
+    /// Notes the parameters. Gives those that had no room.
     fn parameters(&mut self, call: &Call, caller: u64, budget: &mut Budget) -> u64 {
         let mut dropped = 0;
-        let shapes = call.shape.as_ref().map_or(&[][..], |shape| &shape.query);
+        let [query, headers, cookies] = &mut self.parameters;
+        let [most_query, most_headers, most_cookies] = PLACES.map(|(_, most)| most);
+        let shape = call.shape.as_deref();
+        let shapes = shape.map_or(&[][..], |shape| &shape.query);
         for (number, name) in call.query_names.iter().enumerate() {
             // One that comes twice is had once.
             if call.query_names.iter().take(number).any(|before| before == name) {
                 continue;
             }
-            let place = match self.query.iter().position(|known| known.name == *name) {
-                Some(place) => place,
-                None if self.query.len() < PARAMETERS && name.len() <= crate::call::NAME_LIMIT => {
-                    let words = Some(Words::default());
-                    self.query.push(Parameter { name: name.clone(), calls: 0, formats: Formats::default(), words });
-                    self.query.len() - 1
+            match find(query, most_query, name) {
+                Some(parameter) => {
+                    parameter.calls += 1;
+                    if let Some(ParameterShape { format, word }) = shapes.get(number) {
+                        parameter.looks(*format, word.as_ref(), caller, budget);
+                    }
                 }
-                None => {
-                    dropped += 1;
+                None => dropped += 1,
+            }
+        }
+        // Where some headers are not known, those that are there say what they look like, and not who else has them.
+        let whole = u64::from(call.completeness.unknown_fields == 0);
+        self.whole_heads += whole;
+        let Some(shape) = shape else { return dropped };
+        for (known, most, found) in [(headers, most_headers, &shape.headers), (cookies, most_cookies, &shape.cookies)] {
+            for (number, NamedShape { name, format, credential, word }) in found.iter().enumerate() {
+                if found.iter().take(number).any(|before| before.name == *name) {
                     continue;
                 }
-            };
-            let Some(parameter) = self.query.get_mut(place) else { continue };
-            parameter.calls += 1;
-            if let Some(ParameterShape { format, word }) = shapes.get(number) {
-                parameter.formats.extend(*format);
-                let mut noted = |words: &mut Words| word.as_ref().is_some_and(|word| words.note(word, caller, budget));
-                if !parameter.words.as_mut().is_none_or(&mut noted) {
-                    parameter.words = None;
+                match find(known, most, name) {
+                    Some(parameter) => {
+                        parameter.calls += whole;
+                        parameter.credential |= credential;
+                        parameter.looks(*format, word.as_ref(), caller, budget);
+                    }
+                    None => dropped += 1,
                 }
             }
         }
@@ -268,6 +332,12 @@ impl Facts {
         self.callers.sort_unstable();
         self.callers.dedup();
         self.callers.truncate(CALLERS);
+        self.outside += other.outside;
+        for outsider in other.outsiders {
+            if self.outsiders.len() < OUTSIDERS && !self.outsiders.contains(&outsider) {
+                self.outsiders.push(outsider);
+            }
+        }
         self.latency.absorb(other.latency);
         self.request_bytes.absorb(other.request_bytes);
         self.response_bytes.absorb(other.response_bytes);
@@ -283,16 +353,20 @@ impl Facts {
         for (mine, theirs) in self.sensitive.iter_mut().zip(other.sensitive) {
             mine.extend(theirs.into_iter().take(FEW.saturating_sub(mine.len())));
         }
-        for parameter in other.query {
-            if let Some(known) = self.query.iter_mut().find(|known| known.name == parameter.name) {
-                known.calls += parameter.calls;
-                known.formats.extend(parameter.formats);
-                known.words = match (known.words.take(), parameter.words) {
-                    (Some(mut mine), Some(theirs)) => mine.absorb(&theirs, budget).then_some(mine),
-                    _ => None,
-                };
-            } else if self.query.len() < PARAMETERS {
-                self.query.push(parameter);
+        self.whole_heads += other.whole_heads;
+        for ((mine, theirs), (_, most)) in self.parameters.iter_mut().zip(other.parameters).zip(PLACES) {
+            for parameter in theirs {
+                if let Some(known) = mine.iter_mut().find(|known| known.name == parameter.name) {
+                    known.calls += parameter.calls;
+                    known.formats.extend(parameter.formats);
+                    known.credential |= parameter.credential;
+                    known.words = match (known.words.take(), parameter.words) {
+                        (Some(mut mine), Some(theirs)) => mine.absorb(&theirs, budget).then_some(mine),
+                        _ => None,
+                    };
+                } else if mine.len() < most {
+                    mine.push(parameter);
+                }
             }
         }
         self.request.absorb(&other.request, budget);
@@ -308,6 +382,37 @@ impl Facts {
     pub(super) fn worth(&self) -> (u64, Timestamp) {
         (self.distinct.count(), self.last)
     }
+}
+
+impl Parameter {
+    /// What one value of it looks like.
+    fn looks(&mut self, format: Formats, word: Option<&Arc<str>>, caller: u64, budget: &mut Budget) {
+        self.formats.extend(format);
+        if let Some(words) = &mut self.words
+            && !word.is_some_and(|word| words.note(word, caller, budget))
+        {
+            self.words = None;
+        }
+    }
+}
+
+/// The parameter of a name, which is new if there is room for it.
+fn find<'p>(known: &'p mut Vec<Parameter>, most: usize, name: &Arc<str>) -> Option<&'p mut Parameter> {
+    let place = match known.iter().position(|known| Arc::ptr_eq(&known.name, name) || known.name == *name) {
+        Some(place) => place,
+        None if known.len() < most && name.len() <= NAME_LIMIT => {
+            known.push(Parameter {
+                name: name.clone(),
+                calls: 0,
+                formats: Formats::default(),
+                credential: false,
+                words: Some(Words::default()),
+            });
+            known.len() - 1
+        }
+        None => return None,
+    };
+    known.get_mut(place)
 }
 
 fn keep_media(known: &mut Vec<Arc<str>>, media: Option<&Arc<str>>) {

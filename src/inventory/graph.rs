@@ -7,8 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::inside;
 use super::report::{Endpoint, rounded};
 use crate::time::Timestamp;
 
@@ -41,7 +43,7 @@ pub enum Kind {
     Gateway,
     /// It answers, and may call too.
     Service,
-    /// It answers from a public address to clients of which some have private ones.
+    /// It answers from an address outside to clients of which some are inside.
     ThirdParty,
 }
 
@@ -100,7 +102,13 @@ struct Sum {
 
 impl Graph {
     /// Of the calls of those clients that are not under suspicion to the services of an inventory.
-    pub(super) fn of<'c>(calls: impl Iterator<Item = &'c Calls>, endpoints: &[Endpoint], hours: f64) -> Graph {
+    pub(super) fn of<'c>(
+        calls: impl Iterator<Item = &'c Calls>,
+        endpoints: &[Endpoint],
+        inside: &[IpNet],
+        hours: f64,
+    ) -> Graph {
+        let is_inside = |address: IpAddr| inside::contains(inside, address);
         let mut services: BTreeMap<&str, BTreeSet<IpAddr>> = BTreeMap::new();
         let mut names: BTreeMap<&str, &str> = BTreeMap::new();
         for endpoint in endpoints {
@@ -129,7 +137,7 @@ impl Graph {
             let client = caller(one.client);
             let mut hops = vec![(client.clone(), one.client, Kind::Client)];
             hops.extend(one.via.map(|via| (via.to_string(), via, Kind::Gateway)));
-            if is_private(one.via.unwrap_or(one.client)) {
+            if is_inside(one.via.unwrap_or(one.client)) {
                 from_inside.insert(host);
             }
             for (place, (name, address, kind)) in hops.iter().enumerate() {
@@ -155,7 +163,7 @@ impl Graph {
             }
         }
         for (host, addresses) in services {
-            let outside = !addresses.is_empty() && !addresses.iter().any(|address| is_private(*address));
+            let outside = !addresses.is_empty() && !addresses.iter().any(|address| is_inside(*address));
             let kind = if outside && from_inside.contains(host) { Kind::ThirdParty } else { Kind::Service };
             let addresses = addresses.into_iter().collect();
             nodes.insert(host.to_owned(), Node { name: host.to_owned(), kind, addresses });
@@ -257,14 +265,6 @@ fn label((_, calls, per_hour, authenticated): &(u64, u64, f64, f64)) -> String {
     format!("{} calls/h, {share:.0} % authenticated", rounded(*per_hour))
 }
 
-/// An address that is not to be reached from anywhere.
-fn is_private(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(address) => address.is_private() || address.is_loopback() || address.is_link_local(),
-        IpAddr::V6(address) => address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -296,7 +296,7 @@ mod tests {
         ];
         let endpoints =
             [service("shop", "10.0.0.1:80"), service("users", "10.0.0.2:80"), service("payments", "203.0.113.9:443")];
-        let graph = Graph::of(all.iter(), &endpoints, 2.0);
+        let graph = Graph::of(all.iter(), &endpoints, &inside::private(), 2.0);
         let nodes: Vec<_> = graph.nodes.iter().map(|node| (node.name.as_str(), node.kind)).collect();
         let expected = [
             ("10.0.0.5", Kind::Gateway),
@@ -323,12 +323,16 @@ mod tests {
     #[test]
     fn many_clients_are_drawn_as_one() {
         let all: Vec<_> = (1..=20).map(|last| calls(&format!("198.51.100.{last}"), None, "shop", 2)).collect();
-        let graph = Graph::of(all.iter(), &[service("shop", "10.0.0.1:80")], 1.0);
+        let graph = Graph::of(all.iter(), &[service("shop", "10.0.0.1:80")], &inside::private(), 1.0);
         assert_eq!(graph.edges.len(), 20);
         assert_eq!(graph.dot().matches("->").count(), 1);
         assert!(graph.dot().contains("\"20 clients of shop\" -> \"shop\" [label=\"40 calls/h, 50 % authenticated\"];"));
-        let hostile =
-            Graph::of([calls("192.0.2.1", None, "a\"]\n#x", 1)].iter(), &[service("a\"]\n#x", "10.0.0.1:80")], 1.0);
+        let hostile = Graph::of(
+            [calls("192.0.2.1", None, "a\"]\n#x", 1)].iter(),
+            &[service("a\"]\n#x", "10.0.0.1:80")],
+            &inside::private(),
+            1.0,
+        );
         assert_eq!(hostile.dot().lines().count(), 7, "{}", hostile.dot());
         assert_eq!(hostile.mermaid().lines().count(), 4, "{}", hostile.mermaid());
     }

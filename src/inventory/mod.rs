@@ -9,6 +9,8 @@
 //! | `services` | one service behind several names |
 //! | [`openapi`] | the same as an OpenAPI document |
 //! | [`graph`] | who calls whom |
+//! | [`review`], `inside` | what people say of them, and which addresses are their own |
+//! | [`events`] | what is new, while calls come |
 //! | [`drift`] | what changed between two of them |
 //! | [`spec`] | the same held against specifications |
 //!
@@ -19,10 +21,13 @@
 mod book;
 mod budget;
 pub mod drift;
+pub mod events;
 mod facts;
 pub mod graph;
+mod inside;
 pub mod openapi;
 pub mod report;
+pub mod review;
 mod schema;
 mod services;
 pub mod spec;
@@ -30,23 +35,26 @@ pub mod spec;
 mod tests;
 mod words;
 
+use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::alert::Alert;
-use crate::call::Record;
-use crate::detect::Detector;
+use crate::call::{Call, Record};
+use crate::detect::{Detector, Judged};
 use crate::endpoint::{Entry, HashKey};
 use crate::stats::{Counter, Counters};
+use crate::time::Timestamp;
 
 use book::Book;
-use facts::{AUTH, CALLERS, Facts};
-use report::{Endpoint, Message, Operation, Parameter, Quantiles, rounded};
+use events::Event;
+use facts::{CALLERS, Facts};
+use report::{Endpoint, Operation, Parameter, Quantiles, rounded};
 
-/// What the inventory may cost, beside the detector and its templates. At worst `endpoints` × 24 KiB + `schema_bytes` +
-/// `edges` × 400 bytes: 537 MiB with the defaults, of which an endpoint takes 4 KiB in the usual case. Telling it at the end
+/// What the inventory may cost, beside the detector and its templates. At worst `endpoints` × 32 KiB + `schema_bytes` +
+/// `edges` × 400 bytes: 665 MiB with the defaults, of which an endpoint takes 4 KiB in the usual case. Telling it at the end
 /// takes about twice `schema_bytes` besides, since a field that is told is larger than one that is kept.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Endpoints of which more is remembered than that they are there, operations included. Beyond, of sixteen the one
@@ -57,11 +65,23 @@ pub struct Settings {
     /// Pairs of a client and a service that are remembered, to tell who calls whom; at worst 400 bytes each. Beyond, of
     /// sixteen the one with the fewest calls leaves and is counted.
     pub edges: usize,
+    /// Networks that are one's own; whoever calls from elsewhere calls from outside. By default those that are not to be
+    /// reached from anywhere.
+    #[schemars(with = "Vec<String>")]
+    pub inside: Vec<IpNet>,
+    /// When something new is told, where that is asked for.
+    pub events: events::Settings,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { endpoints: 16_384, schema_bytes: 128 << 20, edges: 65_536 }
+        Settings {
+            endpoints: 16_384,
+            schema_bytes: 128 << 20,
+            edges: 65_536,
+            inside: inside::private(),
+            events: events::Settings::default(),
+        }
     }
 }
 
@@ -101,6 +121,53 @@ impl Inventory {
         alerts.clear();
     }
 
+    /// Tells from now on what is new, but for what is in `baseline`.
+    pub fn watch(&mut self, settings: &Settings, baseline: Option<&[Endpoint]>) {
+        self.book.watch(settings.events, baseline);
+    }
+
+    /// Takes one record, as [`Inventory::record`]; appends what is told by then of what is new, and the alerts that the
+    /// record raised.
+    /// `tell` hears what was made of a call.
+    pub fn watched(
+        &mut self,
+        record: &Record,
+        events: &mut Vec<Event>,
+        alerts: &mut Vec<Alert>,
+        mut tell: impl FnMut(&Call, &Judged<'_>),
+    ) {
+        self.tell(record.end_time(), events);
+        let Inventory { detector, book, .. } = self;
+        match record {
+            Record::Call(call) => detector.judge_call(call, alerts, |call, judged| {
+                book.take(call, judged);
+                tell(call, judged);
+            }),
+            Record::Connection(connection) => detector.connection(connection, alerts),
+        }
+    }
+
+    /// Appends what is new and still waits: there are to be no more records.
+    pub fn finish(&mut self, events: &mut Vec<Event>) {
+        self.tell(Timestamp::MAX, events);
+    }
+
+    /// Appends what is due.
+    fn tell(&mut self, now: Timestamp, told: &mut Vec<Event>) {
+        let Inventory { detector, book, .. } = self;
+        book.tell(now, |client| detector.suspects(client), told);
+    }
+
+    /// The detector that runs along.
+    pub fn detector(&self) -> &Detector {
+        &self.detector
+    }
+
+    /// The same.
+    pub fn detector_mut(&mut self) -> &mut Detector {
+        &mut self.detector
+    }
+
     /// What is known, sorted by host, template, method and operation. There are to be no more calls.
     pub fn report(&mut self) -> Vec<Endpoint> {
         for merged in self.detector.settle() {
@@ -116,9 +183,7 @@ impl Inventory {
             let parts = known.operations.iter().map(|(name, facts)| (Some(&**name), facts));
             let own = (known.own.calls > 0).then_some((None, &known.own));
             for (name, facts) in own.into_iter().chain(parts) {
-                let all_known = facts.distinct.count() == facts.callers.len() as u64;
-                // They were not yet under suspicion when they were answered.
-                if all_known && facts.callers.iter().all(|caller| self.detector.suspects(*caller)) {
+                if facts.is_of(|caller| self.detector.suspects(caller)) {
                     left_out += 1;
                     continue;
                 }
@@ -132,18 +197,33 @@ impl Inventory {
     /// Who calls whom, among the services of this report.
     pub fn graph(&self, endpoints: &[Endpoint]) -> graph::Graph {
         let calls = self.book.edges().filter(|edge| !self.detector.suspects(edge.client));
-        graph::Graph::of(calls, endpoints, self.book.hours())
+        graph::Graph::of(calls, endpoints, self.book.inside(), self.book.hours())
     }
 
-    /// What was counted.
+    /// What was counted, of the detector what concerns the inventory.
     pub fn counters(&self) -> Counters {
+        let mut counters = self.own_counters();
+        let detected = self.detector.counters();
+        for counter in [Counter::CallsDetected, Counter::ClientsEvicted, Counter::ClientsUnknown] {
+            counters.add(counter, detected.value(counter));
+        }
+        counters
+    }
+
+    /// What was counted, of the detector all.
+    pub fn all_counters(&self) -> Counters {
+        let mut counters = self.own_counters();
+        counters.merge(self.detector.counters());
+        counters
+    }
+
+    fn own_counters(&self) -> Counters {
         let mut counters = self.book.counters().clone();
         let tallies = self.detector.templates().tallies();
         counters.add(Counter::SegmentsForgotten, tallies.evicted);
         counters.add(Counter::CallsUntaught, tallies.refused);
-        let detected = self.detector.counters();
-        for counter in [Counter::CallsDetected, Counter::ClientsEvicted, Counter::ClientsUnknown] {
-            counters.add(counter, detected.value(counter));
+        if let Some(told) = self.book.told() {
+            counters.merge(told);
         }
         counters
     }
@@ -176,6 +256,7 @@ fn path_parameters(entry: &Entry<'_>) -> Vec<Parameter> {
             types: parameter.kinds().map(|kind| kind.name().to_owned()).collect(),
             required: true,
             values: parameter.values,
+            credential: false,
             enumeration: Vec::new(),
         })
         .collect()
@@ -190,52 +271,31 @@ fn described(entry: &Entry<'_>, facts: &Facts, name: Option<&str>, hours: f64) -
         (None, _) => (facts.grpc && !entry.template.contains('{')).then(grpc),
     };
     let mut parameters = path_parameters(entry);
-    let mut query: Vec<_> = facts.query.iter().collect();
-    query.sort_by(|one, other| one.name.cmp(&other.name));
-    parameters.extend(query.into_iter().map(|parameter| Parameter {
-        place: "query".to_owned(),
-        name: parameter.name.to_string(),
-        types: parameter.formats.iter().map(|format| format.name().to_owned()).collect(),
-        required: parameter.calls == facts.calls,
-        values: 0,
-        enumeration: parameter.words.as_ref().and_then(|words| words.closed()).unwrap_or_default(),
-    }));
+    for ((place, _), known) in facts::PLACES.iter().zip(&facts.parameters) {
+        let of = if *place == "query" { facts.calls } else { facts.whole_heads };
+        let mut known: Vec<_> = known.iter().collect();
+        known.sort_by(|one, other| one.name.cmp(&other.name));
+        parameters.extend(known.into_iter().map(|parameter| Parameter {
+            place: (*place).to_owned(),
+            name: parameter.name.to_string(),
+            types: parameter.formats.iter().map(|format| format.name().to_owned()).collect(),
+            required: of > 0 && parameter.calls == of,
+            values: 0,
+            credential: parameter.credential,
+            enumeration: parameter.words.as_ref().and_then(|words| words.closed()).unwrap_or_default(),
+        }));
+    }
     let mut servers: Vec<_> = facts.servers.iter().map(|server| socket(*server)).collect();
     servers.sort_unstable();
-    let sorted = |all: &[std::sync::Arc<str>]| {
-        let mut all: Vec<_> = all.iter().map(|one| one.to_string()).collect();
-        all.sort_unstable();
-        all
-    };
-    let classes = |number: usize| facts.sensitive[number].iter().map(|class| class.to_string()).collect();
     let few = facts.distinct.count() <= CALLERS as u64;
     Endpoint {
         servers,
         operation,
         parameters,
-        request: Message {
-            media: sorted(&facts.request_media),
-            bytes: facts.request_bytes.quantiles().map(Quantiles::of),
-            body: facts.request.report(),
-            required: facts.with_body > 0 && facts.with_body == facts.calls,
-            incomplete: facts.request.incomplete,
-            sensitive: classes(0),
-        },
-        response: Message {
-            media: sorted(&facts.response_media),
-            bytes: facts.response_bytes.quantiles().map(Quantiles::of),
-            body: facts.response.report(),
-            required: false,
-            incomplete: facts.response.incomplete,
-            sensitive: classes(1),
-        },
+        request: facts.message(false),
+        response: facts.message(true),
         statuses: facts.statuses.iter().copied().collect(),
-        auth: AUTH
-            .iter()
-            .zip(facts.auth)
-            .filter(|(_, count)| *count > 0)
-            .map(|(kind, count)| (report::credential(*kind).to_owned(), count))
-            .collect(),
+        auth: facts.credentials(),
         refused: facts.refused,
         http: ["0.9", "1.0", "1.1", "2"]
             .iter()
@@ -247,6 +307,8 @@ fn described(entry: &Entry<'_>, facts: &Facts, name: Option<&str>, hours: f64) -
         calls_per_hour: rounded(facts.calls as f64 / hours),
         clients: facts.distinct.count(),
         callers: if few { facts.callers.clone() } else { Vec::new() },
+        outside_calls: facts.outside,
+        outsiders: facts.outsiders.clone(),
         first: facts.first,
         last: facts.last,
         latency: facts.latency.quantiles().map(Quantiles::of),

@@ -142,7 +142,8 @@ fn operation(path: &str, method: &str, endpoint: &Endpoint, operations: Vec<Valu
     let mut written = Map::new();
     let id: String = path.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '_' }).collect();
     written.insert("operationId".to_owned(), format!("{method}{id}").into());
-    let mut parameters: Vec<Value> = endpoint.parameters.iter().map(parameter).collect();
+    let told = endpoint.parameters.iter().filter(|parameter| !parameter.credential);
+    let mut parameters: Vec<Value> = told.map(parameter).collect();
     if path.ends_with("{rest}") {
         let schema = json!({"type": "string"});
         parameters.push(json!({"name": "rest", "in": "path", "required": true, "schema": schema}));
@@ -173,6 +174,9 @@ fn operation(path: &str, method: &str, endpoint: &Endpoint, operations: Vec<Valu
         "first": endpoint.first,
         "last": endpoint.last,
     });
+    if let Some(reviewed) = &endpoint.reviewed {
+        seen["reviewed"] = json!(reviewed);
+    }
     if endpoint.catch_all {
         seen["catch_all"] = true.into();
     }
@@ -334,7 +338,7 @@ pub fn schema(of: &Schema) -> Value {
     written.into()
 }
 
-/// Ways to say who calls, of those that were seen. What header, cookie or parameter had it is not known.
+/// Ways to say who calls, of those that were seen; by the name that most endpoints have where several are in use.
 fn schemes(endpoints: &[Endpoint]) -> Value {
     let kinds: BTreeSet<_> = endpoints.iter().flat_map(|endpoint| endpoint.auth.keys()).map(String::as_str).collect();
     let mut schemes = Map::new();
@@ -344,15 +348,28 @@ fn schemes(endpoints: &[Endpoint]) -> Value {
             "other" => {
                 json!({"type": "http", "scheme": "other", "description": "A scheme that is neither Basic nor Bearer"})
             }
-            "api_key" => json!({"type": "apiKey", "in": "header", "name": "X-API-Key",
-                "description": "A key; the name is the customary one, not what was observed"}),
-            "cookie" => json!({"type": "apiKey", "in": "cookie", "name": "session",
-                "description": "A session; the name is the customary one, not what was observed"}),
+            "api_key" => key(endpoints, "api_key", "header", "X-API-Key"),
+            "cookie" => key(endpoints, "cookie", "cookie", "session"),
             _ => continue,
         };
         schemes.insert(kind.to_owned(), scheme);
     }
     schemes.into()
+}
+
+/// A scheme of a header or cookie, by the name that was seen, or else by the usual one.
+fn key(endpoints: &[Endpoint], kind: &str, place: &str, usual: &str) -> Value {
+    let mut names: BTreeMap<&str, usize> = BTreeMap::new();
+    for endpoint in endpoints.iter().filter(|endpoint| endpoint.auth.contains_key(kind)) {
+        for parameter in endpoint.parameters.iter().filter(|one| one.credential && one.place == place) {
+            *names.entry(&parameter.name).or_default() += 1;
+        }
+    }
+    match names.iter().max_by_key(|(name, count)| (**count, std::cmp::Reverse(**name))) {
+        Some((name, _)) => json!({"type": "apiKey", "in": place, "name": name}),
+        None => json!({"type": "apiKey", "in": place, "name": usual,
+            "description": "The name is the customary one; what was observed had it elsewhere"}),
+    }
 }
 
 #[cfg(test)]

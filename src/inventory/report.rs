@@ -38,7 +38,8 @@ pub struct Endpoint {
     /// The server answers whatever is asked for here.
     #[serde(skip_serializing_if = "is_false")]
     pub catch_all: bool,
-    /// Parameters: those of the path from left to right, then those of the query by name.
+    /// Parameters: those of the path from left to right, then those of the query, headers of the API's own, and cookies,
+    /// each by name.
     pub parameters: Vec<Parameter>,
     /// What requests carry.
     #[serde(skip_serializing_if = "Message::is_empty")]
@@ -64,6 +65,16 @@ pub struct Endpoint {
     /// Their addresses, if they are few.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub callers: Vec<IpAddr>,
+    /// Good answers to clients outside the networks of [`Settings::inside`](super::Settings::inside), and the first such
+    /// clients.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub outside_calls: u64,
+    #[allow(missing_docs, reason = "said above")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub outsiders: Vec<IpAddr>,
+    /// What people say of it, where they were asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reviewed: Option<super::review::Reviewed>,
     /// Time of the first good answer.
     pub first: Timestamp,
     /// Time of the last.
@@ -122,19 +133,22 @@ pub(super) fn credential(kind: Option<CredentialKind>) -> &'static str {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Parameter {
-    /// `path` or `query`.
+    /// `path`, `query`, `header` or `cookie`.
     #[serde(rename = "in")]
     pub place: String,
     /// Its name; those of a path have none of their own.
     pub name: String,
-    /// What its values look like: of a path by [`Kind`](crate::endpoint::Kind), of a query by
-    /// [`Format`](crate::call::Format).
+    /// What its values look like: of a path by [`Kind`](crate::endpoint::Kind), of the others by
+    /// [`Format`](crate::call::Format); none of what says who calls.
     pub types: Vec<String>,
     /// Every call has it.
     pub required: bool,
     /// Different values of a parameter of a path.
     #[serde(skip_serializing_if = "is_zero")]
     pub values: u64,
+    /// A header or cookie that says who calls: a key, or a session.
+    #[serde(skip_serializing_if = "is_false")]
+    pub credential: bool,
     /// All its values, where they are few words that many callers share.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub enumeration: Vec<String>,
@@ -329,6 +343,7 @@ impl Endpoint {
             match self.parameters.iter_mut().find(same) {
                 Some(known) => {
                     known.required &= parameter.required;
+                    known.credential |= parameter.credential;
                     known.values = known.values.max(parameter.values);
                     for kind in parameter.types {
                         if !known.types.contains(&kind) {
@@ -391,6 +406,13 @@ impl Endpoint {
             self.clients = self.clients.max(other.clients);
             self.callers.clear();
         }
+        self.outside_calls += other.outside_calls;
+        for outsider in other.outsiders {
+            if !self.outsiders.contains(&outsider) && self.outsiders.len() < super::facts::OUTSIDERS {
+                self.outsiders.push(outsider);
+            }
+        }
+        self.reviewed = self.reviewed.take().or(other.reviewed);
         self.first = if mine == 0 { other.first } else { self.first.min(other.first) };
         self.last = self.last.max(other.last);
         self.calls += theirs;

@@ -63,7 +63,7 @@ pub(super) fn join(all: Vec<Endpoint>, templates: &Templates) -> Vec<Endpoint> {
 }
 
 /// An address, or nothing.
-fn is_address(host: &str) -> bool {
+pub(super) fn is_address(host: &str) -> bool {
     host.is_empty() || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok()
 }
 

@@ -9,7 +9,7 @@ use crate::time::Timestamp;
 
 const HOST: &str = "shop.example";
 
-fn inventory(settings: &Settings) -> Inventory {
+pub(super) fn inventory(settings: &Settings) -> Inventory {
     let file = RuleFile { path: FILE.into(), text: COMPILED_IN.to_owned() };
     let rules = DetectRules::load(&file).expect("the rules that are compiled in");
     let detector = Detector::new(crate::detect::Settings::default(), rules, |call| Some(call.client.ip));
@@ -17,7 +17,7 @@ fn inventory(settings: &Settings) -> Inventory {
 }
 
 /// A good answer to client `number`, a second after another.
-fn call(client: u32, second: u32, method: &str, target: &str) -> Call {
+pub(super) fn call(client: u32, second: u32, method: &str, target: &str) -> Call {
     let time = |nanos| Timestamp::from_parts(1_772_460_000 + u64::from(second), nanos);
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let names = query.split('&').filter(|part| !part.is_empty());
@@ -47,7 +47,7 @@ fn call(client: u32, second: u32, method: &str, target: &str) -> Call {
 }
 
 /// The same with a body in the answer.
-fn answering(call: Call, body: &str) -> Call {
+pub(super) fn answering(call: Call, body: &str) -> Call {
     let rules = crate::inspect::Rules::load(None).expect("the rules that are compiled in");
     let settings = crate::inspect::Settings { shapes: true, ..Default::default() };
     let key = crate::key::Key::from_bytes([1; crate::key::KEY_BYTES]);
@@ -270,4 +270,61 @@ fn drift_tells_breaking_changes_from_harmless_ones() {
     }
     assert!(!found.iter().any(|one| one.ends_with("total") || one.contains("new.deep")), "{found:#?}");
     assert!(drift::changes(&before, &before).is_empty());
+}
+
+#[test]
+fn headers_and_cookies_are_parameters() {
+    use crate::call::{Format, NamedShape};
+    let named = |name: &str, format, word: Option<&str>, credential| NamedShape {
+        name: name.into(),
+        format: [format].into_iter().collect(),
+        credential,
+        word: word.map(Into::into),
+    };
+    let calls: Vec<_> = (0..60)
+        .map(|number| {
+            let mut one = call(number % 12, number, "GET", "/v1/orders");
+            let region = if number % 2 == 0 { "west" } else { "east" };
+            let mut shape = Shape {
+                headers: vec![
+                    named("api-version", Format::Date, None, false),
+                    named("x-region", Format::Word, Some(region), false),
+                    named("x-api-key", Format::Hexadecimal, None, true),
+                ],
+                ..Shape::default()
+            };
+            if number % 3 == 0 {
+                shape.cookies.push(named("theme", Format::Word, Some("dark"), false));
+            }
+            if number == 30 {
+                // Of a head that is partly unknown, nothing is missing.
+                one.completeness.unknown_fields = 1;
+                shape.headers.truncate(1);
+            }
+            one.shape = Some(Box::new(shape));
+            one
+        })
+        .collect();
+    let all = report(&calls);
+    let told: Vec<_> = all[0]
+        .parameters
+        .iter()
+        .map(|one| (one.place.as_str(), one.name.as_str(), one.required, one.credential, one.enumeration.len()))
+        .collect();
+    let expected = [
+        ("header", "api-version", true, false, 0),
+        ("header", "x-api-key", true, true, 0),
+        ("header", "x-region", true, false, 2),
+        ("cookie", "theme", false, false, 0),
+    ];
+    assert_eq!(told, expected);
+    let document = openapi::document(&all);
+    let written = &document["paths"]["/v1/orders"]["get"]["parameters"];
+    assert_eq!(written.as_array().map(Vec::len), Some(3), "keys are no parameters: {written}");
+    assert_eq!(written[1]["schema"]["enum"], serde_json::json!(["east", "west"]));
+    let fewer: Vec<_> = calls.iter().cloned().map(|call| Call { shape: None, ..call }).collect();
+    let changes: Vec<_> =
+        drift::changes(&report(&fewer), &all).iter().map(|change| format!("{} {}", change.kind, change.what)).collect();
+    let expected = ["parameter_new cookie theme", "parameter_new header api-version", "parameter_new header x-region"];
+    assert_eq!(changes, expected);
 }

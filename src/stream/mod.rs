@@ -97,6 +97,8 @@ pub struct FlowInfo {
     /// Whether the sender of each direction takes nothing, or next to nothing, from the other: its window was closed when it
     /// was last heard.
     pub closed_windows: [bool; 2],
+    /// How much of each direction's stream the other end has acknowledged, as an offset there.
+    pub acknowledged: [u64; 2],
     /// When its handler is to be woken.
     pub alarm: Alarm,
 }
@@ -224,6 +226,16 @@ pub trait Handler {
 
     /// The sender of a direction takes no more for now: its window has closed.
     fn window_closed(
+        &mut self,
+        _flow: &FlowInfo,
+        _state: &mut Option<Box<Self::State>>,
+        _direction: Direction,
+        _now: Timestamp,
+    ) {
+    }
+
+    /// The sender of a direction sends again what was not acknowledged.
+    fn repeated(
         &mut self,
         _flow: &FlowInfo,
         _state: &mut Option<Box<Self::State>>,

@@ -71,7 +71,8 @@ impl Connection {
         }
         let cookies = heads::cookies(list);
         let is_api_key = |name: &[u8]| shared.inspector.is_api_key_header(name);
-        let reading = Reading { header_limit: shared.settings.header_limit, is_api_key: &is_api_key };
+        let is_own = shared.inspector.own_headers();
+        let reading = Reading { header_limit: shared.settings.header_limit, is_api_key: &is_api_key, is_own };
         let mut lines = Lines::read(list, cookies.as_deref(), &reading);
         lines.unknown += u32::from(partly);
         let direction = if d == 0 { Direction::Forward } else { Direction::Backward };
@@ -244,6 +245,10 @@ impl Connection {
         }
         if block.end_stream {
             self.end_side(flow, id, true, now, shared, counters);
+        } else if is_head {
+            // Its window may be closed from the beginning on.
+            self.spend(flow, id, 0, false, now);
+            self.ask_when_held(flow, now, shared);
         }
     }
 }

@@ -6,6 +6,7 @@
 //! | `json` | JSON, a byte at a time |
 //! | `form` | forms, multipart ones too |
 //! | `draft` | the nodes of the shape so far |
+//! | `head` | headers of the API's own, and cookies |
 //!
 //! No value is kept but words of at most 24 bytes, sixteen of a field, which stay in memory: a closed set of words that
 //! many callers got is an enumeration, any other is forgotten by the inventory. Keys that look like data (numbers,
@@ -14,6 +15,7 @@
 mod draft;
 mod form;
 pub(crate) mod format;
+pub(crate) mod head;
 mod json;
 #[cfg(test)]
 mod tests;

@@ -5,8 +5,10 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
+use super::files;
+
 /// Bytes of the largest specification that is read.
-const LARGEST: u64 = 64 << 20;
+pub(super) const LARGEST: u64 = 64 << 20;
 
 /// References that lead to references.
 const REFERENCES: usize = 16;
@@ -36,8 +38,12 @@ pub enum SpecificationError {
 pub struct Specification {
     document: Value,
     pub(super) operations: Vec<Operation>,
-    /// References that lead out of the document, or nowhere; what they stand for is taken to be anything.
+    /// Names of keys by where they stand (`query`, `header`, `cookie`), of the schemes that say who calls.
+    pub(super) keys: BTreeSet<(String, String)>,
+    /// References that lead nowhere; what they stand for is taken to be anything.
     pub unresolved: usize,
+    /// Why files that are referred to were not read, the first few.
+    pub unread: Vec<String>,
 }
 
 /// An operation that is specified.
@@ -53,8 +59,8 @@ pub(super) struct Operation {
     pub(super) deprecated: bool,
     /// Every call is to say who calls.
     pub(super) secured: bool,
-    /// Parameters of the query, and whether they are required.
-    pub(super) query: BTreeMap<String, bool>,
+    /// Parameters of query, header (in lower case) and cookie by place and name, and whether they are required.
+    pub(super) parameters: BTreeMap<(String, String), bool>,
     /// Schemas of the request's body by media type.
     pub(super) request: BTreeMap<String, Value>,
     /// Schemas of answers by status (`200`, `2XX`, `default`) and media type.
@@ -88,10 +94,13 @@ impl Specification {
     ///
     /// What cannot be read, is too large, or is no specification.
     pub fn read(path: &Path) -> Result<Specification, SpecificationError> {
-        if std::fs::metadata(path)?.len() > LARGEST {
+        let bytes = std::fs::metadata(path)?.len();
+        if bytes > LARGEST {
             return Err(SpecificationError::TooLarge);
         }
-        Specification::parse(&std::fs::read_to_string(path)?)
+        let document = parse_value(&std::fs::read_to_string(path)?).map_err(SpecificationError::Malformed)?;
+        let (document, unread) = files::gather(path, document, bytes);
+        Ok(Specification { unread, ..Specification::of(document)? })
     }
 
     /// From its text.
@@ -100,19 +109,24 @@ impl Specification {
     ///
     /// What is no specification.
     pub fn parse(text: &str) -> Result<Specification, SpecificationError> {
-        let json = text.trim_start().starts_with('{');
-        let document: Value = match json {
-            true => serde_json::from_str(text).map_err(|error| error.to_string()),
-            false => serde_saphyr::from_str(text).map_err(|error| error.to_string()),
-        }
-        .map_err(SpecificationError::Malformed)?;
+        Specification::of(parse_value(text).map_err(SpecificationError::Malformed)?)
+    }
+
+    fn of(document: Value) -> Result<Specification, SpecificationError> {
         let swagger = match (document.get("openapi"), document.get("swagger")) {
             (Some(Value::String(version)), _) if version.starts_with("3.") => false,
             (_, Some(version)) if version.as_str() == Some("2.0") || version.as_f64() == Some(2.0) => true,
             _ => return Err(SpecificationError::Unknown),
         };
-        let mut specification = Specification { document, operations: Vec::new(), unresolved: 0 };
+        let mut specification = Specification {
+            document,
+            operations: Vec::new(),
+            keys: BTreeSet::new(),
+            unresolved: 0,
+            unread: Vec::new(),
+        };
         specification.read_paths(swagger);
+        specification.keys = specification.read_keys();
         specification.unresolved = specification.count_unresolved();
         Ok(specification)
     }
@@ -225,8 +239,11 @@ impl Specification {
             let name = parameter.get("name").and_then(Value::as_str).unwrap_or_default();
             let must = parameter.get("required").and_then(Value::as_bool).unwrap_or_default();
             match parameter.get("in").and_then(Value::as_str) {
-                Some("query") => {
-                    operation.query.insert(name.to_owned(), must);
+                Some(place @ ("query" | "cookie")) => {
+                    operation.parameters.insert((place.to_owned(), name.to_owned()), must);
+                }
+                Some("header") => {
+                    operation.parameters.insert(("header".to_owned(), name.to_ascii_lowercase()), must);
                 }
                 Some("body") if swagger => {
                     let schema = parameter.get("schema").cloned().unwrap_or_default();
@@ -245,6 +262,19 @@ impl Specification {
             let schema = serde_json::json!({"type": "object", "properties": form, "required": required});
             operation.request.insert("*/*".to_owned(), schema);
         }
+    }
+
+    /// Names of the keys that say who calls.
+    fn read_keys(&self) -> BTreeSet<(String, String)> {
+        let written = self.document.pointer("/components/securitySchemes").or(self.document.get("securityDefinitions"));
+        let all = written.and_then(Value::as_object).into_iter().flatten().map(|(_, scheme)| scheme);
+        let key = |scheme: &Value| {
+            let text = |name: &str| scheme.get(name).and_then(Value::as_str);
+            let (place, name) = (text("in")?, text("name")?);
+            let name = if place == "header" { name.to_ascii_lowercase() } else { name.to_owned() };
+            Some((place.to_owned(), name))
+        };
+        all.filter_map(|scheme| key(self.resolve(scheme)?)).collect()
     }
 
     fn bodies(&self, written: &Map<String, Value>, operation: &mut Operation, swagger: bool) {
@@ -270,6 +300,14 @@ impl Specification {
             };
             operation.responses.insert(status.to_ascii_uppercase(), bodies);
         }
+    }
+}
+
+/// A file's value, in JSON or YAML.
+pub(super) fn parse_value(text: &str) -> Result<Value, String> {
+    match text.trim_start().starts_with(['{', '[']) {
+        true => serde_json::from_str(text).map_err(|error| error.to_string()),
+        false => serde_saphyr::from_str(text).map_err(|error| error.to_string()),
     }
 }
 

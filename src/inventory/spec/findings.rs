@@ -1,13 +1,15 @@
 //! What in the inventory does not fit the specifications.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::super::report::Endpoint;
-use super::document::{Operation, Segment, Specification};
+use super::super::report::{Endpoint, Parameter};
+use super::document::{Operation, Specification};
+use super::index::Index;
 use super::schema::Comparison;
+use crate::inspect::shape::head::{is_name, is_own};
 
 /// The version of the JSON form.
 pub const SCHEMA: &str = "apitap.conformance.v1";
@@ -20,7 +22,9 @@ pub struct Finding {
     /// What it is: `shadow` (answers, and is not specified), `zombie` (deprecated, and still answers), `unused`
     /// (specified, and was not called), `auth_missing` (a credential is demanded, and calls without were answered),
     /// `field_unspecified`, `field_missing`, `field_types`, `field_values` of a body, `parameter_unspecified`,
-    /// `parameter_missing` of the query, `status_unspecified`, `media_unspecified`.
+    /// `parameter_missing`, `status_unspecified`, `media_unspecified`. Of a review: `internal_called` (from outside),
+    /// `sensitive_unexpected` (a class that is not among those said to be there), `sensitive_open` (calls without a
+    /// credential were answered), `entry_unmatched` (no endpoint fits an entry).
     pub kind: String,
     /// Method, host, template and operation of what was seen; method and path of what was not.
     pub endpoint: String,
@@ -56,6 +60,26 @@ impl std::fmt::Display for Finding {
     }
 }
 
+impl Finding {
+    /// One that is about an endpoint as a whole.
+    pub(in super::super) fn new(kind: &str, endpoint: &str, what: &str, detail: String) -> Finding {
+        Finding {
+            schema: SCHEMA.to_owned(),
+            kind: kind.to_owned(),
+            endpoint: endpoint.to_owned(),
+            side: None,
+            what: what.to_owned(),
+            detail,
+            sensitive: BTreeSet::new(),
+        }
+    }
+
+    /// It asks for nothing to be done: something was not called.
+    pub fn is_harmless(&self) -> bool {
+        matches!(self.kind.as_str(), "unused" | "entry_unmatched")
+    }
+}
+
 /// Findings, and of what.
 struct Findings {
     all: Vec<Finding>,
@@ -63,15 +87,7 @@ struct Findings {
 
 impl Findings {
     fn add(&mut self, kind: &str, endpoint: &str, side: Option<&str>, what: &str, detail: String) -> &mut Finding {
-        self.all.push(Finding {
-            schema: SCHEMA.to_owned(),
-            kind: kind.to_owned(),
-            endpoint: endpoint.to_owned(),
-            side: side.map(str::to_owned),
-            what: what.to_owned(),
-            detail,
-            sensitive: BTreeSet::new(),
-        });
+        self.all.push(Finding { side: side.map(str::to_owned), ..Finding::new(kind, endpoint, what, detail) });
         let last = self.all.len() - 1;
         &mut self.all[last] // just pushed
     }
@@ -82,30 +98,31 @@ impl Findings {
 /// A specification whose servers name hosts that were seen speaks of those only; any other of all services.
 pub fn check(specifications: &[Specification], endpoints: &[Endpoint]) -> Vec<Finding> {
     let hosts: BTreeSet<&str> = endpoints.iter().map(|endpoint| endpoint.host.as_str()).collect();
+    let index = Index::of(specifications);
+    // Where no header of an API's own was seen anywhere, they may have been left out, as logs do.
+    let of_head = |parameter: &Parameter| matches!(parameter.place.as_str(), "header" | "cookie");
+    let heads = endpoints.iter().any(|endpoint| endpoint.parameters.iter().any(of_head));
     let mut used = BTreeSet::new();
     let mut findings = Findings { all: Vec::new() };
     for endpoint in endpoints {
         let segments: Vec<&str> = endpoint.template.split('/').filter(|segment| !segment.is_empty()).collect();
         let mut best: Option<(u32, usize, usize)> = None;
         let mut methods = BTreeSet::new();
-        for (number, specification) in specifications.iter().enumerate() {
-            for (place, operation) in specification.operations.iter().enumerate() {
-                let named = operation.hosts.iter().any(|host| hosts.contains(host.as_str()));
-                if named && !operation.hosts.contains(&endpoint.host) {
-                    continue;
-                }
-                let fits = operation.paths.iter().filter_map(|path| fit(path, &segments)).max();
-                let Some(fits) = fits else { continue };
-                let same =
-                    operation.method == endpoint.method || (operation.method == "HEAD" && endpoint.method == "GET");
-                if !same {
-                    methods.insert(operation.method.as_str());
-                    continue;
-                }
-                used.insert((number, place));
-                if best.is_none_or(|(known, ..)| fits > known) {
-                    best = Some((fits, number, place));
-                }
+        for ((number, place), fits) in index.find(&segments).0 {
+            let operation = specifications.get(number).and_then(|specification| specification.operations.get(place));
+            let Some(operation) = operation else { continue };
+            let named = operation.hosts.iter().any(|host| hosts.contains(host.as_str()));
+            if named && !operation.hosts.contains(&endpoint.host) {
+                continue;
+            }
+            let same = operation.method == endpoint.method || (operation.method == "HEAD" && endpoint.method == "GET");
+            if !same {
+                methods.insert(operation.method.as_str());
+                continue;
+            }
+            used.insert((number, place));
+            if best.is_none_or(|(known, ..)| fits > known) {
+                best = Some((fits, number, place));
             }
         }
         let title = endpoint.title();
@@ -114,7 +131,9 @@ pub fn check(specifications: &[Specification], endpoints: &[Endpoint]) -> Vec<Fi
             Some((specification, specification.operations.get(place)?))
         });
         match specified {
-            Some((specification, operation)) => compare(specification, operation, endpoint, &title, &mut findings),
+            Some((specification, operation)) => {
+                compare(specification, operation, endpoint, &title, heads, &mut findings);
+            }
             None => {
                 let methods: Vec<_> = methods.into_iter().collect();
                 let detail = match methods.is_empty() {
@@ -136,38 +155,12 @@ pub fn check(specifications: &[Specification], endpoints: &[Endpoint]) -> Vec<Fi
     findings.all
 }
 
-/// How well a template fits a path: more for each word that is the same. None when it does not.
-///
-/// A parameter that was learned may stand for words that are written down one by one: that is the weakest fit.
-fn fit(path: &[Segment], template: &[&str]) -> Option<u32> {
-    let mut sum = 1;
-    let mut left = path.iter();
-    for (number, segment) in template.iter().enumerate() {
-        if *segment == "{rest}" && number + 1 == template.len() {
-            return Some(sum);
-        }
-        sum += match left.next()? {
-            Segment::Word(word) if word == segment => 100,
-            Segment::Word(_) if *segment == "{id}" => 0,
-            Segment::Word(_) => return None,
-            Segment::Parameter(..) if *segment == "{id}" => 10,
-            Segment::Parameter(before, behind) => {
-                let whole = segment.len() > before.len() + behind.len();
-                if !whole || !segment.starts_with(before.as_str()) || !segment.ends_with(behind.as_str()) {
-                    return None;
-                }
-                1
-            }
-        };
-    }
-    left.next().is_none().then_some(sum)
-}
-
 fn compare(
     specification: &Specification,
     operation: &Operation,
     endpoint: &Endpoint,
     title: &str,
+    heads: bool,
     findings: &mut Findings,
 ) {
     if operation.deprecated {
@@ -178,22 +171,7 @@ fn compare(
     if operation.secured && anonymous > 0 {
         findings.add("auth_missing", title, None, "", format!("{anonymous} of {} calls", endpoint.calls));
     }
-    for parameter in endpoint.parameters.iter().filter(|parameter| parameter.place == "query") {
-        // GraphQL's own.
-        let own = endpoint.operation.is_some();
-        if !operation.query.contains_key(&parameter.name) && !own {
-            findings.add("parameter_unspecified", title, None, &parameter.name, parameter.types.join("|"));
-        }
-    }
-    for name in operation.query.iter().filter(|(_, required)| **required).map(|(name, _)| name) {
-        let always = endpoint
-            .parameters
-            .iter()
-            .any(|parameter| parameter.place == "query" && parameter.name == *name && parameter.required);
-        if !always {
-            findings.add("parameter_missing", title, None, name, "good calls lack it".to_owned());
-        }
-    }
+    parameters(specification, operation, endpoint, title, heads, findings);
     for &status in endpoint.statuses.keys() {
         if find_status(operation, status).is_none() {
             findings.add("status_unspecified", title, None, &status.to_string(), String::new());
@@ -223,6 +201,43 @@ fn compare(
         };
         if !known.is_empty() && !known.iter().any(covered) {
             findings.add("media_unspecified", title, Some("response"), media, String::new());
+        }
+    }
+}
+
+/// Parameters beyond those of the path. Cookies that are not specified are none of the API's: browsers send what they have.
+fn parameters(
+    specification: &Specification,
+    operation: &Operation,
+    endpoint: &Endpoint,
+    title: &str,
+    heads: bool,
+    findings: &mut Findings,
+) {
+    let told = |place: &str, name: &str| if place == "query" { name.to_owned() } else { format!("{place} {name}") };
+    let named = |parameter: &Parameter| (parameter.place.clone(), parameter.name.clone());
+    let seen: BTreeMap<_, _> =
+        endpoint.parameters.iter().map(|parameter| (named(parameter), parameter.required)).collect();
+    for parameter in endpoint.parameters.iter().filter(|parameter| matches!(&*parameter.place, "query" | "header")) {
+        let known = operation.parameters.contains_key(&named(parameter))
+            || specification.keys.contains(&named(parameter))
+            // GraphQL's own.
+            || (endpoint.operation.is_some() && parameter.place == "query");
+        if !known && !parameter.credential {
+            let what = told(&parameter.place, &parameter.name);
+            findings.add("parameter_unspecified", title, None, &what, parameter.types.join("|"));
+        }
+    }
+    for (key, _) in operation.parameters.iter().filter(|(_, required)| **required) {
+        let (place, name) = key;
+        // Of headers that everybody sends, none is told.
+        let visible = match place.as_str() {
+            "query" => true,
+            "header" => heads && is_own(name.as_bytes()),
+            _ => heads && is_name(name.as_bytes()),
+        };
+        if visible && !seen.get(key).copied().unwrap_or_default() {
+            findings.add("parameter_missing", title, None, &told(place, name), "good calls lack it".to_owned());
         }
     }
 }

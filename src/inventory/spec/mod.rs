@@ -4,11 +4,15 @@
 //! | file | owns |
 //! | --- | --- |
 //! | `document` | OpenAPI 3.0 and 3.1 and Swagger 2 as operations with paths, servers, parameters, bodies |
+//! | `files` | documents in several files as one |
+//! | `index` | which operations a template fits |
 //! | `schema` | whether what was observed fits a schema |
 //! | `findings` | what does not fit |
 
 mod document;
+mod files;
 mod findings;
+mod index;
 mod schema;
 #[cfg(test)]
 mod tests;

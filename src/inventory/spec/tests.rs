@@ -142,3 +142,79 @@ fn what_was_observed_fits_what_is_made_of_it() {
     let document = super::super::openapi::document(&all).to_string();
     assert_eq!(found(&document, &all), Vec::<String>::new());
 }
+
+#[test]
+fn references_lead_to_files_below_the_folder_and_to_no_others() {
+    let folder = std::env::temp_dir().join(format!("apitap-spec-{}", std::process::id()));
+    std::fs::create_dir_all(folder.join("api/schemas")).expect("a folder");
+    let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).expect("a file");
+    let root = "openapi: 3.0.3\npaths:\n  /orders/{id}: {$ref: 'orders.yaml#/one'}\n  /x: {$ref: '../out.yaml'}\n  \
+                /y: {$ref: 'https://example.com/y.yaml'}\n  /z: {$ref: 'absent.yaml'}\ncomponents:\n  schemas:\n    \
+                Money: {type: number}\n";
+    write("api/openapi.yaml", root);
+    let orders = "one:\n  get:\n    responses:\n      '200':\n        content:\n          application/json:\n            \
+                  schema: {$ref: 'schemas/order.json'}\nowner: {type: string}\n";
+    write("api/orders.yaml", orders);
+    // It refers to itself, to the file before it and to the first one.
+    let order = r##"{"type":"object","additionalProperties":false,"properties":{"owner":{"$ref":"../orders.yaml#/owner"},
+        "parts":{"type":"array","items":{"$ref":"#"}},"total":{"$ref":"../openapi.yaml#/components/schemas/Money"}}}"##;
+    write("api/schemas/order.json", order);
+    write("out.yaml", "get: {}\n");
+    let specification = Specification::read(&folder.join("api/openapi.yaml")).expect("a specification");
+    std::fs::remove_dir_all(&folder).expect("it is there");
+    assert_eq!((specification.unresolved, specification.unread.len()), (3, 3), "{:?}", specification.unread);
+    for (reference, reason) in [("../out", "leads out"), ("https:", "nothing is fetched"), ("absent", "No such file")] {
+        let told = specification.unread.iter().any(|one| one.contains(reference) && one.contains(reason));
+        assert!(told, "{reference}: {:?}", specification.unread);
+    }
+    let body = r#"{"types":["object"],"fields":{"owner":{"types":["string"]},"total":{"types":["string"]},
+        "parts":{"types":["array"],"items":{"types":["object"],"fields":{"odd":{"types":["null"]}}}}}}"#;
+    let mut seen = Endpoint {
+        method: "GET".into(),
+        host: "h".into(),
+        template: "/orders/{id}".into(),
+        statuses: [(200, 1)].into(),
+        calls: 1,
+        ..Endpoint::default()
+    };
+    seen.response.body = Some(serde_json::from_str(body).expect("a schema"));
+    let told: Vec<_> =
+        check(&[specification], &[seen]).iter().map(|finding| format!("{} {}", finding.kind, finding.what)).collect();
+    assert_eq!(told, ["field_unspecified parts[].odd", "field_types total"]);
+}
+
+#[test]
+fn headers_cookies_and_keys_are_held_against_what_is_specified() {
+    let text = r#"{"openapi":"3.1.0","paths":{"/a":{"get":{"parameters":[
+        {"in":"header","name":"X-Tenant","required":true},{"in":"header","name":"Accept-Language","required":true},
+        {"in":"cookie","name":"region","required":true},{"in":"query","name":"page"}],"responses":{"200":{}}}}},
+        "components":{"securitySchemes":{"k":{"type":"apiKey","in":"query","name":"key"},
+        "h":{"type":"apiKey","in":"header","name":"X-Secret"}}}}"#;
+    let specification = Specification::parse(text).expect("a specification");
+    let parameter = |place: &str, name: &str, required| super::super::report::Parameter {
+        place: place.into(),
+        name: name.into(),
+        required,
+        ..Default::default()
+    };
+    let mut seen =
+        Endpoint { method: "GET".into(), template: "/a".into(), statuses: [(200, 1)].into(), ..Endpoint::default() };
+    let told = |seen: &Endpoint| -> Vec<String> {
+        let all = check(std::slice::from_ref(&specification), std::slice::from_ref(seen));
+        all.iter().map(|finding| format!("{} {}", finding.kind, finding.what)).collect()
+    };
+    assert!(told(&seen).is_empty(), "no header was seen at all: {:?}", told(&seen));
+    seen.parameters = vec![
+        parameter("query", "key", true),
+        parameter("header", "x-secret", true),
+        parameter("header", "x-debug", false),
+        parameter("header", "x-tenant", false),
+        parameter("cookie", "theme", true),
+    ];
+    let expected = [
+        "parameter_unspecified header x-debug",
+        "parameter_missing cookie region",
+        "parameter_missing header x-tenant",
+    ];
+    assert_eq!(told(&seen), expected);
+}

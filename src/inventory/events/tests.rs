@@ -1,0 +1,149 @@
+use std::sync::Arc;
+
+use super::super::Settings;
+use super::super::tests::{answering, call, inventory};
+use super::Event;
+use crate::call::{Call, Record};
+
+const LEARNING: u64 = 1_000;
+
+/// What is told of these calls, when learning lasts [`LEARNING`] seconds.
+fn told(calls: &[Call], baseline: Option<&[super::super::report::Endpoint]>) -> Vec<Event> {
+    let mut settings = Settings::default();
+    settings.events.learning_seconds = LEARNING;
+    let mut inventory = inventory(&settings);
+    inventory.watch(&settings, baseline);
+    let (mut events, mut alerts) = (Vec::new(), Vec::new());
+    for one in calls {
+        inventory.watched(&Record::from(one.clone()), &mut events, &mut alerts);
+    }
+    inventory.finish(&mut events);
+    events
+}
+
+fn lines(events: &[Event]) -> Vec<String> {
+    let line = |event: &Event| {
+        let field = event.field.as_deref().unwrap_or("-");
+        let classes: Vec<_> = event.sensitive.iter().map(String::as_str).collect();
+        format!("{} {} {}{} {field} {}", event.kind, event.method, event.host, event.template, classes.join(","))
+    };
+    events.iter().map(line).collect()
+}
+
+const PLAIN: &str = r#"{"items":[{"id":1,"name":"x y"}]}"#;
+const WITH_MAIL: &str = r#"{"items":[{"id":1,"name":"x y","mail":"ana@example.com"}]}"#;
+
+/// A day of calls: the first thousand seconds the same, then what is new.
+fn day() -> Vec<Call> {
+    let mut calls: Vec<_> =
+        (0..100).map(|number| answering(call(number % 8, 10 * number, "GET", "/v1/orders/1"), PLAIN)).collect();
+    for number in 0..20 {
+        let second = 1_100 + 100 * number;
+        calls.push(answering(call(number % 8, second, "GET", "/v1/orders/2"), WITH_MAIL));
+        calls.push(answering(call(number % 8, second + 1, "GET", "/v1/users/3"), WITH_MAIL));
+    }
+    calls
+}
+
+#[test]
+fn what_is_new_is_told_once_and_after_learning() {
+    let events = told(&day(), None);
+    let expected = [
+        "sensitive_new GET shop.example/v1/orders/{id} items[].mail email",
+        "endpoint_new GET shop.example/v1/users/{id} - email",
+    ];
+    assert_eq!(lines(&events), expected);
+    let waited = events[0].ts.since(events[0].first).as_secs();
+    assert!((600..700).contains(&waited), "{waited}");
+    assert_eq!((events[1].calls > 3, events[1].auth["none"] > 3), (true, true));
+    // All of it within the time of learning.
+    let early: Vec<_> = day().into_iter().take(104).collect();
+    assert_eq!(told(&early[..100], None), Vec::new());
+    let text = serde_json::to_string(&events[0]).expect("plain data");
+    assert!(text.starts_with(r#"{"schema":"apitap.event.v1","ts":"#), "{text}");
+    assert_eq!(serde_json::from_str::<Event>(&text).expect("what was written"), events[0]);
+}
+
+#[test]
+fn what_is_in_the_baseline_is_not_new() {
+    let all = day();
+    let mut known = inventory(&Settings::default());
+    let records: Vec<_> = all.iter().cloned().map(Record::from).collect();
+    known.records(&records);
+    let whole = known.report();
+    assert_eq!(told(&all, Some(&whole)), Vec::new());
+    let orders: Vec<_> = whole.iter().filter(|one| one.template.contains("orders")).cloned().collect();
+    assert_eq!(lines(&told(&all, Some(&orders))), ["endpoint_new GET shop.example/v1/users/{id} - email"]);
+    let mut plain = whole.clone();
+    for one in &mut plain {
+        let body = one.response.body.as_mut().and_then(|body| body.fields.get_mut("items")?.items.as_mut());
+        body.expect("items").fields.remove("mail");
+    }
+    let expected = [
+        "sensitive_new GET shop.example/v1/users/{id} items[].mail email",
+        "sensitive_new GET shop.example/v1/orders/{id} items[].mail email",
+    ];
+    let mut found = lines(&told(&all, Some(&plain)));
+    found.sort_by(|one, other| other.cmp(one));
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn who_only_scans_makes_no_news() {
+    let mut calls: Vec<_> = (0..200).map(|number| call(number % 10, 10 * number, "GET", "/v1/home")).collect();
+    for number in 0..200u32 {
+        let (one, two) = (char::from(b'a' + (number % 20) as u8), char::from(b'a' + (number / 20) as u8));
+        let mut probe = call(99, 2_000 + number, "GET", &format!("/probe{one}{two}"));
+        if number % 10 != 0 {
+            probe.status = Some(404);
+        }
+        calls.push(probe);
+    }
+    assert_eq!(told(&calls, None), Vec::new());
+}
+
+#[test]
+fn what_is_asked_for_by_address_is_no_news_where_it_is_known_by_name() {
+    let mut calls: Vec<_> = (0..100).map(|number| call(number % 8, 11 * number, "GET", "/v1/items/7")).collect();
+    for number in 0..20 {
+        let host: Option<Arc<str>> = if number % 2 == 0 { Some("10.0.0.1:8080".into()) } else { None };
+        let path = if number % 4 < 2 { "/v1/items/9" } else { "/healthz" };
+        calls.push(Call { host, ..call(number % 8, 1_200 + number, "GET", path) });
+    }
+    assert_eq!(lines(&told(&calls, None)), ["endpoint_new GET shop.example/healthz - "]);
+}
+
+#[test]
+fn words_that_become_a_known_parameter_are_no_news() {
+    let product = |number: u32, second: u32| {
+        let word = format!(
+            "/products/{}{}",
+            ["blue", "red", "old", "new"][number as usize % 4],
+            char::from(b'a' + (number / 4 % 20) as u8)
+        );
+        let body = format!(r#"{{"name":"{}","price":1.5}}"#, "x".repeat(250 + number as usize % 30));
+        let mut one = answering(call(number % 30, second, "GET", &word), &body);
+        one.response.body_bytes = 260 + u64::from(number % 30);
+        one
+    };
+    // All but the last words come while it learns.
+    let mut calls: Vec<_> = (0..240).map(|number| product(number % 60, 4 * number)).collect();
+    calls.extend((0..80).map(|number| product(number, 1_000 + 10 * number)));
+    assert_eq!(told(&calls, None), Vec::new());
+}
+
+#[test]
+fn limits_are_kept_and_counted() {
+    let mut settings = Settings::default();
+    settings.events = super::Settings { learning_seconds: 0, settle_seconds: 1_000_000, known: 40, waiting: 5 };
+    let mut inventory = inventory(&settings);
+    inventory.watch(&settings, None);
+    let (mut events, mut alerts) = (Vec::new(), Vec::new());
+    for number in 0..200u32 {
+        let target = format!("/{}/{}", char::from(b'a' + (number % 20) as u8), char::from(b'a' + (number / 20) as u8));
+        inventory.watched(&call(number % 100, number, "GET", &target).into(), &mut events, &mut alerts);
+    }
+    let counters = inventory.counters();
+    assert!(counters.value(crate::stats::Counter::EventsUntold) > 100);
+    assert!((30..=40).contains(&events.len()), "those that had no room to wait were told: {}", events.len());
+}
