@@ -15,6 +15,7 @@
 //! | [`client`], [`endpoint`] | call → who called what |
 //! | [`model`] | observations → expected against observed |
 //! | [`detect`] | calls → evidence |
+//! | [`checkpoint`] | what was learned → the next run |
 //! | [`inventory`] | calls → the APIs that there are |
 //! | [`export`] | a selection of calls → other tools |
 //! | [`alert`] | evidence → alert |
@@ -26,8 +27,10 @@
 
 pub mod alert;
 pub mod call;
+pub mod checkpoint;
 pub mod cli;
 pub mod client;
+pub mod confinement;
 pub mod detect;
 pub mod endpoint;
 pub mod export;

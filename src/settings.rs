@@ -33,6 +33,10 @@ pub struct Settings {
     pub endpoint: crate::endpoint::Settings,
     /// Windows, budgets, tables of the detector.
     pub detect: crate::detect::Settings,
+    /// What is kept of what was learned.
+    pub checkpoint: crate::checkpoint::Settings,
+    /// What a live run gives up.
+    pub confinement: crate::confinement::Settings,
     /// The inventory of APIs.
     pub inventory: crate::inventory::Settings,
     /// What is printed.

@@ -237,6 +237,12 @@ counters! {
     RecordsLate = "records_late",
 
     // detect
+    /// Checkpoints of what was learned.
+    CheckpointsWritten = "checkpoints_written",
+    /// Checkpoints that could not be written.
+    CheckpointsFailed = "checkpoints_failed",
+    /// Records that an earlier run had taken.
+    RecordsPassedOver = "records_passed_over",
     /// Calls that the detector took.
     CallsDetected = "calls_detected",
     /// Records of connections that the detector took.

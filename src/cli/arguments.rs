@@ -61,8 +61,8 @@ pub struct Common {
     /// Folder whose rule files replace the compiled-in ones, file by file.
     #[arg(long, value_name = "DIR", env = "APITAP_RULES", help_heading = "Configuration")]
     pub rules: Option<PathBuf>,
-    /// Folder of the installation's key, made when it is not there. Default: $XDG_STATE_HOME/apitap, else
-    /// ~/.local/state/apitap, else /var/lib/apitap.
+    /// Folder of the installation's key and of what is kept from run to run, made when it is not there. Default for the key:
+    /// $XDG_STATE_HOME/apitap, else ~/.local/state/apitap, else /var/lib/apitap.
     #[arg(long, value_name = "DIR", env = "APITAP_STATE", help_heading = "Configuration")]
     pub state: Option<PathBuf>,
     /// File with the key (16 bytes) under which credentials and sensitive values are fingerprinted.
@@ -179,6 +179,10 @@ pub struct Replay {
     #[allow(missing_docs, reason = "documented at the type")]
     #[command(flatten)]
     pub detecting: Detecting,
+    /// Go on from what an earlier run with the same state folder learned, and keep what this one learns for the next. Records that
+    /// the earlier one had taken are passed over.
+    #[arg(long, env = "APITAP_RESUME")]
+    pub resume: bool,
     #[allow(missing_docs, reason = "documented at the type")]
     #[command(flatten)]
     pub watching: Watching,
@@ -316,6 +320,15 @@ pub struct Watch {
     /// Print the calls instead of alerts.
     #[arg(long, env = "APITAP_PRINT_CALLS")]
     pub calls: bool,
+    /// User to go on as once the interface is open, when started as root.
+    #[arg(long, value_name = "NAME", env = "APITAP_USER")]
+    pub user: Option<String>,
+    /// Keep all privileges, and give up no files and no system calls.
+    #[arg(long, env = "APITAP_NO_CONFINEMENT")]
+    pub no_confinement: bool,
+    /// Forget what earlier runs with the same state folder learned. With --state, a live run goes on from it otherwise.
+    #[arg(long, env = "APITAP_FRESH")]
+    pub fresh: bool,
     #[allow(missing_docs, reason = "documented at the type")]
     #[command(flatten)]
     pub decoding: Decoding,
@@ -350,6 +363,10 @@ pub struct Detect {
     #[allow(missing_docs, reason = "documented at the type")]
     #[command(flatten)]
     pub detecting: Detecting,
+    /// Go on from what an earlier run with the same state folder learned, and keep what this one learns for the next. Records that
+    /// the earlier one had taken are passed over.
+    #[arg(long, env = "APITAP_RESUME")]
+    pub resume: bool,
     #[allow(missing_docs, reason = "documented at the type")]
     #[command(flatten)]
     pub watching: Watching,

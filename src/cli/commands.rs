@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,12 +13,15 @@ use clap::CommandFactory;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::call::Record;
+use crate::checkpoint::Keeper;
 use crate::client::TrustedProxies;
+use crate::confinement;
 use crate::detect::{self, BudgetReport, DetectRules, Detector};
 use crate::endpoint::HashKey;
 use crate::export::selection::{Selection, Selector};
 use crate::inspect::Inspector;
 use crate::inventory::Inventory;
+use crate::inventory::report::Endpoint;
 use crate::inventory::review::Review;
 use crate::key::Key;
 use crate::pipeline::{self, Consumer, Outcome};
@@ -68,7 +71,11 @@ fn replay(mut options: Replay) -> Result<ExitCode, Failure> {
     let mut settings = settings(&mut options.common)?;
     apply_decoding(&mut settings, &options.decoding);
     apply_detecting(&mut settings, &mut options.detecting);
-    let mut consumer = detecting(&mut settings, &options.watching)?;
+    let baseline = baseline(&options.watching)?;
+    let mut detector = detector(&settings)?;
+    let keeper = if options.resume { Some(keeper(&settings, &mut detector, &options.common)?) } else { None };
+    let mut consumer =
+        watching(consumers::Detecting::new(detector, keeper), &mut settings, &options.watching, baseline)?;
     let outcome = read_captures(&options.inputs, &settings, &options.common, &mut consumer)?;
     conclude_alerts(outcome, consumer, &options.common, options.detecting.fail_on_alert)
 }
@@ -116,7 +123,8 @@ fn apis(mut options: Apis) -> Result<ExitCode, Failure> {
         template: options.review_template,
         findings: options.findings,
     };
-    let mut taking = Taking::new(inventory(&settings)?, output);
+    let mut taking =
+        Taking::new(Inventory::new(&settings.inventory, detector(&settings)?, apis_key(&settings)?), output);
     let (mut outcome, elapsed, unread) = if options.calls {
         let started = Instant::now();
         let mut take = |record: &Record| {
@@ -163,8 +171,9 @@ fn watch(mut options: Watch) -> Result<ExitCode, Failure> {
     if !live.cpus.is_empty() {
         live::pin(&live.cpus).map_err(Failure::Usage)?;
     }
+    settings.confinement.user = options.user.or(settings.confinement.user);
+    settings.confinement.enabled &= !options.no_confinement;
     let stop = Arc::new(AtomicBool::new(false));
-    stop_on_signals(stop.clone())?;
     let filter = options.filter.or(settings.source.live.filter.clone());
     let interface = options
         .interface
@@ -177,13 +186,18 @@ fn watch(mut options: Watch) -> Result<ExitCode, Failure> {
         eprintln!("apitap: {note}");
     }
     let mut sources: Vec<_> = readers.into_iter().map(|live| Box::new(live) as Box<dyn Source>).collect();
+    let baseline = baseline(&options.watching)?; // before it is out of reach
+    confine(&settings, &options.common)?; // before any other thread is there
+    stop_on_signals(stop.clone())?;
+    let printing = options.calls || settings.output.calls;
+    let mut consumer = if printing { None } else { Some(resumed(&settings, &options.common, options.fresh)?) };
     let started = Instant::now();
-    if options.calls || settings.output.calls {
+    let Some(consumer) = consumer.take() else {
         let mut printer = Printer::new(true);
         let outcome = process(&mut sources, &settings, true, &mut printer, &stop, &mut |_, _| {})?;
         return conclude(&outcome, &BTreeMap::new(), None, started.elapsed(), &options.common);
-    }
-    let mut consumer = detecting(&mut settings, &options.watching)?;
+    };
+    let mut consumer = watching(consumer, &mut settings, &options.watching, baseline)?;
     let outcome = process(&mut sources, &settings, true, &mut consumer, &stop, &mut |_, _| {})?;
     conclude_alerts((outcome, started.elapsed()), consumer, &options.common, options.detecting.fail_on_alert)
 }
@@ -192,7 +206,11 @@ fn detect_calls(mut options: Detect) -> Result<ExitCode, Failure> {
     let mut settings = settings(&mut options.common)?;
     apply_detecting(&mut settings, &mut options.detecting);
     settings.records.format = options.format.or(settings.records.format);
-    let mut consumer = detecting(&mut settings, &options.watching)?;
+    let baseline = baseline(&options.watching)?;
+    let mut detector = detector(&settings)?;
+    let keeper = if options.resume { Some(keeper(&settings, &mut detector, &options.common)?) } else { None };
+    let mut consumer =
+        watching(consumers::Detecting::new(detector, keeper), &mut settings, &options.watching, baseline)?;
     let started = Instant::now();
     let (mut outcome, failed) = read_records(&options.inputs, &settings, &mut |record| consumer.record(record))?;
     if outcome.output.is_none() {
@@ -383,24 +401,88 @@ fn detector(settings: &Settings) -> Result<Detector, Failure> {
     Ok(detector.keyed(&key(settings)?))
 }
 
-/// The detector with its output, and what is new where that is asked for.
-fn detecting(settings: &mut Settings, watching: &Watching) -> Result<consumers::Detecting, Failure> {
+/// Has a consumer tell what is new, where that is asked for.
+fn watching(
+    consumer: consumers::Detecting,
+    settings: &mut Settings,
+    watching: &Watching,
+    baseline: Option<Vec<Endpoint>>,
+) -> Result<consumers::Detecting, Failure> {
     if !watching.events {
-        return Ok(consumers::Detecting::new(detector(settings)?));
+        return Ok(consumer);
     }
     settings.inspect.shapes = true;
     let events = &mut settings.inventory.events;
     events.learning_seconds = watching.learning.unwrap_or(events.learning_seconds);
-    let baseline = watching.baseline.as_deref().map(inventory::read).transpose()?;
-    let mut inventory = inventory(settings)?;
-    inventory.watch(&settings.inventory, baseline.as_deref());
-    Ok(consumers::Detecting::watching(inventory))
+    Ok(consumer.watching(&settings.inventory, apis_key(settings)?, baseline.as_deref()))
 }
 
-/// An inventory that knows nothing.
-fn inventory(settings: &Settings) -> Result<Inventory, Failure> {
-    let hash_key = HashKey::derived(&key(settings)?, "apis");
-    Ok(Inventory::new(&settings.inventory, detector(settings)?, hash_key))
+/// The inventory that is known.
+fn baseline(watching: &Watching) -> Result<Option<Vec<Endpoint>>, Failure> {
+    watching.baseline.as_deref().map(inventory::read).transpose()
+}
+
+/// The key of what the inventory is built on.
+fn apis_key(settings: &Settings) -> Result<HashKey, Failure> {
+    Ok(HashKey::derived(&key(settings)?, "apis"))
+}
+
+/// Goes on from what an earlier run with the same state folder learned, and keeps what this one learns.
+fn keeper(settings: &Settings, detector: &mut Detector, common: &Common) -> Result<Keeper, Failure> {
+    let folder = settings.state.clone().unwrap_or_else(default_state);
+    let failed = |error: io::Error| Failure::Failed(format!("{}: {error}", folder.display()));
+    std::fs::create_dir_all(&folder).map_err(failed)?;
+    let mut keeper = Keeper::new(&folder, &settings.checkpoint).map_err(failed)?;
+    let notes = keeper.resume(detector).map_err(failed)?;
+    for note in notes.iter().filter(|_| !common.quiet) {
+        eprintln!("apitap: {note}");
+    }
+    Ok(keeper)
+}
+
+/// Gives up what a live run needs no more, its interfaces being open.
+fn confine(settings: &Settings, common: &Common) -> Result<(), Failure> {
+    if !settings.confinement.enabled {
+        return Ok(());
+    }
+    let folder = settings.state.clone().unwrap_or_else(default_state);
+    let _ = std::fs::create_dir_all(&folder); // what cannot be made is said where it is needed
+    let folder_of = |path: &PathBuf| path.canonicalize().ok().and_then(|path| path.parent().map(Path::to_owned));
+    // A key log may be replaced by a new one: its folder is meant.
+    let mut read: Vec<PathBuf> = settings.tls.keylog.files.iter().filter_map(folder_of).collect();
+    read.extend(settings.rules.clone());
+    read.extend(settings.key_file.clone());
+    read.extend(common.config.clone());
+    let confinement = confinement::confine(&settings.confinement, &read, &[folder])
+        .map_err(|error| Failure::Failed(error.to_string()))?;
+    if !common.quiet {
+        eprintln!("apitap: {confinement}");
+    }
+    Ok(())
+}
+
+/// The consumer of a live run: it keeps what it learns in the state folder, when one is named. Who has none named did not ask for a
+/// memory, and where another run has it, it is better to listen without one than not at all.
+fn resumed(settings: &Settings, common: &Common, fresh: bool) -> Result<consumers::Detecting, Failure> {
+    let mut detector = detector(settings)?;
+    if settings.state.is_none() {
+        return Ok(consumers::Detecting::new(detector, None));
+    }
+    let keeper = match keeper(settings, &mut detector, common) {
+        Ok(mut keeper) => {
+            keeper.pass_nothing_over();
+            Some(keeper)
+        }
+        Err(Failure::Failed(reason)) => {
+            eprintln!("apitap: {reason}; what is learned now is lost at the end");
+            None
+        }
+        Err(failure) => return Err(failure),
+    };
+    if fresh {
+        detector = self::detector(settings)?;
+    }
+    Ok(consumers::Detecting::new(detector, keeper))
 }
 
 fn wrong_rules(errors: Vec<RuleError>) -> Failure {
@@ -517,6 +599,9 @@ fn conclude_alerts(
 ) -> Result<ExitCode, Failure> {
     outcome.counters.merge(&consumer.counters());
     let code = conclude(&outcome, &consumer.kinds, Some(&consumer.budget()), elapsed, common)?;
+    if let Some(error) = consumer.unkept {
+        return Err(Failure::Failed(format!("what was learned could not be kept: {error}")));
+    }
     let alerted = !consumer.kinds.is_empty() && fail_on_alert && outcome.errors.is_empty();
     Ok(if alerted { ExitCode::from(ALERTED) } else { code })
 }

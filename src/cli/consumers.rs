@@ -7,11 +7,14 @@ use clap::ValueEnum;
 
 use crate::alert::Alert;
 use crate::call::Record;
+use crate::checkpoint::Keeper;
 use crate::detect::{BudgetReport, Detector};
+use crate::endpoint::HashKey;
 use crate::export::har;
 use crate::export::selection::Selector;
-use crate::inventory::Inventory;
 use crate::inventory::events::Event;
+use crate::inventory::report::Endpoint;
+use crate::inventory::{Inventory, Settings};
 use crate::pipeline::Consumer;
 use crate::records::RecordPrinter;
 use crate::sink::{JsonLines, Sink};
@@ -109,35 +112,65 @@ enum Engine {
     Watching(Inventory),
 }
 
+impl Engine {
+    fn detector(&self) -> &Detector {
+        match self {
+            Engine::Plain(detector) => detector,
+            Engine::Watching(inventory) => inventory.detector(),
+        }
+    }
+}
+
 /// Detects, and prints the alerts, and what is new where that is asked for.
 pub(super) struct Detecting {
     engine: Engine,
     lines: JsonLines<BufWriter<Stdout>>,
     alerts: Vec<Alert>,
     events: Vec<Event>,
+    keeper: Option<Keeper>,
+    /// What kept the last checkpoint from being written.
+    pub(super) unkept: Option<io::Error>,
     /// Alerts printed by kind.
     pub(super) kinds: BTreeMap<String, u64>,
 }
 
 impl Detecting {
-    pub(super) fn new(detector: Detector) -> Detecting {
-        Detecting::with(Engine::Plain(detector))
+    /// `keeper`: keeps what the detector learns.
+    pub(super) fn new(detector: Detector, keeper: Option<Keeper>) -> Detecting {
+        Detecting {
+            engine: Engine::Plain(detector),
+            lines: standard_output(),
+            alerts: Vec::new(),
+            events: Vec::new(),
+            keeper,
+            unkept: None,
+            kinds: BTreeMap::new(),
+        }
     }
 
-    /// Tells what is new as well.
-    pub(super) fn watching(inventory: Inventory) -> Detecting {
-        Detecting::with(Engine::Watching(inventory))
+    /// Tells what is new as well, but for what is in `baseline`.
+    pub(super) fn watching(self, settings: &Settings, key: HashKey, baseline: Option<&[Endpoint]>) -> Detecting {
+        let engine = match self.engine {
+            Engine::Plain(detector) => {
+                let mut inventory = Inventory::new(settings, detector, key);
+                inventory.watch(settings, baseline);
+                Engine::Watching(inventory)
+            }
+            watching => watching,
+        };
+        Detecting { engine, ..self }
     }
 
-    fn with(engine: Engine) -> Detecting {
-        Detecting { engine, lines: standard_output(), alerts: Vec::new(), events: Vec::new(), kinds: BTreeMap::new() }
-    }
-
+    /// What the detector and the keeper counted, and what the inventory did.
     pub(super) fn counters(&self) -> Counters {
-        match &self.engine {
+        let mut counters = match &self.engine {
             Engine::Plain(detector) => detector.counters().clone(),
             Engine::Watching(inventory) => inventory.all_counters(),
+        };
+        if let Some(keeper) = &self.keeper {
+            counters.merge(keeper.counters());
         }
+        counters
     }
 
     /// What the tests cost of the budget of false alarms.
@@ -146,19 +179,36 @@ impl Detecting {
     }
 
     fn detector(&self) -> &Detector {
-        match &self.engine {
-            Engine::Plain(detector) => detector,
-            Engine::Watching(inventory) => inventory.detector(),
-        }
+        self.engine.detector()
     }
 
     /// Takes one record.
     pub(super) fn record(&mut self, record: &Record) -> io::Result<()> {
+        if self.keeper.as_mut().is_some_and(|keeper| !keeper.is_new(record)) {
+            return Ok(());
+        }
+        self.take(record)?;
+        self.keep(Some(record));
+        Ok(())
+    }
+
+    /// Takes one record, and prints what comes of it.
+    fn take(&mut self, record: &Record) -> io::Result<()> {
         match &mut self.engine {
             Engine::Plain(detector) => detector.record(record, &mut self.alerts),
             Engine::Watching(inventory) => inventory.watched(record, &mut self.events, &mut self.alerts),
         }
         if self.alerts.is_empty() && self.events.is_empty() { Ok(()) } else { self.print() }
+    }
+
+    /// All up to `last` is taken and told.
+    fn keep(&mut self, last: Option<&Record>) {
+        let detector = self.engine.detector();
+        if let Some(keeper) = &mut self.keeper
+            && let Some(note) = keeper.taken(last, detector)
+        {
+            eprintln!("apitap: {note}");
+        }
     }
 
     /// What is new was so before the record that raised the alerts.
@@ -177,15 +227,20 @@ impl Detecting {
 
 impl Consumer for Detecting {
     fn records(&mut self, records: &mut Vec<Record>, watermark: Timestamp) -> io::Result<()> {
+        if let Some(keeper) = &mut self.keeper {
+            records.retain(|record| keeper.is_new(record));
+        }
         match &mut self.engine {
             Engine::Plain(detector) => {
                 detector.records(records, &mut self.alerts);
                 detector.tick(watermark, &mut self.alerts);
             }
             // What is new is due by the records: each is taken by itself, so that batches make no difference.
-            Engine::Watching(_) => records.iter().try_for_each(|record| self.record(record))?,
+            Engine::Watching(_) => records.iter().try_for_each(|record| self.take(record))?,
         }
-        self.print()
+        self.print()?;
+        self.keep(records.last());
+        Ok(())
     }
 
     fn finish(&mut self) -> io::Result<()> {
@@ -193,6 +248,9 @@ impl Consumer for Detecting {
             Engine::Plain(detector) => detector.finish(&mut self.alerts),
             Engine::Watching(inventory) => inventory.finish(&mut self.events),
         }
-        self.print()
+        self.print()?;
+        let detector = self.engine.detector();
+        self.unkept = self.keeper.as_mut().and_then(|keeper| keeper.finish(detector).err());
+        Ok(())
     }
 }

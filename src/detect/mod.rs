@@ -402,12 +402,17 @@ impl Detector {
         &self.state
     }
 
-    /// Goes on from a remembered state, fitted to the settings' limits. Counters go on from where they are.
-    pub fn restore(&mut self, state: State) {
+    /// Goes on from a remembered state, fitted to the settings' limits. Counters go on from where they are. One that was learned under
+    /// another key means nothing here: it is not taken, and false is given.
+    pub fn restore(&mut self, state: State) -> bool {
+        if state.key != self.state.key {
+            return false;
+        }
         self.state = state;
         let (clients, endpoints) = self.state.limit(&self.settings);
         self.counters.add(Counter::ClientsEvicted, clients as u64);
         self.counters.add(Counter::EndpointsEvicted, endpoints as u64);
+        true
     }
 
     /// Thresholds out of the budget and what was seen so far, and the short cuts that follow from them.

@@ -556,6 +556,11 @@ impl Conversation {
                     self.flush(flow, self.readers[d].mark.time, shared, counters);
                 }
                 let call = self.new_call(flow, direction, shared);
+                if self.exchanges.capacity() == 0 {
+                    // Most connections have one request at a time, and a million of them may be open: room for four
+                    // would be a quarter of all that is held.
+                    self.exchanges.reserve_exact(1);
+                }
                 self.exchanges.push_back(Exchange::new(call));
                 self.exchanges.len() - 1
             }

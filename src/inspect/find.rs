@@ -426,12 +426,7 @@ impl Finder<'_> {
         }
         let reach = &bytes[start..bytes.len().min(start + PATTERN_REACH)];
         let Some(pattern) = &rule.pattern else { return };
-        let Some(whole) = pattern.find(reach) else { return tally.fail(number, self.compiled) };
-        let value = if rule.has_value_group {
-            pattern.captures(reach).and_then(|captures| captures.name("value")).map_or(whole.range(), |v| v.range())
-        } else {
-            whole.range()
-        };
+        let Some(value) = pattern.value(reach) else { return tally.fail(number, self.compiled) };
         let range = start + value.start..start + value.end;
         let text = &bytes[range.clone()];
         // A telephone number is told by what stands around it, which literals do not look at.

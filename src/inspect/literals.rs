@@ -138,29 +138,30 @@ fn spread(mut windows: Vec<Window>) -> Nibbles {
     windows.sort_unstable();
     let mut rates = Rates::default();
     let mut homes: Vec<usize> = (0..windows.len()).map(|place| place * BUCKETS / windows.len()).collect();
-    let buckets = |homes: &[usize], without: usize| {
-        let mut buckets = [Bucket::default(); BUCKETS];
-        for (place, (window, &home)) in windows.iter().zip(homes).enumerate() {
-            if place != without
-                && let Some(bucket) = buckets.get_mut(home)
-            {
-                *bucket = bucket.with(window);
-            }
+    let mut buckets = [Bucket::default(); BUCKETS];
+    for (window, &home) in windows.iter().zip(&homes) {
+        if let Some(bucket) = buckets.get_mut(home) {
+            *bucket = bucket.with(window);
         }
-        buckets
-    };
+    }
     let rounds = if windows.len() <= IMPROVED { 2 } else { 0 };
     for place in (0..rounds).flat_map(|_| 0..windows.len()) {
-        let Some(window) = windows.get(place) else { continue };
+        let (Some(window), Some(&home)) = (windows.get(place), homes.get(place)) else { continue };
+        let mates = windows.iter().zip(&homes).enumerate().filter(|(other, (_, at))| *other != place && **at == home);
+        let rest = mates.fold(Bucket::default(), |bucket, (_, (window, _))| bucket.with(window));
+        if let Some(bucket) = buckets.get_mut(home) {
+            *bucket = rest;
+        }
         let mut cost = |bucket: &Bucket| bucket.with(window).rate(&mut rates) - bucket.rate(&mut rates);
-        let others = buckets(&homes, place);
-        let best = others.iter().map(&mut cost).enumerate().min_by(|(_, one), (_, other)| one.total_cmp(other));
-        if let (Some((best, _)), Some(home)) = (best, homes.get_mut(place)) {
+        let best = buckets.iter().map(&mut cost).enumerate().min_by(|(_, one), (_, other)| one.total_cmp(other));
+        let best = best.map_or(home, |(best, _)| best);
+        if let (Some(bucket), Some(home)) = (buckets.get_mut(best), homes.get_mut(place)) {
+            *bucket = bucket.with(window);
             *home = best;
         }
     }
     let mut nibbles = Nibbles::default();
-    for (number, Bucket(places)) in buckets(&homes, usize::MAX).iter().enumerate() {
+    for (number, Bucket(places)) in buckets.iter().enumerate() {
         for (place, (low, high)) in places.iter().enumerate() {
             for nibble in 0..16 {
                 nibbles.low[place][nibble] |= u8::from(low >> nibble & 1 == 1) << number;

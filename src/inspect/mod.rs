@@ -18,6 +18,7 @@ mod generated_tests;
 mod identity;
 mod literals;
 mod national;
+mod pattern;
 mod rules;
 pub(crate) mod shape;
 mod sieve;

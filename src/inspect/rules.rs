@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use regex::bytes::Regex;
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -15,6 +14,7 @@ use super::Side;
 use super::context::Words;
 use super::credential::CredentialRules;
 use super::literals::{self, Literals};
+use super::pattern::Pattern;
 use super::sieve::{Nibbles, SINGLES, Sieve};
 use super::validate::Validator;
 use crate::rules::{Listed, RuleError, RuleFile};
@@ -158,8 +158,7 @@ pub(super) struct Rule {
     pub(super) name: Box<str>,
     pub(super) class: u16,
     pub(super) sides: Sides,
-    pub(super) pattern: Option<Regex>,
-    pub(super) has_value_group: bool,
+    pub(super) pattern: Option<Pattern>,
     pub(super) validator: Validator,
     pub(super) context: Words,
     pub(super) nearby: Words,
@@ -383,13 +382,13 @@ fn compile_rule(
     let find = rule.find.get_ref();
     let pattern = match &rule.pattern {
         Some(pattern) => {
-            // Without Unicode classes: bodies are bytes, and \b, \s and \w are meant in ASCII.
-            let regex = regex::bytes::RegexBuilder::new(&find.expression(pattern.get_ref()))
-                .unicode(false)
-                .size_limit(4 << 20)
-                .build()
-                .map_err(|error| file.error_at(pattern.span().start, format!("pattern: {error}")))?;
-            Some(regex)
+            let expression = find.expression(pattern.get_ref());
+            // Those that are compiled in were built by the tests.
+            Some(match file.text == COMPILED_IN {
+                true => Pattern::trusted(expression),
+                false => Pattern::new(expression)
+                    .map_err(|error| file.error_at(pattern.span().start, format!("pattern: {error}")))?,
+            })
         }
         None if find.texts().is_some() => {
             return Err(file.error_at(rule.find.span().start, "literals and fields need a pattern that confirms them"));
@@ -425,7 +424,6 @@ fn compile_rule(
         class: class_number(file, &rule, &mut compiled.classes)?,
         name: rule.name.into_inner().into(),
         sides: rule.sides,
-        has_value_group: pattern.as_ref().is_some_and(|regex| regex.capture_names().flatten().any(|n| n == "value")),
         pattern,
         validator,
         context,

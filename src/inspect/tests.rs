@@ -446,3 +446,11 @@ proptest! {
         inspector.credential(&CredentialHeaders { authorization: None, ..headers }, &mut KnownCredentials::default());
     }
 }
+
+#[test]
+fn every_pattern_that_is_compiled_in_is_an_expression() {
+    // With a line more it is not the text that is trusted, and all of it is built.
+    let text = format!("{}\n# built at once\n", super::rules::COMPILED_IN);
+    let errors = super::check(&RuleFile { path: "sensitive.toml".into(), text });
+    assert!(errors.is_empty(), "{errors:?}");
+}

@@ -1,0 +1,134 @@
+//! What was learned outlives a run: stopped and started again, and killed at any moment.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::process::Stdio;
+use std::time::Duration;
+
+use support::{Folder, fixture};
+
+/// The calls of the bundled capture, a line each.
+fn calls(folder: &Folder) -> Vec<String> {
+    let run = folder.run("calls", &[&fixture(), "--quiet"]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    String::from_utf8(run.stdout).expect("JSON").lines().map(|line| format!("{line}\n")).collect()
+}
+
+/// Alerts by id.
+fn by_id(alerts: &[u8]) -> BTreeMap<String, String> {
+    let lines = std::str::from_utf8(alerts).expect("JSON").lines();
+    let id =
+        |line: &str| serde_json::from_str::<serde_json::Value>(line).expect("JSON")["id"].as_str().map(str::to_owned);
+    lines.map(|line| (id(line).expect("an id"), line.to_owned())).collect()
+}
+
+#[test]
+fn a_run_in_parts_gives_the_alerts_of_one_run() {
+    let folder = Folder::new("parts");
+    let calls = calls(&folder);
+    fs::write(folder.path("all"), calls.concat()).expect("room");
+    let whole = folder.run("detect", &["all", "--quiet"]);
+    assert!(whole.lines().len() > 3, "{}", whole.stderr);
+    let mut parts = Vec::new();
+    for (number, part) in calls.chunks(calls.len().div_ceil(7)).enumerate() {
+        // Each file has the last calls of the one before once more.
+        let again = number * calls.len().div_ceil(7);
+        let name = format!("part{number}");
+        fs::write(folder.path(&name), calls[again.saturating_sub(100)..again].concat() + &part.concat()).expect("room");
+        let run = folder.run("detect", &[&name, "--state", "state", "--resume", "--json-summary"]);
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        let counters = &run.summary()["counters"];
+        assert_eq!(counters["records_passed_over"].as_u64().unwrap_or(0), if number > 0 { 100 } else { 0 });
+        assert_eq!(counters["checkpoints_written"].as_u64(), Some(1));
+        parts.extend(run.stdout);
+    }
+    assert!(parts == whole.stdout, "a stop and a start make a difference");
+    // All is known by now: nothing is told a second time.
+    assert_eq!(folder.run("detect", &["all", "--state", "state", "--resume", "--quiet"]).stdout, b"");
+}
+
+#[test]
+fn a_capture_in_parts_is_gone_on_with() {
+    let folder = Folder::new("captures");
+    let fixture = fixture();
+    let arguments = [&fixture[..], "--state", "state", "--resume", "--json-summary"];
+    let first = folder.run("replay", &arguments);
+    assert_eq!(first.code, Some(0), "{}", first.stderr);
+    assert!(first.lines().len() > 3);
+    let second = folder.run("replay", &arguments);
+    assert_eq!(second.stdout, b"", "all of it was told");
+    assert!(second.summary()["counters"]["records_passed_over"].as_u64() > Some(10_000));
+    // Without being asked to, a replay begins anew.
+    assert_eq!(folder.run("replay", &[&fixture, "--state", "state", "--quiet"]).stdout, first.stdout);
+}
+
+#[test]
+fn killed_again_and_again_it_loses_no_alert() {
+    let folder = Folder::new("killed");
+    let calls = calls(&folder);
+    fs::write(folder.path("all"), calls.concat()).expect("room");
+    let whole = by_id(&folder.run("detect", &["all", "--quiet"]).stdout);
+    fs::write(folder.path("settings.toml"), "[checkpoint]\ninterval_seconds = 1\n").expect("room");
+    let arguments = ["-", "--state", "state", "--resume", "--quiet", "--config", "settings.toml"];
+    let mut told = Vec::new();
+    let mut written = 0;
+    for round in 1..=5 {
+        let mut process = folder
+            .apitap("detect", &arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .expect("the binary starts");
+        let mut stdin = process.stdin.take().expect("a pipe");
+        let stdout = process.stdout.take().expect("a pipe");
+        let reader = std::thread::spawn(move || {
+            let lines = BufReader::new(stdout).lines();
+            lines.map_while(Result::ok).map(|line| line + "\n").collect::<String>()
+        });
+        // From the beginning each time, a part more, and slowly enough that a checkpoint is due in between.
+        let share = calls.len() * round / 5;
+        stdin.write_all(calls[..share / 2].concat().as_bytes()).expect("it reads");
+        let rest = &calls[share / 2..share];
+        for part in rest.chunks(rest.len().div_ceil(25)) {
+            stdin.write_all(part.concat().as_bytes()).expect("it reads");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        if round < 5 {
+            process.kill().expect("it runs"); // SIGKILL
+        }
+        drop(stdin);
+        process.wait().expect("it ends");
+        told.extend(reader.join().expect("lines").into_bytes());
+        written += u32::from(folder.path("state").join("detector.checkpoint").exists());
+    }
+    assert!(written > 1, "no checkpoint was there when it was killed");
+    // One may be told twice, with the same id and the same words.
+    let told = by_id(&told);
+    let missing: Vec<_> = whole.iter().filter(|(id, line)| told.get(*id) != Some(*line)).collect();
+    assert!(missing.is_empty(), "lost: {missing:?}");
+    assert_eq!(told.len(), whole.len(), "told what one run does not tell");
+}
+
+#[test]
+fn a_damaged_checkpoint_is_said_and_the_one_before_is_used() {
+    let folder = Folder::new("damaged");
+    let calls = calls(&folder);
+    let half = calls.len() / 2;
+    fs::write(folder.path("one"), calls[..half].concat()).expect("room");
+    fs::write(folder.path("two"), calls[half..].concat()).expect("room");
+    let arguments = ["--state", "state", "--resume", "--json-summary"];
+    let run = |name: &str| folder.run("detect", &[&[name][..], &arguments].concat());
+    let (_, second) = (run("one"), run("two"));
+    let path = folder.path("state").join("detector.checkpoint");
+    let mut bytes = fs::read(&path).expect("written");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&path, bytes).expect("room");
+    let again = run("two");
+    assert!(again.stderr.contains("checksum is wrong"), "{}", again.stderr);
+    assert!(again.stdout == second.stdout, "it went on from the one before");
+}
