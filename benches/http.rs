@@ -40,6 +40,7 @@ fn run(bencher: Bencher<'_, '_>, heads: &[[String; 2]]) {
         seen: [true; 2],
         traffic: Default::default(),
         closed_windows: [false; 2],
+        acknowledged: [0; 2],
         alarm: Default::default(),
     };
     let (mut state, mut counters, mut offsets, mut time) = (None, Counters::new(), [0; 2], flow.start);

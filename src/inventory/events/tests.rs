@@ -134,8 +134,8 @@ fn words_that_become_a_known_parameter_are_no_news() {
 
 #[test]
 fn limits_are_kept_and_counted() {
-    let mut settings = Settings::default();
-    settings.events = super::Settings { learning_seconds: 0, settle_seconds: 1_000_000, known: 40, waiting: 5 };
+    let events = super::Settings { learning_seconds: 0, settle_seconds: 1_000_000, known: 40, waiting: 5 };
+    let settings = Settings { events, ..Settings::default() };
     let mut inventory = inventory(&settings);
     inventory.watch(&settings, None);
     let (mut events, mut alerts) = (Vec::new(), Vec::new());
