@@ -213,7 +213,7 @@ fn what_people_say_is_respected_and_their_file_is_left_alone() {
     let told = folder.run("apis", &[&review[..], &["--json", "--fail-on-finding"]].concat());
     assert_eq!(told.code, Some(3), "clients are outside: {}", told.stderr);
     assert!(told.stderr.contains("internal_called  GET shop-api.example/v1/products"), "{}", told.stderr);
-    assert!(told.stderr.contains("review.toml:10: no endpoint fits this entry"), "{}", told.stderr);
+    assert!(told.stderr.contains("review.toml:11: no endpoint fits this entry"), "{}", told.stderr);
     let lines = told.lines();
     assert!(!lines.is_empty() && lines.iter().all(|line| line["host"] != "identity-api.example"));
     assert!(
@@ -237,7 +237,7 @@ fn what_people_say_is_respected_and_their_file_is_left_alone() {
 fn what_is_new_is_the_same_with_any_number_of_workers_and_out_of_calls() {
     let folder = Folder::new("events");
     let capture = fixture();
-    let options = [PROXY[0], PROXY[1], "--events", "--learning", "600"];
+    let options = [PROXY[0], PROXY[1], "--events", "--learning", "60"];
     let one = folder.run("replay", &[&[&capture[..], "--workers", "1"], &options[..]].concat());
     assert_eq!(one.code, Some(0), "{}", one.stderr);
     let is_event = |line: &&Value| line["schema"] == "apitap.event.v1";

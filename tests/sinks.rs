@@ -329,7 +329,7 @@ fn killed_at_any_moment_nothing_printed_is_lost() {
     let count = refused.clone();
     let service = Service::start(0, move |number, _| {
         std::thread::sleep(Duration::from_millis(5));
-        if number % 3 == 0 {
+        if number.is_multiple_of(3) {
             *count.lock().expect("no panic") += 1;
             return Reply(503, "", String::new());
         }
@@ -377,7 +377,7 @@ fn killed_at_any_moment_nothing_printed_is_lost() {
         .requests()
         .iter()
         .enumerate()
-        .filter(|(number, _)| number % 3 != 0)
+        .filter(|(number, _)| !number.is_multiple_of(3))
         .map(|(_, request)| id(&serde_json::from_slice(&request.body).expect("whole alerts only")))
         .collect();
     assert!(*refused.lock().expect("no panic") > 0);

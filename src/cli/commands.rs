@@ -196,7 +196,7 @@ fn watch(mut options: Watch) -> Result<ExitCode, Failure> {
         eprintln!("apitap: {note}");
     }
     let mut sources: Vec<_> = readers.into_iter().map(|live| Box::new(live) as Box<dyn Source>).collect();
-    confine(&settings, &options.common)?; // before any other thread is there
+    confine(&settings, &options.common, options.watching.baseline.as_ref())?; // before any other thread is there
     stop_on_signals(stop.clone())?;
     let started = Instant::now();
     if options.calls || settings.output.calls {
@@ -554,7 +554,7 @@ fn keeper(settings: &Settings, detector: &mut Detector, common: &Common) -> Resu
 }
 
 /// Gives up what a live run needs no more, its interfaces being open.
-fn confine(settings: &Settings, common: &Common) -> Result<(), Failure> {
+fn confine(settings: &Settings, common: &Common, baseline: Option<&PathBuf>) -> Result<(), Failure> {
     if !settings.confinement.enabled {
         return Ok(());
     }
@@ -566,6 +566,7 @@ fn confine(settings: &Settings, common: &Common) -> Result<(), Failure> {
     let mut read: Vec<PathBuf> = replaced.filter_map(folder_of).collect();
     read.extend(settings.rules.clone());
     read.extend(settings.key_file.clone());
+    read.extend(baseline.cloned());
     let mut write = vec![folder];
     for sink in &settings.sink {
         sink.paths(&mut read, &mut write);

@@ -19,7 +19,6 @@ use super::observation::Observation;
 use super::principal::{KNOWN_GROUP, Peers};
 use super::state::{Client, Endpoint};
 use crate::alert::{Family, Sighting, Technique};
-use crate::time::Timestamp;
 
 /// Seconds after its first good answer from which on an endpoint is known.
 const KNOWN_ENDPOINT: u64 = 3_600;
@@ -85,7 +84,7 @@ pub(super) fn observe(
     if !(peers.first || refused) || seen.encrypted.is_some() {
         return;
     }
-    contact(seen, client, peers, endpoint.map(|endpoint| endpoint.first), refused, scales);
+    contact(seen, client, peers, endpoint, refused, scales);
 }
 
 /// A first success, or a refusal.
@@ -93,7 +92,7 @@ fn contact(
     seen: &Observation<'_>,
     client: &mut Client,
     peers: &mut Peers<'_>,
-    since: Option<Timestamp>,
+    endpoint: Option<&Endpoint>,
     refused: bool,
     scales: &mut Scales<'_>,
 ) {
@@ -112,8 +111,11 @@ fn contact(
     let led = f64::from(peers.uses.operators);
     let (members, others) = (peers.group.members as f64, (peers.others as f64 - led).max(0.0));
     let denied = f64::from(peers.uses.refused);
-    let known = denied > 0.0 || since.is_some_and(|since| seen.time.since(since).as_secs() >= KNOWN_ENDPOINT);
-    let named = seen.rules.is_administrative(&seen.place.host, &seen.place.template);
+    let known = denied > 0.0 || endpoint.is_some_and(|held| seen.time.since(held.first).as_secs() >= KNOWN_ENDPOINT);
+    let named = match endpoint {
+        Some(endpoint) => endpoint.administrative,
+        None => seen.rules.is_administrative(&seen.place.host, &seen.place.template),
+    };
     let rare = |by: f64| ((members + 1.0) / (by + 0.5)).ln();
     let age = seen.time.since(principal.first).as_secs();
     let settled = age >= SETTLED.0 && principal.way.contacts >= SETTLED.1;

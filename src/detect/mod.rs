@@ -607,6 +607,7 @@ fn observe(
             method: if seen.call.method == "HEAD" { "GET".into() } else { seen.call.method.as_str().into() },
             template: seen.place.template.as_str().into(),
             parameterised: seen.place.parameterised,
+            administrative: seen.rules.is_administrative(&seen.place.host, &seen.place.template),
             first: seen.time,
             ..Endpoint::default()
         };

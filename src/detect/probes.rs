@@ -44,8 +44,16 @@ pub(super) fn observe(
     if seen.call.query_names.is_empty() || seen.status.is_none() {
         return false;
     }
-    let Some((_, query)) = seen.call.target.split_once('?') else { return false };
-    let odd = query.bytes().any(|byte| MARKS[usize::from(byte)]) || query.contains("..");
+    let (target, path) = (&seen.call.target, seen.call.path.len());
+    // Behind the path, unless the target is absolute.
+    let query = match target.as_bytes().get(path) {
+        Some(b'?') => target.get(path + 1..).unwrap_or_default(),
+        _ => target.split_once('?').map_or("", |(_, query)| query),
+    };
+    let mut last = 0;
+    let odd = query
+        .bytes()
+        .any(|byte| MARKS[usize::from(byte)] || (std::mem::replace(&mut last, byte) == b'.' && byte == b'.'));
     odd && values(seen, query, client, misses, scales)
 }
 

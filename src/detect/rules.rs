@@ -1,6 +1,8 @@
 //! The shape of `rules/detect.toml`.
 
-use regex::Regex;
+use std::sync::OnceLock;
+
+use regex::{Regex, RegexBuilder};
 use serde::Deserialize;
 
 use super::flood::{METERS, Quantity};
@@ -128,26 +130,33 @@ pub struct ProbeRule {
     pub matches: Vec<String>,
     /// Values that do not.
     pub rejects: Vec<String>,
-    /// The pattern, compiled.
+    /// The pattern, built when a value first asks for it.
     #[serde(skip)]
-    compiled: Option<Regex>,
+    built: OnceLock<Option<Regex>>,
 }
 
 impl ProbeRule {
-    /// Compiles the pattern and tries the examples.
-    fn prepare(&mut self) -> Result<(), String> {
+    fn build(&self) -> Result<Regex, regex::Error> {
+        RegexBuilder::new(&self.pattern).case_insensitive(true).size_limit(1 << 20).build()
+    }
+
+    /// Whether a decoded value has it. Where the pattern is none, nothing does.
+    fn fits(&self, value: &str) -> bool {
+        self.built.get_or_init(|| self.build().ok()).as_ref().is_some_and(|pattern| pattern.is_match(value))
+    }
+
+    /// Builds the pattern and tries the examples.
+    fn check(&self) -> Result<(), String> {
         let named = |reason: String| format!("probe {:?}: {reason}", self.name);
-        let built = regex::RegexBuilder::new(&self.pattern).case_insensitive(true).size_limit(1 << 20).build();
-        let pattern = built.map_err(|error| named(error.to_string()))?;
+        self.build().map_err(|error| named(error.to_string()))?;
         if !(0.0..=1.0).contains(&self.weight) {
             return Err(named("a weight from 0 to 1 is expected".to_owned()));
         }
         for (examples, wanted, does) in [(&self.matches, true, "does not match"), (&self.rejects, false, "matches")] {
-            if let Some(example) = examples.iter().find(|example| pattern.is_match(example) != wanted) {
+            if let Some(example) = examples.iter().find(|example| self.fits(example) != wanted) {
                 return Err(named(format!("{does} {example:?}")));
             }
         }
-        self.compiled = Some(pattern);
         Ok(())
     }
 }
@@ -257,7 +266,10 @@ impl Default for DetectRules {
 pub(crate) static RULE_FILES: [Registered; 1] = [Registered {
     name: FILE,
     compiled_in: COMPILED_IN,
-    check: |file| DetectRules::load(file).err().into_iter().collect(),
+    check: |file| match DetectRules::load(file) {
+        Ok(rules) => rules.wrong_probes(file),
+        Err(error) => vec![error],
+    },
     list: |file| {
         let rules = DetectRules::load(file).map_err(|error| vec![error])?;
         let technique = |technique: &Technique| Listed {
@@ -287,12 +299,11 @@ impl DetectRules {
         let place =
             |rule: &MeterRule| METERS.iter().position(|(of, window)| *of == rule.of && window.seconds() == rule.window);
         rules.meter.sort_by_key(place);
-        for probe in &mut rules.probe {
-            probe.prepare().map_err(|reason| {
-                let name = format!("name = {:?}", probe.name);
-                let line = file.text.lines().position(|line| line.trim() == name);
-                RuleError { file: file.path.clone(), line: line.map(|line| line + 1), reason }
-            })?;
+        // Those that are compiled in were tried by the tests.
+        if file.text != COMPILED_IN
+            && let Some(error) = rules.wrong_probes(file).into_iter().next()
+        {
+            return Err(error);
         }
         rules.check().map_err(|(name, reason)| {
             // The line of the key, as well as it can be told from the text.
@@ -300,6 +311,17 @@ impl DetectRules {
             RuleError { file: file.path.clone(), line: line.map(|line| line + 1), reason: format!("{name}: {reason}") }
         })?;
         Ok(rules)
+    }
+
+    /// Patterns that are none, and examples that do not hold.
+    fn wrong_probes(&self, file: &RuleFile) -> Vec<RuleError> {
+        let wrong = |probe: &ProbeRule| {
+            let reason = probe.check().err()?;
+            let name = format!("name = {:?}", probe.name);
+            let line = file.text.lines().position(|line| line.trim() == name);
+            Some(RuleError { file: file.path.clone(), line: line.map(|line| line + 1), reason })
+        };
+        self.probe.iter().filter_map(wrong).collect()
     }
 
     fn check(&self) -> Result<(), (&'static str, &'static str)> {
@@ -433,8 +455,7 @@ impl DetectRules {
 
     /// The rules that a decoded value has the looks of. Not for the hot path.
     pub(super) fn probed<'r>(&'r self, value: &'r str) -> impl Iterator<Item = &'r ProbeRule> {
-        let fits = |rule: &&ProbeRule| rule.compiled.as_ref().is_some_and(|pattern| pattern.is_match(value));
-        self.probe.iter().filter(fits)
+        self.probe.iter().filter(|rule| rule.fits(value))
     }
 
     /// Whether a query parameter holds a secret.

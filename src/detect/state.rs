@@ -386,6 +386,8 @@ pub(super) struct Endpoint {
     pub(super) method: Box<str>,
     pub(super) template: Box<str>,
     pub(super) parameterised: bool,
+    /// Its name says that only those who run the service should call it.
+    pub(super) administrative: bool,
     pub(super) first: Timestamp,
     pub(super) successes: u64,
     pub(super) clients: Distinct,

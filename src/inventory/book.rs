@@ -170,7 +170,7 @@ impl Book {
             });
             let Some(facts) = facts.filter(|facts| !facts.is_of(&suspects)) else { continue };
             if let Some(one) = events.named(one) {
-                told.push(events.tell(one, facts, now.min(last.max(facts.last))));
+                told.push(events.tell(one, facts, if now == Timestamp::MAX { last } else { now }));
             }
         }
     }

@@ -48,10 +48,12 @@ pub(super) fn call(client: u32, second: u32, method: &str, target: &str) -> Call
 
 /// The same with a body in the answer.
 pub(super) fn answering(call: Call, body: &str) -> Call {
-    let rules = crate::inspect::Rules::load(None).expect("the rules that are compiled in");
-    let settings = crate::inspect::Settings { shapes: true, ..Default::default() };
-    let key = crate::key::Key::from_bytes([1; crate::key::KEY_BYTES]);
-    let inspector = crate::inspect::Inspector::new(&rules, settings, key);
+    static INSPECTOR: std::sync::OnceLock<crate::inspect::Inspector> = std::sync::OnceLock::new();
+    let inspector = INSPECTOR.get_or_init(|| {
+        let rules = crate::inspect::Rules::load(None).expect("the rules that are compiled in");
+        let settings = crate::inspect::Settings { shapes: true, ..Default::default() };
+        crate::inspect::Inspector::new(&rules, settings, crate::key::Key::from_bytes([1; crate::key::KEY_BYTES]))
+    });
     let idle = &mut crate::inspect::Scans::default();
     let mut scan = inspector.begin(crate::inspect::Side::Response, Some("application/json"), idle).expect("JSON");
     inspector.data(&mut scan, body.as_bytes(), true);

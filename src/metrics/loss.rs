@@ -45,7 +45,7 @@ impl Loss {
 
     /// At a moment of the traffic so many packets were read and so many were lost, all in all.
     pub fn observe(&mut self, now: Timestamp, read: u64, lost: u64) -> Option<Alert> {
-        if !(self.share > 0.0) {
+        if self.share.is_nan() || self.share <= 0.0 {
             return None;
         }
         let (begin, read_before, lost_before) = *self.begin.get_or_insert((now, read, lost));

@@ -184,6 +184,11 @@ impl Outbox {
                             origin,
                         });
                     }
+                    let passed = spool.pass_over();
+                    self.say_damage(inner);
+                    if let Err(error) = passed {
+                        inner.complain(&self.name, &format!("the spool cannot be written: {error}"));
+                    }
                 }
                 Err(error) => {
                     inner.complain(&self.name, &format!("the spool cannot be read: {error}"));

@@ -345,6 +345,19 @@ impl Spool {
         Ok(())
     }
 
+    /// What is left was damaged since the spool was opened, and no frame can be found in it: it is passed over and counted.
+    ///
+    /// # Errors
+    ///
+    /// As [`Spool::advance`].
+    pub(super) fn pass_over(&mut self) -> io::Result<()> {
+        let left = self.segments.iter().filter(|&&(number, _)| number >= self.position.segment);
+        let bytes: u64 = left.map(|&(_, length)| length).sum();
+        self.damage.damaged_bytes += bytes.saturating_sub(self.position.offset);
+        self.pending = 0;
+        self.advance(0, self.position)
+    }
+
     fn store_position(&mut self) -> io::Result<()> {
         self.generation += 1;
         let mut place = [0; PLACE];
@@ -547,6 +560,22 @@ mod tests {
             assert_eq!(texts(&mut spool, 9), ["one", "three"], "{at}");
             assert_eq!((spool.pending(), spool.damage().damaged_bytes), (2, (HEADER + 3) as u64), "{at}");
         }
+        Ok(())
+    }
+
+    #[test]
+    fn damage_while_it_is_open_holds_nothing_up() -> io::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let mut spool = Spool::open(folder.path(), 1 << 20, false)?;
+        spool.append(b"one", 1).expect("room");
+        let path = folder.path().join(segment_name(1));
+        let length = fs::read(&path)?.len();
+        fs::write(&path, vec![0; length])?;
+        assert!(spool.peek(9, 99)?.is_empty() && spool.pending() == 1);
+        spool.pass_over()?;
+        assert_eq!((spool.pending(), spool.damage().damaged_bytes), (0, length as u64));
+        spool.append(b"two", 2).expect("room");
+        assert_eq!(texts(&mut spool, 9), ["two"]);
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use crate::alert::Alert;
 /// A receiver.
 pub(super) enum Target {
     /// A file.
-    File(RotatedFile),
+    File(Box<RotatedFile>),
     /// A receiver of syslog.
     Syslog(Box<Syslog>),
     /// A service behind HTTP.
@@ -29,7 +29,7 @@ impl Target {
     pub(super) fn new(settings: &Settings, sensor: &str) -> Result<Target, String> {
         Ok(match settings.r#type {
             Type::Stdout => return Err("standard output is no receiver".into()),
-            Type::File => Target::File(RotatedFile::new(settings, sensor)?),
+            Type::File => Target::File(Box::new(RotatedFile::new(settings, sensor)?)),
             Type::Syslog => Target::Syslog(Box::new(Syslog::new(settings, sensor)?)),
             Type::Webhook | Type::Elasticsearch | Type::Splunk | Type::Loki => {
                 Target::Service(Box::new(Service::new(settings, sensor)?))

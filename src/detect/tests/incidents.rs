@@ -90,7 +90,7 @@ impl Directory {
     }
 
     /// People who look up the few whom they know, again and again.
-    fn live<'a>(&self, random: &mut StdRng, traffic: &mut Traffic<'a>) {
+    fn live(&self, random: &mut StdRng, traffic: &mut Traffic<'_>) {
         for client in 0..self.people {
             // One in ten knows many.
             let known = if random.random_bool(0.1) { random.random_range(12..36) } else { random.random_range(1..9) };

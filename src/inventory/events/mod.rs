@@ -289,7 +289,7 @@ impl Events {
             self.is_new(to);
         }
         for key in news {
-            let _ = self.is_new(key);
+            self.is_new(key);
         }
         for (response, message) in [(false, gone.message(false)), (true, gone.message(true))] {
             for class in &message.sensitive {
