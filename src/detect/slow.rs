@@ -136,9 +136,9 @@ fn weight(connection: &Connection) -> u64 {
     }
 }
 
-/// What so many streams of one connection count.
+/// What so many streams of one connection count: a page that is left alone has a few.
 fn streams(count: u32) -> u64 {
-    u64::from(1 + count.max(1).ilog2())
+    u64::from(1 + (count / 4).max(1).ilog2())
 }
 
 /// What the test of a connection needs beside the state.

@@ -201,7 +201,8 @@ impl Watch {
             (None, Some(since)) => (since, under_way.bytes),
             (None, None) => (self.idle.map_or(flow.start, |idle| idle.0), 0),
         };
-        let wait = self.wait(flow, client, under_way, since, bytes, now);
+        let silent = self.unacknowledged(flow, client, now, &shared.settings.slow);
+        let wait = silent.unwrap_or_else(|| self.wait(flow, client, under_way, since, bytes, now));
         let mut connection = record(flow, client, position, self.part, wait, now);
         connection.tls = shared.tls.clone();
         connection.ended = Some(ending(end, self.reset, client));
