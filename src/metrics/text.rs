@@ -205,6 +205,13 @@ mod tests {
             serde_json::from_str(include_str!("../../dashboards/grafana.json")).expect("JSON");
         let mut view = Arc::new(Board::default()).view();
         view.sinks.push(crate::sink::Status::default());
+        view.detector.budget = Some(crate::detect::BudgetReport {
+            false_alarms_per_day: 1.0,
+            days: 0.0,
+            client_days: 0,
+            expected_false_alarms: 0.0,
+            tests: Vec::new(),
+        });
         let text = exposition(&view);
         let mut asked = 0;
         for panel in dashboard["panels"].as_array().expect("panels") {

@@ -154,7 +154,8 @@ mod tests {
             }
         }
         assert!(shown > 20, "{shown}");
-        assert!(text.lines().all(|line| line.chars().count() <= 130), "lines that can be read");
+        let mut comments = text.lines().filter(|line| line.starts_with("# ") && !line.contains(" = "));
+        assert!(comments.all(|line| line.chars().count() <= 130), "lines that can be read");
     }
 
     #[test]

@@ -99,10 +99,8 @@ fn walk(
             walk(inner, root, &default, &path, doc, false, tables);
             continue;
         }
-        if let Some(items) =
-            inner.get("items").map(|items| resolve(items, root)).filter(|items| items.get("properties").is_some())
-        {
-            // What a list of tables holds by default is none; each has the defaults of its type.
+        if let Some(items) = inner.get("items").map(|items| resolve(items, root)).filter(|_| path == ["sink"]) {
+            // There are none by default; each has the defaults of its type. Other lists of tables are values, short ones.
             let defaults = serde_json::to_value(crate::sink::Settings::default()).unwrap_or_default();
             walk(items, root, &defaults, &path, doc, true, tables);
             continue;

@@ -118,7 +118,8 @@ fn serve(
         };
         let Reply(status, headers, body) = answer(number, &request);
         let text = format!("HTTP/1.1 {status} Reason\r\n{headers}content-length: {}\r\n\r\n{body}", body.len());
-        if stream.write_all(text.as_bytes()).is_err() {
+        let closes = request.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
+        if stream.write_all(text.as_bytes()).is_err() || closes {
             return;
         }
     }
