@@ -9,6 +9,8 @@
 //! [`Connection`]; a [`Record`] is either.
 
 mod connection;
+mod credential;
+mod fields;
 mod operation;
 mod record;
 mod shape;
@@ -22,7 +24,9 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use connection::{Awaited, CONNECTION_SCHEMA, Connection, ConnectionSchema, Ending, Traffic, Wait};
-pub use operation::{Operation, OperationKind, Protocol, Unread};
+pub use credential::{Claims, Credential, CredentialKind, CredentialPlace, Signature};
+pub use fields::{RateLimit, ResponseFields};
+pub use operation::{Operation, OperationError, OperationKind, Protocol, Unread};
 pub use record::Record;
 pub use shape::{BodyShape, Format, Formats, NamedShape, ParameterShape, Place, Shape, Type, Types, Within};
 pub(crate) use shape::{Edge, NAME_LIMIT, Node};
@@ -104,47 +108,6 @@ pub enum Version {
     /// HTTP/2.
     #[serde(rename = "2")]
     Http2,
-}
-
-/// How a request says who is calling.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CredentialKind {
-    /// `Authorization: Basic` (RFC 7617).
-    Basic,
-    /// `Authorization: Bearer` (RFC 6750).
-    Bearer,
-    /// `Authorization` with another scheme.
-    Other,
-    /// A key in a header such as `X-API-Key`, or in a query parameter.
-    ApiKey,
-    /// A session cookie.
-    Cookie,
-}
-
-/// Who is calling, as a keyed fingerprint of the credential; the credential itself is never kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Credential {
-    /// Where it was found.
-    pub kind: CredentialKind,
-    /// Keyed hash of its value.
-    pub fingerprint: Fingerprint,
-    /// Keyed hash of whom it stands for, where it says so: the issuer and subject of a JSON Web Token (RFC 7519), which
-    /// stay when tokens rotate, or the name of an account.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub subject: Option<Fingerprint>,
-    /// Keyed hash of what it has in common with those of its like: its kind, and a token's client, scopes, roles and the
-    /// form of its subject (`user-4711` and `user-4712` are of one form). Clients of one group are compared with
-    /// each other.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub group: Option<Fingerprint>,
-}
-
-impl Credential {
-    /// One of which no more is known than its value.
-    pub fn new(kind: CredentialKind, fingerprint: Fingerprint) -> Credential {
-        Credential { kind, fingerprint, subject: None, group: None }
-    }
 }
 
 /// What proxies say of the client before them, as received and not yet trusted. Oldest hop first.
@@ -283,6 +246,8 @@ anomalies! {
     MalformedHeaderBlock = "malformed_header_block",
     /// HTTP/2: the client resets most of what it asks for, and has done so more often than configured.
     RapidReset = "rapid_reset",
+    /// HTTP/2: the client has sent more frames that carry nothing than configured (SETTINGS, PING, PRIORITY, empty DATA).
+    ControlFlood = "control_flood",
     /// WebSocket: a frame of the client that is not masked (RFC 6455, section 5.1).
     UnmaskedClientFrame = "unmasked_client_frame",
     /// WebSocket: a frame of the server that is masked.
@@ -563,6 +528,9 @@ pub struct Call {
     /// What proxies say of the client.
     #[serde(skip_serializing_if = "Forwarding::is_empty", default)]
     pub forwarding: Forwarding,
+    /// What the response's header fields say of where to go, when to come again and how to say who calls.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub response_fields: Option<Box<ResponseFields>>,
     /// What gRPC says of it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub grpc: Option<Box<Grpc>>,
@@ -648,6 +616,7 @@ impl Call {
             user_agent,
             credential,
             forwarding,
+            response_fields,
             grpc,
             operation,
             websocket,
@@ -678,14 +647,19 @@ impl Call {
             *forwarding = Forwarding::default();
         }
         (*grpc, *operation, *websocket, *events, *http2, *shape, *tls) = Default::default();
+        *response_fields = None;
         sensitive.request.clear();
         sensitive.response.clear();
         (*anomalies, *completeness) = Default::default();
     }
 
     /// How it came out, as an HTTP status. gRPC answers 200 whatever happens and says the outcome in `grpc-status`, which
-    /// is translated as its gateways do (`google/rpc/code.proto`); a method that there is not (UNIMPLEMENTED) is 404.
+    /// is translated as its gateways do (`google/rpc/code.proto`); a method that there is not (UNIMPLEMENTED) is 404. What
+    /// GraphQL, JSON-RPC and SOAP say in the body of the answer is translated already ([`OperationError`]).
     pub fn outcome(&self) -> Option<u16> {
+        if let Some(error) = self.operation.as_ref().and_then(|operation| operation.error.as_ref()) {
+            return Some(error.status);
+        }
         let Some(code) = self.grpc.as_ref().and_then(|grpc| grpc.status) else { return self.status };
         Some(match code {
             0 => return self.status,

@@ -16,11 +16,12 @@ use std::path::{Path, PathBuf};
 use landlock::{ABI, Access, AccessFs, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus, path_beneath_rules};
 use nix::unistd::{Uid, User};
 use rustix::thread::{CapabilitySet, CapabilitySets};
+use schemars::JsonSchema;
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// How a live run is confined.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Off: it keeps what it was started with.

@@ -17,13 +17,15 @@
 //! | [`detect`] | calls → evidence |
 //! | [`checkpoint`] | what was learned → the next run |
 //! | [`inventory`] | calls → the APIs that there are |
+//! | [`practice`] | calls → what is not as it should be |
 //! | [`export`] | a selection of calls → other tools |
 //! | [`alert`] | evidence → alert |
 //! | [`sink`] | alert → whoever reads them |
 //!
 //! [`call::Record`] is the seam: before it nothing knows policy, behind it nothing knows packets. [`pipeline`] wires
 //! the stages to threads and is the only place that knows how many there are. Time is always the traffic's
-//! ([`time`]), and whatever is lost is counted by name ([`stats`]).
+//! ([`time`]), and whatever is lost is counted by name ([`stats`]);
+//! [`metrics`] shows it while it runs.
 
 pub mod alert;
 pub mod call;
@@ -40,9 +42,11 @@ pub mod inspect;
 pub mod inventory;
 pub mod key;
 mod lanes;
+pub mod metrics;
 pub mod model;
 pub mod packet;
 pub mod pipeline;
+pub mod practice;
 pub mod records;
 pub mod rules;
 pub mod settings;

@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use crate::call::Record;
 use crate::inspect::Inspector;
+use crate::metrics::Board;
 use crate::source::{Source, SourceError};
 use crate::stats::Counters;
 use crate::time::Timestamp;
@@ -53,6 +54,8 @@ pub struct Settings {
     pub live: bool,
     /// Workers among whom the flows are divided.
     pub workers: usize,
+    /// Where the threads tell once a second what they have counted, if anybody looks.
+    pub board: Option<Arc<Board>>,
     /// Processors over which the threads are spread, one each, when there are enough.
     pub cpus: Vec<u16>,
 }

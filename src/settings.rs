@@ -1,16 +1,24 @@
 //! Everything that can be set, in one place: a TOML file with one table a stage.
 //!
-//! A file has only what differs from the defaults; a key that no stage knows is an error. Flags and environment
-//! variables come before the file.
+//! A file has only what differs from the defaults; a key that no stage knows is an error. Flags come before environment
+//! variables, and those before the file (`layers`). `keys` finds every key in the types themselves, `document` writes them.
+
+mod document;
+mod keys;
+mod layers;
 
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use crate::rules::{RuleError, RuleFile};
+use crate::rules::RuleError;
+pub use document::{defaults, differences, effective};
+pub use keys::{Key, Table, Takes, keys, schema, tables};
+pub use layers::{Loaded, Origin, load};
 
 /// The configuration file, whole.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Reading of capture files, and live capture.
@@ -39,11 +47,21 @@ pub struct Settings {
     pub confinement: crate::confinement::Settings,
     /// The inventory of APIs.
     pub inventory: crate::inventory::Settings,
+    /// What is held against the practices.
+    pub practice: crate::practice::Settings,
+    /// Gateways that services are behind.
+    pub gateway: crate::practice::Gateway,
+    /// Quotas.
+    pub quota: Vec<crate::practice::Quota>,
+    /// How `watch` can be looked into.
+    pub metrics: crate::metrics::Settings,
     /// What is printed.
     pub output: Output,
+    /// Where alerts go: a table `[[sink]]` each. None: JSON lines on standard output.
+    pub sink: Vec<crate::sink::Settings>,
     /// Folder whose rule files replace those compiled in.
     pub rules: Option<PathBuf>,
-    /// Folder of the installation's key.
+    /// Folder of the installation's key, and of the sinks' spools.
     pub state: Option<PathBuf>,
     /// File with the key, instead of the one in the state folder.
     pub key_file: Option<PathBuf>,
@@ -53,7 +71,7 @@ pub struct Settings {
 }
 
 /// What is printed, and how a run ends.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Output {
     /// No summary on standard error.
@@ -62,8 +80,40 @@ pub struct Output {
     pub json_summary: bool,
     /// Exit with 3 when there was an alert.
     pub fail_on_alert: bool,
+    /// Print findings among the alerts.
+    pub findings: bool,
     /// `watch` prints the calls instead of alerts.
     pub calls: bool,
+    /// Seconds that the end of a run waits for sinks that have not delivered everything; what they have not is in their
+    /// spools.
+    pub sink_wait_seconds: u64,
+    /// How messages are written on standard error: `text`, `json`.
+    pub log_format: crate::cli::LogFormat,
+    /// Name of this sensor in alerts of other formats than the native one. Default: that of the machine.
+    pub sensor: Option<String>,
+}
+
+impl Default for Output {
+    fn default() -> Self {
+        Output {
+            quiet: false,
+            json_summary: false,
+            fail_on_alert: false,
+            calls: false,
+            findings: false,
+            sink_wait_seconds: 30,
+            log_format: crate::cli::LogFormat::Text,
+            sensor: None,
+        }
+    }
+}
+
+impl Output {
+    /// The sensor's name.
+    pub fn sensor(&self) -> String {
+        let machine = || rustix::system::uname().nodename().to_string_lossy().into_owned();
+        self.sensor.clone().unwrap_or_else(machine)
+    }
 }
 
 impl Settings {
@@ -73,11 +123,6 @@ impl Settings {
     ///
     /// A file that cannot be read, is no TOML, or has a key that is not known: with the line.
     pub fn read(path: &Path) -> Result<Settings, RuleError> {
-        let text = std::fs::read_to_string(path).map_err(|error| RuleError {
-            file: path.to_owned(),
-            line: None,
-            reason: error.to_string(),
-        })?;
-        RuleFile { path: path.to_owned(), text }.parse()
+        load(Some(path), std::iter::empty()).map(|loaded| loaded.settings)
     }
 }

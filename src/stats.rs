@@ -210,6 +210,8 @@ counters! {
     Http2StreamsUnknown = "http2_streams_unknown",
     /// Streams of HTTP/2 that the client reset before the answer was whole.
     Http2Resets = "http2_resets",
+    /// Ten seconds in which a connection of HTTP/2 brought more frames that carry nothing than configured.
+    Http2ControlFloods = "http2_control_floods",
     /// Requests that the server refused without any processing (REFUSED_STREAM, GOAWAY); they are no calls.
     Http2Refused = "http2_refused",
     /// Bodies of HTTP/2 not decoded because too many of one connection were on their way.
@@ -265,6 +267,12 @@ counters! {
     InventoryForgotten = "inventory_forgotten",
     /// Fields of bodies and parameters of queries that the inventory left out for lack of room.
     SchemaFieldsDropped = "schema_fields_dropped",
+    /// Findings forgotten because there were more than the setting `findings` allows.
+    FindingsForgotten = "findings_forgotten",
+    /// Endpoints, servers and users of quotas that the practices forgot because there were too many.
+    PracticeForgotten = "practice_forgotten",
+    /// Findings printed as they came.
+    Findings = "findings",
     /// Events told: something new in the inventory.
     Events = "events",
     /// News that were not told, because more was known already than can be remembered.

@@ -295,6 +295,259 @@ fn slow_but_steady_readers_accuse_nobody() {
     assert_eq!(outcome.connections.len(), 0, "{:?}", outcome.connections);
 }
 
+/// A frame of HTTP/2.
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = (payload.len() as u32).to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// Header block of a GET of `/`.
+const GET: &[u8] = b"\x82\x86\x84\x41\x0bapi.example";
+
+/// A connection of HTTP/2 on which streams of this size may come at first.
+fn speak_http2(wire: &mut Wire, at: f64, client: [u8; 4], port: u16, window: u32) -> wire::Connection {
+    let mut connection = wire.open(seconds(at), client, port);
+    let settings = frame(4, 0, 0, &[&[0, 4][..], &window.to_be_bytes()].concat());
+    let begin = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &settings].concat();
+    wire.send(seconds(at + 0.001), &mut connection, CLIENT, &begin);
+    wire.send(seconds(at + 0.002), &mut connection, SERVER, &frame(4, 0, 0, &[]));
+    connection
+}
+
+/// Streams are asked for, and answered with so many bytes: the server stops where the window does.
+fn ask_http2(wire: &mut Wire, at: f64, connection: &mut wire::Connection, streams: u32, bytes: usize) {
+    for number in 0..streams {
+        let (at, stream) = (at + 0.001 * f64::from(number), 2 * number + 1);
+        wire.send(seconds(at), connection, CLIENT, &frame(1, 5, stream, GET));
+        wire.send(seconds(at) + 100, connection, SERVER, &frame(1, 4, stream, b"\x88"));
+        let mut left = bytes;
+        while left > 0 {
+            let piece = left.min(1_200);
+            wire.send(seconds(at) + 200, connection, SERVER, &frame(0, 0, stream, &vec![b'x'; piece]));
+            left -= piece;
+        }
+    }
+}
+
+#[test]
+fn windows_of_http2_that_stay_closed() {
+    let outcome = run("http2-read", |wire, random| {
+        for number in 0..20 {
+            let mut at = 5.0 + f64::from(number) * 0.3;
+            let mut connection = speak_http2(wire, at, ATTACKER, 40_000 + number, 1_000);
+            ask_http2(wire, at + 0.01, &mut connection, 1, 1_000);
+            while at < 120.0 {
+                at += random.random_range(3.0..6.0);
+                wire.send(seconds(at), &mut connection, CLIENT, &frame(8, 0, 1, &[0, 0, 0, 16]));
+                wire.send(seconds(at) + 50, &mut connection, SERVER, &frame(0, 0, 1, &[b'x'; 16]));
+            }
+        }
+    });
+    outcome.accuses("response_body");
+    assert!(outcome.connections.iter().all(|connection| connection["waits"]["window_closed"] == true));
+}
+
+#[test]
+fn many_stalled_streams_count_more_than_one() {
+    let outcome = run("http2-streams", |wire, _| {
+        for number in 0..6 {
+            let at = 5.0 + f64::from(number) * 0.3;
+            let mut connection = speak_http2(wire, at, ATTACKER, 40_000 + number, 0);
+            ask_http2(wire, at + 0.01, &mut connection, 100, 0);
+        }
+    });
+    assert_eq!(outcome.connections.first().map(|connection| &connection["waits"]["streams"]), Some(&Value::from(100)));
+    let attacker = std::net::IpAddr::from(ATTACKER).to_string();
+    let found = |alert: &&Value| alert["kind"] == "flood.slow" && alert["client"]["ip"] == *attacker;
+    assert!(outcome.alerts.iter().any(|alert| found(&alert)), "{:?}", outcome.told());
+}
+
+#[test]
+fn header_blocks_of_http2_that_never_end() {
+    let outcome = run("http2-head", |wire, random| {
+        for number in 0..20 {
+            let mut at = 5.0 + f64::from(number) * 0.3;
+            let mut connection = speak_http2(wire, at, ATTACKER, 40_000 + number, 65_535);
+            wire.send(seconds(at + 0.01), &mut connection, CLIENT, &frame(1, 1, 1, GET));
+            while at < 120.0 {
+                at += random.random_range(4.0..9.0);
+                wire.send(seconds(at), &mut connection, CLIENT, &frame(9, 0, 1, b"\x40\x01a\x01b"));
+            }
+        }
+    });
+    outcome.accuses("request_head");
+}
+
+#[test]
+fn readers_of_http2_who_stop_now_and_then_accuse_nobody() {
+    let outcome = run("http2-honest", |wire, random| {
+        for number in 0..8u16 {
+            let mut at = 5.0 + f64::from(number) * 0.3;
+            let mut connection = speak_http2(wire, at, [198, 51, 100, 8], 45_000 + number, 4_800);
+            ask_http2(wire, at + 0.01, &mut connection, 1, 4_800);
+            // Its window is closed most of the time, and a kilobyte a second comes all the same.
+            while at < 150.0 {
+                at += random.random_range(1.0..2.0);
+                wire.send(seconds(at), &mut connection, CLIENT, &frame(8, 0, 1, &2_400u32.to_be_bytes()));
+                wire.send(seconds(at) + 50, &mut connection, SERVER, &frame(0, 0, 1, &[b'x'; 1_200]));
+                wire.send(seconds(at) + 90, &mut connection, SERVER, &frame(0, 0, 1, &[b'x'; 1_200]));
+            }
+        }
+        // A film that is paused.
+        for number in 0..12 {
+            let at = 5.0 + f64::from(number);
+            let mut connection = speak_http2(wire, at, [198, 51, 100, 20 + number], 46_000, 6_000);
+            ask_http2(wire, at + 0.01, &mut connection, 2, 6_000);
+        }
+        // Streams on which little comes.
+        for number in 0..12u16 {
+            let mut at = 5.0 + f64::from(number);
+            let mut connection = speak_http2(wire, at, [198, 51, 100, 40], 47_000 + number, 65_535);
+            ask_http2(wire, at + 0.01, &mut connection, 3, 20);
+            while at < 150.0 {
+                at += 20.0;
+                wire.send(seconds(at), &mut connection, SERVER, &frame(0, 0, 1, b"data: hi\n\n"));
+            }
+        }
+    });
+    outcome.is_quiet();
+    assert_eq!(outcome.connections.iter().filter(|c| c.get("part").is_none()).count(), 12, "{:?}", outcome.connections);
+}
+
+/// A record of TLS.
+fn record(kind: u8, body: &[u8]) -> Vec<u8> {
+    [&[kind, 3, 3][..], &(body.len() as u16).to_be_bytes(), body].concat()
+}
+
+/// Hellos of TLS 1.3, of the client or of the server.
+fn hello(server: bool) -> Vec<u8> {
+    let mut body = [&[3, 3][..], &[7; 32], &[0]].concat();
+    match server {
+        true => body.extend([0x13, 1, 0, 0, 6, 0, 43, 0, 2, 3, 4]),
+        false => body.extend([0, 2, 0x13, 1, 1, 0, 0, 7, 0, 43, 0, 3, 2, 3, 4]),
+    }
+    let length = (body.len() as u32).to_be_bytes();
+    record(22, &[&[if server { 2 } else { 1 }][..], &length[1..], &body].concat())
+}
+
+/// A handshake whose last part the client sends so many seconds late.
+fn shake_hands(wire: &mut Wire, at: f64, client: [u8; 4], port: u16, late: f64) -> wire::Connection {
+    let mut connection = wire.open(seconds(at), client, port);
+    wire.send(seconds(at + 0.001), &mut connection, CLIENT, &hello(false));
+    wire.send(seconds(at + 0.002), &mut connection, SERVER, &[hello(true), record(23, &[1; 900])].concat());
+    wire.send(seconds(at + 0.003 + late), &mut connection, CLIENT, &[record(20, &[1]), record(23, &[2; 53])].concat());
+    wire.send(seconds(at + 0.004 + late), &mut connection, SERVER, &record(23, &[3; 230]));
+    connection
+}
+
+#[test]
+fn handshakes_that_never_end() {
+    let outcome = run("handshakes", |wire, _| {
+        for number in 0..50 {
+            let at = 5.0 + f64::from(number) * 0.2;
+            let mut connection = wire.open(seconds(at), ATTACKER, 40_000 + number);
+            wire.send(seconds(at + 0.01), &mut connection, CLIENT, &hello(false));
+            let answer = [hello(true), record(23, &[1; 900])].concat();
+            wire.send(seconds(at + 0.02), &mut connection, SERVER, &answer);
+        }
+    });
+    assert!(outcome.accuses("handshake") < 12.0);
+    let outcome = run("hellos", |wire, random| {
+        for number in 0..50 {
+            let mut at = 5.0 + f64::from(number) * 0.2;
+            let mut connection = wire.open(seconds(at), ATTACKER, 40_000 + number);
+            for piece in hello(false).chunks(6) {
+                wire.send(seconds(at + 0.01), &mut connection, CLIENT, piece);
+                at += random.random_range(4.0..9.0);
+            }
+        }
+    });
+    outcome.accuses("handshake");
+}
+
+#[test]
+fn what_comes_in_dribs_through_tls() {
+    let outcome = run("tls-dribs", |wire, random| {
+        for number in 0..40 {
+            let mut at = 5.0 + f64::from(number) * 0.2;
+            let mut connection = shake_hands(wire, at, ATTACKER, 40_000 + number, 0.0);
+            while at < 150.0 {
+                at += random.random_range(4.0..9.0);
+                wire.send(seconds(at), &mut connection, CLIENT, &record(23, &[9; 30]));
+            }
+        }
+    });
+    outcome.accuses("request");
+}
+
+#[test]
+fn slow_and_silent_protocols_in_tls_accuse_nobody() {
+    let outcome = run("tls-honest", |wire, random| {
+        for number in 0..30u16 {
+            let mut at = 2.0 + f64::from(number) * 0.5;
+            let client = [10, 6, 0, 1 + (number / 3) as u8];
+            let mut connection = shake_hands(wire, at, client, 44_000 + number, f64::from(number % 5));
+            let kind = number % 3;
+            while at < 150.0 {
+                at += random.random_range(4.0..9.0);
+                wire.send(seconds(at), &mut connection, CLIENT, &record(23, &[9; 40]));
+                // Two of three are answered; the third is that of a log, to which nobody says anything.
+                if kind < 2 {
+                    wire.send(seconds(at + 0.1), &mut connection, SERVER, &record(23, &[9; 40]));
+                }
+            }
+        }
+        // Connections that are kept for later.
+        for number in 0..30u16 {
+            shake_hands(wire, 3.0 + f64::from(number) * 0.5, [10, 6, 1, 1], 45_000 + number, 0.0);
+        }
+    });
+    outcome.is_quiet();
+    let told = |c: &&Value| c.get("waits").is_some() && c["waits"].get("again").is_none();
+    assert_eq!(outcome.connections.iter().filter(told).count(), 10, "the logs are told of, and no more");
+}
+
+/// Answers that are sent again and again, and never acknowledged; after so many seconds they are, if at all.
+fn deaf(wire: &mut Wire, at: f64, client: [u8; 4], port: u16, until: f64) {
+    let mut connection = wire.open(seconds(at), client, port);
+    let head = b"GET /v1/orders HTTP/1.1\r\nHost: api.example\r\n\r\n";
+    wire.send(seconds(at + 0.01), &mut connection, CLIENT, head);
+    let answer = [&b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n"[..], &[b'x'; 900]].concat();
+    wire.say(seconds(at + 0.02), &mut connection, SERVER, &answer);
+    let mut pause = 0.2;
+    while pause < until.min(40.0) {
+        wire.repeat(seconds(at + 0.02 + pause), &mut connection, SERVER, &answer);
+        pause = 2.0 * pause + 0.2;
+    }
+    if until < 40.0 {
+        wire.acknowledge(seconds(at + until), &connection, CLIENT);
+    }
+}
+
+#[test]
+fn answers_that_nobody_acknowledges() {
+    let outcome = run("deaf", |wire, _| {
+        for number in 0..70 {
+            deaf(wire, 5.0 + 1.5 * f64::from(number), ATTACKER, 40_000 + number, 60.0);
+        }
+    });
+    outcome.accuses("response_body");
+    assert!(outcome.connections.iter().all(|connection| connection["waits"]["unacknowledged"] == true));
+}
+
+#[test]
+fn lines_that_break_off_accuse_nobody() {
+    let outcome = run("broken-lines", |wire, _| {
+        for number in 0..20u16 {
+            // Each telephone loses six connections at once, or is gone for some seconds.
+            let (phone, late) = ([198, 51, 100, 50 + (number / 6) as u8], f64::from(number % 2) * 50.0 + 8.0);
+            deaf(wire, 20.0 + 0.1 * f64::from(number), phone, 40_000 + number, late);
+        }
+    });
+    outcome.is_quiet();
+    assert_eq!(outcome.connections.iter().filter(|c| c.get("part").is_none()).count(), 10);
+}
+
 #[test]
 fn real_tools_are_found() {
     for name in ["slow-loris", "slow-body", "slow-read"] {

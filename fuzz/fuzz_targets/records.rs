@@ -4,19 +4,12 @@
 #![no_main]
 
 use std::io::{Cursor, Read};
-use std::sync::{Arc, LazyLock};
 
 use apitap::call::{Call, Record};
-use apitap::inspect::{Inspector, Rules};
-use apitap::key::Key;
 use apitap::records::{Format, Records, Settings};
 use apitap::source;
+use apitap_fuzz::INSPECTOR;
 use libfuzzer_sys::fuzz_target;
-
-static INSPECTOR: LazyLock<Arc<Inspector>> = LazyLock::new(|| {
-    let rules = Rules::load(None).expect("the compiled-in rules are well");
-    Arc::new(Inspector::new(&rules, Default::default(), Key::from_bytes([1; 16])))
-});
 
 /// Most calls looked at: a compressed bomb is no finding.
 const MOST_CALLS: usize = 1 << 12;

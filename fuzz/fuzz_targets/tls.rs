@@ -6,26 +6,16 @@
 //! chooses the content type of a record), a length and so many bytes.
 #![no_main]
 
-use std::net::SocketAddr;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use apitap::call::Record;
 use apitap::http::{Http, Settings};
-use apitap::inspect::{Inspector, Rules};
-use apitap::key::Key;
-use apitap::packet::{Encapsulation, Flags, Segment};
-use apitap::stream::{self, Tracker};
-use apitap::time::Timestamp;
 use apitap::tls;
 use apitap::tls::keylog::KeyLog;
+use apitap_fuzz::{INSPECTOR, Wire};
 use libfuzzer_sys::fuzz_target;
 use ring::{aead, hmac};
-
-static INSPECTOR: LazyLock<Arc<Inspector>> = LazyLock::new(|| {
-    let rules = Rules::load(None).expect("the compiled-in rules are well");
-    Arc::new(Inspector::new(&rules, Default::default(), Key::from_bytes([1; 16])))
-});
 
 /// `random` of the ClientHello of which the key log has the secrets.
 const RANDOM: &str = "0707070707070707070707070707070707070707070707070707070707070707";
@@ -88,10 +78,8 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let http = Settings { head_limit: 2_048, pending_limit: 8, decoded_limit: 1 << 16, ..Settings::default() };
     let http = Http::new(http, INSPECTOR.clone()).with_tls(settings, keys.clone());
-    let mut tracker = Tracker::new(stream::Settings::default(), http);
-    let ends: [SocketAddr; 2] = ["10.0.0.1:4000".parse().unwrap(), "10.0.0.2:443".parse().unwrap()];
-    let (mut sent, mut epochs, mut numbers) = ([1u32, 1], [0, 0], [0u64, 0]);
-    let mut time = Timestamp::from_parts(1_000, 0);
+    let mut wire = Wire::new(http, 443);
+    let (mut epochs, mut numbers) = ([0, 0], [0u64, 0]);
     let mut pieces = 0;
     while let [control, length, behind @ ..] = rest {
         let (part, behind) = behind.split_at(behind.len().min(usize::from(*length)));
@@ -109,33 +97,16 @@ fuzz_target!(|bytes: &[u8]| {
                 seal(epochs[own], own, numbers[own] - 1, content, part)
             }
         };
-        time = time + if control & 8 != 0 { Duration::from_secs(2) } else { Duration::from_micros(10) };
         pieces += 1;
         if options & 2 != 0 && pieces == 4 {
             keys.add(key_log().as_bytes(), KeyLog::ALWAYS);
         }
-        tracker.tick(time);
-        let lost = control & 2 != 0;
-        tracker.segment(&Segment {
-            time,
-            source: ends[own],
-            destination: ends[1 - own],
-            encapsulation: &Encapsulation::NONE,
-            sequence: sent[own],
-            acknowledgment: sent[1 - own],
-            flags: Flags::ACK,
-            urgent: 0,
-            window: 65_535,
-            payload: if lost { &[] } else { &payload },
-            missing: 0,
-            fingerprint: 0,
-        });
-        sent[own] = sent[own].wrapping_add(payload.len() as u32);
+        wire.wait(if control & 8 != 0 { Duration::from_secs(2) } else { Duration::from_micros(10) });
+        wire.send(own, &payload, control & 2 != 0);
     }
-    tracker.finish();
     let mut position = 0;
-    for record in tracker.handler().records().iter() {
-        match record {
+    for record in wire.finish() {
+        match &record {
             Record::Call(call) => {
                 assert_eq!(call.position, position);
                 position += 1;

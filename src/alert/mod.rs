@@ -10,6 +10,7 @@ use std::hash::Hasher;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use technique::{Family, Technique};
@@ -30,7 +31,7 @@ pub const FEATURE_LIMIT: usize = 3;
 pub const TARGET_LIMIT: usize = 256;
 
 /// How bad it is if it is true.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// Posture: worth putting right.
@@ -65,6 +66,8 @@ pub enum Scope {
     Endpoint,
     /// A group of clients that act as one.
     Campaign,
+    /// The sensor itself.
+    Sensor,
 }
 
 /// Who is accused.
@@ -152,7 +155,7 @@ impl Sighting {
             position: call.position,
             community_id: call.community_id.clone(),
             source: call.client.ip,
-            credential: call.credential.map(|credential| credential.fingerprint),
+            credential: call.credential.as_ref().map(|credential| credential.fingerprint),
             ja4: call.tls.as_ref().and_then(|tls| tls.ja4.clone()),
             server_name: call.tls.as_ref().and_then(|tls| tls.server_name.clone()),
             waits_for: None,

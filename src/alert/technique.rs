@@ -4,7 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Severity;
 
-/// The four families.
+/// The four families, and the sensor itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Family {
@@ -16,6 +16,8 @@ pub enum Family {
     Leak,
     /// Who calls is not who should.
     Auth,
+    /// The sensor itself does not see everything.
+    Sensor,
 }
 
 macro_rules! techniques {
@@ -67,12 +69,18 @@ techniques! {
     PathEnumeration = "recon.path_enumeration", Recon, Medium, ["API9"], ["T1595.003"];
     /// A client asks for many objects that it may not have, or far more than others do.
     ObjectEnumeration = "recon.object_enumeration", Recon, High, ["API1"], ["T1119", "T1213"];
+    /// A client asks about one person after another, by e-mail address or telephone number.
+    AccountEnumeration = "recon.account_enumeration", Recon, High, ["API1", "API6"], ["T1087", "T1589.002"];
     /// A client tries methods that the paths do not have.
     MethodProbing = "recon.method_probing", Recon, Medium, ["API5"], ["T1595.002"];
     /// A client tries query parameters that the endpoints do not have.
     ParameterDiscovery = "recon.parameter_discovery", Recon, Medium, ["API3"], ["T1595.003"];
     /// A client looks for descriptions of the API, configuration and secrets.
     SchemaProbing = "recon.schema_probing", Recon, Medium, ["API8", "API9"], ["T1595.002"];
+    /// A client sends parameters the syntax of databases, templates or shells, which they never had.
+    InjectionProbing = "recon.injection_probing", Recon, High, ["API8"], ["T1595.002", "T1190"];
+    /// A client sends parameters internal addresses, metadata services or files, which they never had.
+    RequestForgeryProbing = "recon.request_forgery_probing", Recon, High, ["API7"], ["T1595.002", "T1190"];
     /// Many new clients ask for paths that do not exist, a few each.
     Campaign = "recon.campaign", Recon, High, ["API9"], ["T1595.003"];
     /// A client calls far more often than its population and its own past.
@@ -110,8 +118,14 @@ techniques! {
     CredentialStuffing = "auth.credential_stuffing", Auth, High, ["API2"], ["T1110.004"];
     /// A credential is used by a second client that does not fit the first.
     TokenReuse = "auth.token_reuse", Auth, High, ["API2"], ["T1550.001"];
+    /// A client calls administrative functions, or others that those with its role never call or are refused.
+    FunctionAccess = "auth.function_access", Auth, High, ["API5"], ["T1078"];
+    /// A client writes fields that nobody else writes, above all those that give privileges, and they are accepted.
+    MassAssignment = "auth.mass_assignment", Auth, High, ["API3"], ["T1098"];
     /// A client sends a password in clear with each call.
     Cleartext = "auth.cleartext", Auth, Low, ["API8"], ["T1040"];
+    /// The sensor loses more packets than it may.
+    Loss = "sensor.loss", Sensor, Medium, [], [];
 }
 
 impl Serialize for Technique {

@@ -26,11 +26,16 @@ pub struct Traffic {
 }
 
 /// What a connection waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Awaited {
     /// Nothing is under way: a request may come, or never.
+    #[default]
     Idle,
+    /// What the client owes to the handshake of TLS.
+    Handshake,
+    /// The rest of a request of which TLS keeps where it ends.
+    Request,
     /// The rest of a request's head.
     RequestHead,
     /// The rest of a request's body.
@@ -46,6 +51,8 @@ impl Awaited {
     pub const fn name(self) -> &'static str {
         match self {
             Awaited::Idle => "idle",
+            Awaited::Handshake => "handshake",
+            Awaited::Request => "request",
             Awaited::RequestHead => "request_head",
             Awaited::RequestBody => "request_body",
             Awaited::ResponseHead => "response_head",
@@ -55,7 +62,7 @@ impl Awaited {
 }
 
 /// What a connection waits for, for how long, and with how few bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Wait {
     /// What is awaited.
     #[serde(rename = "for")]
@@ -64,9 +71,19 @@ pub struct Wait {
     pub seconds: f64,
     /// Bytes of what is awaited that came in that time.
     pub bytes: u64,
-    /// The receiver of what is awaited takes nothing: its window is closed (RFC 9293, section 3.8.6.1).
+    /// The receiver of what is awaited takes nothing: its window is closed, that of TCP (RFC 9293, section 3.8.6.1) or those
+    /// of HTTP/2 (RFC 9113, section 5.2).
     #[serde(skip_serializing_if = "is_false", default)]
     pub window_closed: bool,
+    /// The client acknowledges nothing of what it is sent again and again, though its window is open.
+    #[serde(skip_serializing_if = "is_false", default)]
+    pub unacknowledged: bool,
+    /// Streams of HTTP/2 that wait so at once; absent for one.
+    #[serde(skip_serializing_if = "is_zero_32", default)]
+    pub streams: u32,
+    /// An earlier record of this connection has told of it.
+    #[serde(skip_serializing_if = "is_false", default)]
+    pub again: bool,
 }
 
 /// How a connection ended.
@@ -178,7 +195,7 @@ mod tests {
             end_time: Timestamp::from_parts(1_772_460_020, 0),
             handshake: true,
             sent: Traffic { segments: 7, bytes: 300 },
-            waits: Some(Wait { awaited: Awaited::RequestHead, seconds: 19.5, bytes: 12, window_closed: false }),
+            waits: Some(Wait { awaited: Awaited::RequestHead, seconds: 19.5, bytes: 12, ..Wait::default() }),
             tls: Some(Arc::new(Tls { version: Some("1.3".into()), ..Tls::default() })),
             open: true,
             ..Connection::default()
@@ -201,9 +218,15 @@ mod tests {
 
     #[test]
     fn names_are_those_of_json() {
-        for awaited in
-            [Awaited::Idle, Awaited::RequestHead, Awaited::RequestBody, Awaited::ResponseHead, Awaited::ResponseBody]
-        {
+        for awaited in [
+            Awaited::Idle,
+            Awaited::Handshake,
+            Awaited::Request,
+            Awaited::RequestHead,
+            Awaited::RequestBody,
+            Awaited::ResponseHead,
+            Awaited::ResponseBody,
+        ] {
             assert_eq!(serde_json::to_string(&awaited).expect("a name"), format!("\"{}\"", awaited.name()));
         }
     }

@@ -54,6 +54,20 @@ pub enum Unread {
     Malformed,
 }
 
+/// What the answer says went wrong with an operation, which HTTP need not say.
+///
+/// Of a batch there is one where all of it failed: that of the first. GraphQL that gives some of the data has not failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperationError {
+    /// As an HTTP status: what the code means, else 400 where the request was refused before anything was executed, else
+    /// 500. Where HTTP has its own word for it, that.
+    pub status: u16,
+    /// What the server calls it: `code` or `classification` in the `extensions` of the first error that has one (GraphQL),
+    /// `error.code` (JSON-RPC), the code of the fault without its prefix (SOAP). Only where it is a name or a number.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub code: Option<Arc<str>>,
+}
+
 /// What a call of GraphQL, JSON-RPC or SOAP asks for: names only, never values.
 ///
 /// With `unread`, what is there is certain, and what is absent is unknown.
@@ -66,7 +80,8 @@ pub struct Operation {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<OperationKind>,
     /// Name of the operation (GraphQL, where it has one), of the method (JSON-RPC), of the first element of the body
-    /// without its prefix (SOAP). Cut at 128 bytes. Of a batch that of the first.
+    /// without its prefix (SOAP; where there is none to be read, what the action in the head names). Cut at 128 bytes. Of a
+    /// batch that of the first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<Arc<str>>,
     /// Distinct fields of the top level, those of fragments included, in order; the first 32. GraphQL only; of a batch
@@ -91,6 +106,9 @@ pub struct Operation {
     /// Why not all of it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unread: Option<Unread>,
+    /// What went wrong. Looked for in answers of JSON and XML that came to their end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<OperationError>,
 }
 
 fn is_zero(value: &u32) -> bool {
@@ -118,6 +136,7 @@ impl Default for Operation {
             others: Vec::new(),
             introspection: false,
             unread: None,
+            error: None,
         }
     }
 }
@@ -129,6 +148,17 @@ impl Operation {
     /// One of this protocol of which nothing is known, and why.
     pub fn unread(protocol: Protocol, reason: Unread) -> Operation {
         Operation { protocol, unread: Some(reason), ..Operation::default() }
+    }
+
+    /// The same, where a SOAP action names what the body does not.
+    pub(crate) fn or_named(mut self, announced: Option<&Operation>) -> Operation {
+        if let Some(announced) = announced
+            && (self.protocol, announced.protocol) == (Protocol::Soap, Protocol::Soap)
+            && self.name.is_none()
+        {
+            self.name.clone_from(&announced.name);
+        }
+        self
     }
 
     /// Appends what it is called in an endpoint: `query Items {items}`, the name of a method, `{batch}` for several that
@@ -214,5 +244,10 @@ mod tests {
         let text = serde_json::to_string(&Operation::unread(Protocol::JsonRpc, Unread::TooLarge)).expect("plain data");
         assert_eq!(text, r#"{"protocol":"jsonrpc","unread":"too_large"}"#);
         assert_eq!(serde_json::from_str::<Operation>(&text).expect("what was written").count, 1);
+        let error = Some(OperationError { status: 404, code: Some("-32601".into()) });
+        let failed = Operation { protocol: Protocol::JsonRpc, name: Some("add".into()), error, ..Operation::default() };
+        let text = serde_json::to_string(&failed).expect("plain data");
+        assert_eq!(text, r#"{"protocol":"jsonrpc","name":"add","error":{"status":404,"code":"-32601"}}"#);
+        assert_eq!(serde_json::from_str::<Operation>(&text).expect("what was written"), failed);
     }
 }

@@ -29,6 +29,10 @@ pub struct Tls {
     /// JA3S of the server's hello.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ja3s: Option<Arc<str>>,
+    /// SHA-256 of the certificate that the client showed (RFC 5246, section 7.4.6), in hexadecimal digits. TLS 1.3 sends it under
+    /// encryption, so that it is known with keys only. In a session that is resumed it is not shown again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_certificate: Option<Arc<str>>,
     /// It goes on with a session from before.
     #[serde(skip_serializing_if = "is_false")]
     pub resumed: bool,

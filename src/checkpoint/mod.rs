@@ -18,6 +18,7 @@
 pub mod file;
 mod keeper;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::call::FlowId;
@@ -30,7 +31,7 @@ pub use keeper::Keeper;
 pub type Order = (Timestamp, FlowId, u32);
 
 /// How often a checkpoint is written.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Seconds between two checkpoints. When copying the state takes long, as many more as keep that below two hundredths of the time.

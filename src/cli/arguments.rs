@@ -41,10 +41,21 @@ pub enum Command {
     Explain(Explain),
     /// Read captures and print the inventory of the APIs in them: every endpoint that answered well.
     Apis(Apis),
+    /// Hold the traffic against good practice and the OWASP API Security Top 10: two tables with evidence.
+    Posture(Posture),
+    /// Propose quotas from the traffic.
+    Quotas(Quotas),
     /// Check or list the rules: sensitive values, credentials, priors of the detector.
     Rules(Rules),
     /// List the interfaces that can be listened to.
     Interfaces(Interfaces),
+    /// Print the configuration as it is, with who set each value; or all that can be set.
+    Config(Config),
+    /// Print the JSON Schema of alerts, calls or connections.
+    Schema {
+        /// Of what.
+        of: super::schema::Printed,
+    },
     /// Print a completion script for a shell.
     Completions {
         /// For which shell.
@@ -53,7 +64,7 @@ pub enum Command {
 }
 
 /// Options of every command that processes traffic.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Common {
     /// Configuration file (TOML). Flags and environment variables come before it.
     #[arg(long, value_name = "FILE", env = "APITAP_CONFIG", help_heading = "Configuration")]
@@ -78,10 +89,13 @@ pub struct Common {
     /// The summary as one JSON object on standard error.
     #[arg(long, env = "APITAP_JSON_SUMMARY")]
     pub json_summary: bool,
+    /// How messages are written on standard error: text, json. Default: text.
+    #[arg(long, value_name = "FORMAT", env = "APITAP_LOG_FORMAT", hide_possible_values = true)]
+    pub log_format: Option<super::LogFormat>,
 }
 
 /// Options of the stages from packet to call.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Decoding {
     /// Verify IP and TCP checksums and drop what is wrong. Off, since captures on the sending host see checksums
     /// before the network card fills them in.
@@ -120,7 +134,7 @@ pub struct Selecting {
 }
 
 /// Who is believed on the real client.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Proxies {
     /// Proxy whose X-Forwarded-For, Forwarded and X-Real-IP are believed (address or CIDR); repeatable.
     #[arg(long, value_name = "CIDR", env = "APITAP_TRUSTED_PROXY", value_delimiter = ',', value_parser = network,
@@ -129,7 +143,7 @@ pub struct Proxies {
 }
 
 /// Options of the detector.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Detecting {
     #[allow(missing_docs, reason = "documented at the type")]
     #[command(flatten)]
@@ -140,6 +154,10 @@ pub struct Detecting {
     /// Exit with 3 when there was an alert.
     #[arg(long, env = "APITAP_FAIL_ON_ALERT")]
     pub fail_on_alert: bool,
+    /// Print findings among the alerts, as JSON lines (apitap.finding.v1): what is not as it should be whoever calls, each once,
+    /// again when it has grown tenfold or is worse, and what it came to at the end.
+    #[arg(long, env = "APITAP_FINDINGS", help_heading = "Detection")]
+    pub findings: bool,
 }
 
 /// What is new in the inventory.
@@ -290,6 +308,91 @@ pub struct Apis {
     pub common: Common,
 }
 
+/// `apitap posture`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "attention: something is to be put right; well: it was looked for and there is nothing; not visible: it cannot be told from \
+this traffic, or by who only listens. Gateways, ways that are to be encrypted and quotas are said in the configuration file.\n\n\
+Examples:\n  apitap posture monday.pcap.zst\n  apitap posture --json monday.pcap.zst | jq '.findings[] | [.kind, .service, .endpoint, \
+.count]'\n  apitap posture --fail-on-finding --quiet monday.pcap.zst > posture.txt"
+)]
+pub struct Posture {
+    /// Captures: files, directories, or - for standard input.
+    #[arg(required = true, value_name = "FILE|DIR|-")]
+    pub inputs: Vec<PathBuf>,
+    /// As one JSON object, with all findings.
+    #[arg(long)]
+    pub json: bool,
+    /// Exit with 3 when something is to be put right.
+    #[arg(long, env = "APITAP_FAIL_ON_FINDING")]
+    pub fail_on_finding: bool,
+    /// The files hold calls or logs, as for `apitap detect`.
+    #[arg(long)]
+    pub calls: bool,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
+    pub proxies: Proxies,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
+    pub decoding: Decoding,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `apitap quotas`.
+#[derive(Debug, Args)]
+pub struct Quotas {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: QuotasAction,
+}
+
+/// What to do with quotas.
+#[derive(Debug, Subcommand)]
+pub enum QuotasAction {
+    /// Propose a limit of calls, bytes, seconds and objects for each service in a minute, an hour and a day, with the share of
+    /// honest clients that would have exceeded it, as tables for the configuration file.
+    Suggest(Suggest),
+}
+
+/// `apitap quotas suggest`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Honest are clients that are not under suspicion at the end. A limit lies above the highest window of the given share of \
+them, and has room above that.\n\nExamples:\n  apitap quotas suggest week.pcap.zst > quotas.toml\n  apitap quotas suggest --per \
+credential,endpoint --json week.pcap.zst | jq 'select(.window == \"hour\")'"
+)]
+pub struct Suggest {
+    /// Captures: files, directories, or - for standard input.
+    #[arg(required = true, value_name = "FILE|DIR|-")]
+    pub inputs: Vec<PathBuf>,
+    /// For whom, within a service: client, credential, endpoint; several together.
+    #[arg(long, value_name = "WHAT", value_delimiter = ',', default_value = "client", hide_possible_values = true)]
+    pub per: Vec<super::quotas::Per>,
+    /// The share of honest uses whose highest window stays below a limit, before room is added.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.99, value_parser = super::quotas::share)]
+    pub share: f64,
+    /// Room above that, as a factor from 1 on.
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.5, value_parser = super::quotas::factor)]
+    pub headroom: f64,
+    /// As JSON lines.
+    #[arg(long)]
+    pub json: bool,
+    /// The files hold calls or logs, as for `apitap detect`.
+    #[arg(long)]
+    pub calls: bool,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
+    pub proxies: Proxies,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
+    pub decoding: Decoding,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
+    pub common: Common,
+}
+
 /// `apitap watch`.
 #[derive(Debug, Args)]
 #[command(after_help = "Capturing needs rights: run as root, or once: sudo setcap cap_net_raw,cap_net_admin+ep \
@@ -370,6 +473,30 @@ pub struct Detect {
     #[allow(missing_docs, reason = "documented at the type")]
     #[command(flatten)]
     pub watching: Watching,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `apitap config`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Flags come before environment variables, and those before the file.\n\nExamples:\n  apitap config \
+--defaults > apitap.toml\n  apitap config --config apitap.toml"
+)]
+pub struct Config {
+    /// Print every key with what it does, its unit, what it costs, and its default: a file that changes nothing.
+    #[arg(long, conflicts_with = "schema")]
+    pub defaults: bool,
+    /// Print the JSON Schema of the file, for editors.
+    #[arg(long)]
+    pub schema: bool,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
+    pub decoding: Decoding,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
+    pub detecting: Detecting,
     #[allow(missing_docs, reason = "documented at the type")]
     #[command(flatten)]
     pub common: Common,

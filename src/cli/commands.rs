@@ -24,11 +24,14 @@ use crate::inventory::Inventory;
 use crate::inventory::report::Endpoint;
 use crate::inventory::review::Review;
 use crate::key::Key;
+use crate::metrics::{Board, Server};
 use crate::pipeline::{self, Consumer, Outcome};
+use crate::practice::Practice;
+use crate::practice::quota::suggest::{Options, Suggesting};
 use crate::records::Records;
 use crate::rules::{RuleError, RuleFile};
-use crate::settings::Settings;
-use crate::sink::{Sink, is_closed};
+use crate::settings::{Loaded, Settings};
+use crate::sink::{Outlets, Sink, is_closed};
 use crate::source::{self, Source, live};
 use crate::stats::{Counter, Counters};
 use crate::tls::keylog::KeyLog;
@@ -36,12 +39,15 @@ use crate::tls::keylog::feed::{self, Follower};
 
 use super::Failure;
 use super::arguments::{
-    Apis, Arguments, Calls, Command, Common, Decoding, Detect, Detecting, Explain, Interfaces, Replay, Rules,
+    Apis, Arguments, Calls, Command, Common, Config, Decoding, Detect, Detecting, Explain, Interfaces, Posture, Quotas,
+    QuotasAction, Replay, Rules,
 };
 use super::arguments::{RulesAction, Selecting, Watch, Watching};
-use super::consumers::{self, CallFormat, Printer};
+use super::consumers::{self, CallFormat, Posing, Printer};
 use super::explain::Explaining;
 use super::inventory::{self, Taking};
+use super::quotas::Proposing;
+use super::reload::{self, Slot, Watched};
 use super::summary::Summary;
 
 /// Live, how many workers one reader can give enough to do.
@@ -58,8 +64,17 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Watch(options) => watch(options),
         Command::Detect(options) => detect_calls(options),
         Command::Explain(options) => explain(options),
+        Command::Posture(options) => posture(options),
+        Command::Quotas(options) => quotas(options),
         Command::Rules(options) => rules(options),
         Command::Interfaces(options) => interfaces(options),
+        Command::Config(options) => config(options),
+        Command::Schema { of } => {
+            let mut lines = consumers::standard_output();
+            lines.line_of(|line| io::Write::write_all(line, of.schema().trim_end().as_bytes()))?;
+            lines.flush()?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "apitap", &mut io::stdout());
             Ok(ExitCode::SUCCESS)
@@ -71,13 +86,16 @@ fn replay(mut options: Replay) -> Result<ExitCode, Failure> {
     let mut settings = settings(&mut options.common)?;
     apply_decoding(&mut settings, &options.decoding);
     apply_detecting(&mut settings, &mut options.detecting);
-    let baseline = baseline(&options.watching)?;
-    let mut detector = detector(&settings)?;
-    let keeper = if options.resume { Some(keeper(&settings, &mut detector, &options.common)?) } else { None };
-    let mut consumer =
-        watching(consumers::Detecting::new(detector, keeper), &mut settings, &options.watching, baseline)?;
+    let known = known(&options.watching)?;
+    let mut consumer = detecting(
+        &mut settings,
+        (&options.detecting, &options.watching),
+        known,
+        memory(options.resume),
+        &options.common,
+    )?;
     let outcome = read_captures(&options.inputs, &settings, &options.common, &mut consumer)?;
-    conclude_alerts(outcome, consumer, &options.common, options.detecting.fail_on_alert)
+    conclude_alerts(outcome, consumer, &settings, &options.common, options.detecting.fail_on_alert)
 }
 
 fn calls(mut options: Calls) -> Result<ExitCode, Failure> {
@@ -123,8 +141,7 @@ fn apis(mut options: Apis) -> Result<ExitCode, Failure> {
         template: options.review_template,
         findings: options.findings,
     };
-    let mut taking =
-        Taking::new(Inventory::new(&settings.inventory, detector(&settings)?, apis_key(&settings)?), output);
+    let mut taking = Taking::new(inventory(&settings, detector(&settings)?)?, output);
     let (mut outcome, elapsed, unread) = if options.calls {
         let started = Instant::now();
         let mut take = |record: &Record| {
@@ -186,38 +203,84 @@ fn watch(mut options: Watch) -> Result<ExitCode, Failure> {
         eprintln!("apitap: {note}");
     }
     let mut sources: Vec<_> = readers.into_iter().map(|live| Box::new(live) as Box<dyn Source>).collect();
-    let baseline = baseline(&options.watching)?; // before it is out of reach
+    let known = known(&options.watching)?; // before it is out of reach
     confine(&settings, &options.common)?; // before any other thread is there
     stop_on_signals(stop.clone())?;
-    let printing = options.calls || settings.output.calls;
-    let mut consumer = if printing { None } else { Some(resumed(&settings, &options.common, options.fresh)?) };
     let started = Instant::now();
-    let Some(consumer) = consumer.take() else {
+    if options.calls || settings.output.calls {
         let mut printer = Printer::new(true);
-        let outcome = process(&mut sources, &settings, true, &mut printer, &stop, &mut |_, _| {})?;
+        let outcome = process(&mut sources, &settings, Some(Arc::default()), &mut printer, &stop, &mut |_, _| {})?;
         return conclude(&outcome, &BTreeMap::new(), None, started.elapsed(), &options.common);
+    }
+    let board = Arc::new(Board::default());
+    let slot = Arc::new(Slot::default());
+    let _server = metrics(&settings, &board)?;
+    reload::start(watched(&settings, &options.common, &options.decoding, &options.detecting), slot.clone())?;
+    let memory = Memory::Live { fresh: options.fresh };
+    let consumer = detecting(&mut settings, (&options.detecting, &options.watching), known, memory, &options.common)?;
+    let mut consumer = consumer.live(Board::publisher(&board), slot, settings.metrics.loss_share);
+    let outcome = process(&mut sources, &settings, Some(board), &mut consumer, &stop, &mut |_, _| {})?;
+    conclude_alerts((outcome, started.elapsed()), consumer, &settings, &options.common, options.detecting.fail_on_alert)
+}
+
+/// Begins to tell metrics. That nobody can listen at the address that is there by default ends nothing; an address that the
+/// operator chose has to be free.
+fn metrics(settings: &Settings, board: &Arc<Board>) -> Result<Option<Server>, Failure> {
+    let listen = settings.metrics.listen.as_str();
+    if listen.is_empty() {
+        return Ok(None);
+    }
+    match crate::metrics::serve(listen, board.clone()) {
+        Ok(server) => Ok(Some(server)),
+        Err(error) if *listen == crate::metrics::Settings::default().listen => {
+            tracing::warn!("no metrics: {listen}: {error}; another address can be set ([metrics] listen)");
+            Ok(None)
+        }
+        Err(error) => Err(Failure::Usage(format!("metrics: listen = {listen:?}: {error}"))),
+    }
+}
+
+/// How the configuration is read again: as at the start, with the same flags.
+fn watched(settings: &Settings, common: &Common, decoding: &Decoding, detecting: &Detecting) -> Watched {
+    let (common, decoding, detecting) = (common.clone(), decoding.clone(), detecting.clone());
+    let file = common.config.clone();
+    let live = settings.source.live.clone();
+    let read = move || {
+        let (mut common, mut detecting) = (common.clone(), detecting.clone());
+        let mut settings = self::settings(&mut common)?;
+        apply_decoding(&mut settings, &decoding);
+        apply_detecting(&mut settings, &mut detecting);
+        // The flags of `watch` itself hold on.
+        settings.source.live = live.clone();
+        Ok(settings)
     };
-    let mut consumer = watching(consumer, &mut settings, &options.watching, baseline)?;
-    let outcome = process(&mut sources, &settings, true, &mut consumer, &stop, &mut |_, _| {})?;
-    conclude_alerts((outcome, started.elapsed()), consumer, &options.common, options.detecting.fail_on_alert)
+    Watched { file, settings: settings.clone(), read: Box::new(read) }
 }
 
 fn detect_calls(mut options: Detect) -> Result<ExitCode, Failure> {
     let mut settings = settings(&mut options.common)?;
     apply_detecting(&mut settings, &mut options.detecting);
     settings.records.format = options.format.or(settings.records.format);
-    let baseline = baseline(&options.watching)?;
-    let mut detector = detector(&settings)?;
-    let keeper = if options.resume { Some(keeper(&settings, &mut detector, &options.common)?) } else { None };
-    let mut consumer =
-        watching(consumers::Detecting::new(detector, keeper), &mut settings, &options.watching, baseline)?;
+    let known = known(&options.watching)?;
+    let mut consumer = detecting(
+        &mut settings,
+        (&options.detecting, &options.watching),
+        known,
+        memory(options.resume),
+        &options.common,
+    )?;
     let started = Instant::now();
     let (mut outcome, failed) = read_records(&options.inputs, &settings, &mut |record| consumer.record(record))?;
     if outcome.output.is_none() {
         outcome.output = consumer.finish().err();
     }
-    let code =
-        conclude_alerts((outcome, started.elapsed()), consumer, &options.common, options.detecting.fail_on_alert)?;
+    let code = conclude_alerts(
+        (outcome, started.elapsed()),
+        consumer,
+        &settings,
+        &options.common,
+        options.detecting.fail_on_alert,
+    )?;
     Ok(if failed { ExitCode::FAILURE } else { code })
 }
 
@@ -248,6 +311,65 @@ fn explain(mut options: Explain) -> Result<ExitCode, Failure> {
         );
         return Err(Failure::Failed(message));
     }
+    Ok(if failed { ExitCode::FAILURE } else { code })
+}
+
+fn posture(mut options: Posture) -> Result<ExitCode, Failure> {
+    let mut settings = settings(&mut options.common)?;
+    apply_decoding(&mut settings, &options.decoding);
+    settings.client.trusted_proxies.extend(&options.proxies.trusted_proxy);
+    let mut consumer = Posing::new(detector(&settings)?, practice(&settings)?, options.json);
+    let started = Instant::now();
+    let (mut outcome, failed) = if options.calls {
+        let mut take = |record: &Record| {
+            consumer.record(record);
+            Ok(())
+        };
+        let (mut outcome, failed) = read_records(&options.inputs, &settings, &mut take)?;
+        outcome.output = consumer.finish().err();
+        (outcome, failed)
+    } else {
+        let (outcome, _) = read_captures(&options.inputs, &settings, &options.common, &mut consumer)?;
+        (outcome, false)
+    };
+    outcome.counters.merge(&consumer.counters());
+    let code = conclude(&outcome, &BTreeMap::new(), None, started.elapsed(), &options.common)?;
+    let found = options.fail_on_finding && consumer.found() && outcome.errors.is_empty();
+    Ok(match (failed, found) {
+        (true, _) => ExitCode::FAILURE,
+        (false, true) => ExitCode::from(ALERTED),
+        (false, false) => code,
+    })
+}
+
+fn quotas(options: Quotas) -> Result<ExitCode, Failure> {
+    let QuotasAction::Suggest(mut options) = options.action;
+    let mut settings = settings(&mut options.common)?;
+    apply_decoding(&mut settings, &options.decoding);
+    settings.client.trusted_proxies.extend(&options.proxies.trusted_proxy);
+    let choice = Options {
+        per: options.per.iter().map(|per| per.dimension()).collect(),
+        share: options.share,
+        headroom: options.headroom,
+        uses: settings.practice.quota_uses,
+    };
+    let suggesting = Suggesting::new(choice, HashKey::derived(&key(&settings)?, "practice"));
+    let mut consumer = Proposing::new(detector(&settings)?, suggesting, options.json);
+    let started = Instant::now();
+    let (mut outcome, failed) = if options.calls {
+        let mut take = |record: &Record| {
+            consumer.record(record);
+            Ok(())
+        };
+        let (mut outcome, failed) = read_records(&options.inputs, &settings, &mut take)?;
+        outcome.output = consumer.finish().err();
+        (outcome, failed)
+    } else {
+        let (outcome, _) = read_captures(&options.inputs, &settings, &options.common, &mut consumer)?;
+        (outcome, false)
+    };
+    outcome.counters.merge(&consumer.counters());
+    let code = conclude(&outcome, &BTreeMap::new(), None, started.elapsed(), &options.common)?;
     Ok(if failed { ExitCode::FAILURE } else { code })
 }
 
@@ -336,16 +458,47 @@ fn interfaces(options: Interfaces) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The configuration file with flags and environment over it.
-fn settings(common: &mut Common) -> Result<Settings, Failure> {
-    let mut settings = match &common.config {
-        Some(path) => Settings::read(path)?,
-        None => Settings::default(),
+fn config(mut options: Config) -> Result<ExitCode, Failure> {
+    let text = if options.defaults {
+        crate::settings::defaults()
+    } else if options.schema {
+        format!("{}\n", serde_json::to_string_pretty(&crate::settings::schema())?)
+    } else {
+        let mut loaded = loaded(&options.common)?;
+        let mut settings = settings(&mut options.common)?;
+        apply_decoding(&mut settings, &options.decoding);
+        apply_detecting(&mut settings, &mut options.detecting);
+        crate::sink::check(&settings.sink).map_err(Failure::Usage)?;
+        settings.output.quiet |= options.common.quiet;
+        settings.output.json_summary |= options.common.json_summary;
+        settings.output.fail_on_alert |= options.detecting.fail_on_alert;
+        loaded.settings = settings;
+        super::config::note_flags(&mut loaded);
+        crate::settings::effective(&loaded)
     };
+    match io::Write::write_all(&mut io::stdout(), text.as_bytes()) {
+        Err(error) if !is_closed(&error) => Err(error.into()),
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// The configuration file with the environment over it.
+fn loaded(common: &Common) -> Result<Loaded, Failure> {
+    // Names and values that are no text set nothing.
+    let variables =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    Ok(crate::settings::load(common.config.as_deref(), variables)?)
+}
+
+/// The same with flags over it.
+fn settings(common: &mut Common) -> Result<Settings, Failure> {
+    let mut settings = loaded(common)?.settings;
     settings.rules = common.rules.clone().or(settings.rules);
     settings.state = common.state.clone().or(settings.state);
     settings.key_file = common.key_file.clone().or(settings.key_file);
     settings.workers = common.workers.map(usize::from).or(settings.workers);
+    settings.output.log_format = common.log_format.unwrap_or(settings.output.log_format);
+    super::log::start(settings.output.log_format);
     common.quiet |= settings.output.quiet;
     common.json_summary |= settings.output.json_summary;
     if let Some(folder) = settings.rules.as_deref().filter(|folder| !folder.is_dir()) {
@@ -401,32 +554,6 @@ fn detector(settings: &Settings) -> Result<Detector, Failure> {
     Ok(detector.keyed(&key(settings)?))
 }
 
-/// Has a consumer tell what is new, where that is asked for.
-fn watching(
-    consumer: consumers::Detecting,
-    settings: &mut Settings,
-    watching: &Watching,
-    baseline: Option<Vec<Endpoint>>,
-) -> Result<consumers::Detecting, Failure> {
-    if !watching.events {
-        return Ok(consumer);
-    }
-    settings.inspect.shapes = true;
-    let events = &mut settings.inventory.events;
-    events.learning_seconds = watching.learning.unwrap_or(events.learning_seconds);
-    Ok(consumer.watching(&settings.inventory, apis_key(settings)?, baseline.as_deref()))
-}
-
-/// The inventory that is known.
-fn baseline(watching: &Watching) -> Result<Option<Vec<Endpoint>>, Failure> {
-    watching.baseline.as_deref().map(inventory::read).transpose()
-}
-
-/// The key of what the inventory is built on.
-fn apis_key(settings: &Settings) -> Result<HashKey, Failure> {
-    Ok(HashKey::derived(&key(settings)?, "apis"))
-}
-
 /// Goes on from what an earlier run with the same state folder learned, and keeps what this one learns.
 fn keeper(settings: &Settings, detector: &mut Detector, common: &Common) -> Result<Keeper, Failure> {
     let folder = settings.state.clone().unwrap_or_else(default_state);
@@ -448,12 +575,16 @@ fn confine(settings: &Settings, common: &Common) -> Result<(), Failure> {
     let folder = settings.state.clone().unwrap_or_else(default_state);
     let _ = std::fs::create_dir_all(&folder); // what cannot be made is said where it is needed
     let folder_of = |path: &PathBuf| path.canonicalize().ok().and_then(|path| path.parent().map(Path::to_owned));
-    // A key log may be replaced by a new one: its folder is meant.
-    let mut read: Vec<PathBuf> = settings.tls.keylog.files.iter().filter_map(folder_of).collect();
+    // A key log and the configuration may be replaced by new files: their folders are meant.
+    let replaced = settings.tls.keylog.files.iter().chain(&common.config);
+    let mut read: Vec<PathBuf> = replaced.filter_map(folder_of).collect();
     read.extend(settings.rules.clone());
     read.extend(settings.key_file.clone());
-    read.extend(common.config.clone());
-    let confinement = confinement::confine(&settings.confinement, &read, &[folder])
+    let mut write = vec![folder];
+    for sink in &settings.sink {
+        sink.paths(&mut read, &mut write);
+    }
+    let confinement = confinement::confine(&settings.confinement, &read, &write)
         .map_err(|error| Failure::Failed(error.to_string()))?;
     if !common.quiet {
         eprintln!("apitap: {confinement}");
@@ -461,20 +592,42 @@ fn confine(settings: &Settings, common: &Common) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The consumer of a live run: it keeps what it learns in the state folder, when one is named. Who has none named did not ask for a
-/// memory, and where another run has it, it is better to listen without one than not at all.
-fn resumed(settings: &Settings, common: &Common, fresh: bool) -> Result<consumers::Detecting, Failure> {
+/// What a run does with what was learned before.
+enum Memory {
+    /// It begins anew, and keeps nothing.
+    None,
+    /// It goes on, and passes over what was taken before.
+    Resume,
+    /// It listens. Where no state folder is named nobody asked for a memory, and where another run has it, it is better to
+    /// listen without one than not at all.
+    Live {
+        /// What was learned before is forgotten.
+        fresh: bool,
+    },
+}
+
+fn memory(resume: bool) -> Memory {
+    if resume { Memory::Resume } else { Memory::None }
+}
+
+/// A detector that goes on from what was learned before, and what keeps it.
+fn remembering(settings: &Settings, memory: Memory, common: &Common) -> Result<(Detector, Option<Keeper>), Failure> {
     let mut detector = detector(settings)?;
-    if settings.state.is_none() {
-        return Ok(consumers::Detecting::new(detector, None));
-    }
+    let fresh = match memory {
+        Memory::Resume => {
+            let keeper = keeper(settings, &mut detector, common)?;
+            return Ok((detector, Some(keeper)));
+        }
+        Memory::Live { fresh } if settings.state.is_some() => fresh,
+        Memory::None | Memory::Live { .. } => return Ok((detector, None)),
+    };
     let keeper = match keeper(settings, &mut detector, common) {
         Ok(mut keeper) => {
             keeper.pass_nothing_over();
             Some(keeper)
         }
         Err(Failure::Failed(reason)) => {
-            eprintln!("apitap: {reason}; what is learned now is lost at the end");
+            tracing::warn!("{reason}; what is learned now is lost at the end");
             None
         }
         Err(failure) => return Err(failure),
@@ -482,7 +635,50 @@ fn resumed(settings: &Settings, common: &Common, fresh: bool) -> Result<consumer
     if fresh {
         detector = self::detector(settings)?;
     }
-    Ok(consumers::Detecting::new(detector, keeper))
+    Ok((detector, keeper))
+}
+
+/// What holds calls against the practices.
+fn practice(settings: &Settings) -> Result<Practice, Failure> {
+    Ok(Practice::new(
+        &settings.practice,
+        &settings.gateway,
+        &settings.quota,
+        HashKey::derived(&key(settings)?, "practice"),
+    ))
+}
+
+/// The detector with its output; with findings, and with what is new, where these are asked for.
+fn detecting(
+    settings: &mut Settings,
+    (options, watching): (&Detecting, &Watching),
+    known: Option<Vec<Endpoint>>,
+    memory: Memory,
+    common: &Common,
+) -> Result<consumers::Detecting, Failure> {
+    let practice = if options.findings || settings.output.findings { Some(practice(settings)?) } else { None };
+    let (detector, keeper) = remembering(settings, memory, common)?;
+    let outlets = outlets(settings)?;
+    if !watching.events {
+        return Ok(consumers::Detecting::new(detector, outlets).keeping(keeper).finding(practice));
+    }
+    settings.inspect.shapes = true;
+    let events = &mut settings.inventory.events;
+    events.learning_seconds = watching.learning.unwrap_or(events.learning_seconds);
+    let mut inventory = inventory(settings, detector)?;
+    inventory.watch(&settings.inventory, known.as_deref());
+    Ok(consumers::Detecting::watching(inventory, outlets).keeping(keeper).finding(practice))
+}
+
+/// The inventory that is known, of which nothing is new.
+fn known(watching: &Watching) -> Result<Option<Vec<Endpoint>>, Failure> {
+    watching.baseline.as_deref().map(inventory::read).transpose()
+}
+
+/// An inventory that knows nothing.
+fn inventory(settings: &Settings, detector: Detector) -> Result<Inventory, Failure> {
+    let hash_key = HashKey::derived(&key(settings)?, "apis");
+    Ok(Inventory::new(&settings.inventory, detector, hash_key))
 }
 
 fn wrong_rules(errors: Vec<RuleError>) -> Failure {
@@ -511,7 +707,7 @@ fn read_captures(
             bar.set_message(format!("{} packets", counters.value(Counter::Frames)));
         }
     };
-    let outcome = process(&mut sources, settings, false, consumer, &stop, &mut show)?;
+    let outcome = process(&mut sources, settings, None, consumer, &stop, &mut show)?;
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }
@@ -540,13 +736,14 @@ fn workers(settings: &Settings, live: bool) -> usize {
 fn process(
     sources: &mut [Box<dyn Source>],
     settings: &Settings,
-    live: bool,
+    live: Option<Arc<Board>>,
     consumer: &mut dyn Consumer,
     stop: &AtomicBool,
     progress: &mut dyn FnMut(&dyn Source, &Counters),
 ) -> Result<Outcome, Failure> {
     let keys = Arc::new(KeyLog::new(&settings.tls.keylog));
     let mut follower = None;
+    let (board, live) = (live.clone(), live.is_some());
     if live {
         follower = Some(Follower::start(&settings.tls.keylog, keys.clone())?);
     } else {
@@ -559,6 +756,7 @@ fn process(
         tls: settings.tls.clone(),
         keys,
         live,
+        board,
         workers: workers(settings, live),
         cpus: if live { settings.source.live.cpus.clone() } else { Vec::new() },
     };
@@ -594,16 +792,46 @@ fn stop_on_signals(stop: Arc<AtomicBool>) -> Result<(), Failure> {
 fn conclude_alerts(
     (mut outcome, elapsed): (Outcome, Duration),
     consumer: consumers::Detecting,
+    settings: &Settings,
     common: &Common,
     fail_on_alert: bool,
 ) -> Result<ExitCode, Failure> {
     outcome.counters.merge(&consumer.counters());
-    let code = conclude(&outcome, &consumer.kinds, Some(&consumer.budget()), elapsed, common)?;
-    if let Some(error) = consumer.unkept {
+    let (kinds, budget) = (consumer.kinds.clone(), consumer.budget());
+    let (outlets, unkept) = consumer.into_parts();
+    let lost = finish_sinks(outlets, settings);
+    let code = conclude(&outcome, &kinds, Some(&budget), elapsed, common)?;
+    if let Some(error) = unkept {
         return Err(Failure::Failed(format!("what was learned could not be kept: {error}")));
     }
-    let alerted = !consumer.kinds.is_empty() && fail_on_alert && outcome.errors.is_empty();
-    Ok(if alerted { ExitCode::from(ALERTED) } else { code })
+    let alerted = !kinds.is_empty() && fail_on_alert && outcome.errors.is_empty();
+    Ok(match (lost, alerted) {
+        (true, _) => ExitCode::FAILURE,
+        (false, true) => ExitCode::from(ALERTED),
+        (false, false) => code,
+    })
+}
+
+/// Waits for the sinks and says what they have not delivered; tells whether alerts were lost.
+fn finish_sinks(outlets: Outlets, settings: &Settings) -> bool {
+    let mut lost = false;
+    for left in outlets.finish(Duration::from_secs(settings.output.sink_wait_seconds)) {
+        let (name, folder) = (&left.name, left.folder.display());
+        if left.spooled > 0 {
+            let count = left.spooled;
+            eprintln!("apitap: sink {name}: {count} alerts stay in its spool {folder}; the next run delivers them");
+        }
+        if left.lost > 0 {
+            eprintln!("apitap: sink {name}: {} alerts are lost: they were in memory, its spool had no room", left.lost);
+            lost = true;
+        }
+    }
+    lost
+}
+
+fn outlets(settings: &Settings) -> Result<Outlets, Failure> {
+    let state = settings.state.clone().unwrap_or_else(default_state);
+    Outlets::open(&settings.sink, &state, settings.output.sensor()).map_err(Failure::Usage)
 }
 
 /// Tells the summary and the errors, and decides the exit code.

@@ -2,23 +2,28 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Stdout, Write};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 
+use super::reload::{Change, Slot};
 use crate::alert::Alert;
 use crate::call::Record;
 use crate::checkpoint::Keeper;
 use crate::detect::{BudgetReport, Detector};
-use crate::endpoint::HashKey;
 use crate::export::har;
 use crate::export::selection::Selector;
+use crate::inventory::Inventory;
 use crate::inventory::events::Event;
-use crate::inventory::report::Endpoint;
-use crate::inventory::{Inventory, Settings};
+use crate::metrics::{DetectorView, Loss, Publisher};
 use crate::pipeline::Consumer;
+use crate::practice::Practice;
+use crate::practice::finding::Finding;
+use crate::practice::posture::{Incidents, Posture};
 use crate::records::RecordPrinter;
-use crate::sink::{JsonLines, Sink};
-use crate::stats::Counters;
+use crate::sink::{JsonLines, Outlets, Sink};
+use crate::stats::{Counter, Counters};
 use crate::time::Timestamp;
 
 /// JSON lines on standard output.
@@ -104,6 +109,18 @@ impl Consumer for Printer {
     }
 }
 
+/// How long a sink that is no longer wanted may go on before its place is taken.
+const CHANGE: Duration = Duration::from_millis(500);
+
+/// What is needed only while it listens to an interface.
+struct Live {
+    publisher: Publisher,
+    slot: Arc<Slot>,
+    loss: Loss,
+    /// Time that the detector took.
+    busy: Duration,
+}
+
 /// Who detects.
 #[allow(clippy::large_enum_variant, reason = "there is one")]
 enum Engine {
@@ -119,49 +136,77 @@ impl Engine {
             Engine::Watching(inventory) => inventory.detector(),
         }
     }
+
+    fn detector_mut(&mut self) -> &mut Detector {
+        match self {
+            Engine::Plain(detector) => detector,
+            Engine::Watching(inventory) => inventory.detector_mut(),
+        }
+    }
 }
 
-/// Detects, and prints the alerts, and what is new where that is asked for.
+/// Detects, and hands the alerts to the sinks; prints what is new and what is not as it should be, where that is asked for.
 pub(super) struct Detecting {
     engine: Engine,
+    /// What is not as it should be, where that was asked for.
+    practice: Option<Practice>,
+    outlets: Outlets,
     lines: JsonLines<BufWriter<Stdout>>,
     alerts: Vec<Alert>,
     events: Vec<Event>,
+    findings: Vec<Finding>,
     keeper: Option<Keeper>,
     /// What kept the last checkpoint from being written.
-    pub(super) unkept: Option<io::Error>,
-    /// Alerts printed by kind.
+    unkept: Option<io::Error>,
+    live: Option<Live>,
+    /// Alerts raised by kind.
     pub(super) kinds: BTreeMap<String, u64>,
 }
 
 impl Detecting {
-    /// `keeper`: keeps what the detector learns.
-    pub(super) fn new(detector: Detector, keeper: Option<Keeper>) -> Detecting {
+    pub(super) fn new(detector: Detector, outlets: Outlets) -> Detecting {
+        Detecting::with(Engine::Plain(detector), outlets)
+    }
+
+    /// Tells what is new as well.
+    pub(super) fn watching(inventory: Inventory, outlets: Outlets) -> Detecting {
+        Detecting::with(Engine::Watching(inventory), outlets)
+    }
+
+    fn with(engine: Engine, outlets: Outlets) -> Detecting {
         Detecting {
-            engine: Engine::Plain(detector),
+            engine,
+            practice: None,
+            outlets,
             lines: standard_output(),
             alerts: Vec::new(),
             events: Vec::new(),
-            keeper,
+            findings: Vec::new(),
+            keeper: None,
             unkept: None,
+            live: None,
             kinds: BTreeMap::new(),
         }
     }
 
-    /// Tells what is new as well, but for what is in `baseline`.
-    pub(super) fn watching(self, settings: &Settings, key: HashKey, baseline: Option<&[Endpoint]>) -> Detecting {
-        let engine = match self.engine {
-            Engine::Plain(detector) => {
-                let mut inventory = Inventory::new(settings, detector, key);
-                inventory.watch(settings, baseline);
-                Engine::Watching(inventory)
-            }
-            watching => watching,
-        };
-        Detecting { engine, ..self }
+    /// The same with what the detector learns kept.
+    pub(super) fn keeping(self, keeper: Option<Keeper>) -> Detecting {
+        Detecting { keeper, ..self }
     }
 
-    /// What the detector and the keeper counted, and what the inventory did.
+    /// The same with findings among the alerts.
+    pub(super) fn finding(self, practice: Option<Practice>) -> Detecting {
+        Detecting { practice, ..self }
+    }
+
+    /// The same while it is looked into, may be given another configuration, and may lose a share of the packets.
+    pub(super) fn live(mut self, publisher: Publisher, slot: Arc<Slot>, share: f64) -> Detecting {
+        publisher.board().watch_sinks(self.outlets.monitor());
+        self.live = Some(Live { publisher, slot, loss: Loss::new(share), busy: Duration::ZERO });
+        self
+    }
+
+    /// What detector, keeper, inventory and practices counted.
     pub(super) fn counters(&self) -> Counters {
         let mut counters = match &self.engine {
             Engine::Plain(detector) => detector.counters().clone(),
@@ -170,16 +215,20 @@ impl Detecting {
         if let Some(keeper) = &self.keeper {
             counters.merge(keeper.counters());
         }
+        if let Some(practice) = &self.practice {
+            counters.merge(practice.counters());
+        }
         counters
+    }
+
+    /// Where the alerts go, and what kept the last checkpoint from being written.
+    pub(super) fn into_parts(self) -> (Outlets, Option<io::Error>) {
+        (self.outlets, self.unkept)
     }
 
     /// What the tests cost of the budget of false alarms.
     pub(super) fn budget(&self) -> BudgetReport {
-        self.detector().budget()
-    }
-
-    fn detector(&self) -> &Detector {
-        self.engine.detector()
+        self.engine.detector().budget()
     }
 
     /// Takes one record.
@@ -192,22 +241,29 @@ impl Detecting {
         Ok(())
     }
 
-    /// Takes one record, and prints what comes of it.
     fn take(&mut self, record: &Record) -> io::Result<()> {
-        match &mut self.engine {
-            Engine::Plain(detector) => detector.record(record, &mut self.alerts),
-            Engine::Watching(inventory) => inventory.watched(record, &mut self.events, &mut self.alerts),
+        let Detecting { engine, practice, alerts, events, findings, .. } = self;
+        match (engine, practice) {
+            (Engine::Plain(detector), None) => detector.record(record, alerts),
+            (Engine::Plain(detector), Some(practice)) => take(record, detector, practice, alerts, findings),
+            (Engine::Watching(inventory), None) => inventory.watched(record, events, alerts, |_, _| {}),
+            (Engine::Watching(inventory), Some(practice)) => {
+                inventory.watched(record, events, alerts, |call, judged| practice.take(call, judged, findings));
+                if let Record::Connection(connection) = record {
+                    practice.connection(connection, findings);
+                }
+            }
         }
-        if self.alerts.is_empty() && self.events.is_empty() { Ok(()) } else { self.print() }
+        let told = self.alerts.is_empty() && self.events.is_empty() && self.findings.is_empty();
+        if told { Ok(()) } else { self.print() }
     }
 
     /// All up to `last` is taken and told.
     fn keep(&mut self, last: Option<&Record>) {
-        let detector = self.engine.detector();
         if let Some(keeper) = &mut self.keeper
-            && let Some(note) = keeper.taken(last, detector)
+            && let Some(note) = keeper.taken(last, self.engine.detector())
         {
-            eprintln!("apitap: {note}");
+            tracing::warn!("{note}");
         }
     }
 
@@ -218,25 +274,74 @@ impl Detecting {
         }
         for alert in self.alerts.drain(..) {
             *self.kinds.entry(alert.kind.name().to_owned()).or_default() += 1;
-            self.lines.write(&alert)?;
+            self.outlets.write(&alert, |line| self.lines.line_of(|bytes| bytes.write_all(line)))?;
+        }
+        for finding in self.findings.drain(..) {
+            self.lines.line(&finding)?;
         }
         // An alert is rare and somebody waits for it.
         self.lines.flush()
+    }
+
+    /// Takes another configuration: the sinks first, since they alone may refuse it.
+    fn change(&mut self, change: Change) {
+        let Change { settings, rules, proxies, changed } = change;
+        if changed.iter().any(|key| key == "sink")
+            && let Err(reason) = self.outlets.reload(&settings.sink, CHANGE)
+        {
+            return tracing::error!("the configuration stays as it was: {reason}");
+        }
+        self.engine.detector_mut().reload(&settings.detect, rules, move |call| proxies.known(call));
+        tracing::info!("configuration reloaded: {}", changed.join(", "));
+    }
+
+    /// Tells the board how things stand, once a second.
+    fn tell(&mut self, since: Instant, watermark: Timestamp) {
+        let Some(live) = &mut self.live else { return };
+        live.busy += since.elapsed();
+        if !live.publisher.is_due() {
+            return;
+        }
+        let counters = self.counters();
+        let Some(live) = &mut self.live else { return };
+        let detector = self.engine.detector();
+        live.publisher.publish(&counters);
+        live.publisher.board().tell(DetectorView {
+            kinds: self.kinds.clone(),
+            seconds: live.busy.as_secs_f64(),
+            now: watermark,
+            budget: Some(detector.budget()),
+            tables: detector.tables(),
+        });
+        let counters = live.publisher.board().view().counters;
+        let lost = [Counter::KernelDrops, Counter::InterfaceDrops, Counter::SegmentsDropped];
+        let lost = lost.map(|counter| counters.value(counter)).iter().sum();
+        self.alerts.extend(live.loss.observe(watermark, counters.value(Counter::Frames), lost));
     }
 }
 
 impl Consumer for Detecting {
     fn records(&mut self, records: &mut Vec<Record>, watermark: Timestamp) -> io::Result<()> {
+        let since = match &self.live {
+            Some(live) => {
+                if let Some(change) = live.slot.take() {
+                    self.change(*change);
+                }
+                Some(Instant::now())
+            }
+            None => None,
+        };
         if let Some(keeper) = &mut self.keeper {
             records.retain(|record| keeper.is_new(record));
         }
         match &mut self.engine {
-            Engine::Plain(detector) => {
-                detector.records(records, &mut self.alerts);
-                detector.tick(watermark, &mut self.alerts);
-            }
-            // What is new is due by the records: each is taken by itself, so that batches make no difference.
-            Engine::Watching(_) => records.iter().try_for_each(|record| self.take(record))?,
+            Engine::Plain(detector) if self.practice.is_none() => detector.records(records, &mut self.alerts),
+            // What is found and what is new is due by the records: each is taken by itself, so that batches make no difference.
+            _ => records.iter().try_for_each(|record| self.take(record))?,
+        }
+        self.engine.detector_mut().tick(watermark, &mut self.alerts);
+        if let Some(since) = since {
+            self.tell(since, watermark);
         }
         self.print()?;
         self.keep(records.last());
@@ -244,13 +349,98 @@ impl Consumer for Detecting {
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        match &mut self.engine {
-            Engine::Plain(detector) => detector.finish(&mut self.alerts),
-            Engine::Watching(inventory) => inventory.finish(&mut self.events),
+        self.engine.detector_mut().finish(&mut self.alerts);
+        if let Engine::Watching(inventory) = &mut self.engine {
+            inventory.finish(&mut self.events);
+        }
+        if let Some(practice) = &mut self.practice {
+            self.findings.append(&mut practice.finish(self.engine.detector_mut()));
         }
         self.print()?;
-        let detector = self.engine.detector();
-        self.unkept = self.keeper.as_mut().and_then(|keeper| keeper.finish(detector).err());
+        self.unkept = self.keeper.as_mut().and_then(|keeper| keeper.finish(self.engine.detector()).err());
         Ok(())
+    }
+}
+
+/// Shows a record to the detector, and what it made of it to the practices.
+fn take(
+    record: &Record,
+    detector: &mut Detector,
+    practice: &mut Practice,
+    alerts: &mut Vec<Alert>,
+    findings: &mut Vec<Finding>,
+) {
+    match record {
+        Record::Call(call) => detector.judge_call(call, alerts, |call, judged| practice.take(call, judged, findings)),
+        Record::Connection(connection) => {
+            detector.connection(connection, alerts);
+            practice.connection(connection, findings);
+        }
+    }
+}
+
+/// Detects and finds, and tells the posture at the end.
+pub(super) struct Posing {
+    detector: Detector,
+    practice: Practice,
+    incidents: Incidents,
+    alerts: Vec<Alert>,
+    findings: Vec<Finding>,
+    json: bool,
+    /// What it came to.
+    posture: Option<Posture>,
+}
+
+impl Posing {
+    pub(super) fn new(detector: Detector, practice: Practice, json: bool) -> Posing {
+        Posing {
+            detector,
+            practice,
+            incidents: Incidents::default(),
+            alerts: Vec::new(),
+            findings: Vec::new(),
+            json,
+            posture: None,
+        }
+    }
+
+    pub(super) fn counters(&self) -> Counters {
+        let mut counters = self.detector.counters().clone();
+        counters.merge(self.practice.counters());
+        counters
+    }
+
+    /// Whether something is to be put right.
+    pub(super) fn found(&self) -> bool {
+        self.posture.as_ref().is_some_and(Posture::calls_for_attention)
+    }
+
+    /// Takes one record.
+    pub(super) fn record(&mut self, record: &Record) {
+        take(record, &mut self.detector, &mut self.practice, &mut self.alerts, &mut self.findings);
+        self.alerts.drain(..).for_each(|alert| self.incidents.note(&alert));
+        self.findings.clear();
+    }
+}
+
+impl Consumer for Posing {
+    fn records(&mut self, records: &mut Vec<Record>, _watermark: Timestamp) -> io::Result<()> {
+        records.iter().for_each(|record| self.record(record));
+        Ok(())
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        let posture = self.practice.posture(&mut self.detector, &self.incidents);
+        let mut lines = standard_output();
+        if self.json {
+            lines.line(&posture)?;
+        } else {
+            lines.line_of(|line| {
+                line.extend_from_slice(posture.text().trim_end().as_bytes());
+                Ok(())
+            })?;
+        }
+        self.posture = Some(posture);
+        lines.flush()
     }
 }

@@ -5,9 +5,14 @@
 
 mod arguments;
 mod commands;
+mod config;
 mod consumers;
 mod explain;
 mod inventory;
+mod log;
+mod quotas;
+mod reload;
+mod schema;
 mod summary;
 
 use std::process::ExitCode;
@@ -15,6 +20,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 pub use arguments::Arguments;
+pub use log::LogFormat;
 
 /// Why a command failed, as the operator reads it.
 #[derive(Debug)]

@@ -8,16 +8,18 @@ mod forwarding;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::forwarding::forwarding;
 use crate::call::{Call, Forwarding};
 
 /// Which proxies are believed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Networks of the proxies (`10.0.0.0/8`, `2001:db8::/32`). None: the address on the wire is the client.
+    #[schemars(with = "Vec<String>")]
     pub trusted_proxies: Vec<IpNet>,
 }
 

@@ -144,7 +144,7 @@ pub(super) fn credential(
     basic: &mut Distinct,
     scales: &mut Scales<'_>,
 ) {
-    let Some(credential) = seen.call.credential else { return };
+    let Some(credential) = &seen.call.credential else { return };
     if !seen.good() {
         return;
     }

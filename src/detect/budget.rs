@@ -70,7 +70,9 @@ tests! {
     /// Objects of a template that do not exist.
     ObjectAbsences = "object_absences", Recon, Sequential(0.5), "distinct objects that do not exist";
     /// Objects of a template, against peers.
-    Objects = "objects", Recon, Daily(6), "distinct objects of one template";
+    Objects = "objects", Recon, Daily(5), "distinct objects of one template";
+    /// People that somebody asks about, against those who ask the same endpoint.
+    Lookups = "lookups", Recon, Daily(1), "different people asked about at one endpoint";
     /// Newcomers that began with misses.
     Newcomers = "newcomers", Recon, Sequential(0.01), "new clients that began with nothing but misses";
     /// Calls in windows, against the population and the client's past.
@@ -115,6 +117,10 @@ tests! {
     LoginsTogether = "logins_together", Auth, Daily(1), "failed logins of all clients";
     /// Clients that failed to log in to several accounts.
     Guessers = "guessers", Auth, Sequential(0.01), "clients that failed to log in to several accounts";
+    /// First calls of functions that those with the same role do not call.
+    Functions = "functions", Auth, Sequential(0.02), "functions that peers do not call";
+    /// Fields of request bodies that nobody else writes.
+    Fields = "fields", Auth, Sequential(0.01), "fields that nobody else writes";
     /// A credential in two places.
     TokenUse = "token_use", Auth, Fact, "calls with another client's credential";
     /// Passwords in clear.

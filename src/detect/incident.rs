@@ -13,6 +13,7 @@ use crate::alert::{
     Alert, FEATURE_LIMIT, Family, Feature, Progress, SCHEMA, Severity, Technique, alert_id, incident_id,
 };
 use crate::endpoint::EndpointId;
+use crate::metrics::Occupancy;
 use crate::model::Table;
 use crate::time::Timestamp;
 
@@ -79,6 +80,11 @@ pub(super) struct Incidents {
 }
 
 impl Incidents {
+    /// How many are open, and may be.
+    pub(super) fn occupancy(&self) -> Occupancy {
+        Occupancy { table: "incidents", entries: self.open.len() as u64, limit: self.capacity as u64 }
+    }
+
     pub(super) fn new(capacity: usize) -> Incidents {
         let capacity = capacity.max(1);
         Incidents { open: Table::new(capacity), quiet: BTreeSet::new(), capacity, closed_early: 0 }

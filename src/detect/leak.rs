@@ -200,6 +200,9 @@ pub(super) fn endpoint(
     if seen.status == Some(401) && !seen.authenticated && !seen.recorded && touches == 0 {
         endpoint.refused += 1;
     }
+    if endpoint.refused > 0 && !seen.authenticated && !seen.recorded && seen.encrypted.is_none() {
+        unlocked(seen, endpoint, weight, scales);
+    }
     if seen.good() {
         if seen.encrypted.is_none() {
             open(seen, endpoint, weight, scales);
@@ -303,6 +306,24 @@ fn open(seen: &Observation<'_>, endpoint: &mut Endpoint, weight: f64, scales: &m
     };
     endpoint.anonymous += anonymous;
     endpoint.authenticated += walked.trials().max(weight) - anonymous;
+}
+
+/// Good answers to those without credentials where such as them were refused. Here only their calls are trials: those with
+/// credentials, however many, say nothing of the lock.
+fn unlocked(seen: &Observation<'_>, endpoint: &mut Endpoint, weight: f64, scales: &mut Scales<'_>) {
+    let open = seen.good();
+    let honest = (endpoint.anonymous + 0.5) / (endpoint.anonymous + endpoint.refused as f64 + 1.0);
+    if !(open || seen.status == Some(401)) || honest >= 0.25 {
+        return;
+    }
+    let weight = weight * weight;
+    scales.tried(Test::Unauthenticated, weight);
+    let nats = endpoint.unlocked.advance(open, weight, honest, 0.9);
+    if open && scales.wants(Test::Unauthenticated, nats) {
+        let finding = Finding::new(Test::Unauthenticated, Technique::Unauthenticated, nats);
+        let expected = honest * endpoint.unlocked.trials();
+        scales.weigh(finding.compared(endpoint.unlocked.failures(), expected).of_endpoint());
+    }
 }
 
 /// A response that is far larger than the endpoint's are. When a second client gets such a one, the endpoint has changed,

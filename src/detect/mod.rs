@@ -8,12 +8,16 @@
 //! | --- | --- |
 //! | `recon` | who asks for what the API does not have |
 //! | `objects` | who asks for more objects than their peers, or for those of others |
+//! | `lookup` | who asks about one e-mail address or telephone number after another |
+//! | `probes` | who sends values that are meant for somebody else than the service |
+//! | `functions` | who calls what its peers never call, or are refused |
 //! | `flood` | who calls far more often than clients of this sort and than itself |
 //! | `slow` | who keeps a server waiting on many connections |
 //! | `reset` | who gives up what it asks for as soon as it has asked |
 //! | `leak` | who takes far more than others, and which endpoint gives what it never gave |
 //! | `pace` | which program calls several times faster than it always did |
 //! | `encrypted` | the same of connections in TLS that keep what is in them |
+//! | `fields` | who writes fields that nobody else writes |
 //! | `auth` | who tries credential after credential, or uses those of others |
 //!
 //! All of them bring evidence, in nats, to the `budget`, whose thresholds come from one number, the false alarms a day
@@ -29,14 +33,18 @@ mod budget;
 mod calibration;
 mod campaign;
 mod encrypted;
+mod fields;
 mod finding;
 mod flood;
+mod functions;
 mod incident;
 mod leak;
+mod lookup;
 mod objects;
 mod observation;
 mod pace;
 mod principal;
+mod probes;
 mod recon;
 mod report;
 mod reset;
@@ -57,7 +65,8 @@ use crate::alert::{Alert, Sighting, Technique};
 use crate::call::{Call, Connection, Message, Record};
 use crate::endpoint::{HashKey, Merged, Place, Success, Templates};
 use crate::key::Key;
-use crate::model::{BUCKETS, Window, tail};
+use crate::metrics::Occupancy;
+use crate::model::{BUCKETS, Table, Window, tail};
 use crate::stats::{Counter, Counters};
 use crate::time::Timestamp;
 
@@ -72,7 +81,8 @@ use observation::{Agents, Observation};
 use report::Report;
 pub(crate) use rules::RULE_FILES;
 pub use rules::{
-    AgentRules, COMPILED_IN, ClassRule, DetectRules, FILE, LoginRules, MeterRule, Prior, ProbeRules, SecretRules,
+    AgentRules, AssignmentRules, COMPILED_IN, ClassRule, DetectRules, FILE, FunctionRules, LoginRules, LookupRules,
+    MeterRule, Prior, ProbeKind, ProbeRule, ProbeRules, SecretRules,
 };
 pub use settings::Settings;
 pub use state::State;
@@ -80,7 +90,6 @@ use state::{Client, Endpoint};
 pub use trace::{Curve, Move, Trace};
 
 /// What the detector made of one call.
-#[derive(Debug)]
 pub struct Judged<'j> {
     /// Who made it.
     pub client: IpAddr,
@@ -96,6 +105,74 @@ pub struct Judged<'j> {
     pub merged: Option<&'j Merged>,
     /// The templates after the call.
     pub templates: &'j Templates,
+    seen: &'j Observation<'j>,
+    state: &'j State,
+}
+
+/// How an endpoint is called that answers well: calls with a credential and without, of which a client's later ones count
+/// less; and clients without one that were refused (401).
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Access {
+    /// Good answers to calls with a credential.
+    pub authenticated: f64,
+    /// Good answers to calls without, as far as they are ordinary.
+    pub anonymous: f64,
+    /// Clients without a credential that were refused.
+    pub refused: u64,
+}
+
+impl Access {
+    /// Whether it is ordinary that calls without a credential are answered well: more than a quarter of all are.
+    pub fn is_open(&self) -> bool {
+        self.anonymous >= 0.25 * (self.anonymous + self.authenticated).max(f64::MIN_POSITIVE)
+    }
+}
+
+impl std::fmt::Debug for Judged<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Judged")
+            .field("client", &self.client)
+            .field("suspect", &self.suspect)
+            .field("good", &self.good)
+            .field("place", &self.place)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Judged<'_> {
+    /// How its endpoint is called, this call included.
+    pub fn access(&self) -> Access {
+        self.state.endpoints.get(&self.seen.endpoint).map_or_else(Access::default, |endpoint| Access {
+            authenticated: endpoint.authenticated,
+            anonymous: endpoint.anonymous,
+            refused: endpoint.refused,
+        })
+    }
+
+    /// The call said who made it, by a credential or by a parameter that the rules call a secret.
+    pub fn authenticated(&self) -> bool {
+        self.seen.authenticated
+    }
+
+    /// It is another's record, or header fields of it are unknown: what is absent may have been there.
+    pub fn recorded(&self) -> bool {
+        self.seen.recorded
+    }
+
+    /// It goes on with a call that was taken before.
+    pub fn goes_on(&self) -> bool {
+        self.seen.goes_on()
+    }
+
+    /// Its path is one at which credentials are given out, renewed or given up.
+    pub fn of_logins(&self) -> bool {
+        self.seen.rules.is_of_logins(&self.seen.call.path)
+    }
+
+    /// Whether a parameter of this name is a secret by the rules.
+    pub fn is_secret(&self, name: &str) -> bool {
+        self.seen.rules.is_secret(name)
+    }
 }
 
 /// Who really made a call: the address on the wire, or what trusted proxies vouch for; none where that was lost.
@@ -376,6 +453,8 @@ impl Detector {
                 place: &place,
                 merged: merged.as_ref(),
                 templates: &self.state.templates,
+                seen: &seen,
+                state: &self.state,
             },
         );
         findings.clear();
@@ -391,6 +470,43 @@ impl Detector {
 
     /// There will be no more records. Incidents stay open: that the input ends does not end them.
     pub fn finish(&mut self, _alerts: &mut Vec<Alert>) {}
+
+    /// How full its largest tables are.
+    pub fn tables(&self) -> Vec<Occupancy> {
+        fn table<K: Copy + Eq + std::hash::Hash, V>(name: &'static str, table: &Table<K, V>) -> Occupancy {
+            Occupancy { table: name, entries: table.len() as u64, limit: table.capacity() as u64 }
+        }
+        let state = &self.state;
+        vec![
+            table("clients", &state.clients),
+            table("endpoints", &state.endpoints),
+            table("misses", &state.misses),
+            table("credentials", &state.credentials),
+            table("login_endpoints", &state.logins),
+            table("resets", &state.resets),
+            state.incidents.occupancy(),
+        ]
+    }
+
+    /// Goes on under other settings, rules and proxies. Of the settings those take effect that size no table:
+    /// `false_alarms_per_day` and `incident_quiet_hours`. What was learned stays; the populations keep the priors that they
+    /// began with.
+    pub fn reload(
+        &mut self,
+        settings: &Settings,
+        rules: DetectRules,
+        resolver: impl Fn(&Call) -> Option<IpAddr> + Send + 'static,
+    ) {
+        self.settings.false_alarms_per_day = settings.false_alarms_per_day;
+        self.settings.incident_quiet_hours = settings.incident_quiet_hours;
+        self.quiet = self.settings.incident_quiet();
+        self.rules = rules;
+        self.resolver = Box::new(resolver);
+        self.agents = Agents::default();
+        if self.state.calls > 0 {
+            self.renew();
+        }
+    }
 
     /// What was counted.
     pub fn counters(&self) -> &Counters {
@@ -478,7 +594,7 @@ fn observe(
     client.machine |= seen.good() && (seen.api_key() || (seen.recorded && seen.program));
     client.narrow(seen.endpoint);
     if seen.good()
-        && let Some(credential) = seen.call.credential
+        && let Some(credential) = &seen.call.credential
     {
         client.people.note(seen.time, seen.key.pair(credential.fingerprint.0, 0));
     }
@@ -491,6 +607,7 @@ fn observe(
             method: if seen.call.method == "HEAD" { "GET".into() } else { seen.call.method.as_str().into() },
             template: seen.place.template.as_str().into(),
             parameterised: seen.place.parameterised,
+            administrative: seen.rules.is_administrative(&seen.place.host, &seen.place.template),
             first: seen.time,
             ..Endpoint::default()
         };
@@ -519,6 +636,7 @@ fn observe(
             pace::observe(seen, client, peers.principal, &mut scales);
         }
         leak::principal(seen, client, &mut peers, endpoint.as_deref_mut(), &mut scales);
+        functions::observe(seen, client, &mut peers, endpoint.as_deref(), &mut scales);
         if let Some(endpoint) = endpoint.as_deref_mut() {
             objects::observe(seen, client, &mut peers, endpoint, &mut scales);
         }
@@ -531,10 +649,13 @@ fn observe(
         let others = (&mut state.logins, &mut state.guessers);
         auth::login(seen, client, others, &mut scales);
     }
+    lookup::observe(seen, client, &mut state.lookups, &mut scales);
+    fields::observe(seen, client, &mut state.writes, &mut scales);
     reset::observe(seen, client, &mut state.resets, &mut scales);
     auth::credential(seen, client, &mut state.credentials, &mut state.basic, &mut scales);
-    let mut shared =
-        recon::Shared { misses: &mut state.misses, places: &mut state.places, parameters: &mut state.parameters };
+    let probed = probes::observe(seen, client, &mut state.misses, &mut scales);
+    let (misses, places, parameters) = (&mut state.misses, &mut state.places, &mut state.parameters);
+    let mut shared = recon::Shared { misses, places, parameters, probed };
     recon::observe(seen, client, endpoint, touches, &mut shared, &mut scales);
     if client.misses.opening == OPENING {
         client.misses.opening += 1;

@@ -1,8 +1,8 @@
 //! Recon, object by object: who asks for more of an API's objects than their peers, for those they may not have, or for
 //! one after the other.
 //!
-//! An object is a path of a template with parameters, or what is looked up by an address or a number in the query. Their
-//! count is compared with that of peers at the same endpoint; that none of them comes there at all is evidence as
+//! An object is a path of a template with parameters, or what is looked up by an address or a number in the query. The
+//! count of the former is compared with that of peers at the same endpoint; that none of them comes there at all is evidence as
 //! well. Denials, and objects that do not exist, are sequential tests of their own against the share of them that the
 //! endpoint answers so.
 
@@ -38,7 +38,7 @@ pub(super) fn observe(
         return;
     }
     let prior = &seen.rules.prior;
-    let Peers { principal, group, uses } = peers;
+    let Peers { principal, group, uses, .. } = peers;
     let (machine, accused) = (principal.machine, principal.accused);
     let suspect = client.suspect() || accused;
     let object = seen
@@ -108,15 +108,17 @@ pub(super) fn observe(
     let order = if ordered { 3.0 } else { 0.0 };
     // To be where none of one's peers is proves something only together with asking for much.
     let strange = uses.strangeness(group);
+    let lonely = strange > 3.0;
     let [in_order, in_none, in_strange] = prior.objects_floor;
     let floor = match strange {
         _ if strange > STRANGE => in_strange,
-        _ if ordered || strange > 3.0 => in_order,
+        _ if ordered || lonely => in_order,
         _ => in_none,
     };
     let strange = strange.min(STRANGE_MULTIPLE * nats);
-    // Who writes what it reads does a job.
-    let crowded = reads && count as f64 >= floor && nats > 2.0;
+    // Who writes what it reads does a job. How many people somebody asks about where its peers ask as well is for the
+    // test of lookups.
+    let crowded = reads && (seen.place.parameterised || lonely) && count as f64 >= floor && nats > 2.0;
     let total = walk + if crowded { nats + order + strange } else { 0.0 };
     let count = count as f64;
     let (test, observed, expected) = match () {

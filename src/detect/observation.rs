@@ -160,7 +160,7 @@ impl<'a> Observation<'a> {
         };
         let width = if self.client.is_ipv4() { 24 } else { 48 };
         let network = (self.key.pair(network, width), Trait::Network(self.client, width as u8));
-        let credential = self.call.credential.map(|credential| {
+        let credential = self.call.credential.as_ref().map(|credential| {
             let hash = self.key.pair(credential.fingerprint.0, 0);
             (hash, Trait::Credential(credential.fingerprint))
         });
@@ -193,7 +193,7 @@ impl<'a> Observation<'a> {
 
     /// The call came with an API key.
     pub(super) fn api_key(&self) -> bool {
-        self.call.credential.is_some_and(|credential| credential.kind == CredentialKind::ApiKey)
+        self.call.credential.as_ref().is_some_and(|credential| credential.kind == CredentialKind::ApiKey)
     }
 
     /// Bytes of the answer's body on the wire.

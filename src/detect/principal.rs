@@ -8,6 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::functions::Way;
 use super::observation::Observation;
 use super::rules::Prior;
 use super::settings::Settings;
@@ -26,7 +27,7 @@ const ENCRYPTED: u64 = 0x0054_4c53;
 const TRACKS: usize = 6;
 
 /// Members from which on a group says what its members do not do.
-const KNOWN_GROUP: u64 = 20;
+pub(super) const KNOWN_GROUP: u64 = 20;
 
 /// Members below which a group is a role of its own, of which nothing is known.
 pub(super) const OWN_ROLE: u64 = 5;
@@ -40,7 +41,8 @@ pub(super) struct Principal {
     /// Calls with keys, or is a program in a group of programs: works through lists.
     pub(super) machine: bool,
     tracks: Vec<Track>,
-    touched: Touched,
+    pub(super) touched: Touched,
+    pub(super) way: Way,
     pub(super) values: Values,
     /// Bytes beyond what the endpoints' answers usually have.
     pub(super) excess: [Ring; VOLUME_WINDOWS.len()],
@@ -96,6 +98,8 @@ pub(super) struct Group {
     pub(super) members: u64,
     /// Those of them that came with the user agent of a program.
     programs: u64,
+    /// Those that began with administrative functions.
+    pub(super) operators: u64,
     /// Logarithms of weighted values a day, a place a principal.
     pub(super) values: Moments,
     #[serde(skip)]
@@ -107,6 +111,10 @@ pub(super) struct Group {
 pub(super) struct Use {
     /// Principals that got an answer there.
     principals: u64,
+    /// Principals that were refused and never got an answer.
+    pub(super) refused: u32,
+    /// Operators among those that got one.
+    pub(super) operators: u32,
     /// Logarithms of objects asked for, a place a principal.
     pub(super) objects: Moments,
 }
@@ -125,6 +133,10 @@ pub(super) struct Peers<'p> {
     pub(super) group: &'p mut Group,
     /// How the group uses the endpoint that was called.
     pub(super) uses: &'p mut Use,
+    /// It is the principal's first good answer there, as far as is remembered.
+    pub(super) first: bool,
+    /// Principals of the group that had one before.
+    pub(super) others: u64,
 }
 
 impl Principals {
@@ -157,14 +169,24 @@ impl Principals {
         }
     }
 
+    /// The way of a principal among functions.
+    #[cfg(test)]
+    pub(super) fn way(&self, key: u64) -> Way {
+        self.table.get(&key).map(|principal| principal.way).unwrap_or_default()
+    }
+
     /// Who made a call, if the server knew them: it was answered well, or forbidden, or asked for what is not there by who
     /// had been answered well.
     pub(super) fn of(&mut self, seen: &Observation<'_>, suspect: bool) -> Option<Peers<'_>> {
         // Of what is encrypted the client answers for itself; all that can be read in it is how much there is.
         let itself = || Credential::new(CredentialKind::Other, Fingerprint(seen.key.pair(seen.client_hash, ENCRYPTED)));
+        let encrypted;
         let credential = match seen.encrypted {
-            Some(_) => Credential { group: Some(Fingerprint(seen.key.pair(0, ENCRYPTED))), ..itself() },
-            None => seen.call.credential?,
+            Some(_) => {
+                encrypted = Credential { group: Some(Fingerprint(seen.key.pair(0, ENCRYPTED))), ..itself() };
+                &encrypted
+            }
+            None => seen.call.credential.as_ref()?,
         };
         // In a record a key in the query may be that of an application, and who its users are is unknown.
         if seen.recorded && credential.kind == CredentialKind::ApiKey {
@@ -177,7 +199,8 @@ impl Principals {
         }
         let kind = seen.key.pair(credential.kind as u64, 0);
         let own = credential.group.map_or(kind, |group| group.0);
-        let nobody = || Group { members: 0, programs: 0, values: Moments::default(), usual: Logarithm::default() };
+        let nobody =
+            || Group { members: 0, programs: 0, operators: 0, values: Moments::default(), usual: Logarithm::default() };
         let group = self.groups.entry(own, nobody, |group| group.members)?;
         let program = seen.program;
         let joins = || {
@@ -192,10 +215,12 @@ impl Principals {
             credential.kind == CredentialKind::ApiKey || (program && 2 * group.programs > group.members);
         let place = seen.key.pair(own, seen.endpoint.0);
         let uses = self.uses.entry(place, Use::default, |uses| uses.principals)?;
-        if seen.good() && principal.touched.touch(seen.endpoint.0) == 0 && !suspect && !principal.accused {
+        let first = seen.good() && principal.touched.touch(seen.endpoint.0) == 0;
+        let others = uses.principals;
+        if first && !suspect && !principal.accused {
             uses.principals += 1;
         }
-        Some(Peers { principal, group, uses })
+        Some(Peers { principal, group, uses, first, others })
     }
 }
 
@@ -203,7 +228,7 @@ impl Principal {
     /// What it is worth to remember it: evidence first, then the latest use.
     fn worth(&self) -> (u32, Timestamp) {
         let tracks = self.tracks.iter().map(Track::nats).fold(0.0, f64::max);
-        (tracks as u32 + 20 * u32::from(self.accused), self.last)
+        (tracks.max(self.way.nats()) as u32 + 20 * u32::from(self.accused), self.last)
     }
 
     /// The track of a template; the shortest one makes room when there are too many.
@@ -275,6 +300,11 @@ impl Use {
     /// Takes back what a principal taught that was accused since.
     pub(super) fn withdraw(&mut self, taught: f64) {
         self.objects = self.objects.without(taught);
+        self.leave();
+    }
+
+    /// One of them does not count any more.
+    pub(super) fn leave(&mut self) {
         self.principals = self.principals.saturating_sub(1);
     }
 

@@ -26,6 +26,9 @@ pub(super) struct Shared<'a> {
     pub(super) places: &'a mut Table<u64, Timestamp>,
     /// Query parameters that several clients use somewhere.
     pub(super) parameters: &'a mut Table<u64, Timestamp>,
+    /// The call carries what is meant for somebody else than the service: that it is answered well is no sign of knowing
+    /// the way.
+    pub(super) probed: bool,
 }
 
 /// Takes one call. `touches` is how often the client had touched the endpoint.
@@ -44,7 +47,7 @@ pub(super) fn observe(
         // It may well be answered; who uses an API does not ask what it has.
         Some(_) if seen.introspects() => missing(seen, client, status, shared, scales),
         Some(endpoint) => {
-            if seen.good() {
+            if seen.good() && !shared.probed {
                 step(seen, client, false, repeated(touches), scales);
                 if scales.trace.is_some() {
                     scales.watch(evidence(client));
@@ -106,12 +109,14 @@ fn missing(seen: &Observation<'_>, client: &mut Client, status: u16, shared: &mu
     report(client, scales);
 }
 
-fn step(seen: &Observation<'_>, client: &mut Client, failed: bool, weight: f64, scales: &mut Scales<'_>) {
+/// A first contact.
+pub(super) fn step(seen: &Observation<'_>, client: &mut Client, failed: bool, weight: f64, scales: &mut Scales<'_>) {
     scales.tried(Test::FirstContacts, weight);
     client.explore(seen.agent, failed, weight, seen.rules.prior.miss_ceiling);
 }
 
-fn report(client: &Client, scales: &mut Scales<'_>) {
+/// Weighs what the first contacts have come to.
+pub(super) fn report(client: &Client, scales: &mut Scales<'_>) {
     if scales.wants(Test::FirstContacts, client.explored().nats()) {
         scales.weigh(evidence(client));
     }
@@ -126,6 +131,8 @@ fn evidence(client: &Client) -> Finding {
         (Technique::MethodProbing, misses.methods),
         (Technique::ParameterDiscovery, misses.parameters),
         (Technique::SchemaProbing, misses.probes),
+        (Technique::InjectionProbing, misses.injections),
+        (Technique::RequestForgeryProbing, misses.forgeries),
     ] {
         if count > most {
             (technique, most) = (other, count);

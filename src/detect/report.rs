@@ -204,6 +204,9 @@ pub(super) fn names_endpoint(technique: Technique) -> bool {
     matches!(
         technique,
         Technique::ObjectEnumeration
+            | Technique::AccountEnumeration
+            | Technique::FunctionAccess
+            | Technique::MassAssignment
             | Technique::Oversized
             | Technique::SecretInUrl
             | Technique::CredentialStuffing

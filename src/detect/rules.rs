@@ -1,5 +1,8 @@
 //! The shape of `rules/detect.toml`.
 
+use std::sync::OnceLock;
+
+use regex::{Regex, RegexBuilder};
 use serde::Deserialize;
 
 use super::flood::{METERS, Quantity};
@@ -20,8 +23,17 @@ pub struct DetectRules {
     pub login: LoginRules,
     /// What looks for descriptions, configuration and secrets.
     pub probes: ProbeRules,
+    /// What values of parameters look like that are meant for somebody else than the service.
+    #[serde(default)]
+    pub probe: Vec<ProbeRule>,
     /// What is a secret in a URL.
     pub secrets: SecretRules,
+    /// What asks about a person.
+    pub lookups: LookupRules,
+    /// What only those who run a service should call.
+    pub functions: FunctionRules,
+    /// What says what somebody may do.
+    pub assignment: AssignmentRules,
     /// What is no person.
     pub agents: AgentRules,
     /// What the classes of sensitive values weigh.
@@ -80,12 +92,107 @@ pub struct ProbeRules {
     pub contains: Vec<String>,
 }
 
+/// What a value is meant for that no service expects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProbeKind {
+    /// A database, a template, a shell, a browser.
+    Injection,
+    /// To make the server call somebody, or read its files.
+    RequestForgery,
+}
+
+impl ProbeKind {
+    /// The technique that it is a sign of.
+    pub const fn technique(self) -> Technique {
+        match self {
+            ProbeKind::Injection => Technique::InjectionProbing,
+            ProbeKind::RequestForgery => Technique::RequestForgeryProbing,
+        }
+    }
+}
+
+/// What a value looks like that is meant for somebody else than the service.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProbeRule {
+    /// Its name, which is unique.
+    pub name: String,
+    /// What it is for.
+    pub description: String,
+    /// What it is meant for.
+    pub kind: ProbeKind,
+    /// Regular expression; without regard to case, anywhere in a decoded value.
+    pub pattern: String,
+    /// What it counts in the test of first contacts, 0 to 1.
+    pub weight: f64,
+    /// Values that have it.
+    pub matches: Vec<String>,
+    /// Values that do not.
+    pub rejects: Vec<String>,
+    /// The pattern, built when a value first asks for it.
+    #[serde(skip)]
+    built: OnceLock<Option<Regex>>,
+}
+
+impl ProbeRule {
+    fn build(&self) -> Result<Regex, regex::Error> {
+        RegexBuilder::new(&self.pattern).case_insensitive(true).size_limit(1 << 20).build()
+    }
+
+    /// Whether a decoded value has it. Where the pattern is none, nothing does.
+    fn fits(&self, value: &str) -> bool {
+        self.built.get_or_init(|| self.build().ok()).as_ref().is_some_and(|pattern| pattern.is_match(value))
+    }
+
+    /// Builds the pattern and tries the examples.
+    fn check(&self) -> Result<(), String> {
+        let named = |reason: String| format!("probe {:?}: {reason}", self.name);
+        self.build().map_err(|error| named(error.to_string()))?;
+        if !(0.0..=1.0).contains(&self.weight) {
+            return Err(named("a weight from 0 to 1 is expected".to_owned()));
+        }
+        for (examples, wanted, does) in [(&self.matches, true, "does not match"), (&self.rejects, false, "matches")] {
+            if let Some(example) = examples.iter().find(|example| self.fits(example) != wanted) {
+                return Err(named(format!("{does} {example:?}")));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// What is a secret in a URL.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SecretRules {
     /// Names of query parameters, lower case.
     pub parameters: Vec<String>,
+}
+
+/// What asks about a person.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LookupRules {
+    /// Classes of sensitive values that stand for a person.
+    pub classes: Vec<String>,
+    /// Words, lower case, that a path has that looks something up.
+    pub words: Vec<String>,
+}
+
+/// What only those who run a service should call.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FunctionRules {
+    /// Words, lower case, of the paths and hosts of such functions.
+    pub administrative: Vec<String>,
+}
+
+/// What says what somebody may do.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AssignmentRules {
+    /// Words, lower case, of the names of such fields.
+    pub privileges: Vec<String>,
 }
 
 /// What is no person.
@@ -127,6 +234,8 @@ pub struct Prior {
     pub objects: f64,
     pub objects_machine: f64,
     pub objects_floor: [f64; 3],
+    pub lookups: f64,
+    pub lookups_floor: f64,
     pub values_floor: f64,
     pub bytes: [f64; 3],
     pub bytes_machine: [f64; 3],
@@ -157,16 +266,25 @@ impl Default for DetectRules {
 pub(crate) static RULE_FILES: [Registered; 1] = [Registered {
     name: FILE,
     compiled_in: COMPILED_IN,
-    check: |file| DetectRules::load(file).err().into_iter().collect(),
+    check: |file| match DetectRules::load(file) {
+        Ok(rules) => rules.wrong_probes(file),
+        Err(error) => vec![error],
+    },
     list: |file| {
-        DetectRules::load(file).map_err(|error| vec![error])?;
+        let rules = DetectRules::load(file).map_err(|error| vec![error])?;
         let technique = |technique: &Technique| Listed {
             file: file.path.clone(),
             name: technique.name().to_owned(),
             class: "technique".to_owned(),
             description: technique.help().trim().to_owned(),
         };
-        Ok(Technique::ALL.iter().map(technique).collect())
+        let probe = |probe: &ProbeRule| Listed {
+            file: file.path.clone(),
+            name: probe.name.clone(),
+            class: probe.kind.technique().name().to_owned(),
+            description: probe.description.clone(),
+        };
+        Ok(Technique::ALL.iter().map(technique).chain(rules.probe.iter().map(probe)).collect())
     },
 }];
 
@@ -181,12 +299,29 @@ impl DetectRules {
         let place =
             |rule: &MeterRule| METERS.iter().position(|(of, window)| *of == rule.of && window.seconds() == rule.window);
         rules.meter.sort_by_key(place);
+        // Those that are compiled in were tried by the tests.
+        if file.text != COMPILED_IN
+            && let Some(error) = rules.wrong_probes(file).into_iter().next()
+        {
+            return Err(error);
+        }
         rules.check().map_err(|(name, reason)| {
             // The line of the key, as well as it can be told from the text.
             let line = file.text.lines().position(|line| line.split('=').next().is_some_and(|key| key.trim() == name));
             RuleError { file: file.path.clone(), line: line.map(|line| line + 1), reason: format!("{name}: {reason}") }
         })?;
         Ok(rules)
+    }
+
+    /// Patterns that are none, and examples that do not hold.
+    fn wrong_probes(&self, file: &RuleFile) -> Vec<RuleError> {
+        let wrong = |probe: &ProbeRule| {
+            let reason = probe.check().err()?;
+            let name = format!("name = {:?}", probe.name);
+            let line = file.text.lines().position(|line| line.trim() == name);
+            Some(RuleError { file: file.path.clone(), line: line.map(|line| line + 1), reason })
+        };
+        self.probe.iter().filter_map(wrong).collect()
     }
 
     fn check(&self) -> Result<(), (&'static str, &'static str)> {
@@ -203,7 +338,9 @@ impl DetectRules {
                 return Err((name, "a share from 0.001 to 0.5 is expected"));
             }
         }
-        let lists: [(&'static str, &[f64]); 15] = [
+        let lists: [(&'static str, &[f64]); 17] = [
+            ("lookups", &[prior.lookups]),
+            ("lookups_floor", &[prior.lookups_floor]),
             ("clients", &[prior.clients]),
             ("swarming_newcomers", &[prior.swarming_newcomers]),
             ("guessers", &[prior.guessers]),
@@ -249,6 +386,10 @@ impl DetectRules {
             &self.login.except,
             &self.probes.contains,
             &self.secrets.parameters,
+            &self.lookups.classes,
+            &self.lookups.words,
+            &self.functions.administrative,
+            &self.assignment.privileges,
         ];
         if words.iter().any(|list| list.iter().any(|word| word.is_empty() || word.chars().any(char::is_uppercase))) {
             return Err(("segments", "words are lower case and not empty, here and in contains and parameters"));
@@ -273,6 +414,34 @@ impl DetectRules {
         path.split('/').any(|segment| has(&self.login.segments, segment) || has(&self.login.except, segment))
     }
 
+    /// Whether a host or a path is one of those who run the service: it has one of the words between what is no letter and
+    /// no digit, or capitals. Not for the hot path.
+    pub fn is_administrative(&self, host: &str, path: &str) -> bool {
+        let listed = |word: &str| {
+            word.len() > 2 && self.functions.administrative.iter().any(|known| known.eq_ignore_ascii_case(word))
+        };
+        let parts = |text: &str| {
+            text.split(|letter: char| !letter.is_ascii_alphanumeric())
+                .any(|part| listed(part) || humps(part).any(listed))
+        };
+        let whole = |text: &str| {
+            text.split('/').any(|segment| segment.contains(['-', '_']) && listed(&segment.replace(['-', '_'], "")))
+        };
+        parts(host) || parts(path) || whole(path)
+    }
+
+    /// Whether a field of this name says what somebody may do, is or has. Not for the hot path.
+    pub fn is_privilege(&self, name: &str) -> bool {
+        let listed = |word: &str| self.assignment.privileges.iter().any(|known| known.eq_ignore_ascii_case(word));
+        name.split(|letter: char| !letter.is_ascii_alphanumeric()).any(|part| listed(part) || humps(part).any(listed))
+    }
+
+    /// Whether a path says that it looks something up. Not for the hot path.
+    pub fn looks_up(&self, path: &str) -> bool {
+        let path = path.to_ascii_lowercase();
+        self.lookups.words.iter().any(|word| path.contains(word))
+    }
+
     /// Whether logins give a class out.
     pub fn is_issued(&self, class: &str) -> bool {
         self.class.iter().any(|rule| rule.issued && rule.name == class)
@@ -282,6 +451,11 @@ impl DetectRules {
     pub fn is_probe(&self, target: &str) -> bool {
         let target = target.to_ascii_lowercase();
         self.probes.contains.iter().any(|part| target.contains(part))
+    }
+
+    /// The rules that a decoded value has the looks of. Not for the hot path.
+    pub(super) fn probed<'r>(&'r self, value: &'r str) -> impl Iterator<Item = &'r ProbeRule> {
+        self.probe.iter().filter(|rule| rule.fits(value))
     }
 
     /// Whether a query parameter holds a secret.
@@ -301,6 +475,18 @@ impl DetectRules {
     }
 }
 
+/// The words of a name that capitals divide: `adminUsers` has `admin` and `Users`.
+fn humps(name: &str) -> impl Iterator<Item = &str> {
+    let mut rest = name;
+    std::iter::from_fn(move || {
+        let begin = rest.find(|letter: char| !letter.is_ascii_uppercase()).unwrap_or(rest.len());
+        let end = rest[begin..].find(|letter: char| letter.is_ascii_uppercase()).map_or(rest.len(), |end| begin + end);
+        let (word, behind) = rest.split_at(end);
+        rest = behind;
+        (!word.is_empty()).then_some(word)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -316,10 +502,26 @@ mod tests {
         assert!(!rules.is_login("GET", "/v1/login") && !rules.is_login("POST", "/v1/token/refresh"));
         assert!(rules.is_probe("/v3/API-docs?x") && !rules.is_probe("/v1/orders"));
         assert_eq!(rules.class("payment_card"), (10.0, true));
+        for (host, path) in
+            [("a.example", "/v1/admin/users/{id}"), ("backoffice.a.example", "/x"), ("a.example", "/adminUsers")]
+        {
+            assert!(rules.is_administrative(host, path), "{host}{path}");
+        }
+        for path in ["/v1/badminton", "/administer-medicine", "/v1/users/{id}", "/rootstock"] {
+            assert!(!rules.is_administrative("a.example", path), "{path}");
+        }
+        assert!(
+            rules.is_privilege("isAdmin") && rules.is_privilege("account_balance") && !rules.is_privilege("enrolled")
+        );
+        assert!(rules.is_administrative("a.example", "/back-office/x") && rules.looks_up("/v1/users/Lookup"));
     }
 
     #[test]
     fn what_is_wrong_is_named_with_its_line() {
+        let error = DetectRules::load(&file(COMPILED_IN.replace("'http://127.0.0.1:8080/admin', ", "'cat', ")));
+        let error = error.expect_err("an example that does not match");
+        assert!(error.line.is_some() && error.reason.contains("does not match \"cat\""), "{error}");
+
         let error = DetectRules::load(&file(COMPILED_IN.replace("miss_ceiling = 0.12", "miss_ceiling = 12")));
         let error = error.expect_err("a share above one");
         assert!(error.line.is_some() && error.reason.contains("miss_ceiling"), "{error}");

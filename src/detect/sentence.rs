@@ -124,6 +124,21 @@ pub(super) fn of(finding: &Finding, client: &str, endpoint: Option<&str>, class:
                 "{client} asked for {observed:.0} different objects of {endpoint}, where other clients ask for about {expected:.0}."
             ),
         },
+        Technique::InjectionProbing => format!(
+            "{client} sends the syntax of databases, templates or shells to parameters that never had it: {observed:.1} first contacts missed (weighted) where {expected:.1} would be ordinary."
+        ),
+        Technique::RequestForgeryProbing => format!(
+            "{client} sends internal addresses, metadata services or files to parameters that never had them: {observed:.1} first contacts missed (weighted) where {expected:.1} would be ordinary."
+        ),
+        Technique::AccountEnumeration => format!(
+            "{client} asked {endpoint} about {observed:.0} different people {window}, by e-mail address or telephone number, where others ask about {expected:.0}."
+        ),
+        Technique::FunctionAccess => format!(
+            "{client} calls functions that others with its role never call or are refused: {observed:.0} of them, administrative ones above all, the last one {endpoint}."
+        ),
+        Technique::MassAssignment => format!(
+            "{client} writes {observed:.0} fields that nobody else writes, above all those that give privileges, the last ones to {endpoint}, which accepts them."
+        ),
         Technique::Campaign => String::new(),
         Technique::Ramp if finding.test == Test::Pace => format!(
             "{client}, a program with a steady pace, made {observed:.0} calls {window}, where {expected:.1} would be ordinary for it, and keeps on."
@@ -192,5 +207,6 @@ pub(super) fn of(finding: &Finding, client: &str, endpoint: Option<&str>, class:
         Technique::Cleartext => {
             format!("{client} sends a password in clear with its calls (Basic authentication without TLS).")
         }
+        Technique::Loss => format!("{observed:.0} packets were lost {window}."),
     }
 }

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// Budget and limits of the detector.
 ///
-/// Worst-case memory is `clients` × 16 KiB + `endpoints` × 48 KiB + `misses` × 128 bytes + `credentials` × 8.2 KiB + `incidents` × 32 KiB + `slow_clients` × 3 KiB: with the
-/// defaults 3.5 GiB when all clients and endpoints are as suspicious as can be, and about 0.3 GiB when they are quiet.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+/// Worst-case memory is `clients` × 16 KiB + `endpoints` × 48 KiB + `misses` × 128 bytes + `credentials` × 8.2 KiB + `incidents` × 32 KiB + `slow_clients` × 3 KiB + `lookups` × 0.7 KiB + `written_endpoints` × 2 KiB: with the
+/// defaults 3.6 GiB when all clients and endpoints are as suspicious as can be, and about 0.3 GiB when they are quiet.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// How many false alarms a day the operator will read. It is divided among all tests and clients.
@@ -43,6 +44,12 @@ pub struct Settings {
     pub servers: usize,
     /// Groups of principals that are remembered; 64 bytes each. Beyond, one of the fewest members leaves.
     pub groups: usize,
+    /// Endpoints of which the fields that are written are remembered, where calls have shapes; 2 KiB each. Beyond, the one that is written
+    /// least leaves.
+    pub written_endpoints: usize,
+    /// Askers of lookups that are remembered, an endpoint each; 128 bytes each, and at most 640 when they ask about many people.
+    /// Beyond, the one that asked about the fewest leaves. For each sixteen of them one endpoint is remembered, 640 bytes.
+    pub lookups: usize,
 }
 
 impl Settings {
@@ -68,6 +75,8 @@ impl Default for Settings {
             slow_clients: 16_384,
             servers: 4_096,
             groups: 4_096,
+            written_endpoints: 4_096,
+            lookups: 65_536,
         }
     }
 }

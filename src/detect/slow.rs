@@ -6,6 +6,10 @@
 //! have on average and against what this client is used to: the same two questions as of floods of calls. A client that
 //! made but one, where many others do the same, belongs to a campaign.
 //!
+//! What is seen of TLS without keys is less: a handshake that does not end counts as a head that does not, but dribs of data to
+//! which the server says nothing count half and make no campaign, since there are protocols that are like that. What is not
+//! acknowledged counts as little as what is not used: a line that broke off looks the same.
+//!
 //! Connections without a byte count only on servers that were heard to speak HTTP: pools of other protocols open theirs
 //! before they need them. Who is behind a trusted proxy is unknown as long as there is no call, so its connections accuse nobody.
 
@@ -118,12 +122,23 @@ impl Slow {
 fn weight(connection: &Connection) -> u64 {
     let Some(wait) = connection.waits else { return 0 };
     match wait.awaited {
-        Awaited::RequestHead | Awaited::RequestBody => PARTS,
-        Awaited::ResponseHead | Awaited::ResponseBody if wait.window_closed => PARTS,
+        Awaited::RequestHead | Awaited::Handshake => PARTS,
+        // Of many streams of one connection each keeps the server busy; but they are of one mind.
+        Awaited::RequestBody => PARTS * streams(wait.streams),
+        Awaited::ResponseHead | Awaited::ResponseBody if wait.window_closed => PARTS * streams(wait.streams),
+        // A telephone that has no line any more does the same.
+        Awaited::ResponseHead | Awaited::ResponseBody if wait.unacknowledged => PARTS * 3 / 10,
+        // A protocol in which the server has nothing to say may well be like that.
+        Awaited::Request => PARTS / 2,
         Awaited::ResponseHead | Awaited::ResponseBody => 0,
         Awaited::Idle if connection.calls == 0 => PARTS * 3 / 10,
         Awaited::Idle => PARTS / 10,
     }
+}
+
+/// What so many streams of one connection count.
+fn streams(count: u32) -> u64 {
+    u64::from(1 + count.max(1).ilog2())
 }
 
 /// What the test of a connection needs beside the state.
@@ -151,7 +166,7 @@ pub(super) fn observe(
     if weight == 0 || (idle && state.slow.servers.get(&connection.server).is_none()) {
         return;
     }
-    if connection.part > 0 {
+    if connection.waits.is_some_and(|wait| wait.again) {
         state.incidents.goes_on(subject, now);
         return;
     }
@@ -181,7 +196,9 @@ pub(super) fn observe(
         state.slow.total += new.min(WEIGHT) - old.min(WEIGHT);
     }
     let head = connection.waits.is_some_and(|wait| wait.awaited == Awaited::RequestHead);
-    if !held.joined && count >= if head { 1 } else { JOINS } {
+    // Who writes to a server that has nothing to say is not like others who do because they do.
+    let joins = connection.waits.is_some_and(|wait| wait.awaited != Awaited::Request);
+    if joins && !held.joined && count >= if head { 1 } else { JOINS } {
         held.joined = true;
         state.slow.campaign.enter(now, address, sighting);
     }

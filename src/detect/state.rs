@@ -6,8 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::budget::Budget;
 use super::campaign::{Kin, Newcomers};
+use super::fields::Writes;
 use super::flood::{Meters, Population};
 use super::incident::Incidents;
+use super::lookup::Lookups;
 use super::principal::Principals;
 use super::reset::Resets;
 use super::rules::DetectRules;
@@ -55,6 +57,10 @@ pub struct State {
     pub(super) slow: Slow,
     /// Requests that are given up at once.
     pub(super) resets: Table<IpAddr, Resets>,
+    /// What is written where.
+    pub(super) writes: Writes,
+    /// Who asks about whom.
+    pub(super) lookups: Lookups,
 }
 
 impl State {
@@ -85,6 +91,8 @@ impl State {
             basic: Distinct::default(),
             slow: Slow::new(settings),
             resets: Table::new(settings.slow_clients),
+            writes: Writes::new(settings),
+            lookups: Lookups::new(settings),
         }
     }
 
@@ -131,6 +139,8 @@ impl State {
         self.logins.limit(settings.login_endpoints);
         self.slow.limit(settings);
         self.resets.limit(settings.slow_clients);
+        self.writes.limit(settings);
+        self.lookups.limit(settings);
         (self.clients.limit(settings.clients), self.endpoints.limit(settings.endpoints))
     }
 }
@@ -162,6 +172,7 @@ pub(super) struct Client {
     pub(super) recon_by_agent: Vec<(u64, Walk)>,
     pub(super) misses: Misses,
     pub(super) logins: Logins,
+    pub(super) assigned: Assigned,
     /// An alert named it.
     pub(super) accused: bool,
     pub(super) sightings: Vec<Sightings>,
@@ -243,7 +254,7 @@ impl Client {
 
     /// What it is worth to remember it: evidence first, then the latest use.
     pub(super) fn worth(&self) -> (u32, Timestamp) {
-        let nats = self.explored().nats().max(self.logins.walk.nats());
+        let nats = self.explored().nats().max(self.logins.walk.nats()).max(self.assigned.nats);
         (nats as u32 + 20 * u32::from(self.accused), self.last)
     }
 
@@ -334,8 +345,17 @@ pub(super) struct Misses {
     pub(super) methods: f64,
     pub(super) parameters: f64,
     pub(super) probes: f64,
+    pub(super) injections: f64,
+    pub(super) forgeries: f64,
     /// How many of the first calls were distinct misses.
     pub(super) opening: u8,
+}
+
+/// Fields that nobody else writes.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Assigned {
+    pub(super) nats: f64,
+    pub(super) fields: u32,
 }
 
 /// Attempts to log in.
@@ -366,6 +386,8 @@ pub(super) struct Endpoint {
     pub(super) method: Box<str>,
     pub(super) template: Box<str>,
     pub(super) parameterised: bool,
+    /// Its name says that only those who run the service should call it.
+    pub(super) administrative: bool,
     pub(super) first: Timestamp,
     pub(super) successes: u64,
     pub(super) clients: Distinct,
@@ -377,6 +399,8 @@ pub(super) struct Endpoint {
     /// Callers without credentials that were refused.
     pub(super) refused: u64,
     pub(super) open: Walk,
+    /// The test of answers to callers without credentials, of their calls alone.
+    pub(super) unlocked: Walk,
     pub(super) classes: Vec<Exposure>,
     pub(super) parameters: Vec<Parameter>,
     pub(super) next_parameter: u8,

@@ -1,7 +1,11 @@
 //! Each detector on traffic made for it, and on the honest traffic that looks most like it.
 
 mod encrypted;
+mod fields;
+mod functions;
+mod incidents;
 mod operations;
+mod probes;
 mod resets;
 mod streams;
 
@@ -94,7 +98,15 @@ impl Bench {
                         values: values.as_slice().into(),
                     })
                     .collect(),
-                ..Default::default()
+                request: get
+                    .asks
+                    .iter()
+                    .map(|&(class, value)| Sensitive {
+                        class: class.into(),
+                        count: 1,
+                        values: [Fingerprint(value.wrapping_mul(0x9e37_79b9_7f4a_7c15))].into(),
+                    })
+                    .collect(),
             },
             completeness: Completeness { request: true, response: get.status.is_some(), ..Completeness::default() },
             ..Call::default()
@@ -142,6 +154,8 @@ pub(super) struct Get<'a> {
     pub(super) values: u64,
     /// 1 when each answer has other values, 0 when this client always gets the same.
     pub(super) fresh: u64,
+    /// The class and the number of a value that the request has.
+    pub(super) asks: Option<(&'a str, u64)>,
 }
 
 pub(super) fn get(client: u32, path: &str) -> Get<'_> {
@@ -162,6 +176,7 @@ pub(super) fn get(client: u32, path: &str) -> Get<'_> {
         class: None,
         values: 1,
         fresh: 0,
+        asks: None,
     }
 }
 

@@ -16,7 +16,7 @@ pub(super) fn look_ahead(state: &State, records: &[Record], addresses: &[Option<
         state.clients.warm(address);
     }
     for call in calls() {
-        if let Some(credential) = call.credential {
+        if let Some(credential) = &call.credential {
             state.credentials.warm(&credential.fingerprint);
             state.principals.warm(credential.subject.unwrap_or(credential.fingerprint).0);
         }
@@ -27,7 +27,7 @@ pub(super) fn look_ahead(state: &State, records: &[Record], addresses: &[Option<
         }
     }
     for call in calls() {
-        if let Some(credential) = call.credential {
+        if let Some(credential) = &call.credential {
             state.principals.warm_values(credential.subject.unwrap_or(credential.fingerprint).0);
         }
     }

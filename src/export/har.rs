@@ -176,7 +176,7 @@ fn request_headers(call: &Call) -> Vec<Value> {
         headers.push(pair("User-Agent", agent));
     }
     headers.extend(message_headers(&call.request));
-    let scheme = match call.credential.map(|credential| credential.kind) {
+    let scheme = match call.credential.as_ref().map(|credential| credential.kind) {
         Some(CredentialKind::Basic) => Some("Basic ***"),
         Some(CredentialKind::Bearer) => Some("Bearer ***"),
         Some(CredentialKind::Other) => Some(MASKED),

@@ -7,7 +7,7 @@ use flate2::{Decompress, FlushDecompress, Status};
 use super::Settings;
 use super::events::Events;
 use super::gzip::Gzip;
-use super::operation::{self, Tap};
+use super::operation::{self, Answer, Tap};
 use super::recall::{Before, Piece, Recall};
 use crate::inspect::{Findings, Inspector, Scan, Scans};
 
@@ -81,6 +81,8 @@ pub(crate) struct Content {
     decoders: Vec<Decoder>,
     scan: Option<Box<Scan>>,
     tap: Option<Box<Tap>>,
+    /// It answers an operation.
+    answer: Option<Box<Answer>>,
     /// It is a stream of these.
     events: Option<Box<Events>>,
     totals: Totals,
@@ -136,6 +138,7 @@ impl Content {
             decoders: Vec::new(),
             scan,
             tap: None,
+            answer: None,
             events: None,
             totals: Totals::default(),
             known: None,
@@ -174,6 +177,14 @@ impl Content {
         self.tap = Some(Box::new(tap));
     }
 
+    /// Reads in what is decoded how an operation came out. To be said before the first bytes.
+    pub(super) fn answer(&mut self, answer: Answer) {
+        if !self.decoders.is_empty() {
+            self.known = None;
+        }
+        self.answer = Some(Box::new(answer));
+    }
+
     /// Counts these in what is decoded. To be said before the first bytes.
     pub(super) fn watch(&mut self, events: Events) {
         self.known = None; // what has no end is not remembered
@@ -201,6 +212,11 @@ impl Content {
         self.tap.take()
     }
 
+    /// What was read of an answer.
+    pub(super) fn take_answer(&mut self) -> Option<Box<Answer>> {
+        self.answer.take()
+    }
+
     /// Where it stands in [`Recall`]; none for what is seldom or cheap.
     fn beginning(&self, pool: &Decoders) -> Option<Before> {
         let scan = self.scan.as_ref().filter(|scan| scan.is_plain())?;
@@ -219,8 +235,13 @@ impl Content {
 
     /// The next bytes of the body, chunking undone; `last` when it is known that there are no more.
     pub(crate) fn data(&mut self, bytes: &[u8], last: bool, inspector: &Inspector, caps: Caps, pool: &mut Decoders) {
-        if let Some(tap) = self.tap.as_mut().filter(|_| self.decoders.is_empty() && self.totals.stopped.is_none()) {
-            tap.data(bytes, last);
+        if self.decoders.is_empty() && self.totals.stopped.is_none() {
+            if let Some(tap) = &mut self.tap {
+                tap.data(bytes, last);
+            }
+            if let Some(answer) = &mut self.answer {
+                answer.data(bytes, last);
+            }
         }
         let Some(before) = self.known.take() else {
             self.begun = true;
@@ -264,10 +285,13 @@ impl Content {
             }
             return;
         }
-        let Content { decoders, scan, tap, events, totals: Totals { encoded, decoded, stopped }, .. } = self;
+        let Content { decoders, scan, tap, answer, events, totals: Totals { encoded, decoded, stopped }, .. } = self;
         let mut sink = |piece: &[u8]| {
             if let Some(tap) = tap {
                 tap.data(piece, false);
+            }
+            if let Some(answer) = answer {
+                answer.data(piece, false);
             }
             if let Some(events) = events {
                 events.data(piece);
@@ -306,6 +330,9 @@ impl Content {
         }
         if let Some(tap) = &mut self.tap {
             tap.gap();
+        }
+        if let Some(answer) = &mut self.answer {
+            answer.gap();
         }
     }
 

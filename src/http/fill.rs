@@ -13,9 +13,10 @@ use super::Shared;
 use super::content::{Caps, Found, Stopped, Totals};
 use super::conversation::{community_id, query_names, split_target};
 use super::grpc;
-use super::head::{Fields, RequestHead, ResponseHead};
+use super::head::{Fields, Kind, RequestHead, ResponseHead};
 use super::intern::printable_into;
-use super::operation;
+use super::limits;
+use super::operation::{self, Carrier};
 use super::payload::Payload;
 
 /// A call of this flow, of which nothing is known yet.
@@ -70,6 +71,7 @@ pub(super) fn request(call: &mut Call, head: &RequestHead<'_>, length: u64, shar
         authorization: head.fields.authorization,
         cookie: head.fields.cookie,
         api_key: head.fields.api_key,
+        signature: head.fields.rare(Kind::SignatureInput).or_else(|| head.fields.rare(Kind::Signature)),
         target: &target,
     };
     call.credential = shared.inspector.credential(&headers, &mut shared.credentials);
@@ -95,7 +97,16 @@ pub(super) fn request(call: &mut Call, head: &RequestHead<'_>, length: u64, shar
     }
     call.request.head_bytes = length;
     describe(&mut call.request, &head.fields, shared);
-    if let Some(kind) = call.request.content_type.as_deref().and_then(grpc::Kind::of) {
+    let Some(media) = call.request.content_type.as_deref() else { return };
+    if head.fields.soap_action.is_some() || matches!(media, "application/soap+xml" | "multipart/related") {
+        let (action, kind) = (head.fields.soap_action, head.fields.content_type.unwrap_or_default());
+        if head.method == b"POST"
+            && let Some(announced) = operation::of_action(media, action, kind, &mut shared.texts)
+        {
+            call.operation = Some(Box::new(announced));
+        }
+    }
+    if let Some(kind) = grpc::Kind::of(media) {
         call.grpc = Some(grpc::named(&call.path, kind, &mut shared.texts));
     }
 }
@@ -107,6 +118,9 @@ pub(super) fn response(call: &mut Call, head: &ResponseHead<'_>, length: u64, sh
     call.anomalies.extend(head.fields.anomalies);
     call.response.head_bytes = length;
     describe(&mut call.response, &head.fields, shared);
+    if !head.fields.rare.is_empty() {
+        call.response_fields = limits::response_fields(&head.fields, head.status, call.response_time).map(Box::new);
+    }
     if let Some(status) = head.fields.grpc_status {
         // An answer without messages says it at once.
         grpc_status(call, status);
@@ -152,13 +166,19 @@ pub(super) fn body(
 ) {
     let caps = caps(shared);
     let Totals { decoded, stopped, .. } = payload.totals();
+    let message = if response { &call.response } else { &call.request };
+    let whole = !truncated && stopped.is_none() && message.gap_bytes == 0;
     if let Some(tap) = payload.take_tap().filter(|_| !response && call.method == "POST") {
-        let whole = !truncated && stopped.is_none() && call.request.gap_bytes == 0;
-        if let Some((carrier, bytes, missing)) = tap.read(whole)
-            && let Some(found) = operation::of_body(carrier, bytes, missing, &call.path, &mut shared.texts)
-        {
-            call.operation = Some(Box::new(found));
-        }
+        let found = tap.read(whole).and_then(|(carrier, bytes, missing)| {
+            operation::of_body(carrier, bytes, missing, &call.path, &mut shared.texts)
+        });
+        let xml = tap.carrier() == Carrier::Xml;
+        call.operation = operation::decide(found, call.operation.take(), xml && whole);
+    }
+    if let Some(answer) = payload.take_answer().filter(|_| whole)
+        && let Some(operation) = &mut call.operation
+    {
+        operation.error = answer.error(call.status, &mut shared.texts);
     }
     payload.tell(call, response);
     let found = payload.finish(&shared.inspector, caps, &mut shared.decoders);
@@ -229,6 +249,7 @@ pub(super) fn emit(
     call.completeness.one_sided = flow.seen != [true; 2];
     call.completeness.midstream = flow.midstream();
     call.tls.clone_from(&shared.tls);
+    shared.inspector.settle(&mut call);
     counters.count(Counter::Calls);
     for (counter, holds) in [
         (Counter::CallsWithoutRequest, !call.completeness.request),

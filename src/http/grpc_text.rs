@@ -13,7 +13,7 @@ const DEPTH: u32 = 16;
 const FIELDS: u32 = 1 << 16;
 
 /// Appends the texts of `message` to `out`, each with a line end behind it.
-pub(super) fn texts(message: &[u8], out: &mut Vec<u8>) {
+pub fn texts(message: &[u8], out: &mut Vec<u8>) {
     let mut left = FIELDS;
     walk(message, DEPTH, &mut left, out);
 }

@@ -18,6 +18,8 @@ const QUICK_HEADERS: usize = 64;
 /// Most values that are kept of a header that proxies repeat.
 const FORWARDED_LIMIT: usize = 16;
 
+/// Headers that few heads have of which the values are kept.
+const RARE_LIMIT: usize = 16;
 /// Most headers of the API's own that are kept.
 const OWN_LIMIT: usize = 16;
 
@@ -53,6 +55,10 @@ pub(crate) struct Fields<'h> {
     pub(crate) extensions: Extensions,
     pub(crate) grpc_status: Option<&'h [u8]>,
     pub(crate) grpc_encoding: Option<&'h [u8]>,
+    /// What a request of SOAP 1.1 is about (SOAP 1.1, section 6.1.1).
+    pub(crate) soap_action: Option<&'h [u8]>,
+    /// What few heads have, by what it is; the first [`RARE_LIMIT`].
+    pub(super) rare: Vec<(Kind, &'h [u8])>,
     pub(crate) anomalies: Anomalies,
     length_seen: bool,
     hosts: u8,
@@ -95,8 +101,20 @@ pub(super) enum Kind {
     TransferEncoding,
     GrpcStatus,
     GrpcEncoding,
+    SoapAction,
     WebSocketProtocol,
     WebSocketExtensions,
+    /// `Signature` and `Signature-Input` (RFC 9421, section 4).
+    Signature,
+    SignatureInput,
+    Location,
+    RetryAfter,
+    Challenge,
+    /// `RateLimit`, and what says a part of it.
+    RateLimit,
+    RateLimitLimit,
+    RateLimitRemaining,
+    RateLimitReset,
     /// One that carries an API key by the rules.
     ApiKey,
     /// One of the API's own, where those are asked for.
@@ -106,13 +124,30 @@ pub(super) enum Kind {
 impl Kind {
     #[inline]
     pub(super) fn of(name: &[u8], reading: &Reading<'_>) -> Kind {
-        // Of those that are looked for, no three names have the same length.
+        // Of those that are looked for, no two of one length begin alike, but for two that differ in the middle.
         let (kind, text) = match (name.len(), name.first().map(u8::to_ascii_lowercase)) {
+            (8, _) => (Kind::Location, "location"),
+            (9, Some(b's')) => (Kind::Signature, "signature"),
+            (9, Some(b'r')) => (Kind::RateLimit, "ratelimit"),
+            (11, Some(b'r')) => (Kind::RetryAfter, "retry-after"),
+            (15, Some(b's')) => (Kind::SignatureInput, "signature-input"),
+            (15, Some(b'r')) => match name.get(10).map(u8::to_ascii_lowercase) {
+                Some(b'l') => (Kind::RateLimitLimit, "ratelimit-limit"),
+                _ => (Kind::RateLimitReset, "ratelimit-reset"),
+            },
+            (16, Some(b'w')) => (Kind::Challenge, "www-authenticate"),
+            (17, Some(b'x')) => match name.get(12).map(u8::to_ascii_lowercase) {
+                Some(b'l') => (Kind::RateLimitLimit, "x-ratelimit-limit"),
+                _ => (Kind::RateLimitReset, "x-ratelimit-reset"),
+            },
+            (19, _) => (Kind::RateLimitRemaining, "ratelimit-remaining"),
+            (21, _) => (Kind::RateLimitRemaining, "x-ratelimit-remaining"),
             (4, _) => (Kind::Host, "host"),
             (6, _) => (Kind::Cookie, "cookie"),
             (7, _) => (Kind::Upgrade, "upgrade"),
             (9, Some(b'x')) => (Kind::XRealIp, "x-real-ip"),
             (9, _) => (Kind::Forwarded, "forwarded"),
+            (10, Some(b's')) => (Kind::SoapAction, "soapaction"),
             (10, _) => (Kind::UserAgent, "user-agent"),
             (11, _) => (Kind::GrpcStatus, "grpc-status"),
             (12, _) => (Kind::ContentType, "content-type"),
@@ -353,6 +388,11 @@ fn response_tolerant<'h>(head: &'h [u8], reading: &Reading<'_>) -> Option<Respon
 }
 
 impl<'h> Fields<'h> {
+    /// The value of one that few heads have.
+    pub(super) fn rare(&self, kind: Kind) -> Option<&'h [u8]> {
+        self.rare.iter().find(|(found, _)| *found == kind).map(|(_, value)| *value)
+    }
+
     /// A proxy says something of who was before it.
     pub(crate) fn is_forwarded(&self) -> bool {
         !self.x_forwarded_for.is_empty() || !self.forwarded.is_empty() || self.x_real_ip.is_some()
@@ -438,6 +478,7 @@ impl<'h> Fields<'h> {
             Kind::ContentEncoding => &mut self.content_encoding,
             Kind::GrpcStatus => &mut self.grpc_status,
             Kind::GrpcEncoding => &mut self.grpc_encoding,
+            Kind::SoapAction => &mut self.soap_action,
             Kind::WebSocketProtocol => &mut self.subprotocol,
             Kind::ApiKey => {
                 self.api_key_name.get_or_insert(name);
@@ -446,6 +487,20 @@ impl<'h> Fields<'h> {
             Kind::Own => {
                 if self.own.len() < OWN_LIMIT {
                     self.own.push((name, value));
+                }
+                return;
+            }
+            Kind::Signature
+            | Kind::SignatureInput
+            | Kind::Location
+            | Kind::RetryAfter
+            | Kind::Challenge
+            | Kind::RateLimit
+            | Kind::RateLimitLimit
+            | Kind::RateLimitRemaining
+            | Kind::RateLimitReset => {
+                if self.rare.len() < RARE_LIMIT {
+                    self.rare.push((kind, value));
                 }
                 return;
             }

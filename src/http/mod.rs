@@ -31,11 +31,12 @@ mod events;
 mod fill;
 mod framing;
 mod grpc;
-mod grpc_text;
+pub mod grpc_text;
 mod gzip;
 pub mod h2;
 mod head;
 mod intern;
+mod limits;
 mod operation;
 mod payload;
 mod quick;
@@ -50,8 +51,10 @@ mod tests;
 mod websocket;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::call::{Call, Connection, Record, Tls};
 use crate::inspect::{Inspector, KnownCredentials};
@@ -71,7 +74,7 @@ use slow::{UnderWay, Watch};
 ///
 /// A WebSocket keeps about 3 KiB; while a message comes in pieces, up to 20 KiB more in its direction, and of the client's
 /// `operation_bytes`; where messages are compressed, a decoder in each direction.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Bytes of a head that are kept. What is longer is read up to here and marked.
@@ -124,6 +127,9 @@ pub struct Settings {
     pub http2_decoders: usize,
     /// HTTP/2: streams that a client may reset before its calls are marked, if it resets most of what it asks for.
     pub http2_resets: u32,
+    /// HTTP/2: SETTINGS, PING, PRIORITY and empty DATA frames of a client in ten seconds; beyond, if they are ten times all
+    /// others, they are counted as a flood and the next call marked. 0 counts none.
+    pub http2_control_frames: u32,
     /// WebSocket: directions whose messages a worker decompresses at a time, 48 KiB each: 192 MiB at the default. What both
     /// ends let refer to earlier messages takes its decoder until it is over. Messages of others are counted, and not
     /// decoded. In HTTP/2 a connection has at most `http2_decoders` such WebSockets besides.
@@ -158,10 +164,18 @@ impl Default for Settings {
             http2_streams: 1024,
             http2_decoders: 128,
             http2_resets: 100,
+            http2_control_frames: 1000,
             websocket_decoders: 4096,
             stream_report_seconds: 60,
             slow: slow::Settings::default(),
         }
+    }
+}
+
+impl Settings {
+    /// Time after which a call that goes on is reported; zero for never.
+    fn report_period(&self) -> Duration {
+        Duration::from_secs(self.stream_report_seconds.into())
     }
 }
 
@@ -334,16 +348,14 @@ impl Handler for Http {
     }
 
     fn window_closed(&mut self, flow: &FlowInfo, state: &mut Option<Box<State>>, direction: Direction, now: Timestamp) {
-        let Some(state) = state else { return };
-        let state = match &mut state.speaks {
-            Speaks::Tls(secured) => secured.inside(),
-            _ => Some(&mut **state),
-        };
-        if let Some(state) = state
-            && state.speaks.client().or(flow.opened_by) == Some(direction)
-        {
-            let watch = state.watch.get_or_insert_default();
+        if let Some(watch) = watch_of(flow, state, direction) {
             watch.window_closed(flow, direction, now, &self.shared.settings.slow);
+        }
+    }
+
+    fn repeated(&mut self, flow: &FlowInfo, state: &mut Option<Box<State>>, direction: Direction, now: Timestamp) {
+        if let Some(watch) = watch_of(flow, state, direction.opposite()) {
+            watch.repeated(flow, direction, now, &self.shared.settings.slow);
         }
     }
 
@@ -355,7 +367,16 @@ impl Handler for Http {
             return;
         };
         match &mut state.speaks {
-            Speaks::Tls(secured) => secured.wake(flow, now, &mut self.shared, &mut self.tls, counters),
+            Speaks::Tls(secured) => {
+                secured.wake(flow, now, &mut self.shared, &mut self.tls, counters);
+                if let Some(under_way) = secured.under_way(flow) {
+                    let watch = state.watch.get_or_insert_default();
+                    if let Some(wait) = watch.look(flow, under_way, 0, now, &self.shared.settings.slow) {
+                        counters.count(Counter::Connections);
+                        secured.tell(flow, None, Some(wait), now, &mut self.shared);
+                    }
+                }
+            }
             _ => wake(flow, state, now, &mut self.shared, counters),
         }
     }
@@ -451,6 +472,19 @@ fn data(
     }
 }
 
+/// What is remembered of whether the client, if this is its direction, keeps a server waiting.
+fn watch_of<'s>(flow: &FlowInfo, state: &'s mut Option<Box<State>>, client: Direction) -> Option<&'s mut Watch> {
+    let State { speaks, watch } = &mut **state.as_mut()?;
+    let (client_known, watch) = match speaks {
+        Speaks::Tls(secured) => match secured.client_and_inside(flow) {
+            (_, Some(State { speaks, watch })) => (speaks.client().or(flow.opened_by), watch),
+            (known, None) => (Some(known), watch),
+        },
+        _ => (speaks.client().or(flow.opened_by), watch),
+    };
+    (client_known == Some(client)).then(|| &mut **watch.get_or_insert_default())
+}
+
 /// Bytes in clear, or of which the protection would have been undone, were lost.
 fn lose(flow: &FlowInfo, state: &mut State, gap: Gap, shared: &mut Shared, counters: &mut Counters) {
     match &mut state.speaks {
@@ -495,8 +529,12 @@ fn wake(flow: &FlowInfo, state: &mut State, now: Timestamp, shared: &mut Shared,
         Speaks::WebSocket(connection) => return connection.wake(flow, now, shared, counters),
         Speaks::Tls(_) => return,
     }
+    let Some(under_way) = state.speaks.under_way(flow) else { return };
+    let position = state.speaks.position();
     let watch = state.watch.get_or_insert_default();
-    watch.look(flow, &state.speaks, now, shared, counters);
+    if let Some(wait) = watch.look(flow, under_way, position, now, &shared.settings.slow) {
+        watch.tell(flow, under_way.0, position, wait, now, shared, counters);
+    }
 }
 
 /// A flow in clear, or of which the protection is undone, is over.

@@ -1,6 +1,6 @@
 //! A body by what it carries: content to be decoded and looked at, or the messages of gRPC.
 
-use crate::call::Call;
+use crate::call::{Call, Operation};
 use crate::inspect::{Inspector, Side};
 
 use super::Shared;
@@ -8,7 +8,7 @@ use super::content::{Caps, Content, Decoders, Found, Totals};
 use super::events::Events;
 use super::fill::caps;
 use super::grpc;
-use super::operation::Tap;
+use super::operation::{Answer, Tap};
 
 /// The body of one message on its way.
 pub(crate) enum Payload {
@@ -17,12 +17,14 @@ pub(crate) enum Payload {
 }
 
 impl Payload {
-    /// For a body of this media type, `Content-Encoding` and `grpc-encoding`.
+    /// For a body of this media type, `Content-Encoding` and `grpc-encoding`, of a call that asks for `operation` as far as
+    /// that is known.
     pub(super) fn new(
         side: Side,
         media: Option<&str>,
         encoding: Option<&[u8]>,
         grpc_encoding: Option<&[u8]>,
+        operation: Option<&Operation>,
         shared: &mut Shared,
     ) -> Payload {
         let scan = shared.inspector.begin(side, media, &mut shared.decoders.scans);
@@ -35,10 +37,16 @@ impl Payload {
                     && let Some(tap) = Tap::new(media, &shared.decoders.operations)
                 {
                     content.tap(tap);
-                } else if side == Side::Response
-                    && let Some(events) = Events::of(media)
-                {
-                    content.watch(events);
+                } else if side == Side::Response {
+                    if let Some(events) = Events::of(media) {
+                        content.watch(events);
+                    }
+                    let pool = &shared.decoders.operations;
+                    if let Some(operation) = operation
+                        && let Some(answer) = Answer::new(operation.protocol, media, pool)
+                    {
+                        content.answer(answer);
+                    }
                 }
                 Payload::Plain(content)
             }
@@ -74,6 +82,14 @@ impl Payload {
     pub(super) fn take_tap(&mut self) -> Option<Box<Tap>> {
         match self {
             Payload::Plain(content) => content.take_tap(),
+            Payload::Grpc(_) => None,
+        }
+    }
+
+    /// What was read of the answer to an operation.
+    pub(super) fn take_answer(&mut self) -> Option<Box<Answer>> {
+        match self {
+            Payload::Plain(content) => content.take_answer(),
             Payload::Grpc(_) => None,
         }
     }

@@ -6,14 +6,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::call::{Connection, Ending, Record};
+use crate::call::{Awaited, Connection, Ending, Record, Wait};
 use crate::stats::{Counter, Counters};
 use crate::stream::{Close, Direction, End, FlowInfo, Gap, Interest, Run};
 use crate::time::Timestamp;
 use crate::tls::keylog::KeyLog;
 use crate::tls::{self, Context, Event, Session};
 
+use super::slow::{self, UnderWay};
 use super::{Http, Shared, State};
+
+/// Bytes that a client has to send at least when it has seen the server's hello: a Finished message, sealed.
+const FINISHED: u64 = 37;
 
 /// What flows in TLS share.
 pub(super) struct Common {
@@ -52,6 +56,8 @@ pub(super) struct Secured {
     /// Calls before the TLS began.
     position: u32,
     reset_by: Option<Direction>,
+    /// What the client had sent when both hellos were seen.
+    greeted: Option<u64>,
     told: Told,
 }
 
@@ -83,7 +89,7 @@ impl Secured {
             return None;
         };
         counters.count(Counter::FlowsTls);
-        Some(Secured { session, inside: None, position, reset_by: None, told: Told::default() })
+        Some(Secured { session, inside: None, position, reset_by: None, greeted: None, told: Told::default() })
     }
 
     /// Has the session do something, and takes what comes of it.
@@ -132,6 +138,12 @@ impl Secured {
         let interest = self.with(flow, run.now, shared, counters, |session, counters, sink| {
             session.data(&run, &mut common.context(run.now), counters, sink)
         });
+        if self.greeted.is_none() {
+            if self.session.is_greeted() {
+                self.greeted = Some(flow.traffic[self.client(flow).index()].bytes);
+            }
+            slow::ask(flow, run.now, shared.settings.slow.head_seconds);
+        }
         self.ask(flow, run.now, common);
         interest
     }
@@ -169,7 +181,7 @@ impl Secured {
             self.told.next = Timestamp::ZERO;
             let something = flow.traffic.map(|traffic| traffic.bytes) != self.told.bytes;
             if self.inside.is_none() && something {
-                self.tell(flow, None, now, shared);
+                self.tell(flow, None, None, now, shared);
             }
         }
         self.ask(flow, now, common);
@@ -179,7 +191,14 @@ impl Secured {
     }
 
     /// Tells how the connection stands, or how it ended.
-    fn tell(&mut self, flow: &FlowInfo, ended: Option<Ending>, now: Timestamp, shared: &mut Shared) {
+    pub(super) fn tell(
+        &mut self,
+        flow: &FlowInfo,
+        ended: Option<Ending>,
+        waits: Option<Wait>,
+        now: Timestamp,
+        shared: &mut Shared,
+    ) {
         let client = self.client(flow);
         let [sent_before, received_before] = [client, client.opposite()].map(|side| self.told.bytes[side.index()]);
         let (source, destination) = flow.ends(client);
@@ -191,6 +210,7 @@ impl Secured {
             received: flow.traffic[client.opposite().index()],
             sent_before,
             received_before,
+            waits,
             tls: Some(self.session.described().clone()),
             open: ended.is_none(),
             ended,
@@ -201,9 +221,26 @@ impl Secured {
         self.told.bytes = flow.traffic.map(|traffic| traffic.bytes);
     }
 
-    /// What is known of what is in it.
-    pub(super) fn inside(&mut self) -> Option<&mut State> {
-        self.inside.as_deref_mut()
+    /// Who is the client, and what is known of what is in it.
+    pub(super) fn client_and_inside(&mut self, flow: &FlowInfo) -> (Direction, Option<&mut State>) {
+        (self.client(flow), self.inside.as_deref_mut())
+    }
+
+    /// What is under way as far as that can be seen; none where it can be read, or nothing can be told.
+    pub(super) fn under_way(&self, flow: &FlowInfo) -> Option<(Direction, UnderWay)> {
+        if self.inside.is_some() {
+            return None;
+        }
+        let client = self.client(flow);
+        let bytes = flow.traffic[client.index()].bytes;
+        let under_way = match self.greeted {
+            Some(greeted) if bytes >= greeted + FINISHED => UnderWay::new(Awaited::Request, None, bytes),
+            Some(_) => UnderWay::new(Awaited::Handshake, Some(flow.start), bytes),
+            None if self.session.is_unseen() => UnderWay::new(Awaited::Request, None, bytes),
+            None if self.session.client().is_some() => return None, // the server's turn
+            None => UnderWay::new(Awaited::Handshake, Some(flow.start), bytes),
+        };
+        Some((client, under_way))
     }
 
     /// Who sent the ClientHello, else who opened the connection, else who was heard first.
@@ -269,7 +306,7 @@ impl Secured {
             counters.count(Counter::FlowsNotHttp);
             let client = self.client(flow);
             let ended = super::slow::ending(end, self.reset_by, client);
-            self.tell(flow, Some(ended), now, shared);
+            self.tell(flow, Some(ended), None, now, shared);
         }
     }
 }

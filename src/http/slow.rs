@@ -4,28 +4,33 @@
 //! What is told is conspicuous by these settings and no more: one of it is a telephone in a tunnel, many at once are an
 //! attack, and to tell these apart is the detector's. Time is measured where the client is at fault alone: not while the
 //! server takes no more of a body, and not while it thinks about an answer (long polling, event streams).
+//!
+//! Of TLS that keeps what is in it, it is seen whether the client ends its handshake, whether it takes what comes, and
+//! whether what it sends are dribs and drabs to which the server says nothing.
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::call::{Awaited, Connection, Ending, Record, Wait};
 use crate::stats::{Counter, Counters};
 use crate::stream::{Close, Direction, End, FlowInfo};
 use crate::time::Timestamp;
 
+use super::Shared;
 use super::conversation::community_id;
-use super::{Shared, Speaks};
 
-/// From when on a connection is told of. Worst-case memory: 128 bytes for each flow in the table.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+/// From when on a connection is told of. Worst-case memory: 256 bytes for each flow in the table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Seconds that the head of a request may take. 0 tells of none; so with the others.
+    /// Seconds that the head of a request may take, and what a client owes to a handshake of TLS. 0 tells of none; so with the others.
     pub head_seconds: u32,
-    /// Seconds that the body of a request may come more slowly than `rate`.
+    /// Seconds that the body of a request may come more slowly than `rate`, and what cannot be read of TLS.
     pub body_seconds: u32,
-    /// Seconds that a client may take its answer more slowly than `rate` because it keeps its window closed.
+    /// Seconds that a client may take its answer more slowly than `rate` because it keeps its window closed, that of TCP or
+    /// those of HTTP/2, and that it may acknowledge nothing.
     pub read_seconds: u32,
     /// Bytes a second, for bodies and answers.
     pub rate: u32,
@@ -66,11 +71,17 @@ pub(crate) struct UnderWay {
     pub(super) since: Option<Timestamp>,
     /// Bytes of it so far.
     pub(super) bytes: u64,
+    /// Streams of HTTP/2 that wait so.
+    pub(super) streams: u32,
+    /// Since when the client's windows of HTTP/2 are closed, and what the server had sent by then.
+    pub(super) held: Option<(Timestamp, u64)>,
+    /// How often they were closed.
+    pub(super) closures: u32,
 }
 
 impl UnderWay {
     pub(super) fn new(awaited: Awaited, since: Option<Timestamp>, bytes: u64) -> UnderWay {
-        UnderWay { awaited, since, bytes }
+        UnderWay { awaited, since, bytes, streams: 1, held: None, closures: 0 }
     }
 }
 
@@ -87,6 +98,12 @@ pub(super) struct Watch {
     dripped: bool,
     /// Since when nothing came from the client, and what it had sent by then.
     idle: Option<(Timestamp, u64)>,
+    /// Since when the client acknowledges nothing, and how far it had by then.
+    silence: Option<(Timestamp, u64)>,
+    /// Since when what the client sends are dribs, what it had sent by then, and how often that was seen.
+    dribs: Option<(Timestamp, u64, u32)>,
+    /// What the server had sent at the last look.
+    sent: u64,
     /// When it was last told of.
     told: Option<Timestamp>,
     part: u32,
@@ -101,6 +118,12 @@ impl Watch {
         ask(flow, now, settings.read_seconds);
     }
 
+    /// The server sends again what the client has not acknowledged.
+    pub(super) fn repeated(&mut self, flow: &FlowInfo, server: Direction, now: Timestamp, settings: &Settings) {
+        self.silence.get_or_insert((now, flow.acknowledged[server.index()]));
+        ask(flow, now, settings.read_seconds);
+    }
+
     /// A direction ended.
     pub(super) fn close(&mut self, direction: Direction, how: Close) {
         if how == Close::Reset {
@@ -108,32 +131,50 @@ impl Watch {
         }
     }
 
-    /// Looks at a connection; tells of it if it is worth that and was not told of lately.
+    /// Looks at a connection of `calls` calls: what it waits for, if that is worth telling of and was not told of lately.
     pub(super) fn look(
         &mut self,
         flow: &FlowInfo,
-        speaks: &Speaks,
+        (client, under_way): (Direction, UnderWay),
+        calls: u32,
+        now: Timestamp,
+        settings: &Settings,
+    ) -> Option<Wait> {
+        let wait = self.judge(flow, client, under_way, calls, now, settings);
+        self.look = Some((now, under_way));
+        self.sent = flow.traffic[client.opposite().index()].bytes;
+        let wait = wait?;
+        let again = Duration::from_secs(settings.report_seconds.max(1).into());
+        match self.told.map(|told| told + again).filter(|&next| now < next) {
+            Some(next) => {
+                flow.wake_at(next);
+                None
+            }
+            None => {
+                flow.wake_at(now + again);
+                self.told = Some(now);
+                self.part = self.part.saturating_add(1);
+                Some(wait)
+            }
+        }
+    }
+
+    /// Tells of a connection that [`Watch::look`] found worth it.
+    pub(super) fn tell(
+        &self,
+        flow: &FlowInfo,
+        client: Direction,
+        position: u32,
+        wait: Wait,
         now: Timestamp,
         shared: &mut Shared,
         counters: &mut Counters,
     ) {
-        let Some((client, under_way)) = speaks.under_way(flow) else { return };
-        let settings = shared.settings.slow.clone();
-        let wait = self.judge(flow, client, under_way, speaks.position(), now, &settings);
-        self.look = Some((now, under_way));
-        let Some(wait) = wait else { return };
-        let again = Duration::from_secs(settings.report_seconds.max(1).into());
-        match self.told.map(|told| told + again).filter(|&next| now < next) {
-            Some(next) => flow.wake_at(next),
-            None => {
-                flow.wake_at(now + again);
-                self.told = Some(now);
-                let mut connection = self.record(flow, client, speaks.position(), wait, now);
-                (connection.open, connection.tls) = (true, shared.tls.clone());
-                counters.count(Counter::Connections);
-                shared.records.push(Record::from(connection));
-            }
-        }
+        let part = self.part.saturating_sub(1);
+        let mut connection = record(flow, client, position, part, wait, now);
+        (connection.open, connection.tls) = (true, shared.tls.clone());
+        counters.count(Counter::Connections);
+        shared.records.push(Record::from(connection));
     }
 
     /// The flow is over, and its calls are given out: the last record of what was told of. `under_way` is how it stood
@@ -160,7 +201,7 @@ impl Watch {
             (None, None) => (self.idle.map_or(flow.start, |idle| idle.0), 0),
         };
         let wait = self.wait(flow, client, under_way, since, bytes, now);
-        let mut connection = self.record(flow, client, position, wait, now);
+        let mut connection = record(flow, client, position, self.part, wait, now);
         connection.tls = shared.tls.clone();
         connection.ended = Some(ending(end, self.reset, client));
         counters.count(Counter::Connections);
@@ -177,15 +218,26 @@ impl Watch {
         now: Timestamp,
         settings: &Settings,
     ) -> Option<Wait> {
-        let UnderWay { awaited, since, bytes } = under_way;
+        let UnderWay { awaited, since, bytes, held, closures, .. } = under_way;
         let server = client.opposite();
+        if let Some(wait) = self.unacknowledged(flow, client, now, settings) {
+            return Some(wait);
+        }
+        let closed_before = self.look.map_or(0, |(_, before)| before.closures);
+        if held.is_some() {
+            self.stall = self.stall.or(held);
+        }
+        self.closed |= closures != closed_before;
+        // Of what TLS keeps, all that the client does not take is an answer.
+        let awaited = if awaited == Awaited::Request && self.stall.is_some() { Awaited::ResponseBody } else { awaited };
+        let under_way = UnderWay { awaited, ..under_way };
         let last = self.look.filter(|(_, before)| (before.awaited, before.since) == (awaited, since));
         let slow = |bytes: u64, time: Duration| (bytes as f64) < f64::from(settings.rate) * time.as_secs_f64();
         if awaited != Awaited::Idle {
             self.idle = None;
         }
         match awaited {
-            Awaited::RequestHead => {
+            Awaited::RequestHead | Awaited::Handshake => {
                 let since = since?;
                 let patience = patience(settings.head_seconds)?;
                 if now.since(since) < patience {
@@ -219,11 +271,12 @@ impl Watch {
                     return None;
                 }
                 let sent = flow.traffic[server.index()].bytes;
-                let closed = std::mem::replace(&mut self.closed, flow.closed_windows[client.index()]) || self.closed;
+                let shut = flow.closed_windows[client.index()] || held.is_some();
+                let closed = std::mem::replace(&mut self.closed, shut) || shut;
                 let taken = sent.saturating_sub(before);
                 if !closed || !slow(taken, now.since(since)) {
                     // It reads; from now on it is measured anew.
-                    self.stall = flow.closed_windows[client.index()].then_some((now, sent));
+                    self.stall = shut.then_some((now, sent));
                     if self.stall.is_some() {
                         ask(flow, now, settings.read_seconds);
                     }
@@ -231,6 +284,24 @@ impl Watch {
                 }
                 ask(flow, now, settings.read_seconds);
                 Some(self.wait(flow, client, under_way, since, taken, now))
+            }
+            Awaited::Request => {
+                let patience = patience(settings.body_seconds)?;
+                let answered = flow.traffic[server.index()].bytes != self.sent;
+                let Some((time, before)) = last else {
+                    ask(flow, now, settings.body_seconds);
+                    return None;
+                };
+                let (came, took) = (bytes.saturating_sub(before.bytes), now.since(time));
+                if answered || came == 0 || took * 2 < patience || !slow(came, took) {
+                    self.dribs = None;
+                    return None;
+                }
+                // It may be: from now on it is looked at more often.
+                ask(flow, now, settings.body_seconds);
+                let (since, before, seen) = self.dribs.unwrap_or((time, before.bytes, 0));
+                self.dribs = Some((since, before, seen.saturating_add(1)));
+                (seen > 0).then(|| self.wait(flow, client, under_way, since, bytes.saturating_sub(before), now))
             }
             Awaited::Idle => {
                 let patience = patience(settings.idle_seconds).filter(|_| calls <= 1)?;
@@ -250,6 +321,36 @@ impl Watch {
         }
     }
 
+    /// What the client has been sent and acknowledges nothing of, its window open.
+    fn unacknowledged(
+        &mut self,
+        flow: &FlowInfo,
+        client: Direction,
+        now: Timestamp,
+        settings: &Settings,
+    ) -> Option<Wait> {
+        let (since, before) = self.silence?;
+        let server = client.opposite().index();
+        let (acknowledged, sent) = (flow.acknowledged[server], flow.traffic[server].bytes);
+        // Where the client's half of the flow is not seen, nor are its acknowledgments.
+        if acknowledged != before
+            || sent <= acknowledged
+            || flow.closed_windows[client.index()]
+            || flow.seen != [true; 2]
+        {
+            self.silence = None;
+            return None;
+        }
+        let patience = patience(settings.read_seconds)?;
+        if now.since(since) < patience {
+            flow.wake_at(since + patience);
+            return None;
+        }
+        let awaited = Awaited::ResponseBody;
+        let again = self.part > 0;
+        Some(Wait { awaited, seconds: seconds(since, now), unacknowledged: true, again, ..Wait::default() })
+    }
+
     fn wait(
         &self,
         flow: &FlowInfo,
@@ -260,27 +361,29 @@ impl Watch {
         now: Timestamp,
     ) -> Wait {
         let receiver = match under_way.awaited {
-            Awaited::RequestHead | Awaited::RequestBody => client.opposite(),
+            Awaited::RequestHead | Awaited::RequestBody | Awaited::Handshake | Awaited::Request => client.opposite(),
             Awaited::ResponseHead | Awaited::ResponseBody => client,
             Awaited::Idle => {
-                return Wait { awaited: Awaited::Idle, seconds: seconds(since, now), bytes, window_closed: false };
+                return Wait { seconds: seconds(since, now), bytes, again: self.part > 0, ..Wait::default() };
             }
         };
         let window_closed = flow.closed_windows[receiver.index()] || (receiver == client && self.stall.is_some());
-        Wait { awaited: under_way.awaited, seconds: seconds(since, now), bytes, window_closed }
+        let UnderWay { awaited, streams, .. } = under_way;
+        let streams = if streams > 1 { streams } else { 0 };
+        let (seconds, again) = (seconds(since, now), self.part > 0);
+        Wait { awaited, seconds, bytes, window_closed, streams, again, ..Wait::default() }
     }
+}
 
-    fn record(&mut self, flow: &FlowInfo, client: Direction, position: u32, wait: Wait, now: Timestamp) -> Connection {
-        let part = self.part;
-        self.part = part.saturating_add(1);
-        Connection { position, calls: position, waits: Some(wait), part, ..connection(flow, client, now) }
-    }
+/// The record of a connection that waits.
+fn record(flow: &FlowInfo, client: Direction, position: u32, part: u32, wait: Wait, now: Timestamp) -> Connection {
+    Connection { position, calls: position, waits: Some(wait), part, ..connection(flow, client, now) }
 }
 
 /// A connection of which nothing came for long after its handshake.
 pub(super) fn unused(flow: &FlowInfo, now: Timestamp, shared: &mut Shared, counters: &mut Counters) {
     let client = flow.opened_by.unwrap_or(Direction::Forward);
-    let wait = Wait { awaited: Awaited::Idle, seconds: seconds(flow.start, now), bytes: 0, window_closed: false };
+    let wait = Wait { awaited: Awaited::Idle, seconds: seconds(flow.start, now), ..Wait::default() };
     counters.count(Counter::Connections);
     let connection = Connection { waits: Some(wait), open: true, ..connection(flow, client, now) };
     shared.records.push(Record::from(connection));
@@ -330,4 +433,15 @@ fn patience(seconds: u32) -> Option<Duration> {
 
 fn seconds(since: Timestamp, now: Timestamp) -> f64 {
     now.since(since).as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_remembered_is_no_larger_than_the_settings_say() {
+        let size = size_of::<Watch>();
+        assert!(size <= 256, "{size} bytes");
+    }
 }

@@ -11,6 +11,7 @@
 
 use std::ops::Range;
 
+use super::allow::Allowances;
 use super::context::{Conditions, Words};
 use super::digits::{self, SHORTEST_RUN};
 use super::rules::{Compiled, PATTERN_REACH, RUN_LIMIT, Rule};
@@ -85,6 +86,7 @@ pub(super) struct Finder<'f> {
     /// The fingerprints' keys, by class.
     pub(super) domains: &'f [Domain],
     pub(super) settings: &'f Settings,
+    pub(super) allowances: &'f Allowances,
     pub(super) side: Side,
 }
 
@@ -399,7 +401,8 @@ impl Finder<'_> {
             }
             return false;
         }
-        self.add(tally, rule.class, normal);
+        let counts_for = self.allowances.class_of(rule.class, window.bytes, range.start);
+        self.add_as(tally, rule.class, counts_for, normal);
         if let Some(spans) = &mut tally.spans {
             spans.push((number, window.position(range.start)..window.position(range.end)));
         }
@@ -409,8 +412,13 @@ impl Finder<'_> {
 
     /// Counts a value of a class.
     pub(super) fn add(&self, tally: &mut Tally, class: u16, value: &[u8]) {
+        self.add_as(tally, class, class, value);
+    }
+
+    /// The same, where it counts for another.
+    fn add_as(&self, tally: &mut Tally, class: u16, counts_for: u16, value: &[u8]) {
         if let Some(domain) = self.domains.get(usize::from(class)) {
-            tally.add(class, domain.fingerprint(value), self.compiled, self.settings.distinct_limit);
+            tally.add(counts_for, domain.fingerprint(value), self.compiled, self.settings.distinct_limit);
         }
     }
 

@@ -3,25 +3,43 @@
 //! A JSON Web Token says in clear whom it stands for and what it may do. Nothing is verified: a forged token is refused
 //! by the server, and what is learned here comes from calls that were accepted. Only keyed hashes leave.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::call::Claims;
 use crate::key::Domain;
+use crate::time::Timestamp;
 
 /// Longest claims of a token that are read; real ones have a few hundred bytes.
 const CLAIMS_LIMIT: usize = 8 << 10;
 
+/// Longest header of a token that is read.
+const HEADER_LIMIT: usize = 4 << 10;
+
 /// Scopes and roles that are compared, at most.
 const GRANTS: usize = 64;
+
+/// Audiences, and scopes and roles, that are told, at most, and bytes of each.
+const AUDIENCE: usize = 8;
+const SCOPES: usize = 32;
+const TOLD: usize = 128;
+
+/// The latest moment that is told apart, in seconds since 1970: the year 2255.
+const LATEST: f64 = 9_000_000_000.0;
 
 /// The claims that say who and what for (RFC 7519; `scope` by RFC 8693, `scp`, `roles`, `azp` as common issuers write
 /// them).
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Claims {
+struct Payload {
     iss: Option<Value>,
+    aud: Option<Value>,
+    exp: Option<Value>,
+    iat: Option<Value>,
     sub: Option<Value>,
     client_id: Option<Value>,
     azp: Option<Value>,
@@ -32,49 +50,65 @@ struct Claims {
     groups: Option<Value>,
 }
 
-/// Subject and group of a token, as texts to be hashed.
+/// The one parameter of a token's header that matters here (RFC 7515, section 4.1.1).
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Header {
+    alg: Option<Value>,
+}
+
+/// Subject and group of a token, as texts to be hashed, and what it says of itself in clear.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Identity {
     pub(super) subject: Option<String>,
     pub(super) group: String,
+    pub(super) claims: Option<Claims>,
 }
 
 /// What a bearer token says of itself. A token that is no JWT has no subject, and shares its group with all of its
 /// prefix and length.
 pub(super) fn of_bearer(token: &[u8]) -> Identity {
-    claims(token).map_or_else(|| opaque("bearer", token), |claims| of_claims(&claims))
+    read(token).unwrap_or_else(|| without_claims("bearer", token))
 }
 
-/// What an opaque key says of itself: its prefix and its length.
+/// What an opaque key says of itself: its prefix and its length; and its claims, if it is a token after all.
 pub(super) fn opaque(kind: &str, value: &[u8]) -> Identity {
-    let prefix = prefix(value);
-    Identity { subject: None, group: format!("{kind} {} {}", String::from_utf8_lossy(prefix), value.len().min(512)) }
+    let claims = read(value).and_then(|identity| identity.claims);
+    Identity { claims, ..without_claims(kind, value) }
+}
+
+fn without_claims(kind: &str, value: &[u8]) -> Identity {
+    let group = format!("{kind} {} {}", String::from_utf8_lossy(prefix(value)), value.len().min(512));
+    Identity { subject: None, group, claims: None }
 }
 
 /// Of an account's name: itself and its form.
 pub(super) fn of_account(kind: &str, name: &[u8]) -> Identity {
-    Identity { subject: None, group: format!("{kind} {}", form(&String::from_utf8_lossy(name))) }
+    Identity { subject: None, group: format!("{kind} {}", form(&String::from_utf8_lossy(name))), claims: None }
 }
 
-fn claims(token: &[u8]) -> Option<Claims> {
+/// What a JSON Web Token in its compact form says. None of anything else.
+fn read(token: &[u8]) -> Option<Identity> {
     let mut parts = token.split(|&byte| byte == b'.');
-    let (header, claims) = (parts.next()?, parts.next()?);
-    parts.next()?;
-    if !header.starts_with(b"ey") || !claims.starts_with(b"ey") || claims.len() > CLAIMS_LIMIT {
+    let (header, payload, signature) = (parts.next()?, parts.next()?, parts.next()?);
+    if !header.starts_with(b"ey") || !payload.starts_with(b"ey") || payload.len() > CLAIMS_LIMIT {
         return None;
     }
-    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()
+    let payload: Payload = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
+    let header = header.get(..header.len().min(HEADER_LIMIT)).and_then(|header| URL_SAFE_NO_PAD.decode(header).ok());
+    let header: Header = header.and_then(|header| serde_json::from_slice(&header).ok()).unwrap_or_default();
+    Some(of_payload(&header, &payload, signature.is_empty()))
 }
 
-fn of_claims(claims: &Claims) -> Identity {
+fn of_payload(header: &Header, payload: &Payload, bare: bool) -> Identity {
     let text = |value: &Option<Value>| match value {
         Some(Value::String(text)) => text.clone(),
         Some(Value::Number(number)) => number.to_string(),
         _ => String::new(),
     };
-    let (issuer, subject) = (text(&claims.iss), text(&claims.sub));
+    let (issuer, subject) = (text(&payload.iss), text(&payload.sub));
     let mut grants: Vec<&str> = Vec::new();
-    for claim in [&claims.scope, &claims.scp, &claims.role, &claims.roles, &claims.groups].into_iter().flatten() {
+    for claim in [&payload.scope, &payload.scp, &payload.role, &payload.roles, &payload.groups].into_iter().flatten() {
         match claim {
             Value::String(list) => grants.extend(list.split_ascii_whitespace()),
             Value::Array(list) => grants.extend(list.iter().filter_map(Value::as_str)),
@@ -86,12 +120,41 @@ fn of_claims(claims: &Claims) -> Identity {
     grants.truncate(GRANTS);
     let group = format!(
         "jwt\n{issuer}\n{}\n{}\n{}\n{}",
-        text(&claims.client_id),
-        text(&claims.azp),
+        text(&payload.client_id),
+        text(&payload.azp),
         grants.join(" "),
         form(&subject)
     );
-    Identity { subject: (!subject.is_empty()).then(|| format!("{issuer}\n{subject}")), group }
+    let audience: Vec<&str> = match &payload.aud {
+        Some(Value::String(one)) => vec![one],
+        Some(Value::Array(all)) => all.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    };
+    let algorithm = text(&header.alg);
+    let claims = Claims {
+        token: true,
+        unsigned: bare || algorithm.eq_ignore_ascii_case("none"),
+        algorithm: told(&algorithm),
+        issuer: told(&issuer),
+        audience: audience.into_iter().filter_map(told).take(AUDIENCE).collect(),
+        scopes: grants.iter().copied().filter_map(told).take(SCOPES).collect(),
+        issued: payload.iat.as_ref().and_then(moment),
+        expires: payload.exp.as_ref().and_then(moment),
+        default_account: None,
+    };
+    Identity { subject: (!subject.is_empty()).then(|| format!("{issuer}\n{subject}")), group, claims: Some(claims) }
+}
+
+/// A text that is told as it is: short, printable, and not the address of a person or of a service's account.
+fn told(text: &str) -> Option<Arc<str>> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/?#+=&,*|".contains(&byte);
+    (!text.is_empty() && text.len() <= TOLD && text.bytes().all(plain)).then(|| text.into())
+}
+
+/// A `NumericDate` (RFC 7519, section 2).
+fn moment(value: &Value) -> Option<Timestamp> {
+    let seconds = value.as_f64().filter(|seconds| *seconds >= 0.0)?;
+    Some(Timestamp::from_parts(seconds.min(LATEST) as u64, 0))
 }
 
 /// The form of a name: runs of digits as `#`, hexadecimal identifiers as `*`, of an e-mail address the domain only.
@@ -150,9 +213,33 @@ mod tests {
         let again = of_bearer(&token(r#"{"iss":"https://id","sub":"user-4711","exp":2,"scope":"write read"}"#));
         let other = of_bearer(&token(r#"{"iss":"https://id","sub":"user-98","exp":2,"scope":"write read"}"#));
         let staff = of_bearer(&token(r#"{"iss":"https://id","sub":"user-99","exp":2,"roles":["admin"]}"#));
-        assert_eq!(one, again);
+        assert_eq!((&one.subject, &one.group), (&again.subject, &again.group));
         assert!(one.subject != other.subject && one.group == other.group);
         assert_ne!(one.group, staff.group);
+    }
+
+    #[test]
+    fn what_a_token_says_of_itself() {
+        let text = r#"{"iss":"https://id.example","sub":"user-1","aud":["shop","ana@mail.example"],"iat":100,"exp":3700.5,
+            "scope":"write read","roles":["admin"]}"#;
+        let claims = of_bearer(&token(text)).claims.expect("a token");
+        assert_eq!(claims.algorithm.as_deref(), Some("RS256"));
+        assert_eq!(claims.issuer.as_deref(), Some("https://id.example"));
+        // What looks like a person's address is not told.
+        assert_eq!(claims.audience, ["shop".into()]);
+        assert_eq!(claims.scopes, ["admin", "read", "write"].map(Arc::from));
+        assert_eq!(claims.expires, Some(Timestamp::from_parts(3700, 0)));
+        assert_eq!(claims.issued, Some(Timestamp::from_parts(100, 0)));
+        assert!(claims.token && !claims.unsigned);
+        let of = |header: &str, signature: &str| {
+            let [header, payload] = [header, r#"{"sub":"u"}"#].map(|part| URL_SAFE_NO_PAD.encode(part));
+            of_bearer(format!("{header}.{payload}.{signature}").as_bytes()).claims.expect("a token")
+        };
+        assert!(of(r#"{"alg":"none"}"#, "").unsigned && of(r#"{"alg":"NONE"}"#, "c2ln").unsigned);
+        assert!(of(r#"{"alg":"HS256"}"#, "").unsigned && !of(r#"{"alg":"HS256"}"#, "c2ln").unsigned);
+        assert_eq!(of(r#"{"alg":7}"#, "c2ln").algorithm.as_deref(), Some("7"));
+        let far = of_bearer(&token(r#"{"exp":1e300,"iat":-5}"#)).claims.expect("a token");
+        assert_eq!((far.expires, far.issued), (Some(Timestamp::from_parts(9_000_000_000, 0)), None));
     }
 
     #[test]

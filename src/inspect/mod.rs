@@ -8,8 +8,10 @@
 //! and what lies inside archives, images or base64 is not found; payment cards without separators need a field's name
 //! or words beside them, because one order number in forty passes for a card by chance.
 
+mod allow;
 mod context;
 mod credential;
+mod csv;
 mod digits;
 mod find;
 mod form;
@@ -31,9 +33,13 @@ mod validate;
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::allow::Allowance;
+use self::allow::Allowances;
 pub use self::credential::{CredentialHeaders, KnownCredentials};
+use self::csv::TableDecoder;
 use self::find::{AHEAD, BEFORE, Finder, Window};
 use self::form::FormDecoder;
 use self::rules::Compiled;
@@ -41,7 +47,7 @@ pub use self::rules::{Class, Rules};
 use self::shape::{Kind, Limits, Walker};
 use self::tally::Tally;
 pub use self::validate::Validator;
-use crate::call::{BodyShape, Credential, NamedShape, ParameterShape, Sensitive};
+use crate::call::{BodyShape, Call, Credential, NamedShape, ParameterShape, Sensitive};
 use crate::key::{Domain, Key};
 use crate::rules::{Listed, RuleError, RuleFile};
 
@@ -64,7 +70,7 @@ pub enum Side {
 }
 
 /// What inspection may cost.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Look into bodies at all. Targets are masked in any case.
@@ -85,6 +91,8 @@ pub struct Settings {
     pub shape_nodes: usize,
     /// Lists and objects within each other that are looked into; 32 bytes each.
     pub shape_depth: usize,
+    /// Sensitive values that are meant to be where they are, and are not told.
+    pub allow: Vec<Allowance>,
 }
 
 impl Default for Settings {
@@ -97,6 +105,7 @@ impl Default for Settings {
             shapes: false,
             shape_nodes: 2048,
             shape_depth: 32,
+            allow: Vec::new(),
         }
     }
 }
@@ -140,7 +149,8 @@ impl Scans {
 pub struct Scan {
     side: Side,
     form: Option<FormDecoder>,
-    /// Bytes offered so far, before form decoding.
+    table: Option<Box<TableDecoder>>,
+    /// Bytes offered so far, before forms and tables are decoded.
     seen: u64,
     /// More was offered than is looked at.
     cut: bool,
@@ -170,6 +180,7 @@ pub struct Inspector {
     domains: Vec<Domain>,
     /// The class of credentials in targets.
     parameter_class: Option<u16>,
+    allowances: Arc<Allowances>,
 }
 
 impl Inspector {
@@ -182,7 +193,8 @@ impl Inspector {
             .map(|(number, _)| number);
         let domains = compiled.classes.iter().map(|class| key.domain(&class.name)).collect();
         let credential_domains = credential::Domains::new(&key);
-        Inspector { compiled, settings, credential_domains, domains, parameter_class }
+        let allowances = Arc::new(Allowances::new(&settings.allow, &compiled));
+        Inspector { compiled, settings, credential_domains, domains, parameter_class, allowances }
     }
 
     /// Adds the findings of one part of a message (its body) to those of another (its target), both sorted by class.
@@ -207,6 +219,13 @@ impl Inspector {
         }
     }
 
+    /// Takes out of a call what is meant to be there. To be called once for each record of a call, when all is on it.
+    pub fn settle(&self, call: &mut Call) {
+        if !self.allowances.is_empty() && !call.sensitive.is_empty() {
+            self.allowances.settle(call, |list, found| self.merge(list, found));
+        }
+    }
+
     /// Begins looking at one body. None when inspection is off, or for a media type that holds no text: images, video,
     /// audio, fonts, archives. An unknown or absent type is looked at.
     pub fn begin(&self, side: Side, content_type: Option<&str>, idle: &mut Scans) -> Option<Box<Scan>> {
@@ -217,6 +236,7 @@ impl Inspector {
         let mut scan = idle.0.pop().unwrap_or_default();
         scan.side = side;
         scan.form = form.then(FormDecoder::default);
+        scan.table = content_type.is_some_and(is_table).then(Box::default);
         if let Some(kind) = content_type.filter(|_| self.settings.shapes).and_then(Kind::of) {
             scan.walks = Some(kind);
             scan.tally.spans = (kind == Kind::Json).then(Vec::new);
@@ -235,6 +255,11 @@ impl Inspector {
         if let Some(walker) = self.walker(scan) {
             walker.data(bytes);
         }
+        if let Some(mut table) = scan.table.take() {
+            table.decode(bytes, |piece| self.feed(scan, piece));
+            scan.table = Some(table);
+            return self.mark(scan);
+        }
         match scan.form.take() {
             None if last && !scan.cut => self.end(scan, bytes),
             None => self.feed(scan, bytes),
@@ -250,6 +275,10 @@ impl Inspector {
     pub fn gap(&self, scan: &mut Scan) {
         if let Some(form) = &mut scan.form {
             form.clear();
+        }
+        if let Some(mut table) = scan.table.take() {
+            table.clear(|piece| self.feed(scan, piece));
+            scan.table = Some(table);
         }
         self.flush(scan, true);
         self.mark(scan);
@@ -272,10 +301,13 @@ impl Inspector {
         if let Some(mut form) = scan.form.take() {
             form.finish(|piece| self.feed(&mut scan, piece));
         }
+        if let Some(mut table) = scan.table.take() {
+            table.finish(|piece| self.feed(&mut scan, piece));
+        }
         let cut = scan.cut;
         self.flush(&mut scan, cut);
         self.mark(&mut scan);
-        let mut findings = scan.tally.findings(&self.compiled, self.settings.distinct_limit);
+        let mut findings = scan.tally.findings(&self.compiled, &self.allowances, self.settings.distinct_limit);
         findings.capped |= cut;
         if let Some(walker) = self.walker(&mut scan) {
             if cut {
@@ -360,7 +392,9 @@ impl Inspector {
     }
 
     fn finder(&self, side: Side) -> Finder<'_> {
-        Finder { compiled: &self.compiled, domains: &self.domains, settings: &self.settings, side }
+        let (compiled, domains, settings, allowances) =
+            (&*self.compiled, &*self.domains, &self.settings, &*self.allowances);
+        Finder { compiled, domains, settings, allowances, side }
     }
 
     /// Looks at all candidates behind which enough is known, and keeps what the others need.
@@ -457,7 +491,7 @@ impl Scan {
 
     /// True when bytes are looked at as they come: this is no form.
     pub fn is_plain(&self) -> bool {
-        self.form.is_none() && self.walks.is_none_or(|kind| kind == Kind::Json)
+        self.form.is_none() && self.table.is_none() && self.walks.is_none_or(|kind| kind == Kind::Json)
     }
 
     /// True when the body's shape is read.
@@ -468,6 +502,7 @@ impl Scan {
     /// Ready for another message.
     fn clear(&mut self) {
         self.form = None;
+        self.table = None;
         self.seen = 0;
         self.cut = false;
         self.tail.clear();
@@ -541,6 +576,11 @@ fn list_credentials(file: &RuleFile) -> Result<Vec<Listed>, Vec<RuleError>> {
 
 fn has_prefix(text: &str, prefix: &str) -> bool {
     text.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+}
+
+/// True for tables of separated values.
+fn is_table(content_type: &str) -> bool {
+    ["text/csv", "application/csv", "text/tab-separated-values"].iter().any(|kind| has_prefix(content_type, kind))
 }
 
 /// True for media types that hold no readable text.

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::Findings;
+use super::allow::Allowances;
 use super::rules::Compiled;
 use crate::call::{Fingerprint, Sensitive};
 
@@ -105,8 +106,9 @@ impl Tally {
 
     /// One more value of a class; at most `limit` distinct ones are kept, the smallest.
     pub(super) fn add(&mut self, class: u16, value: Fingerprint, compiled: &Compiled, limit: usize) {
-        if self.classes.is_empty() {
-            self.classes = vec![Found::default(); compiled.classes.len()];
+        if self.classes.len() <= usize::from(class) {
+            // Behind those of the rules come those of fields that are allowed.
+            self.classes.resize_with(compiled.classes.len().max(usize::from(class) + 1), Found::default);
         }
         let Some(found) = self.classes.get_mut(usize::from(class)) else { return };
         if found.count == 0 {
@@ -120,14 +122,15 @@ impl Tally {
     }
 
     /// The classes found, by name.
-    pub(super) fn findings(&mut self, compiled: &Compiled, limit: usize) -> Findings {
+    pub(super) fn findings(&mut self, compiled: &Compiled, allowances: &Allowances, limit: usize) -> Findings {
         let mut sensitive = Vec::with_capacity(self.found.len());
         for &class in &self.found {
-            let class = usize::from(class);
-            if let (Some(found), Some(class)) = (self.classes.get_mut(class), compiled.classes.get(class)) {
+            let known = compiled.classes.get(usize::from(class)).map(|class| &class.name);
+            let name = known.or_else(|| allowances.name(class));
+            if let (Some(found), Some(name)) = (self.classes.get_mut(usize::from(class)), name) {
                 found.settle(limit);
                 sensitive.push(Sensitive {
-                    class: class.name.clone(),
+                    class: name.clone(),
                     count: found.count,
                     values: found.values.as_slice().into(),
                 });

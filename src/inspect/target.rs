@@ -55,7 +55,10 @@ pub(super) fn masked<'t>(inspector: &Inspector, target: &'t str) -> (Cow<'t, str
     if places.is_empty() {
         return (Cow::Borrowed(target), Vec::new());
     }
-    (Cow::Owned(cover(target, places)), tally.findings(compiled, inspector.settings.distinct_limit).sensitive)
+    (
+        Cow::Owned(cover(target, places)),
+        tally.findings(compiled, &inspector.allowances, inspector.settings.distinct_limit).sensitive,
+    )
 }
 
 fn is_masked_encoded(inspector: &Inspector, name: &[u8], value: &[u8]) -> bool {

@@ -291,6 +291,7 @@ fn credentials_in_order_of_preference() {
         authorization: Some(b"Bearer abc"),
         cookie: Some(b"theme=dark; sid=s1"),
         api_key: Some(b"k1"),
+        signature: None,
         target: "/x?api_key=q1",
     };
     let kinds = [
@@ -441,7 +442,13 @@ proptest! {
         let (text, _) = inspector.target(&target);
         let (again, _) = inspector.target(&text);
         prop_assert!(again.len() <= text.len() + 64);
-        let headers = CredentialHeaders { authorization: Some(&raw), cookie: Some(&raw), api_key: None, target: &target };
+        let headers = CredentialHeaders {
+            authorization: Some(&raw),
+            cookie: Some(&raw),
+            signature: Some(&raw),
+            api_key: None,
+            target: &target,
+        };
         inspector.credential(&headers, &mut KnownCredentials::default());
         inspector.credential(&CredentialHeaders { authorization: None, ..headers }, &mut KnownCredentials::default());
     }
@@ -453,4 +460,25 @@ fn every_pattern_that_is_compiled_in_is_an_expression() {
     let text = format!("{}\n# built at once\n", super::rules::COMPILED_IN);
     let errors = super::check(&RuleFile { path: "sensitive.toml".into(), text });
     assert!(errors.is_empty(), "{errors:?}");
+}
+
+#[test]
+fn columns_of_tables_name_their_values() {
+    let inspector = inspector();
+    let found = |kind: &str, header: &str| {
+        let idle = &mut Scans::default();
+        let mut scan = inspector.begin(Side::Response, Some(kind), idle).expect("a text");
+        let rows: String = (0..40).map(|number| format!("{number},\"Anna B\",open\n")).collect();
+        let text = format!("{header}\n{rows}41,4539148803436467,open\n");
+        for piece in text.as_bytes().chunks(7) {
+            inspector.data(&mut scan, piece, false);
+        }
+        classes(&inspector.finish(scan, idle))
+            .iter()
+            .map(|(class, count)| format!("{class} {count}"))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(found("text/csv; charset=utf-8", "id,Card Number,state"), ["payment_card 1"]);
+    assert_eq!(found("text/csv", "id,order_number,state"), [""; 0]);
+    assert_eq!(found("text/plain", "id,Card Number,state"), [""; 0], "no table");
 }

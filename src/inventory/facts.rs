@@ -193,7 +193,7 @@ impl Facts {
             self.latency.note(latency.as_secs_f64());
         }
         self.versions[call.version as usize % 4] = true;
-        let kind = call.credential.map(|credential| credential.kind);
+        let kind = call.credential.as_ref().map(|credential| credential.kind);
         if let Some(place) = AUTH.iter().position(|known| *known == kind) {
             self.auth[place] += 1;
         }

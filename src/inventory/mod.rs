@@ -36,11 +36,12 @@ mod tests;
 mod words;
 
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::alert::Alert;
-use crate::call::Record;
-use crate::detect::Detector;
+use crate::call::{Call, Record};
+use crate::detect::{Detector, Judged};
 use crate::endpoint::{Entry, HashKey};
 use crate::stats::{Counter, Counters};
 use crate::time::Timestamp;
@@ -53,7 +54,7 @@ use report::{Endpoint, Operation, Parameter, Quantiles, rounded};
 /// What the inventory may cost, beside the detector and its templates. At worst `endpoints` × 32 KiB + `schema_bytes` +
 /// `edges` × 400 bytes: 665 MiB with the defaults, of which an endpoint takes 4 KiB in the usual case. Telling it at the end
 /// takes about twice `schema_bytes` besides, since a field that is told is larger than one that is kept.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Endpoints of which more is remembered than that they are there, operations included. Beyond, of sixteen the one
@@ -66,6 +67,7 @@ pub struct Settings {
     pub edges: usize,
     /// Networks that are one's own; whoever calls from elsewhere calls from outside. By default those that are not to be
     /// reached from anywhere.
+    #[schemars(with = "Vec<String>")]
     pub inside: Vec<IpNet>,
     /// When something new is told, where that is asked for.
     pub events: events::Settings,
@@ -126,11 +128,21 @@ impl Inventory {
 
     /// Takes one record, as [`Inventory::record`]; appends what is told by then of what is new, and the alerts that the
     /// record raised.
-    pub fn watched(&mut self, record: &Record, events: &mut Vec<Event>, alerts: &mut Vec<Alert>) {
+    /// `tell` hears what was made of a call.
+    pub fn watched(
+        &mut self,
+        record: &Record,
+        events: &mut Vec<Event>,
+        alerts: &mut Vec<Alert>,
+        mut tell: impl FnMut(&Call, &Judged<'_>),
+    ) {
         self.tell(record.end_time(), events);
         let Inventory { detector, book, .. } = self;
         match record {
-            Record::Call(call) => detector.judge_call(call, alerts, |call, judged| book.take(call, judged)),
+            Record::Call(call) => detector.judge_call(call, alerts, |call, judged| {
+                book.take(call, judged);
+                tell(call, judged);
+            }),
             Record::Connection(connection) => detector.connection(connection, alerts),
         }
     }
@@ -149,6 +161,11 @@ impl Inventory {
     /// The detector that runs along.
     pub fn detector(&self) -> &Detector {
         &self.detector
+    }
+
+    /// The same.
+    pub fn detector_mut(&mut self) -> &mut Detector {
+        &mut self.detector
     }
 
     /// What is known, sorted by host, template, method and operation. There are to be no more calls.

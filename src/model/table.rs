@@ -36,6 +36,11 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
         self.entries.len()
     }
 
+    /// How many there may be.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
     /// True when there are none.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()

@@ -66,6 +66,15 @@ impl Touched {
         }
     }
 
+    /// How many touches there were, as far as is remembered.
+    pub fn count(&self, hash: u64) -> u16 {
+        let key = (hash >> 32) as u32 ^ hash as u32;
+        let size = self.slots.len();
+        let places = (0..PROBES.min(size)).map(|probe| (key as usize).wrapping_add(probe) % size);
+        let held = places.filter_map(|place| self.slots.get(place)).find(|(held, count)| *held == key && *count > 0);
+        held.map_or(0, |(_, count)| *count)
+    }
+
     fn grow(&mut self) {
         let size = (self.slots.len() * 2).clamp(8, SLOTS);
         let old = std::mem::replace(&mut self.slots, vec![(0, 0); size]);
@@ -91,7 +100,8 @@ mod tests {
     #[test]
     fn counts_and_stays_bounded() {
         let mut touched = Touched::default();
-        assert_eq!((touched.touch(5), touched.touch(5), touched.touch(9), touched.touch(5)), (0, 1, 0, 2));
+        assert_eq!((touched.count(5), touched.touch(5), touched.touch(5)), (0, 0, 1));
+        assert_eq!((touched.touch(9), touched.touch(5), touched.count(5), touched.count(9)), (0, 2, 3, 1));
         for value in 0..100_000u64 {
             touched.touch(value.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         }

@@ -26,7 +26,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ahash::RandomState;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::source::{Frame, LinkType};
 use crate::stats::{Counter, Counters};
@@ -41,7 +42,7 @@ pub use link::link_name;
 pub use segment::{Flags, Segment};
 
 /// How frames are decoded.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Most layers (tags, labels, tunnels) around the innermost IP packet, at most [`MAX_LAYERS`]; packets in more

@@ -12,6 +12,7 @@ use super::front::{Front, Taker};
 use super::{Consumer, Outcome, Settings};
 use crate::call::Record;
 use crate::inspect::Inspector;
+use crate::metrics::{Board, Publisher};
 use crate::packet::Segment;
 use crate::source::Source;
 use crate::stats::{Counter, Counters};
@@ -39,6 +40,7 @@ pub(super) fn run(
             sequencer: Sequencer::default(),
             records: Vec::new(),
             out,
+            publisher: settings.board.as_ref().map(Board::publisher),
         };
         for front in &mut fronts {
             front.read(source, &mut alone, settings, stop, progress);
@@ -121,6 +123,7 @@ struct Alone<'o, 'c> {
     /// Those that are due, in order.
     records: Vec<Record>,
     out: &'o mut Out<'c>,
+    publisher: Option<Publisher>,
 }
 
 impl Alone<'_, '_> {
@@ -164,6 +167,9 @@ impl Taker for Alone<'_, '_> {
 
     fn hand_on(&mut self, now: Timestamp, quiet: bool, counters: &mut Counters) -> bool {
         self.assembly.tick(now);
+        if let Some(publisher) = Publisher::due(&mut self.publisher) {
+            publisher.publish(&self.assembly.counters());
+        }
         self.release(now);
         (self.records.is_empty() && !quiet) || self.send(now, counters)
     }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::{Outcome, Settings};
+use crate::metrics::{Board, Publisher};
 use crate::packet::{Decoder, Segment};
 use crate::source::{Advance, Frame, Source, SourceError};
 use crate::stats::{Counter, Counters};
@@ -34,6 +35,7 @@ pub(super) struct Front {
     errors: Vec<SourceError>,
     first: Option<Timestamp>,
     clock: Clock,
+    publisher: Option<Publisher>,
 }
 
 impl Front {
@@ -48,6 +50,7 @@ impl Front {
             errors: Vec::new(),
             first: None,
             clock: Clock::default(),
+            publisher: settings.board.as_ref().map(Board::publisher),
         };
         decoders.into_iter().map(front).collect()
     }
@@ -99,6 +102,7 @@ impl Front {
             if look {
                 (turn, due) = (0, Timestamp::MAX);
                 progress(source, &self.counters);
+                self.publish(source);
                 // A live source heeds the flag itself: it still gives what the kernel captured before it was set, so
                 // that nothing is lost at the end without being counted.
                 if !settings.live && stop.load(Ordering::Relaxed) {
@@ -108,6 +112,13 @@ impl Front {
         }
         taker.finish(self.clock.now(), &mut self.counters);
         source.report(&mut self.counters);
+    }
+
+    /// Tells what was counted so far, with what the kernel counted.
+    fn publish(&mut self, source: &mut dyn Source) {
+        let Some(publisher) = Publisher::due(&mut self.publisher) else { return };
+        source.report(&mut self.counters);
+        publisher.publish(&self.counters);
     }
 
     /// Counts a frame; gives the traffic's time.

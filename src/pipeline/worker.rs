@@ -11,6 +11,7 @@ use super::parcel::Parcel;
 use super::{PATIENCE, Settings};
 use crate::call::Record;
 use crate::inspect::Inspector;
+use crate::metrics::{Board, Publisher};
 use crate::stats::{Counter, Counters};
 use crate::time::Timestamp;
 
@@ -101,6 +102,7 @@ pub(super) struct Worker {
     counters: Counters,
     /// What the consumer knows of the time.
     told: Timestamp,
+    publisher: Option<Publisher>,
 }
 
 impl Worker {
@@ -121,6 +123,7 @@ impl Worker {
             done,
             counters: Counters::new(),
             told: Timestamp::ZERO,
+            publisher: settings.board.as_ref().map(Board::publisher),
         }
     }
 
@@ -166,6 +169,7 @@ impl Worker {
             true => self.lanes.iter().map(|lane| lane.now).max().unwrap_or(self.told),
         };
         self.assembly.tick(now);
+        self.publish();
         if last {
             self.assembly.finish();
         }
@@ -189,6 +193,14 @@ impl Worker {
             }
             Err(SendTimeoutError::Disconnected(_)) => false,
         }
+    }
+
+    /// Tells what was counted so far.
+    fn publish(&mut self) {
+        let Some(publisher) = Publisher::due(&mut self.publisher) else { return };
+        let mut counters = self.assembly.counters();
+        counters.merge(&self.counters);
+        publisher.publish(&counters);
     }
 
     /// Waits for a parcel of a reader of whom there is none.

@@ -156,6 +156,7 @@ impl Maker {
             authorization: entry.authorization.or(basic.as_deref().map(str::as_bytes)),
             cookie: entry.cookie,
             api_key: entry.api_key,
+            signature: None,
             target: &target,
         };
         call.credential = self.inspector.credential(&headers, &mut self.credentials);
@@ -178,6 +179,7 @@ impl Maker {
             ..Completeness::default()
         };
         (call.request, call.response) = (entry.request, entry.response);
+        self.inspector.settle(&mut call);
         call.into()
     }
 

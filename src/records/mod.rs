@@ -36,7 +36,8 @@ mod zeek;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 #[allow(unused_imports, reason = "for the documentation")]
 use crate::call::Call;
@@ -46,7 +47,7 @@ pub use print::RecordPrinter;
 /// How files of calls and logs are read. Worst-case memory: for each of `max_open_files`, `look_ahead` calls at about
 /// 1 KiB (the texts of a hostile log as long as `line_limit` allows), twice `line_limit`, and the decompressor's
 /// window, see [`crate::source::Settings::zstd_window_log`].
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// What the files hold; None: recognised, file by file, from their first lines.
@@ -70,7 +71,7 @@ impl Default for Settings {
 }
 
 /// What the lines of a file are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
     /// apitap's own lines, calls and connections.

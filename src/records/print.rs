@@ -11,8 +11,8 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use crate::call::{
-    Anomalies, Call, Completeness, Credential, CredentialKind, Digest, Fingerprint, Message, Peer, Record, SCHEMA,
-    Schema, Sensitive, Version,
+    Anomalies, Call, Completeness, Credential, CredentialKind, CredentialPlace, Digest, Fingerprint, Message, Peer,
+    Record, SCHEMA, Schema, Sensitive, Version,
 };
 use crate::time::Timestamp;
 
@@ -65,6 +65,7 @@ impl RecordPrinter {
             user_agent,
             credential,
             forwarding,
+            response_fields,
             grpc,
             operation,
             websocket,
@@ -139,11 +140,15 @@ impl RecordPrinter {
         optional(line, ",\"user_agent\":", user_agent.as_deref())?;
         if let Some(of) = credential {
             put(line, ",\"credential\":");
-            self::credential(line, of);
+            self::credential(line, of)?;
         }
         if !forwarding.is_empty() {
             put(line, ",\"forwarding\":");
             other(line, forwarding)?;
+        }
+        if response_fields.is_some() {
+            put(line, ",\"response_fields\":");
+            other(line, response_fields)?;
         }
         if grpc.is_some() {
             put(line, ",\"grpc\":");
@@ -312,7 +317,11 @@ fn message(line: &mut Vec<u8>, message: &Message) -> io::Result<()> {
     Ok(())
 }
 
-fn credential(line: &mut Vec<u8>, Credential { kind, fingerprint, subject, group }: &Credential) {
+fn credential(line: &mut Vec<u8>, credential: &Credential) -> io::Result<()> {
+    let Credential { kind, fingerprint, subject, group, place, signature, claims } = credential;
+    if claims.is_some() || signature.is_some() || *place != CredentialPlace::Header {
+        return other(line, credential);
+    }
     put(line, "{\"kind\":\"");
     put(
         line,
@@ -334,6 +343,7 @@ fn credential(line: &mut Vec<u8>, Credential { kind, fingerprint, subject, group
         }
     }
     put(line, "}");
+    Ok(())
 }
 
 fn digest(line: &mut Vec<u8>, Digest { request, response }: &Digest) -> io::Result<()> {
@@ -389,7 +399,10 @@ fn completeness(line: &mut Vec<u8>, completeness: &Completeness) -> io::Result<(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call::{Anomaly, FlowId, Forwarding, Grpc, Http2, Operation, Recorder, ResetBy, Tls, WebSocket};
+    use crate::call::{
+        Anomaly, Claims, FlowId, Forwarding, Grpc, Http2, Operation, OperationError, Recorder, ResetBy, ResponseFields,
+        Signature, Tls, WebSocket,
+    };
     use crate::packet::Layer;
     use proptest::prelude::*;
     use std::sync::Arc;
@@ -425,7 +438,17 @@ mod tests {
         use CredentialKind::{ApiKey, Basic, Bearer, Cookie, Other};
         let print = || prop::option::of(any::<u64>().prop_map(Fingerprint));
         (prop::sample::select(vec![ApiKey, Basic, Bearer, Cookie, Other]), any::<u64>(), print(), print()).prop_map(
-            |(kind, print, subject, group)| Credential { kind, fingerprint: Fingerprint(print), subject, group },
+            |(kind, print, subject, group)| {
+                let claims = Claims { token: true, algorithm: Some("RS256".into()), ..Claims::default() };
+                Credential {
+                    subject,
+                    group,
+                    place: if print % 3 == 0 { CredentialPlace::Query } else { CredentialPlace::Header },
+                    signature: (print % 5 == 0).then_some(Signature::AwsSigv4),
+                    claims: (print % 7 == 0).then(|| Arc::new(claims)),
+                    ..Credential::new(kind, Fingerprint(print))
+                }
+            },
         )
     }
 
@@ -479,6 +502,9 @@ mod tests {
                         Box::new(Operation {
                             name: named.then(|| "query".into()),
                             count: position,
+                            error: times
+                                .5
+                                .map(|status| OperationError { status, code: tagged.then(|| "-32601".into()) }),
                             ..Operation::default()
                         })
                     }),
@@ -487,6 +513,8 @@ mod tests {
                         let subprotocol = named.then(|| "chat".into());
                         Box::new(WebSocket { subprotocol, close_code: times.5, ..WebSocket::default() })
                     }),
+                    response_fields: (position % 19 < 5)
+                        .then(|| Box::new(ResponseFields { retry_after: Some(7), ..ResponseFields::default() })),
                     events: (position % 17 < 5).then_some(u64::from(position)),
                     http2: (position % 11 < 5).then(|| {
                         let reset_by = named.then_some(ResetBy::Client);

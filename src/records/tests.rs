@@ -79,7 +79,7 @@ fn zeek_in_both_forms() {
     assert_eq!((json.position, json.request.body_bytes, json.response.body_bytes), (1, 3, 120));
     assert_eq!(json.response.content_type.as_deref(), Some("text/json"));
     assert_eq!(json.forwarding.x_forwarded_for, ["203.0.113.9", "192.0.2.1"]);
-    assert_eq!(json.credential.map(|credential| credential.kind), Some(CredentialKind::Basic));
+    assert_eq!(json.credential.as_ref().map(|credential| credential.kind), Some(CredentialKind::Basic));
     assert_eq!(json.completeness.recorder, Some(Recorder::Sensor));
     assert!(json.completeness.request && json.completeness.response && json.anomalies.is_empty());
     assert_eq!(one(ZEEK_TSV), json);
@@ -401,7 +401,7 @@ fn calls_and_connections_come_in_one_order() {
     use crate::time::Timestamp;
     let time = |second: u64| Timestamp::from_parts(1_772_460_000 + second, 0);
     let call = Call { end_time: time(1), host: Some("apitap.connection.v1".into()), ..Call::default() };
-    let waits = Some(Wait { awaited: Awaited::RequestHead, seconds: 20.0, bytes: 9, window_closed: false });
+    let waits = Some(Wait { awaited: Awaited::RequestHead, seconds: 20.0, bytes: 9, ..Wait::default() });
     let connection = Connection { end_time: time(2), waits, open: true, ..Connection::default() };
     let written: Vec<Record> = vec![call.clone().into(), connection.into(), Call { end_time: time(3), ..call }.into()];
     let (mut printer, mut text) = (RecordPrinter::default(), Vec::new());

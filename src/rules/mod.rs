@@ -139,6 +139,17 @@ pub fn list(folder: Option<&Path>) -> Result<Vec<Listed>, Vec<RuleError>> {
     Ok(all)
 }
 
+/// The text of every rule file, by its name.
+///
+/// # Errors
+///
+/// A file that is there and cannot be read.
+pub(crate) fn texts(folder: Option<&Path>) -> Result<Vec<(String, String)>, RuleError> {
+    registered()
+        .map(|file| Ok((file.name.to_owned(), RuleFile::find(folder, file.name, file.compiled_in)?.text)))
+        .collect()
+}
+
 fn unknown_files(folder: &Path) -> Vec<RuleError> {
     let error = |error: std::io::Error| RuleError { file: folder.to_owned(), line: None, reason: error.to_string() };
     let entries = match std::fs::read_dir(folder).and_then(Iterator::collect::<Result<Vec<_>, _>>) {

@@ -1,4 +1,37 @@
 //! Alerts to whoever reads them.
+//!
+//! | file | owns |
+//! | --- | --- |
+//! | `settings`, `filter` | the tables `[[sink]]`: where to, which alerts, how |
+//! | `format` | native, ECS, OCSF, EVE, CEF |
+//! | `outlets` | all sinks of a run |
+//! | `outbox`, `spool` | what one sink has yet to deliver: on disk, and a bounded queue behind a full one |
+//! | `delivery`, `backoff` | a sink's thread: in order, at least once, later and later, dead letters |
+//! | `target` | the receiver: `file`, `syslog`, `services` over `http`, `kafka`; `secure` is TLS |
+//!
+//! Sinks stand outside the path from frame to alert, so they know the wall clock: for time-outs, rotation and back-off. What
+//! they send is the same in every run; an alert's `id` tells a receiver what came twice.
+
+mod backoff;
+mod delivery;
+mod file;
+mod filter;
+pub mod format;
+mod http;
+#[cfg(feature = "kafka")]
+mod kafka;
+mod outbox;
+mod outlets;
+mod secure;
+mod services;
+mod settings;
+mod spool;
+mod syslog;
+mod target;
+
+pub use outbox::Status;
+pub use outlets::{Left, Monitor, Outlets, SINK_LIMIT, check};
+pub use settings::{Body, Compression, Secret, Settings, Transport, Type};
 
 use std::io::{self, Write};
 

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use ::pcap::{Active, Capture, Device, IfFlags, Precision};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::fanout::Group;
@@ -15,7 +16,7 @@ use crate::stats::{Counter, Counters};
 use crate::time::Timestamp;
 
 /// How interfaces are listened to.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// The interface to listen to, unless the command line names one.

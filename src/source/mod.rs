@@ -24,13 +24,14 @@ pub(crate) use input::Input;
 pub use live::{Interface, Live, interfaces};
 pub use merge::Opened;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::stats::Counters;
 use crate::time::Timestamp;
 
 /// How captures are read.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Largest block of a capture in bytes; what claims more is a damaged file. The read buffer grows to at most twice

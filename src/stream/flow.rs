@@ -47,8 +47,6 @@ pub(super) struct Half {
     pub(super) synchronised: bool,
     /// Offset of the next byte to hand on.
     pub(super) next: u64,
-    /// Highest offset that the peer acknowledged.
-    pub(super) acknowledged: u64,
     /// Offset of the FIN.
     pub(super) finish: Option<u64>,
     /// A reset was sent by this end.

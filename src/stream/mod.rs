@@ -34,7 +34,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::call::{FlowId, Traffic};
 use crate::packet::Layer;
@@ -96,6 +97,8 @@ pub struct FlowInfo {
     /// Whether the sender of each direction takes nothing, or next to nothing, from the other: its window was closed when it
     /// was last heard.
     pub closed_windows: [bool; 2],
+    /// How much of each direction's stream the other end has acknowledged, as an offset there.
+    pub acknowledged: [u64; 2],
     /// When its handler is to be woken.
     pub alarm: Alarm,
 }
@@ -231,6 +234,16 @@ pub trait Handler {
     ) {
     }
 
+    /// The sender of a direction sends again what was not acknowledged.
+    fn repeated(
+        &mut self,
+        _flow: &FlowInfo,
+        _state: &mut Option<Box<Self::State>>,
+        _direction: Direction,
+        _now: Timestamp,
+    ) {
+    }
+
     /// The moment has come that was asked for with [`FlowInfo::wake_at`].
     fn wake(
         &mut self,
@@ -254,7 +267,7 @@ pub trait Handler {
 
 /// Limits of reassembly. Worst-case memory: `max_flows` × about 500 bytes (and what the handler keeps), plus
 /// `held_total`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Flows kept at a time, about 500 bytes each: 500 MiB at the default. Beyond, the one nearest to its time-out

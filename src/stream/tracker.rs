@@ -174,6 +174,7 @@ impl<H: Handler> Tracker<H> {
                 seen: [false; 2],
                 traffic: Default::default(),
                 closed_windows: [false; 2],
+                acknowledged: [0; 2],
                 alarm: Default::default(),
             },
             halves: Default::default(),
@@ -333,7 +334,7 @@ impl<H: Handler> Tracker<H> {
             // What lies far beyond what was sent acknowledges another connection.
             if place <= half.next as i64 + FAR {
                 let place = place.max(0) as u64;
-                half.acknowledged = half.acknowledged.max(place);
+                flow.info.acknowledged[peer] = flow.info.acknowledged[peer].max(place);
                 acknowledged = Some(place);
             }
         }
@@ -431,6 +432,10 @@ impl<H: Handler> Tracker<H> {
         let (mut offset, mut bytes, mut missing) = (data.offset, data.bytes, data.missing);
         if offset < next {
             self.counters.count(Counter::SegmentsRetransmitted);
+            if offset >= flow.info.acknowledged[own] as i64 {
+                let Flow { info, state, .. } = flow;
+                self.handler.repeated(info, state, direction, self.now);
+            }
             if offset + span <= next {
                 return;
             }
@@ -590,7 +595,7 @@ impl<H: Handler> Tracker<H> {
             let half = &mut flow.halves[own];
             let Some(hold) = half.hold.as_mut() else { break };
             let Some(first) = hold.first() else { break };
-            if hold.hole_acknowledged.is_none() && half.acknowledged >= first {
+            if hold.hole_acknowledged.is_none() && flow.info.acknowledged[own] >= first {
                 hold.hole_acknowledged = Some(now);
             }
             let older = |since: Option<Timestamp>, than| since.is_some_and(|since| now.since(since) >= than);
@@ -664,8 +669,9 @@ impl<H: Handler> Tracker<H> {
             }
             let Some(flow) = self.table.flow(at) else { return };
             let half = &flow.halves[direction.index()];
+            let acknowledged = flow.info.acknowledged[direction.index()];
             // Data that was acknowledged and never seen at all, with nothing behind it.
-            let known = half.finish.unwrap_or(half.acknowledged).min(half.acknowledged);
+            let known = half.finish.unwrap_or(acknowledged).min(acknowledged);
             if half.based && !flow.unwanted && flow.info.seen[direction.index()] && known > half.next {
                 let gap = Gap { direction, offset: half.next, length: known - half.next, now };
                 if end != End::Evicted {

@@ -48,6 +48,15 @@ impl<'a> Reader<'a> {
         Some(Reader::new(bytes))
     }
 
+    /// A vector behind a length of three bytes.
+    pub(super) fn vector24(&mut self) -> Option<Reader<'a>> {
+        let mut next = *self;
+        let (high, low) = (next.u8()?, next.u16()?);
+        let bytes = next.take(usize::from(high) << 16 | usize::from(low))?;
+        *self = next;
+        Some(Reader::new(bytes))
+    }
+
     /// All that is left.
     pub(super) const fn rest(&self) -> &'a [u8] {
         self.rest

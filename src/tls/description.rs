@@ -42,6 +42,13 @@ impl Described {
         });
     }
 
+    /// Takes the certificate that the client showed, in DER.
+    pub(super) fn certificate(&mut self, certificate: &[u8]) {
+        let digest = ring::digest::digest(&ring::digest::SHA256, certificate);
+        let text: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        self.change(|tls| tls.client_certificate = Some(text.into()));
+    }
+
     /// Takes the protocol that was agreed on.
     pub(super) fn protocol(&mut self, name: &[u8]) {
         self.change(|tls| tls.application_protocol = text(name.to_vec()));

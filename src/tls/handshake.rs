@@ -1,5 +1,5 @@
 //! Handshake messages (RFC 8446, section 4) out of records: one message may span many of them, and one record hold many
-//! messages. Those that are of no interest (certificates) are passed over by their length, without being kept.
+//! messages. Those that are of no interest (certificates of servers) are passed over by their length, without being kept.
 
 /// Types of messages (IANA, TLS HandshakeType).
 pub(super) mod kind {
@@ -11,6 +11,8 @@ pub(super) mod kind {
     pub(crate) const END_OF_EARLY_DATA: u8 = 5;
     /// RFC 8446, section 4.3.1.
     pub(crate) const ENCRYPTED_EXTENSIONS: u8 = 8;
+    /// RFC 8446, section 4.4.2; RFC 5246, section 7.4.2.
+    pub(crate) const CERTIFICATE: u8 = 11;
     /// RFC 8446, section 4.4.4.
     pub(crate) const FINISHED: u8 = 20;
     /// RFC 8446, section 4.6.3.

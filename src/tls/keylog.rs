@@ -23,14 +23,15 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hashbrown::HashMap;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::schedule::{MAX_SECRET, Secret, Sender};
 use crate::stats::{Counter, Counters};
 use crate::time::Timestamp;
 
 /// Where secrets come from, and how many are kept.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Key logs to read: whole before a replay begins, and live as they grow.

@@ -42,14 +42,15 @@ mod session;
 pub mod suite;
 mod waiting;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 pub(crate) use record::{begins_with_hello, is_ssl2_hello, looks_encrypted};
 pub(crate) use session::{Context, Event, Session, Sink};
 
 /// Limits of TLS. Worst-case memory a connection: about 1 KiB, the record under way in each direction (18 KiB), a message of
 /// `handshake_bytes` in each, and `waiting_bytes`; with keys 2 KiB more.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Key logs.

@@ -5,14 +5,15 @@
 //! thing: records may be missing. The number of each record is never sent, yet it is part of what the tag covers, so
 //! after a loss it has to be found again: see [`Opener::lost`].
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::protection::{Protection, Record};
 use super::schedule::{Keys, Randoms, Secret, Sender};
 use super::suite::Suite;
 
 /// How records are opened.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Work that may go into finding the number of a record after a loss, in units of about 60 ns on a processor of

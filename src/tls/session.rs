@@ -3,23 +3,25 @@
 //! Records are taken in the order in which they were captured. Those whose keys are not known wait for them, if there is a key
 //! log; then those of the other direction may overtake them, but what comes out of both is as ordered as it was sent.
 
+mod agreement;
+mod keys;
+
 use std::sync::Arc;
 
 use super::Settings;
 use super::description::Described;
 use super::half::{Epoch, Half};
-use super::handshake::{Message, kind};
-use super::hello::{ClientHello, EncryptedExtensions, ServerHello, is_tls13, version};
+use super::hello::is_tls13;
 use super::keylog::KeyLog;
 use super::open::{OpenError, Opener};
 use super::record::{Content, HEADER, Header, Mark, Step};
-use super::schedule::{Randoms, Sender};
-use super::suite::Suite;
 use super::waiting::Waiting;
 use crate::call::Tls;
 use crate::stats::{Counter, Counters};
 use crate::stream::{Direction, Gap, Interest, Run};
 use crate::time::Timestamp;
+
+use keys::Ready;
 
 /// Kinds of content within a record of TLS 1.3, and of all records (IANA, TLS ContentType).
 mod content {
@@ -63,20 +65,6 @@ enum Early {
     Offered,
     Accepted,
     Refused,
-}
-
-/// What can be done with a record.
-enum Ready {
-    /// It is in clear.
-    Clear,
-    /// There is an opener for it.
-    Open,
-    /// It means nothing.
-    Pass,
-    /// Its keys are not known yet.
-    Wait,
-    /// It can never be read.
-    Never,
 }
 
 /// One connection.
@@ -139,6 +127,16 @@ impl Session {
     /// Records wait for their keys.
     pub(crate) fn waits(&self) -> bool {
         !self.waiting.is_empty()
+    }
+
+    /// Both hellos were seen.
+    pub(crate) fn is_greeted(&self) -> bool {
+        self.client_random.is_some() && self.server_random.is_some()
+    }
+
+    /// A hello, and with it what the connection is about, was not seen.
+    pub(crate) fn is_unseen(&self) -> bool {
+        self.described.tls().beginning_unseen
     }
 
     /// Who sent the ClientHello, if that is known.
@@ -342,88 +340,6 @@ impl Session {
         self.given_up = true;
     }
 
-    /// What can be done with a record of this direction now. Prepares the opener for it.
-    fn ready(&mut self, d: usize, content: Content, now: Timestamp, context: &Context<'_>) -> Ready {
-        let tls13 = self.version.is_some_and(is_tls13);
-        let half = &mut self.halves[d];
-        if half.epoch == Epoch::Clear {
-            match (content, self.version) {
-                (Content::Data, None) => return Ready::Wait, // the hello may come yet
-                (Content::Data, Some(_)) if self.client_random.is_some() && self.server_random.is_some() => {
-                    // Where the change of keys was lost.
-                    half.enter(if tls13 { Epoch::Handshake } else { Epoch::Data });
-                }
-                (Content::Data, Some(_)) => return Ready::Never,
-                _ => return Ready::Clear,
-            }
-        }
-        let half = &mut self.halves[d];
-        let tls13 = tls13 || half.epoch == Epoch::Early;
-        match content {
-            Content::Data => {}
-            Content::ChangeCipherSpec if tls13 => return Ready::Pass,
-            // A second hello, or an alert of who has no keys yet.
-            _ if tls13 && half.opened == 0 && half.epoch != Epoch::Data => return Ready::Clear,
-            _ if tls13 => return Ready::Pass,
-            _ => {}
-        }
-        if half.opener.is_some() {
-            return Ready::Open;
-        }
-        if half.epoch == Epoch::Early {
-            match self.early {
-                Early::Offered => return Ready::Wait,
-                Early::Accepted => {}
-                Early::None | Early::Refused => {
-                    half.enter(Epoch::Handshake);
-                    half.tolerant = true;
-                }
-            }
-        }
-        self.unlock(d, now, context)
-    }
-
-    /// Makes the opener for what comes next in this direction.
-    fn unlock(&mut self, d: usize, now: Timestamp, context: &Context<'_>) -> Ready {
-        let (Some(client_random), Some(version)) = (&self.client_random, self.version) else { return Ready::Never };
-        let sender =
-            if self.client.is_some_and(|client| client.index() == d) { Sender::Client } else { Sender::Server };
-        let Some(suite) = Suite::of(self.cipher) else { return Ready::Never };
-        if suite.tls13 != is_tls13(version) || version < version::TLS12 {
-            return Ready::Never;
-        }
-        let Some(secrets) = context.keys.and_then(|keys| keys.find(client_random, now)) else { return Ready::Wait };
-        let settings = &context.settings.open;
-        let half = &mut self.halves[d];
-        let opener = if suite.tls13 {
-            let secret = match half.epoch {
-                Epoch::Early if secrets.client_early.is_some() => secrets.client_early.as_ref(),
-                Epoch::Early | Epoch::Handshake if secrets.handshake(sender).is_some() => {
-                    half.tolerant |= half.epoch == Epoch::Early;
-                    half.enter(Epoch::Handshake);
-                    secrets.handshake(sender)
-                }
-                Epoch::Early | Epoch::Handshake if secrets.traffic(sender).is_some() => {
-                    // The secret of the handshake is not in the key log: what it protects is passed over.
-                    half.enter(Epoch::Data);
-                    half.tolerant = true;
-                    secrets.traffic(sender)
-                }
-                _ => secrets.traffic(sender),
-            };
-            let Some(secret) = secret else { return Ready::Wait };
-            Opener::tls13(&suite, secret, settings)
-        } else {
-            let (Some(master), Some(server_random)) = (&secrets.master, &self.server_random) else {
-                return Ready::Wait;
-            };
-            let randoms = Randoms { client: client_random, server: server_random };
-            Opener::tls12(&suite, master, &randoms, sender, self.encrypt_then_mac, settings)
-        };
-        half.opener = opener.map(Box::new);
-        if half.opener.is_some() { Ready::Open } else { Ready::Never }
-    }
-
     /// Takes a record in its turn.
     #[allow(clippy::too_many_arguments, reason = "all of it describes one record")]
     fn take(
@@ -551,140 +467,6 @@ impl Session {
         }
         *context.scratch = room;
         true
-    }
-
-    /// The opener for what follows the handshake, which is not known to be over.
-    fn next_opener(&mut self, d: usize, now: Timestamp, context: &Context<'_>) -> Option<Option<Box<Opener>>> {
-        let half = &mut self.halves[d];
-        if half.next_opener.is_some() {
-            return Some(half.next_opener.take());
-        }
-        let sender =
-            if self.client.is_some_and(|client| client.index() == d) { Sender::Client } else { Sender::Server };
-        let secrets = context.keys?.find(self.client_random.as_ref()?, now)?;
-        let opener = Opener::tls13(&Suite::of(self.cipher)?, secrets.traffic(sender)?, &context.settings.open)?;
-        let mut opener = Box::new(opener);
-        opener.lost(half.missing_bytes());
-        Some(Some(opener))
-    }
-
-    /// Takes handshake messages, in clear or opened.
-    fn messages(&mut self, d: usize, bytes: &[u8], settings: &Settings, counters: &mut Counters) {
-        const WANTED: [u8; 3] = [kind::CLIENT_HELLO, kind::SERVER_HELLO, kind::ENCRYPTED_EXTENSIONS];
-        let mut messages = std::mem::take(&mut self.halves[d].messages);
-        let wanted = |kind| WANTED.contains(&kind);
-        let take = |message: Message<'_>| self.message(d, message, counters);
-        let too_large = messages.record(bytes, settings.handshake_bytes, wanted, take);
-        if too_large {
-            counters.count(Counter::TlsMessagesTooLarge);
-        }
-        self.halves[d].messages = messages;
-    }
-
-    fn message(&mut self, d: usize, message: Message<'_>, counters: &mut Counters) {
-        let tls13 = self.version.is_some_and(is_tls13);
-        let epoch = self.halves[d].epoch;
-        match message.kind {
-            kind::CLIENT_HELLO if message.whole => match ClientHello::parse(message.body) {
-                Some(hello) => self.client_hello(d, &hello, counters),
-                None => counters.count(Counter::TlsHellosUnread),
-            },
-            kind::SERVER_HELLO if message.whole => match ServerHello::parse(message.body) {
-                Some(hello) => self.server_hello(d, &hello, counters),
-                None => counters.count(Counter::TlsHellosUnread),
-            },
-            kind::CLIENT_HELLO | kind::SERVER_HELLO => counters.count(Counter::TlsHellosUnread),
-            kind::ENCRYPTED_EXTENSIONS if message.whole && epoch == Epoch::Handshake => {
-                let extensions = EncryptedExtensions::parse(message.body);
-                if let Some(protocol) = extensions.protocol() {
-                    self.described.protocol(protocol);
-                }
-                if self.early == Early::Offered {
-                    self.early = if extensions.early_data() { Early::Accepted } else { Early::Refused };
-                    if self.early == Early::Refused {
-                        counters.count(Counter::TlsEarlyDataRefused);
-                    }
-                }
-            }
-            kind::END_OF_EARLY_DATA if epoch == Epoch::Early => self.halves[d].enter(Epoch::Handshake),
-            kind::FINISHED if tls13 && epoch == Epoch::Handshake => {
-                self.halves[d].enter(Epoch::Data);
-                if self.early == Early::Offered && self.client.is_some_and(|client| client.index() != d) {
-                    self.early = Early::Accepted; // its extensions were lost
-                }
-            }
-            kind::KEY_UPDATE if tls13 && epoch == Epoch::Data => {
-                if let Some(opener) = &mut self.halves[d].opener {
-                    opener.update();
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn client_hello(&mut self, d: usize, hello: &ClientHello<'_>, counters: &mut Counters) {
-        if self.client.is_some_and(|client| client.index() != d) {
-            counters.count(Counter::TlsHellosUnread); // the server has answered it, or the other end has sent one
-            return;
-        }
-        let again = self.client_random.is_some();
-        self.client = Some(if d == 0 { Direction::Forward } else { Direction::Backward });
-        self.client_random = Some(*hello.random);
-        if !again {
-            self.described.client(hello);
-            self.session_id = hello.resumes().then(|| hello.session_id.into());
-            if hello.early_data() {
-                self.early = Early::Offered;
-                self.halves[d].enter(Epoch::Early);
-            }
-        } else if !std::mem::take(&mut self.retried) {
-            counters.count(Counter::TlsRenegotiations);
-            self.described.change(|tls| tls.renegotiations = tls.renegotiations.saturating_add(1));
-            self.server_random = None;
-        }
-    }
-
-    fn server_hello(&mut self, d: usize, hello: &ServerHello<'_>, counters: &mut Counters) {
-        if self.client.is_some_and(|client| client.index() == d) {
-            return;
-        }
-        let client = self.client.get_or_insert(if d == 0 { Direction::Backward } else { Direction::Forward }).index();
-        self.version = Some(hello.version());
-        if self.client_random.is_none() && self.described.tls().version.is_none() {
-            counters.count(Counter::TlsBeginningsUnseen);
-            self.described.change(|tls| tls.beginning_unseen = true);
-        }
-        if hello.is_retry() {
-            self.retried = true;
-            if self.early == Early::Offered {
-                self.early = Early::Refused;
-            }
-            return;
-        }
-        let first = self.server_random.is_none() && self.described.tls().version.is_none();
-        self.cipher = hello.cipher;
-        self.encrypt_then_mac = hello.encrypt_then_mac();
-        self.server_random = Some(*hello.random);
-        let tls13 = is_tls13(hello.version());
-        if first {
-            let resumed = if tls13 { hello.pre_shared_key() } else { self.proposed(hello.session_id) };
-            self.described.server(hello, resumed);
-        }
-        if !tls13 || !first {
-            return;
-        }
-        self.halves[d].enter(Epoch::Handshake);
-        if self.early == Early::Offered && !hello.pre_shared_key() {
-            self.early = Early::Refused;
-        }
-        if self.early == Early::None {
-            self.halves[client].enter(Epoch::Handshake);
-        }
-    }
-
-    /// The client proposed to go on with the session of this id.
-    fn proposed(&self, session_id: &[u8]) -> bool {
-        !session_id.is_empty() && self.session_id.as_deref() == Some(session_id)
     }
 
     /// Bytes were lost.

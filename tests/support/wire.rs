@@ -31,8 +31,12 @@ pub fn seconds(count: f64) -> u64 {
 impl Wire {
     /// A handshake at `at` microseconds.
     pub fn open(&mut self, at: u64, client: [u8; 4], port: u16) -> Connection {
-        let mut connection =
-            Connection { ends: [(client, port), ([10, 1, 0, 1], 8080)], sent: [7, 9], windows: [64_000; 2] };
+        self.open_to(at, client, port, ([10, 1, 0, 1], 8080))
+    }
+
+    /// The same with another server than the usual one.
+    pub fn open_to(&mut self, at: u64, client: [u8; 4], port: u16, server: ([u8; 4], u16)) -> Connection {
+        let mut connection = Connection { ends: [(client, port), server], sent: [7, 9], windows: [64_000; 2] };
         self.frame(at, &connection, CLIENT, "S", &[]);
         connection.sent[CLIENT] += 1;
         self.frame(at + 20, &connection, SERVER, "SA", &[]);
@@ -46,6 +50,18 @@ impl Wire {
         self.frame(at, connection, from, "A", payload);
         connection.sent[from] += payload.len() as u32;
         self.frame(at + 30, connection, 1 - from, "A", &[]);
+    }
+
+    /// Bytes of one end that the other does not acknowledge.
+    pub fn say(&mut self, at: u64, connection: &mut Connection, from: usize, payload: &[u8]) {
+        self.frame(at, connection, from, "A", payload);
+        connection.sent[from] += payload.len() as u32;
+    }
+
+    /// The same bytes again, which were the last that it sent.
+    pub fn repeat(&mut self, at: u64, connection: &mut Connection, from: usize, payload: &[u8]) {
+        connection.sent[from] -= payload.len() as u32;
+        self.say(at, connection, from, payload);
     }
 
     /// An acknowledgment of one end, with the window that it has now.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::alert::Family;
-use crate::call::{Operation, OperationKind};
+use crate::call::{Operation, OperationError, OperationKind, Protocol};
 
 impl Bench {
     /// A call of GraphQL at one URL.
@@ -80,6 +80,38 @@ fn a_developer_who_looks_at_the_schema_is_nobody_to_accuse() {
             bench.ask(3, 200, query(&format!("Screen{number}"), "items"));
         }
         bench.wait(30 + round);
+    }
+    assert!(bench.alerts.is_empty(), "{:?}", bench.kinds());
+}
+
+/// A method of JSON-RPC, and how it came out although HTTP said 200.
+fn method(name: &str, status: u16) -> Operation {
+    let error = (status != 200).then(|| OperationError { status, code: Some("-1".into()) });
+    Operation { protocol: Protocol::JsonRpc, name: Some(name.into()), error, ..Operation::default() }
+}
+
+#[test]
+fn guessing_methods_is_seen_although_every_answer_is_200() {
+    let mut bench = Bench::lived_in();
+    for round in 0..40 {
+        for person in 0..5 {
+            bench.ask(person, 200, method("order.list", 200));
+        }
+        bench.ask(900, 200, method(&format!("admin.try{round}"), 404));
+        bench.wait(60);
+    }
+    let alert = bench.only(Technique::PathEnumeration);
+    assert_eq!(alert.client.as_ref().map(|client| client.ip), Some(address(900)));
+}
+
+#[test]
+fn one_stale_method_and_a_server_that_fails_accuse_nobody() {
+    let mut bench = Bench::lived_in();
+    for round in 0..60 {
+        bench.ask(3, 200, method("order.old", 404));
+        bench.ask(4, 200, method("order.list", 200));
+        bench.ask(5, 200, method(&format!("order.get{}", round % 9), if round % 4 == 0 { 500 } else { 200 }));
+        bench.wait(60);
     }
     assert!(bench.alerts.is_empty(), "{:?}", bench.kinds());
 }

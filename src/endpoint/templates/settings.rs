@@ -1,12 +1,13 @@
 //! What the operator may set.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Limits of the learned templates, and how much evidence it takes to learn.
 ///
 /// Worst-case memory is `nodes` × 2.5 KiB (two methods a path, each called by more than 64 clients; a path has one in
 /// the usual case, of fewer clients, and costs about 400 bytes) + `clients` × 64 bytes: 161 MiB with the defaults.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Path segments that are remembered, over all hosts. Beyond, the least used of sixteen leaves and is counted

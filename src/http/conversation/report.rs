@@ -1,7 +1,5 @@
 //! Records of calls whose answers go on.
 
-use std::time::Duration;
-
 use crate::stats::Counters;
 use crate::stream::FlowInfo;
 use crate::time::Timestamp;
@@ -12,7 +10,7 @@ use super::{Conversation, Phase, Role};
 impl Conversation {
     /// A stream has begun: asks to be woken when its first record is due.
     pub(super) fn expect_report(&self, flow: &FlowInfo, now: Timestamp, shared: &Shared) {
-        let period = report_period(shared);
+        let period = shared.settings.report_period();
         if !period.is_zero() {
             flow.wake_at(now + period);
         }
@@ -20,7 +18,7 @@ impl Conversation {
 
     /// The flow was woken: gives out a record of each stream of which one is due and something came.
     pub(crate) fn report(&mut self, flow: &FlowInfo, now: Timestamp, shared: &mut Shared, counters: &mut Counters) {
-        let period = report_period(shared);
+        let period = shared.settings.report_period();
         for reader in &mut self.readers {
             let response = reader.role == Some(Role::Response);
             let Phase::Body(body) = &mut reader.phase else { continue };
@@ -43,9 +41,4 @@ impl Conversation {
             fill::emit(flow, record, &mut self.position, now, shared, counters);
         }
     }
-}
-
-/// Time after which a stream that goes on is reported.
-fn report_period(shared: &Shared) -> Duration {
-    Duration::from_secs(shared.settings.stream_report_seconds.into())
 }

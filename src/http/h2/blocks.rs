@@ -245,6 +245,10 @@ impl Connection {
         }
         if block.end_stream {
             self.end_side(flow, id, true, now, shared, counters);
+        } else if is_head {
+            // Its window may be closed from the beginning on.
+            self.spend(flow, id, 0, false, now);
+            self.ask_when_held(flow, now, shared);
         }
     }
 }

@@ -14,7 +14,9 @@ use crate::stream::{Direction, FlowInfo, Run};
 use crate::time::Timestamp;
 
 use super::super::Shared;
-use super::super::slow::UnderWay;
+use super::super::slow::{self, UnderWay};
+use super::control::{self, Control};
+use super::credit::Credit;
 use super::frame::{self, HEADER, Header, PREFACE, flag, kind};
 use super::hpack::Limits;
 use super::reader::{Block, Data, Phase, Reader};
@@ -22,6 +24,9 @@ use super::stream::Stream;
 
 /// Bytes that are kept of a frame other than header blocks: all that is looked at in SETTINGS.
 const SMALL: usize = 256;
+
+/// SETTINGS_INITIAL_WINDOW_SIZE (section 6.5.2).
+const INITIAL_WINDOW_SIZE: u16 = 4;
 
 /// SETTINGS_MAX_FRAME_SIZE (section 6.5.2).
 const MAX_FRAME_SIZE: u16 = 5;
@@ -47,6 +52,9 @@ pub(crate) struct Connection {
     pub(super) torn: bool,
     /// Bodies that are being decoded.
     pub(super) decoding: usize,
+    /// What the client lets come.
+    pub(super) credit: Credit,
+    pub(super) control: Control,
     /// When streams are next looked through for what is to be reported, if that was asked for.
     pub(super) next_report: Option<Timestamp>,
 }
@@ -78,6 +86,8 @@ impl Connection {
             reset: VecDeque::new(),
             torn: false,
             decoding: 0,
+            credit: Credit::new(exact),
+            control: Control::default(),
             next_report: None,
         }
     }
@@ -143,6 +153,12 @@ impl Connection {
             let bytes = reader.block.as_ref().map_or(0, |block| block.bytes.len()) + reader.partial.len();
             return Some(UnderWay::new(Awaited::RequestHead, Some(since), bytes as u64));
         }
+        if let Some(held) = self.credit.held {
+            let answer = self.streams.values().find_map(|stream| stream.call.response_time);
+            let streams = self.credit.stalled.max(1);
+            let under_way = UnderWay::new(Awaited::ResponseBody, answer, 0);
+            return Some(UnderWay { streams, held: Some(held), closures: self.credit.closures, ..under_way });
+        }
         // Streams of messages (gRPC) and tunnels are open for as long as both ends like.
         let asks = |stream: &Stream| {
             let [request, _] = &stream.sides;
@@ -150,16 +166,20 @@ impl Connection {
         };
         if let Some(stream) = self.streams.values().find(|stream| asks(stream)) {
             let bytes = stream.call.request.wire_bytes;
-            return Some(UnderWay::new(Awaited::RequestBody, stream.call.request_time, bytes));
+            let streams = self.streams.values().filter(|stream| asks(stream)).count();
+            let under_way = UnderWay::new(Awaited::RequestBody, stream.call.request_time, bytes);
+            let streams = u32::try_from(streams).unwrap_or(u32::MAX);
+            return Some(UnderWay { streams, ..under_way });
         }
         let Some(stream) = self.streams.values().next() else { return Some(UnderWay::new(Awaited::Idle, None, 0)) };
-        Some(match stream.has_response {
+        let under_way = match stream.has_response {
             true => {
                 let Call { response_time, response, .. } = &*stream.call;
                 UnderWay::new(Awaited::ResponseBody, *response_time, response.wire_bytes)
             }
             false => UnderWay::new(Awaited::ResponseHead, stream.call.request_time, 0),
-        })
+        };
+        Some(UnderWay { closures: self.credit.closures, ..under_way })
     }
 
     /// Takes bytes in order.
@@ -308,15 +328,24 @@ impl Connection {
             // Nothing may stand between the parts of a header block (RFC 9113, section 6.10): the others were lost.
             self.drop_block(flow, d, run.now, shared, counters);
         }
-        let reader = &mut self.readers[d];
         let length = u64::from(header.length);
+        let ours = self.client.is_some_and(|client| client.index() == d);
+        if let Some(empty) = control::is_empty(header).filter(|empty| ours || !empty) {
+            self.weigh_frame(d, empty, shared.settings.http2_control_frames, run.now, counters);
+        }
+        let reader = &mut self.readers[d];
         match header.kind {
+            kind::WINDOW_UPDATE if ours => reader.phase = Phase::Gather(header),
             kind::DATA => {
                 // Without a byte there is no length of the padding either; a peer would end the connection.
                 let padded = header.has(flag::PADDED) && length > 0;
                 let end = header.has(flag::END_STREAM);
                 let data = Data { stream: header.stream, left: length, padding: 0, padded, end, fresh: true };
                 reader.phase = Phase::Data(data);
+                if !ours {
+                    self.spend(flow, header.stream, header.length, end, run.now);
+                    self.ask_when_held(flow, run.now, shared);
+                }
                 if length == 0 {
                     self.body(flow, d, data, &[], run.now, shared, counters);
                 }
@@ -458,6 +487,7 @@ impl Connection {
         shared: &mut Shared,
         counters: &mut Counters,
     ) {
+        let ours = self.client.is_some_and(|client| client.index() == d);
         let word = |at: usize| payload.get(at..).and_then(<[u8]>::first_chunk).map(|&four| u32::from_be_bytes(four));
         match header.kind {
             kind::HEADERS | kind::PUSH_PROMISE => {
@@ -504,17 +534,31 @@ impl Connection {
                 for setting in payload.as_chunks::<6>().0 {
                     let [high, low, value @ ..] = *setting;
                     let value = u32::from_be_bytes(value);
-                    if u16::from_be_bytes([high, low]) == MAX_FRAME_SIZE && (1 << 14..1 << 24).contains(&value) {
-                        self.readers[1 - d].largest = value;
+                    match u16::from_be_bytes([high, low]) {
+                        MAX_FRAME_SIZE if (1 << 14..1 << 24).contains(&value) => self.readers[1 - d].largest = value,
+                        INITIAL_WINDOW_SIZE if ours && value >> 31 == 0 => self.regrant(flow, value, now),
+                        _ => {}
                     }
                 }
             }
+            kind::WINDOW_UPDATE => {
+                if let Some(bytes) = word(0).filter(|_| ours) {
+                    self.grant(flow, header.stream, bytes, now);
+                }
+            }
             kind::GOAWAY => {
-                if let Some(last) = word(0).filter(|_| self.client.is_some_and(|client| client.index() != d)) {
+                if let Some(last) = word(0).filter(|_| !ours && self.client.is_some()) {
                     self.refuse_beyond(last & 0x7fff_ffff, shared, counters);
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Asks for a look at the time when windows that are closed will have been so for too long.
+    pub(super) fn ask_when_held(&self, flow: &FlowInfo, now: Timestamp, shared: &Shared) {
+        if self.credit.held.is_some_and(|(since, _)| since == now) {
+            slow::ask(flow, now, shared.settings.slow.read_seconds);
         }
     }
 

@@ -118,6 +118,7 @@ impl Connection {
     /// The server has not processed this request and will not.
     pub(super) fn refuse(&mut self, id: u32, shared: &mut Shared, counters: &mut Counters) {
         if let Some(mut stream) = self.streams.remove(&id) {
+            self.discharge(stream.used);
             self.refused = self.refused.saturating_add(1);
             counters.count(Counter::Http2Refused);
             for response in [false, true] {
@@ -149,6 +150,7 @@ impl Connection {
         counters: &mut Counters,
     ) {
         let Some(mut stream) = self.streams.remove(&id) else { return };
+        self.discharge(stream.used);
         let reset = stream.call.http2.as_ref().is_some_and(|http2| http2.reset_by.is_some());
         let ended = reset || stream.sides.iter().any(|side| side.ended);
         for response in [false, true] {
@@ -244,7 +246,7 @@ impl Connection {
             }
         }
         if self.next_report.is_none() && !self.streams.is_empty() {
-            self.expect_report(flow, now + report_period(shared), shared);
+            self.expect_report(flow, now + shared.settings.report_period(), shared);
         }
     }
 
@@ -264,7 +266,7 @@ impl Connection {
             return;
         }
         self.next_report = None;
-        let period = report_period(shared);
+        let period = shared.settings.report_period();
         let due: Vec<u32> =
             self.streams.iter().filter(|(_, stream)| now.since(stream.reported) >= period).map(|(id, _)| *id).collect();
         for id in due {
@@ -319,9 +321,4 @@ impl Connection {
             self.give_out(flow, id, now, shared, counters);
         }
     }
-}
-
-/// Time after which a stream that goes on is reported.
-fn report_period(shared: &Shared) -> Duration {
-    Duration::from_secs(shared.settings.stream_report_seconds.into())
 }

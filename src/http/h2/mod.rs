@@ -11,10 +11,14 @@
 //! | `connection` | both directions: bytes to frames |
 //! | `blocks` | header blocks to heads, trailers and promises |
 //! | `lifecycle` | streams from their first head to their call |
+//! | `credit` | what the client's windows let come |
+//! | `control` | frames that carry nothing, counted |
 //! | `loss` | what a loss costs |
 
 mod blocks;
 mod connection;
+mod control;
+mod credit;
 mod frame;
 mod heads;
 pub mod hpack;

@@ -11,6 +11,7 @@ use super::super::Shared;
 use super::super::fill::{self, caps};
 use super::super::payload::Payload;
 use super::super::websocket::{Agreed, Session};
+use super::credit::Used;
 
 /// One direction of a stream.
 #[derive(Default)]
@@ -43,6 +44,8 @@ pub(super) struct Stream {
     /// When it began, or was last reported.
     pub(super) reported: Timestamp,
     pub(super) part: u32,
+    /// What the server has used of its window.
+    pub(super) used: Used,
     /// Its WebSocket is among the bodies that the connection decodes.
     decodes: bool,
     /// The client has asked to go on as a WebSocket (RFC 8441).
@@ -63,6 +66,7 @@ impl Stream {
             acknowledged: None,
             reported: now,
             part: 0,
+            used: Used::default(),
             decodes: false,
             offers_websocket: false,
             websocket: None,
@@ -123,7 +127,10 @@ impl Stream {
             let grpc = side.grpc_encoding.clone();
             let bytes_of = |text: &Option<Arc<str>>| text.as_deref().map(str::as_bytes).map(<[u8]>::to_vec);
             let (encoding, grpc) = (bytes_of(&encoding), bytes_of(&grpc));
-            side.payload = Some(Payload::new(whose, media.as_deref(), encoding.as_deref(), grpc.as_deref(), shared));
+            let operation = self.call.operation.as_deref();
+            let payload =
+                Payload::new(whose, media.as_deref(), encoding.as_deref(), grpc.as_deref(), operation, shared);
+            side.payload = Some(payload);
         }
         if let Some(payload) = &mut side.payload {
             let caps = caps(shared);

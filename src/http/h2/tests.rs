@@ -389,6 +389,47 @@ fn grpc_messages_both_ways_and_the_outcome() {
 }
 
 #[test]
+fn answers_say_how_operations_came_out() {
+    for size in [3, 1460] {
+        let mut talk = Talk::new(size);
+        let (mut client, mut server) = begin(&mut talk);
+        let json = [("content-type", "application/json")];
+        talk.send(true, &client.ask(1, false, "POST", "/rpc", &json));
+        talk.send(true, &data(1, true, br#"{"jsonrpc":"2.0","method":"guess","id":1}"#));
+        talk.send(false, &server.headers(1, false, &[&[(":status", "200")], &json[..]].concat()));
+        talk.send(false, &data(1, false, br#"{"jsonrpc":"2.0","error":{"message":"Method not found","#));
+        talk.send(false, &data(1, true, br#""code":-32601},"id":1}"#));
+        let calls = talk.calls();
+        assert_eq!(lines(&calls), ["POST /rpc 200"]);
+        assert_eq!(calls[0].outcome(), Some(404));
+    }
+}
+
+#[test]
+fn frames_that_carry_nothing_are_a_flood_where_nothing_else_comes() {
+    let settings = || Settings { http2_control_frames: 100, ..Settings::default() };
+    let ping = frame(kind::PING, 0, 0, &[0; 8]);
+    for (pieces, pause, flood) in [(0, 0, true), (1, 0, false), (0, 1, false)] {
+        let mut talk = Talk::with(1460, settings());
+        let (mut client, mut server) = begin(&mut talk);
+        talk.send(true, &client.ask(1, true, "GET", "/download", &[]));
+        talk.send(false, &server.headers(1, false, &[(":status", "200")]));
+        for _ in 0..300 {
+            // Who measures the line sends as many, with what comes.
+            for _ in 0..pieces {
+                talk.send(false, &data(1, false, b"x"));
+            }
+            talk.send(true, &ping).send(false, &frame(kind::PING, 1, 0, &[0; 8])).wait(pause);
+        }
+        talk.send(true, &client.ask(3, true, "GET", "/next", &[]));
+        talk.send(false, &server.headers(3, true, &[(":status", "200")]));
+        let calls = talk.calls();
+        let marked = calls.iter().any(|call| call.anomalies.contains(Anomaly::ControlFlood));
+        assert_eq!((marked, talk.count(Counter::Http2ControlFloods)), (flood, u64::from(flood)));
+    }
+}
+
+#[test]
 fn a_message_beyond_its_limit_shows_on_the_call_and_is_counted() {
     for (length, capped) in [(900, false), (5_000, true)] {
         let mut talk = Talk::with(500, Settings { grpc_message_bytes: 1_000, ..Settings::default() });

@@ -1,22 +1,30 @@
-//! What a call of GraphQL, JSON-RPC or SOAP asks for ([`Operation`]): its URL is the same for all of them.
+//! What a call of GraphQL, JSON-RPC or SOAP asks for, and how it came out ([`Operation`]): its URL is the same for all of
+//! them.
 //!
 //! | file | owns |
 //! | --- | --- |
-//! | `tap` | the beginning of a request's body, kept until the body is over |
+//! | `tap` | the beginning of a body, kept until the body is over |
+//! | `answer` | what the answer says went wrong |
 //! | `graphql` | the structure of a document |
 //! | `json` | the members of a body that matter |
-//! | `soap` | the first element of an envelope's body |
+//! | `multipart` | the part of a form that carries an operation, files beside it |
+//! | `soap` | the first element of an envelope's body, the codes of a fault |
 //! | `asked` | what is asked for one behind the other |
 //!
 //! A body is looked at where its media type may carry one of the protocols, and kept only where words of theirs are in
 //! it. Nothing but names leaves: no argument, variable or literal. What is not certain is not said, but that it is not.
 //!
-//! Not seen: GraphQL in multipart bodies (file uploads) and in JSON called text/plain, SOAP with attachments, `SOAPAction`
-//! (servers differ in whether they heed it; the body is what they answer).
+//! The action that a head of SOAP names (`SOAPAction`, or the parameter `action` of the media type) counts where the body
+//! does not say what is asked for: it was not seen, is not well-formed, is encrypted or has attachments. Servers differ in
+//! whether they heed it; the body is what they answer.
+//!
+//! Not seen: GraphQL in JSON called text/plain.
 
+mod answer;
 mod asked;
 mod graphql;
 mod json;
+mod multipart;
 mod soap;
 mod tap;
 #[cfg(test)]
@@ -25,6 +33,7 @@ mod tests;
 use std::borrow::Cow;
 use std::sync::Arc;
 
+pub(super) use answer::Answer;
 pub(super) use asked::Asked;
 pub(super) use tap::{Pool, Tap};
 
@@ -42,6 +51,8 @@ pub(super) enum Carrier {
     /// Nothing but the document.
     Document,
     Xml,
+    /// A form of which one part may be JSON.
+    Multipart,
 }
 
 impl Carrier {
@@ -51,6 +62,7 @@ impl Carrier {
             "application/json" | "application/json-rpc" | "application/jsonrequest" => Carrier::Json,
             "application/graphql" => Carrier::Document,
             "text/xml" | "application/soap+xml" | "application/xml" => Carrier::Xml,
+            "multipart/form-data" => Carrier::Multipart,
             "application/graphql+json" => Carrier::Json,
             _ => return None,
         })
@@ -67,6 +79,10 @@ pub(super) fn of_body(
 ) -> Option<Operation> {
     match carrier {
         Carrier::Json => of_json(bytes, missing, path, texts),
+        Carrier::Multipart => {
+            let (bytes, whole) = multipart::operations(bytes)?;
+            of_json(bytes, missing.filter(|_| !whole), path, texts)
+        }
         Carrier::Document if missing.is_some() => Some(Operation::unread(Protocol::GraphQl, missing?)),
         Carrier::Document => {
             let found = std::str::from_utf8(bytes).ok().and_then(|text| graphql::find(text, None));
@@ -78,6 +94,7 @@ pub(super) fn of_body(
         Carrier::Xml => {
             let mut operation = Operation { protocol: Protocol::Soap, ..Operation::default() };
             match soap::find(bytes)? {
+                soap::Found::Method("EncryptedData") => operation.unread = Some(Unread::Incomplete),
                 soap::Found::Method(method) => operation.name = name(method, texts),
                 soap::Found::Empty => {}
                 soap::Found::Cut => operation.unread = Some(missing.unwrap_or(Unread::Malformed)),
@@ -106,6 +123,40 @@ pub(super) fn of_target(target: &str, path: &str, limit: usize, texts: &mut Inte
     match decoded(document).as_deref().and_then(|document| graphql::find(document, selected.as_deref())) {
         Some(found) => Some(of_document(&found, texts)),
         None => speaks_graphql(path).then(|| Operation::unread(Protocol::GraphQl, Unread::Malformed)),
+    }
+}
+
+/// The operation that the head of a SOAP request names: by its `SOAPAction`, or by the parameter `action` of its media type
+/// (RFC 3902, section 3; with attachments, RFC 2387).
+pub(super) fn of_action(media: &str, action: Option<&[u8]>, kind: &[u8], texts: &mut Interner) -> Option<Operation> {
+    let carries = Carrier::of(media) == Some(Carrier::Xml) || media == "multipart/related";
+    let action = std::str::from_utf8(action.or_else(|| parameter(kind, b"action")).filter(|_| carries)?).ok()?;
+    // A URI that ends in the name, or the name alone.
+    let action = action.trim().trim_matches('"').trim_end_matches('/');
+    let own = action.rsplit(['/', '#', ':', '?']).next()?;
+    Some(Operation { protocol: Protocol::Soap, name: Some(name(own, texts)?), ..Operation::default() })
+}
+
+/// A parameter of a media type.
+fn parameter<'v>(value: &'v [u8], wanted: &[u8]) -> Option<&'v [u8]> {
+    value.split(|&byte| byte == b';').skip(1).find_map(|part| {
+        let equals = memchr::memchr(b'=', part)?;
+        part[..equals].trim_ascii().eq_ignore_ascii_case(wanted).then(|| part[equals + 1..].trim_ascii())
+    })
+}
+
+/// What a request asks for whose body is over: what was `found` in it, and what its head has `announced`. `whole_xml`:
+/// it is XML of which nothing is missing.
+pub(super) fn decide(
+    found: Option<Operation>,
+    announced: Option<Box<Operation>>,
+    whole_xml: bool,
+) -> Option<Box<Operation>> {
+    match found {
+        Some(found) => Some(Box::new(found.or_named(announced.as_deref()))),
+        // It is no envelope.
+        None if whole_xml => announced.filter(|operation| operation.protocol != Protocol::Soap),
+        None => announced,
     }
 }
 

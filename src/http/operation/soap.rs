@@ -1,5 +1,5 @@
-//! The first element of a SOAP body (SOAP 1.1, section 4; SOAP 1.2 part 1, section 5), out of the tags of an envelope or
-//! of its beginning. One pass, no entities, no document types: SOAP has none.
+//! The first element of a SOAP body (SOAP 1.1, section 4; SOAP 1.2 part 1, section 5), and the codes of a fault, out of the
+//! tags of an envelope or of its beginning. One pass, no entities, no document types: SOAP has none.
 
 /// Names of the namespaces of SOAP 1.1 and 1.2.
 const NAMESPACES: [&[u8]; 2] =
@@ -20,7 +20,33 @@ pub(super) enum Found<'t> {
 
 /// Reads an envelope; none where this is none.
 pub(super) fn find(bytes: &[u8]) -> Option<Found<'_>> {
-    let mut tags = Tags { rest: bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes) };
+    enter(&mut Tags::of(bytes))
+}
+
+/// The codes of the fault that an envelope carries, without their prefixes: the one that SOAP has, and what refines it.
+/// None where there is no fault.
+pub(super) fn fault(bytes: &[u8]) -> Option<[Option<&str>; 2]> {
+    let mut tags = Tags::of(bytes);
+    if enter(&mut tags)? != Found::Method("Fault") {
+        return None;
+    }
+    let mut codes = [None; 2];
+    for code in &mut codes {
+        loop {
+            let Next::Tag(tag) = tags.next() else { return Some(codes) };
+            match (tag.closing, tag.local()) {
+                (false, b"faultcode" | b"Value") if !tag.empty => break,
+                (true, b"Fault" | b"Code") => return Some(codes),
+                _ => {}
+            }
+        }
+        *code = tags.text();
+    }
+    Some(codes)
+}
+
+/// Reads up to the first element of the body.
+fn enter<'t>(tags: &mut Tags<'t>) -> Option<Found<'t>> {
     let root = match tags.next() {
         Next::Tag(root) if !root.closing && !root.empty => root,
         _ => return None,
@@ -80,6 +106,20 @@ struct Tags<'t> {
 }
 
 impl<'t> Tags<'t> {
+    fn of(bytes: &'t [u8]) -> Tags<'t> {
+        Tags { rest: bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes) }
+    }
+
+    /// The name that stands here as text, without its prefix; none where something else does.
+    fn text(&mut self) -> Option<&'t str> {
+        while let Some(behind) = self.rest.strip_prefix(b"<!--") {
+            self.rest = behind.get(memchr::memmem::find(behind, b"-->")? + 3..)?;
+        }
+        let text = self.rest.get(..memchr::memchr(b'<', self.rest)?)?;
+        let text = std::str::from_utf8(text).ok()?.trim();
+        text.rsplit(':').next().filter(|name| !name.is_empty())
+    }
+
     /// The next tag; text, comments, CDATA and processing instructions are passed over.
     fn next(&mut self) -> Next<'t> {
         loop {

@@ -1,4 +1,4 @@
-//! The beginning of a request's body, kept until the body is over.
+//! The beginning of a body, kept until the body is over.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -8,7 +8,7 @@ use aho_corasick::AhoCorasick;
 
 use crate::call::Unread;
 
-use super::Carrier;
+use super::{Carrier, multipart};
 
 /// One of these is in every JSON body that names an operation: the member's name, or an escape that may hide it.
 static WORDS: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
@@ -17,6 +17,9 @@ static WORDS: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
 
 /// Buffers that are kept to be used again.
 const IDLE: usize = 16;
+
+/// Bytes within which the first part of a form has its name.
+const FIRST_PART: usize = 512;
 
 /// What a worker's taps share.
 pub(crate) struct Pool(Rc<Shared>);
@@ -79,6 +82,11 @@ impl Tap {
         Some(Tap { carrier, kept: Vec::new(), shared: pool.0.clone(), state: State::Fresh })
     }
 
+    /// What it may be.
+    pub(crate) fn carrier(&self) -> Carrier {
+        self.carrier
+    }
+
     /// The next decoded bytes; `last` when it is known that there are no more.
     pub(crate) fn data(&mut self, bytes: &[u8], last: bool) {
         match self.state {
@@ -136,13 +144,19 @@ fn may_begin(carrier: Carrier, bytes: &[u8]) -> bool {
         (Carrier::Document, _) | (_, None) => true,
         (Carrier::Json, first) => matches!(first, Some(b'{' | b'[')),
         (Carrier::Xml, first) => matches!(first, Some(b'<')),
+        (Carrier::Multipart, first) => matches!(first, Some(b'-')) && may_carry(bytes),
     }
+}
+
+/// Whether a form that begins so may carry an operation: the part that does comes first.
+fn may_carry(bytes: &[u8]) -> bool {
+    bytes.len() < FIRST_PART || memchr::memmem::find(bytes, multipart::OPERATIONS).is_some()
 }
 
 /// Whether a word is in a body without which it names no operation.
 fn may_name(carrier: Carrier, bytes: &[u8]) -> bool {
     match carrier {
-        Carrier::Json => WORDS.as_ref().is_none_or(|words| words.is_match(bytes)),
+        Carrier::Json | Carrier::Multipart => WORDS.as_ref().is_none_or(|words| words.is_match(bytes)),
         Carrier::Document => true,
         Carrier::Xml => memchr::memmem::find(bytes, b"Envelope").is_some(),
     }

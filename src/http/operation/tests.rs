@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::super::Settings;
 use super::super::tests::Talk;
-use super::{Carrier, Interner, Pool, Tap, graphql, json, of_body, of_target, soap};
+use super::{Carrier, Interner, Pool, Tap, graphql, json, multipart, of_action, of_body, of_target, soap};
 use crate::call::{Operation, OperationKind, Protocol, Unread};
 use crate::stats::Counter;
 
@@ -292,14 +292,157 @@ fn taps_give_back_what_they_hold() {
     assert!(Tap::new(Some("text/html"), &pool).is_none() && Tap::new(None, &pool).is_none());
 }
 
+/// A form of GraphQL with a file of so many bytes.
+fn form(operations: &str, file: usize) -> String {
+    format!(
+        "--XyZ\r\nContent-Disposition: form-data; name=\"operations\"\r\n\r\n{operations}\r\n--XyZ\r\nContent-Disposition: \
+         form-data; name=\"map\"\r\n\r\n{{\"0\":[\"variables.file\"]}}\r\n--XyZ\r\nContent-Disposition: form-data; name=\"0\"; \
+         filename=\"a.txt\"\r\nContent-Type: text/plain\r\n\r\n{}\r\n--XyZ--\r\n",
+        "x".repeat(file)
+    )
+}
+
+#[test]
+fn forms_carry_operations_before_files() {
+    let operations =
+        r#"{"query":"mutation Up($file: Upload!) { upload(file: $file) { id } }","variables":{"file":null}}"#;
+    for (size, file) in [(1, 10), (700, 10), (1_460, 100_000)] {
+        let mut talk = Talk::new(size);
+        talk.send(true, &post("multipart/form-data; boundary=XyZ", "", form(operations, file).as_bytes()));
+        talk.send(false, ANSWER);
+        let other = form(operations, file).replace("name=\"operations\"", "name=\"description\"");
+        talk.send(true, &post("multipart/form-data; boundary=XyZ", "", other.as_bytes()));
+        talk.send(false, ANSWER);
+        let calls = talk.calls();
+        let operation = calls[0].operation.as_deref().expect("an operation");
+        assert_eq!((label(operation).as_str(), operation.unread), ("mutation Up {upload}", None), "{size} {file}");
+        assert!(calls[1].operation.is_none());
+        assert_eq!(talk.count(Counter::OperationsUnread), 0);
+    }
+    let long = form(&operations.replace("null", &format!("\"{}\"", "x".repeat(40_000))), 10);
+    let mut talk = Talk::new(1_460);
+    talk.send(true, &post("multipart/form-data; boundary=XyZ", "", long.as_bytes())).send(false, ANSWER);
+    let unread = talk.calls()[0].operation.as_ref().and_then(|operation| operation.unread);
+    assert_eq!(unread, Some(Unread::TooLarge));
+}
+
+#[test]
+fn parts_of_forms() {
+    let part = |body: &str| multipart::operations(body.as_bytes()).map(|(part, whole)| (part.to_vec(), whole));
+    let content = "Content-Disposition: form-data; name=operations";
+    assert_eq!(part(&format!("--b\n{content}\n\n{{}}\n--b--")), Some((b"{}".to_vec(), true)));
+    assert_eq!(part(&format!("preamble\r\n--b\r\n{content}\r\n\r\n{{\"--b\": ")), Some((b"{\"--b\":".to_vec(), false)));
+    let second =
+        format!("--b\r\nX: y\r\n\r\na--b\r\n--b\r\ncONTENT-disposition:x;  name=\"operations\" \r\n\r\n[]\r\n--b--");
+    assert_eq!(part(&second), Some((b"[]".to_vec(), true)));
+    for none in ["", "--", "--\n", "--b", "--b\n", "--b\nX: y", "--b\nX: y\n\n", "--b\nX: y\n\na\n--b", "a--b\n\n"] {
+        assert_eq!(part(none), None, "{none:?}");
+    }
+}
+
+fn envelope(body: &str) -> String {
+    format!("<s:Envelope xmlns:s=\"http://schemas.xmlsoap.org/soap/envelope/\"><s:Body>{body}</s:Body></s:Envelope>")
+}
+
+#[test]
+fn actions_name_what_bodies_do_not() {
+    let named = |media: &str, extra: &str, body: &str| {
+        let mut talk = Talk::new(1_460);
+        talk.send(true, &post(media, extra, body.as_bytes())).send(false, ANSWER);
+        talk.calls()[0].operation.as_ref().map(|operation| operation.name.as_deref().map(str::to_owned))
+    };
+    let name = |name: &str| Some(Some(name.to_owned()));
+    let action = "SOAPAction: \"http://example.org/orders/GetOrder\"\r\n";
+    assert_eq!(named("text/xml", action, &envelope("<m:Get/>")), name("Get"), "the body is what is answered");
+    assert_eq!(named("text/xml", action, &envelope("")), name("GetOrder"));
+    assert_eq!(named("text/xml; charset=utf-8", "soapaction: urn:x#Add\r\n", &envelope("")[..70]), name("Add"));
+    assert_eq!(named("text/xml", action, &envelope("<x:EncryptedData/>")), name("GetOrder"));
+    assert_eq!(named("text/xml", action, "<feed/>"), None, "no envelope");
+    assert_eq!(named("text/xml", "SOAPAction: \"\"\r\n", &envelope("")), Some(None));
+    assert_eq!(
+        named("text/xml", "SOAPAction: \"a b@c\"\r\n", &envelope("")),
+        Some(None),
+        "what is no name may be a value"
+    );
+    assert_eq!(named("application/json", action, "{}"), None);
+    let kind = "application/soap+xml; charset=utf-8; action=\"urn:orders:Cancel\"";
+    assert_eq!(named(kind, "", &envelope("<s:Body/>")), name("Body"));
+    assert_eq!(named(kind, "", &envelope("")), name("Cancel"));
+    let attached = "multipart/related; type=\"application/xop+xml\"; boundary=b; action=\"http://a/Store\"";
+    assert_eq!(named(attached, "", "--b\r\n\r\n--b--"), name("Store"));
+    assert_eq!(named("multipart/related; boundary=b", "", "--b\r\n\r\n--b--"), None);
+}
+
+fn answer(status: &str, media: &str, extra: &str, body: &[u8]) -> Vec<u8> {
+    let mut message =
+        format!("HTTP/1.1 {status}\r\nContent-Type: {media}\r\n{extra}Content-Length: {}\r\n\r\n", body.len())
+            .into_bytes();
+    message.extend_from_slice(body);
+    message
+}
+
+#[test]
+fn answers_say_how_operations_came_out() {
+    let failed = br#"{"errors":[{"message":"no","extensions":{"code":"FORBIDDEN"}}],"data":null}"#;
+    let mut zipped = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    zipped.write_all(failed).expect("into memory");
+    let zipped = zipped.finish().expect("into memory");
+    let unknown = br#"{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"Method not found"}}"#;
+    let fault = envelope("<s:Fault><faultcode>s:Client</faultcode><faultstring>no</faultstring></s:Fault>");
+    let json = "application/json";
+    for size in [1, 9, 1_460] {
+        let mut talk = Talk::new(size);
+        for _ in 0..3 {
+            talk.send(true, &post(json, "", br#"{"query": "{ a }"}"#));
+            talk.send(false, &answer("200 OK", json, "", failed));
+            talk.send(true, &post(json, "", br#"{"query": "{ a }"}"#));
+            talk.send(false, &answer("200 OK", json, "Content-Encoding: gzip\r\n", &zipped));
+            talk.send(true, &post(json, "", br#"{"jsonrpc":"2.0","method":"guess","id":1}"#));
+            talk.send(false, &answer("200 OK", json, "", unknown));
+            talk.send(true, &post("text/xml", "", envelope("<m:Get/>").as_bytes()));
+            talk.send(false, &answer("500 Internal Server Error", "text/xml", "", fault.as_bytes()));
+            talk.send(true, &post(json, "", br#"{"query": "{ a }"}"#));
+            talk.send(false, &answer("200 OK", json, "", br#"{"data":{"a":1}}"#));
+            // The same words in the answer to what is no operation.
+            talk.send(true, &post(json, "", br#"{"a": 1}"#));
+            talk.send(false, &answer("200 OK", json, "", failed));
+        }
+        let calls = talk.calls();
+        let outcomes: Vec<_> = calls.iter().filter_map(|call| call.outcome()).collect();
+        assert_eq!(outcomes, [403, 403, 404, 400, 200, 200].repeat(3), "{size}");
+        let code =
+            |at: usize| calls[at].operation.as_ref().and_then(|o| o.error.as_ref()?.code.as_deref().map(str::to_owned));
+        assert_eq!(
+            [0, 1, 2, 3].map(code),
+            ["FORBIDDEN", "FORBIDDEN", "-32601", "Client"].map(|code| Some(code.to_owned()))
+        );
+        assert!(calls[0].status == Some(200) && !calls[0].is_good() && calls[4].is_good());
+    }
+}
+
+#[test]
+fn an_answer_with_a_hole_says_nothing_of_how_it_came_out() {
+    let mut talk = Talk::new(1_460);
+    talk.send(true, &post("application/json", "", br#"{"query": "{ a }"}"#));
+    let whole = answer("200 OK", "application/json", "", br#"{"errors":[{"message":"................"}]}"#);
+    let at = whole.len() - 15;
+    talk.send(false, &whole[..at]).lose(false, 5).send(false, &whole[at + 5..]).pause();
+    talk.close(true).close(false);
+    let calls = talk.calls();
+    assert_eq!(calls[0].outcome(), Some(200));
+    assert!(calls[0].operation.as_ref().is_some_and(|operation| operation.error.is_none()));
+}
+
 proptest! {
     #[test]
     fn nothing_panics(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
         let texts = &mut Interner::default();
-        for carrier in [Carrier::Json, Carrier::Document, Carrier::Xml] {
+        for carrier in [Carrier::Json, Carrier::Document, Carrier::Xml, Carrier::Multipart] {
             let _ = of_body(carrier, &bytes, None, "/graphql", texts);
         }
         let _ = of_target(&String::from_utf8_lossy(&bytes), "/graphql", 100, texts);
+        let _ = of_action("text/xml", Some(&bytes), &bytes, texts);
+        let _ = soap::fault(&bytes);
     }
 
     #[test]
@@ -321,6 +464,7 @@ proptest! {
         let _ = soap::find(inside.as_bytes());
         let root = r#"<e:Envelope xmlns:e="http://www.w3.org/2003/05/soap-envelope">"#;
         let _ = soap::find(format!("{root}{inside}").as_bytes());
+        let _ = soap::fault(format!("{root}<e:Body><e:Fault><Value>{inside}").as_bytes());
     }
 
     #[test]

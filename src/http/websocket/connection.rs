@@ -1,7 +1,5 @@
 //! The connection of HTTP/1 that became a WebSocket.
 
-use std::time::Duration;
-
 use crate::call::{Anomaly, Call};
 use crate::stats::Counters;
 use crate::stream::{Direction, End, FlowInfo, Gap, Interest, Run};
@@ -71,7 +69,7 @@ impl Connection {
 
     /// Asks to be woken when the time of a record has passed from `time` on.
     fn expect_report(&mut self, flow: &FlowInfo, time: Timestamp, shared: &Shared) {
-        let period = Duration::from_secs(shared.settings.stream_report_seconds.into());
+        let period = shared.settings.report_period();
         if !period.is_zero() {
             self.due = time + period;
             flow.wake_at(self.due);

@@ -34,7 +34,7 @@ pub const SCHEMA: &str = "apitap.event.v1";
 const SERVERS: usize = 16_384;
 
 /// When and how much is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Seconds of the traffic's time, from the first record on, in which all that is there is known. With a baseline there

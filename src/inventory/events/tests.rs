@@ -15,7 +15,7 @@ fn told(calls: &[Call], baseline: Option<&[super::super::report::Endpoint]>) -> 
     inventory.watch(&settings, baseline);
     let (mut events, mut alerts) = (Vec::new(), Vec::new());
     for one in calls {
-        inventory.watched(&Record::from(one.clone()), &mut events, &mut alerts);
+        inventory.watched(&Record::from(one.clone()), &mut events, &mut alerts, |_, _| {});
     }
     inventory.finish(&mut events);
     events
@@ -141,7 +141,7 @@ fn limits_are_kept_and_counted() {
     let (mut events, mut alerts) = (Vec::new(), Vec::new());
     for number in 0..200u32 {
         let target = format!("/{}/{}", char::from(b'a' + (number % 20) as u8), char::from(b'a' + (number / 20) as u8));
-        inventory.watched(&call(number % 100, number, "GET", &target).into(), &mut events, &mut alerts);
+        inventory.watched(&call(number % 100, number, "GET", &target).into(), &mut events, &mut alerts, |_, _| {});
     }
     let counters = inventory.counters();
     assert!(counters.value(crate::stats::Counter::EventsUntold) > 100);

@@ -1,0 +1,208 @@
+//! Another configuration while `watch` runs: on SIGHUP, and when the files change.
+//!
+//! A thread of its own looks at the files every two seconds, reads them and checks them as at the start; what is wrong is
+//! said, and all stays as it was. What is well goes into a [`Slot`], from which the detector's thread takes it between two
+//! batches of records. What cannot be changed while it runs is said by name.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::Failure;
+use crate::client::TrustedProxies;
+use crate::detect::{self, DetectRules};
+use crate::rules::RuleFile;
+use crate::settings::{Settings, differences};
+
+/// How often the files are looked at.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Keys that take effect while it runs; the file of rules for the detector does, too.
+const RELOADABLE: [&str; 6] = [
+    "sink",
+    "rules",
+    "client.trusted_proxies",
+    "detect.false_alarms_per_day",
+    "detect.incident_quiet_hours",
+    "output.sink_wait_seconds",
+];
+
+/// Another configuration, checked.
+#[derive(Debug)]
+pub(super) struct Change {
+    pub(super) settings: Settings,
+    pub(super) rules: DetectRules,
+    pub(super) proxies: TrustedProxies,
+    /// The keys that differ and take effect, for the message.
+    pub(super) changed: Vec<String>,
+}
+
+/// Where a change waits for the detector's thread.
+#[derive(Debug, Default)]
+pub(super) struct Slot {
+    waits: AtomicBool,
+    change: Mutex<Option<Box<Change>>>,
+}
+
+impl Slot {
+    fn put(&self, change: Change) {
+        *self.change.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(change));
+        self.waits.store(true, Ordering::Release);
+    }
+
+    /// The change that waits, if any. Costs a look at a flag.
+    pub(super) fn take(&self) -> Option<Box<Change>> {
+        if !self.waits.load(Ordering::Relaxed) || !self.waits.swap(false, Ordering::Acquire) {
+            return None;
+        }
+        self.change.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// The files of a configuration, and how they were found.
+#[derive(Debug, PartialEq, Eq)]
+struct Stamp(BTreeMap<PathBuf, Option<(i64, i64, u64, u64)>>);
+
+impl Stamp {
+    fn of(file: Option<&Path>, rules: Option<&Path>) -> Stamp {
+        let mut paths: Vec<PathBuf> = file.map(Path::to_owned).into_iter().collect();
+        if let Some(Ok(entries)) = rules.map(std::fs::read_dir) {
+            let files = entries.flatten().map(|entry| entry.path());
+            paths.extend(files.filter(|path| path.extension().is_some_and(|extension| extension == "toml")));
+        }
+        let stamp = |path: &PathBuf| {
+            std::fs::metadata(path).ok().map(|held| (held.mtime(), held.mtime_nsec(), held.size(), held.ino()))
+        };
+        Stamp(paths.into_iter().map(|path| (path.clone(), stamp(&path))).collect())
+    }
+}
+
+/// What is watched, and how it is read.
+pub(super) struct Watched {
+    /// The configuration file.
+    pub(super) file: Option<PathBuf>,
+    /// The settings as they are.
+    pub(super) settings: Settings,
+    /// Reads the file, the environment and the flags again.
+    pub(super) read: Box<dyn Fn() -> Result<Settings, Failure> + Send>,
+}
+
+/// Starts the thread; it lives as long as the process.
+pub(super) fn start(mut watched: Watched, slot: Arc<Slot>) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut hang_up = {
+        let _inside = runtime.enter();
+        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?
+    };
+    let texts = crate::rules::texts(watched.settings.rules.as_deref()).unwrap_or_default();
+    std::thread::Builder::new().name("reload".into()).spawn(move || {
+        runtime.block_on(async {
+            let (mut texts, mut stamp) = (texts, watched.stamp());
+            loop {
+                let asked = tokio::select! {
+                    signal = hang_up.recv() => signal.is_some(),
+                    () = tokio::time::sleep(LOOK) => false,
+                };
+                let found = watched.stamp();
+                if !asked && found == stamp {
+                    continue;
+                }
+                stamp = found;
+                match watched.again(&mut texts) {
+                    Ok(Some(change)) => slot.put(change),
+                    Ok(None) if asked => tracing::info!("the configuration is as it was"),
+                    Ok(None) => {}
+                    Err(reason) => tracing::error!("the configuration stays as it was: {reason}"),
+                }
+            }
+        });
+    })?;
+    Ok(())
+}
+
+impl Watched {
+    fn stamp(&self) -> Stamp {
+        Stamp::of(self.file.as_deref(), self.settings.rules.as_deref())
+    }
+
+    /// Reads and checks everything; none when nothing differs that takes effect.
+    fn again(&mut self, texts: &mut Vec<(String, String)>) -> Result<Option<Change>, String> {
+        let told = |failure: Failure| match failure {
+            Failure::Usage(reason) | Failure::Failed(reason) => reason,
+        };
+        let settings = (self.read)().map_err(told)?;
+        crate::sink::check(&settings.sink)?;
+        let folder = settings.rules.as_deref();
+        let wrong = crate::rules::check(folder);
+        if !wrong.is_empty() {
+            return Err(wrong.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "));
+        }
+        let fresh = crate::rules::texts(folder).map_err(|error| error.to_string())?;
+        let file = RuleFile::find(folder, detect::FILE, detect::COMPILED_IN).map_err(|error| error.to_string())?;
+        let rules = DetectRules::load(&file).map_err(|error| error.to_string())?;
+
+        let (mut changed, mut kept): (Vec<String>, Vec<String>) =
+            differences(&self.settings, &settings).into_iter().partition(|key| RELOADABLE.contains(&key.as_str()));
+        for (name, text) in &fresh {
+            if texts.iter().any(|(held, before)| held == name && before != text) {
+                if name == detect::FILE { &mut changed } else { &mut kept }.push(format!("rules/{name}"));
+            }
+        }
+        if !kept.is_empty() {
+            tracing::warn!("takes effect at the next start only: {}", kept.join(", "));
+        }
+        // What takes effect later only is not said again at each change.
+        self.settings = settings.clone();
+        *texts = fresh;
+        if changed.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Change { proxies: TrustedProxies::new(&settings.client), settings, rules, changed }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watched(folder: &Path) -> Watched {
+        let path = folder.join("apitap.toml");
+        let file = path.clone();
+        let read = Box::new(move || Settings::read(&file).map_err(Failure::from));
+        Watched { settings: read().unwrap_or_default(), file: Some(path), read }
+    }
+
+    #[test]
+    fn all_or_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let write = |text: &str| std::fs::write(folder.path().join("apitap.toml"), text).expect("a file");
+        write("");
+        let mut watched = watched(folder.path());
+        let mut texts = crate::rules::texts(None).expect("compiled in");
+        let stamp = watched.stamp();
+        assert!(watched.again(&mut texts).expect("well").is_none(), "nothing differs");
+
+        write("[detect]\nfalse_alarms_per_day = 3.0\n[stream]\nmax_flows = 7\n");
+        assert_ne!(watched.stamp(), stamp);
+        let change = watched.again(&mut texts).expect("well").expect("it differs");
+        assert_eq!(change.changed, ["detect.false_alarms_per_day"], "tables keep their size");
+        assert_eq!(change.settings.detect.false_alarms_per_day, 3.0);
+
+        let before = watched.settings.clone();
+        for wrong in ["[detect]\nfalse_alarm = 1\n", "[[sink]]\ntype = 'file'\n", "nonsense"] {
+            write(wrong);
+            assert!(watched.again(&mut texts).is_err(), "{wrong}");
+            assert!(differences(&watched.settings, &before).is_empty(), "the old one stays");
+        }
+        write("[[sink]]\ntype = 'stdout'\n[detect]\nfalse_alarms_per_day = 3.0\n[stream]\nmax_flows = 7\n");
+        let slot = Slot::default();
+        assert!(slot.take().is_none());
+        slot.put(watched.again(&mut texts).expect("well").expect("it differs"));
+        assert_eq!(slot.take().map(|change| change.changed.clone()), Some(vec!["sink".to_owned()]));
+        assert!(slot.take().is_none());
+    }
+}

@@ -1,0 +1,179 @@
+//! Auth, function by function: who calls what those with its role never call, or are refused.
+//!
+//! A role is a group of principals ([`super::principal`]): tokens of one issuer, client, scopes and roles, where the credential
+//! says so, else credentials of one kind. What a role calls is learned from the first good answer that each of its members
+//! got from an endpoint, and from the first refusal (403) of those who got none. A first success counts by how few of the
+//! others go there and how many of them were refused, little at an ordinary endpoint, much at an administrative one (by
+//! words in `rules/detect.toml`). Refusals of one's own count where others do not try.
+//!
+//! Rare is not forbidden, and what makes false alarms here are the people whose work is rare. Therefore: of small groups nothing
+//! is known; who begins with administrative functions is one of their operators, and is compared with those; an endpoint
+//! counts only from an hour after its first good answer on (after a deploy everybody is the first at something); and what nobody was
+//! ever refused cannot pass alone.
+
+use serde::{Deserialize, Serialize};
+
+use super::budget::{Scales, Test};
+use super::finding::Finding;
+use super::observation::Observation;
+use super::principal::{KNOWN_GROUP, Peers};
+use super::state::{Client, Endpoint};
+use crate::alert::{Family, Sighting, Technique};
+
+/// Seconds after its first good answer from which on an endpoint is known.
+const KNOWN_ENDPOINT: u64 = 3_600;
+
+/// Seconds, and first successes, after which a principal has shown what it does.
+const SETTLED: (u64, u32) = (1_800, 5);
+
+/// Logarithm of one in how many peers is few.
+const FEW: f64 = 3.0;
+
+/// What an administrative function's name is worth, in nats.
+const NAMED: f64 = 2.0;
+
+/// Part of the evidence of strangeness, and of refusals, that an ordinary endpoint gives.
+const ORDINARY: [f64; 2] = [0.25, 0.5];
+
+/// The most that strangeness alone may come to: less than any budget asks for.
+const STRANGENESS_LIMIT: f64 = 9.0;
+
+/// The most that one refusal counts, at an administrative endpoint and at another.
+const OWN_REFUSAL: [f64; 2] = [2.0, 0.3];
+
+/// Tells the first refusal at an endpoint from the first success.
+const REFUSED: u64 = 0x0052_4546;
+
+/// What is known of one principal's way among functions.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Way {
+    /// First successes.
+    contacts: u32,
+    /// Functions that counted as strange.
+    strange: u32,
+    /// It began with administrative functions.
+    operator: bool,
+    /// Evidence of going where few go, and of going where others, or itself, were refused.
+    strangeness: f64,
+    refusals: f64,
+}
+
+impl Way {
+    /// The evidence.
+    pub(super) fn nats(&self) -> f64 {
+        self.strangeness.min(STRANGENESS_LIMIT) + self.refusals
+    }
+
+    /// Adds evidence, or takes some away.
+    fn add(&mut self, strangeness: f64, refusals: f64) {
+        self.strangeness = (self.strangeness + strangeness).max(0.0);
+        self.refusals = (self.refusals + refusals).max(0.0);
+    }
+}
+
+/// Takes one call of a principal.
+#[inline]
+pub(super) fn observe(
+    seen: &Observation<'_>,
+    client: &mut Client,
+    peers: &mut Peers<'_>,
+    endpoint: Option<&Endpoint>,
+    scales: &mut Scales<'_>,
+) {
+    let refused = seen.status == Some(403);
+    if !(peers.first || refused) || seen.encrypted.is_some() {
+        return;
+    }
+    contact(seen, client, peers, endpoint, refused, scales);
+}
+
+/// A first success, or a refusal.
+fn contact(
+    seen: &Observation<'_>,
+    client: &mut Client,
+    peers: &mut Peers<'_>,
+    endpoint: Option<&Endpoint>,
+    refused: bool,
+    scales: &mut Scales<'_>,
+) {
+    let suspect = client.suspect() || peers.principal.accused;
+    let refusal = seen.key.pair(seen.endpoint.0, REFUSED);
+    let principal = &mut *peers.principal;
+    if refused {
+        // Who has been answered there was refused an object, not the function.
+        if principal.touched.count(seen.endpoint.0) > 0 || principal.touched.touch(refusal) > 0 {
+            return;
+        }
+    } else if !suspect && principal.touched.count(refusal) > 0 {
+        peers.uses.refused = peers.uses.refused.saturating_sub(1);
+    }
+    // Operators among them say nothing of the others.
+    let led = f64::from(peers.uses.operators);
+    let (members, others) = (peers.group.members as f64, (peers.others as f64 - led).max(0.0));
+    let denied = f64::from(peers.uses.refused);
+    let known = denied > 0.0 || endpoint.is_some_and(|held| seen.time.since(held.first).as_secs() >= KNOWN_ENDPOINT);
+    let named = match endpoint {
+        Some(endpoint) => endpoint.administrative,
+        None => seen.rules.is_administrative(&seen.place.host, &seen.place.template),
+    };
+    let rare = |by: f64| ((members + 1.0) / (by + 0.5)).ln();
+    let age = seen.time.since(principal.first).as_secs();
+    let settled = age >= SETTLED.0 && principal.way.contacts >= SETTLED.1;
+    let begins = named && !refused && !settled && !principal.way.operator;
+
+    if peers.group.members >= KNOWN_GROUP && known {
+        // What everybody does is no trial: it can only take evidence away.
+        if named || refused || rare(others) > FEW {
+            scales.tried(Test::Functions, 1.0);
+        }
+        let way = &mut principal.way;
+        if refused {
+            let most = if named { OWN_REFUSAL[0] } else { OWN_REFUSAL[1] };
+            way.add(0.0, (rare(denied) - FEW).clamp(0.0, most));
+        } else {
+            // Where all who tried were refused, that one is not is hardly an accident; where some are let in, they may
+            // become more.
+            let company = if denied > 0.0 { ((denied + others + 1.0) / (others + 0.5)).ln() } else { 0.0 };
+            let few = rare(others) - FEW;
+            match (named, settled) {
+                // What users are refused says nothing of operators.
+                (true, _) if way.operator => {}
+                (true, true) if others + led < 1.0 => way.add(few.max(0.0) + NAMED, 2.0 * company),
+                (true, true) => way.add(few.max(0.0) + NAMED, company),
+                // One decision: that there is one more operator.
+                (true, false) => way.add(few.min(rare(peers.group.operators as f64) - FEW).max(0.0) + NAMED, company),
+                (false, true) if few > 0.0 => way.add(ORDINARY[0] * few, ORDINARY[1] * company),
+                (false, true) => way.add(-0.5, -0.5),
+                (false, false) => {}
+            }
+            way.strange += u32::from(few > 0.0);
+        }
+        if named || refused {
+            client.sight(Family::Auth, Sighting::of(seen.call));
+        }
+        let way = principal.way;
+        if scales.wants(Test::Functions, way.nats()) {
+            let finding = Finding::new(Test::Functions, Technique::FunctionAccess, way.nats());
+            let passed = scales.weigh(finding.compared(f64::from(way.strange), 0.0));
+            if passed && !std::mem::replace(&mut principal.accused, true) && !refused && !suspect {
+                // What it taught its peers here is withdrawn.
+                peers.uses.leave();
+            }
+        }
+    }
+    if suspect || principal.accused {
+        return;
+    }
+    if refused {
+        peers.uses.refused = peers.uses.refused.saturating_add(1);
+        return;
+    }
+    principal.way.contacts = principal.way.contacts.saturating_add(1);
+    if begins {
+        principal.way.operator = true;
+        peers.group.operators += 1;
+    }
+    if principal.way.operator {
+        peers.uses.operators = peers.uses.operators.saturating_add(1);
+    }
+}

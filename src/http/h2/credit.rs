@@ -1,0 +1,129 @@
+//! What the client lets the server send: the windows of the connection and of each stream (RFC 9113, section 5.2). A client
+//! that opens none keeps the server waiting while TCP is well.
+//!
+//! Windows are known from the beginning of a connection on, until something is lost.
+
+use crate::stream::FlowInfo;
+use crate::time::Timestamp;
+
+use super::connection::Connection;
+
+/// Windows at first, of the connection and of streams (RFC 9113, section 6.9.2).
+const INITIAL: i64 = 65_535;
+
+/// Bytes below which a window lets next to nothing come.
+const CLOSED: i64 = 128;
+
+/// The windows of a client.
+#[derive(Debug)]
+pub(super) struct Credit {
+    /// Nothing was lost so far.
+    known: bool,
+    connection: i64,
+    /// Of each new stream.
+    initial: i64,
+    /// The connection's window is closed while something is to come.
+    shut: bool,
+    /// Streams of which more is to come, and the windows are closed.
+    pub(super) stalled: u32,
+    /// Since when one of these is so, and what the server had sent by then.
+    pub(super) held: Option<(Timestamp, u64)>,
+    /// How often that began.
+    pub(super) closures: u32,
+}
+
+impl Credit {
+    pub(super) fn new(known: bool) -> Credit {
+        Credit { known, connection: INITIAL, initial: INITIAL, shut: false, stalled: 0, held: None, closures: 0 }
+    }
+
+    /// What is known ends here.
+    pub(super) fn lose(&mut self) {
+        *self = Credit { closures: self.closures, ..Credit::new(false) };
+    }
+}
+
+/// What one stream of a server has used of its window.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Used {
+    bytes: i64,
+    stalled: bool,
+}
+
+impl Connection {
+    /// The server has sent a frame of so many bytes on a stream that are to be counted; `last`: it is the last.
+    pub(super) fn spend(&mut self, flow: &FlowInfo, id: u32, length: u32, last: bool, now: Timestamp) {
+        if !self.credit.known {
+            return;
+        }
+        let length = i64::from(length);
+        self.credit.connection = self.credit.connection.saturating_sub(length);
+        self.credit.shut |= self.credit.connection < CLOSED && !last;
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.used.bytes = stream.used.bytes.saturating_add(length);
+            self.credit.weigh(&mut stream.used, !last);
+        }
+        self.settle_credit(flow, now);
+    }
+
+    /// The client lets so many bytes more come, on a stream or, with 0, on all of them.
+    pub(super) fn grant(&mut self, flow: &FlowInfo, id: u32, bytes: u32, now: Timestamp) {
+        if !self.credit.known {
+            return;
+        }
+        let bytes = i64::from(bytes & 0x7fff_ffff);
+        if id == 0 {
+            self.credit.connection = self.credit.connection.saturating_add(bytes);
+            self.credit.shut &= self.credit.connection < CLOSED;
+        } else if let Some(stream) = self.streams.get_mut(&id) {
+            stream.used.bytes = stream.used.bytes.saturating_sub(bytes);
+            let more = stream.sides[1].head && !stream.sides[1].ended;
+            self.credit.weigh(&mut stream.used, more);
+        }
+        self.settle_credit(flow, now);
+    }
+
+    /// The client says how much of each stream may come at first, which changes those that are open.
+    pub(super) fn regrant(&mut self, flow: &FlowInfo, initial: u32, now: Timestamp) {
+        if !self.credit.known || self.credit.initial == i64::from(initial) {
+            return;
+        }
+        self.credit.initial = initial.into();
+        for stream in self.streams.values_mut() {
+            let more = stream.sides[1].head && !stream.sides[1].ended;
+            self.credit.weigh(&mut stream.used, more);
+        }
+        self.settle_credit(flow, now);
+    }
+
+    /// A stream is over.
+    pub(super) fn discharge(&mut self, mut used: Used) {
+        self.credit.weigh(&mut used, false);
+        self.credit.shut &= !self.streams.is_empty();
+        if self.credit.stalled == 0 && !self.credit.shut {
+            self.credit.held = None;
+        }
+    }
+
+    fn settle_credit(&mut self, flow: &FlowInfo, now: Timestamp) {
+        let credit = &mut self.credit;
+        if credit.stalled == 0 && !credit.shut {
+            credit.held = None;
+        } else if credit.held.is_none() {
+            let server = self.client.map_or(1, |client| client.opposite().index());
+            credit.held = Some((now, flow.traffic[server].bytes));
+            credit.closures = credit.closures.saturating_add(1);
+        }
+    }
+}
+
+impl Credit {
+    /// Whether a stream, of which more is to come or not, is stalled now.
+    fn weigh(&mut self, used: &mut Used, more: bool) {
+        let stalled = more && self.initial.saturating_sub(used.bytes) < CLOSED;
+        if stalled != used.stalled {
+            used.stalled = stalled;
+            self.stalled = if stalled { self.stalled.saturating_add(1) } else { self.stalled.saturating_sub(1) };
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! A look inside while it runs: what all threads have counted so far, as metrics for Prometheus and as a state of health.
+//!
+//! Nobody waits for whoever looks. Each thread puts a copy of its counters on a [`Board`] once a second ([`Publisher`]), and a
+//! thread of its own ([`server`]) writes what is there when it is asked. Without a board, in every replay, nothing is copied.
+
+mod loss;
+mod server;
+mod text;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::detect::BudgetReport;
+use crate::sink::Monitor;
+use crate::stats::Counters;
+use crate::time::Timestamp;
+
+pub use loss::Loss;
+pub use server::{Server, serve};
+pub use text::{TYPE, exposition};
+
+/// How often a thread tells what it has counted.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// Time without news from the detector after which the sensor does not count as well: on a silent interface it comes at
+/// least each second.
+const STUCK: Duration = Duration::from_secs(30);
+
+/// How `watch` can be looked into.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Address and port at which `watch` tells metrics (`/metrics`, in the format of Prometheus) and health (`/health`), to
+    /// whoever can reach it; empty for none. A copy of all counters, 1 KiB for each thread.
+    pub listen: String,
+    /// Share of the packets of a minute (by the traffic's time) that `watch` may lose, in the kernel's buffer, the interface or
+    /// between its own threads; beyond, that is an alert (`sensor.loss`). 0 for none.
+    pub loss_share: f64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings { listen: "127.0.0.1:9464".into(), loss_share: 0.01 }
+    }
+}
+
+/// A table that is bounded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Occupancy {
+    /// Its name.
+    pub table: &'static str,
+    /// Entries that are held.
+    pub entries: u64,
+    /// Entries that it may hold.
+    pub limit: u64,
+}
+
+/// What the detector's thread tells.
+#[derive(Clone, Debug, Default)]
+pub struct DetectorView {
+    /// Alerts by kind.
+    pub kinds: BTreeMap<String, u64>,
+    /// Seconds that it took to look at records.
+    pub seconds: f64,
+    /// The traffic's time.
+    pub now: Timestamp,
+    /// What was spent of the budget of false alarms.
+    pub budget: Option<BudgetReport>,
+    /// Its tables.
+    pub tables: Vec<Occupancy>,
+}
+
+#[derive(Debug, Default)]
+struct Parts {
+    /// What each thread has counted.
+    counters: Vec<Counters>,
+    detector: DetectorView,
+    sinks: Option<Monitor>,
+    /// When the detector told something last.
+    heard: Option<Instant>,
+}
+
+/// What all threads have told of themselves.
+#[derive(Debug, Default)]
+pub struct Board(Mutex<Parts>);
+
+/// All of it at a moment.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// The counters of all threads together.
+    pub counters: Counters,
+    /// The detector.
+    pub detector: DetectorView,
+    /// The sinks.
+    pub sinks: Vec<crate::sink::Status>,
+    /// Seconds since the detector told something last; none before its first news.
+    pub silent_seconds: Option<f64>,
+}
+
+impl View {
+    /// Whether all goes on, and what does not.
+    pub fn complaints(&self) -> Vec<String> {
+        let mut complaints = Vec::new();
+        if let Some(silent) = self.silent_seconds.filter(|&silent| silent > STUCK.as_secs_f64()) {
+            complaints.push(format!("nothing from the detector for {silent:.0} seconds"));
+        }
+        complaints
+    }
+}
+
+impl Board {
+    fn lock(&self) -> MutexGuard<'_, Parts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place for the counters of one more thread.
+    pub fn publisher(board: &Arc<Board>) -> Publisher {
+        let mut parts = board.lock();
+        parts.counters.push(Counters::new());
+        Publisher { board: board.clone(), part: parts.counters.len() - 1, next: Instant::now() }
+    }
+
+    /// The detector's thread tells of itself.
+    pub fn tell(&self, detector: DetectorView) {
+        let mut parts = self.lock();
+        parts.detector = detector;
+        parts.heard = Some(Instant::now());
+    }
+
+    /// The sinks are these.
+    pub fn watch_sinks(&self, sinks: Monitor) {
+        self.lock().sinks = Some(sinks);
+    }
+
+    /// All that was told.
+    pub fn view(&self) -> View {
+        let parts = self.lock();
+        let mut counters = Counters::new();
+        parts.counters.iter().for_each(|part| counters.merge(part));
+        View {
+            counters,
+            detector: parts.detector.clone(),
+            sinks: parts.sinks.as_ref().map(Monitor::statuses).unwrap_or_default(),
+            silent_seconds: parts.heard.map(|heard| heard.elapsed().as_secs_f64()),
+        }
+    }
+}
+
+/// One thread's place on the board.
+#[derive(Debug)]
+pub struct Publisher {
+    board: Arc<Board>,
+    part: usize,
+    next: Instant,
+}
+
+impl Publisher {
+    /// Whether it is time to tell; at most once a second.
+    pub fn is_due(&mut self) -> bool {
+        let now = Instant::now();
+        let due = now >= self.next;
+        if due {
+            self.next = now + PERIOD;
+        }
+        due
+    }
+
+    /// The one that there may be, when it is time for it to tell.
+    pub fn due(publisher: &mut Option<Publisher>) -> Option<&Publisher> {
+        let publisher = publisher.as_mut()?;
+        publisher.is_due().then_some(publisher)
+    }
+
+    /// Replaces what this thread has counted.
+    pub fn publish(&self, counters: &Counters) {
+        if let Some(part) = self.board.lock().counters.get_mut(self.part) {
+            part.clone_from(counters);
+        }
+    }
+
+    /// The board.
+    pub fn board(&self) -> &Board {
+        &self.board
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::Counter;
+
+    #[test]
+    fn threads_add_up_and_replace_what_they_said() {
+        let board = Arc::new(Board::default());
+        let (one, mut two) = (Board::publisher(&board), Board::publisher(&board));
+        let counters = |frames| {
+            let mut counters = Counters::new();
+            counters.add(Counter::Frames, frames);
+            counters
+        };
+        one.publish(&counters(5));
+        two.publish(&counters(7));
+        one.publish(&counters(6));
+        assert_eq!(board.view().counters.value(Counter::Frames), 13);
+        assert!(two.is_due() && !two.is_due());
+        assert!(board.view().complaints().is_empty(), "nothing is known yet");
+        let stuck = View { silent_seconds: Some(31.0), ..board.view() };
+        assert_eq!(stuck.complaints().len(), 1);
+    }
+}

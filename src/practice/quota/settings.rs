@@ -1,0 +1,70 @@
+//! Quotas as they are written in the configuration file.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::super::settings::Network;
+use crate::model::Window;
+
+/// By what uses of a quota are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Dimension {
+    /// The client's address.
+    Client,
+    /// The credential; calls without one have a use together.
+    Credential,
+    /// Method and path template.
+    Endpoint,
+    /// The host.
+    Service,
+}
+
+/// One quota, `[[quota]]`. At least one of `calls`, `bytes`, `seconds` and `objects` is to be given.
+///
+///     [[quota]]
+///     name = "orders of partners"
+///     clients = ["198.51.100.0/24"]
+///     endpoints = ["GET /v1/orders/{id}"]
+///     per = ["client"]
+///     window = "hour"
+///     calls = 1000
+///     objects = 200
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Quota {
+    /// Names it in findings.
+    pub name: String,
+    /// By what its uses are told apart; none: all that it covers is one use.
+    #[serde(default = "by_client")]
+    pub per: Vec<Dimension>,
+    /// The group of clients that it covers; empty: all.
+    #[serde(default)]
+    pub clients: Vec<Network>,
+    /// Hosts that it covers; empty: all.
+    #[serde(default)]
+    pub services: Vec<String>,
+    /// Methods and templates that it covers, as `apitap apis` prints them; empty: all.
+    #[serde(default)]
+    pub endpoints: Vec<String>,
+    /// `minute`, `ten_minutes`, `hour`, `day` or `week`: fixed windows, the first of which begins at the epoch.
+    #[schemars(with = "String")]
+    pub window: Window,
+    /// Calls in a window; those answered with 429 do not count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calls: Option<u64>,
+    /// Bytes of bodies in a window, both ways.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// What it costs the server: seconds from request to answer in a window, all calls together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
+    /// Distinct objects (paths of templates with a parameter) in a window; beyond 64 they are estimated, with a standard error of
+    /// 6.5 percent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub objects: Option<u64>,
+}
+
+fn by_client() -> Vec<Dimension> {
+    vec![Dimension::Client]
+}

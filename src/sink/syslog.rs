@@ -1,0 +1,315 @@
+//! Syslog: messages of RFC 5424 in datagrams (RFC 5426), in a stream with counted octets (RFC 6587, 3.4.1), or in TLS
+//! (RFC 5425).
+//!
+//! A receiver of syslog never says what it has. Over a stream, what was sent in the last minute is sent again when the
+//! connection turns out to be broken, since that may have been lost with it; datagrams that are lost stay lost.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
+use tokio::net::UdpSocket;
+
+use super::delivery::Trouble;
+use super::format::Format;
+use super::secure::{Peer, Stream};
+use super::settings::{Settings, Transport};
+use crate::alert::{Alert, Severity};
+
+/// How long what was sent may be lost with the connection.
+const UNCERTAIN: Duration = Duration::from_secs(60);
+
+/// Bytes that are kept to be sent again.
+const UNCERTAIN_BYTES: usize = 1 << 20;
+
+/// How long the end waits for the receiver to close its side, too, by which it shows that it has read everything.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// A receiver of syslog.
+pub(super) struct Syslog {
+    line: Line,
+    way: Way,
+}
+
+enum Way {
+    Datagrams { address: String, socket: Option<UdpSocket> },
+    Stream { peer: Peer, stream: Option<Stream>, uncertain: VecDeque<(Instant, Vec<u8>)>, broken: bool },
+}
+
+impl Syslog {
+    /// From checked settings.
+    ///
+    /// # Errors
+    ///
+    /// An address that is none; certificates that cannot be read.
+    pub(super) fn new(settings: &Settings, sensor: &str) -> Result<Syslog, String> {
+        let address = settings.address.clone().unwrap_or_default();
+        let port = |default| match address.rsplit_once(':') {
+            Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
+                port.parse().map(|port| (host.to_owned(), port)).map_err(|_| format!("`address` {address}: no port"))
+            }
+            _ => Ok((address.clone(), default)),
+        };
+        let way = match settings.transport {
+            Transport::Udp => {
+                let (host, port) = port(514)?;
+                Way::Datagrams { address: format!("{host}:{port}"), socket: None }
+            }
+            transport => {
+                let secure = transport == Transport::Tls;
+                let (host, port) = port(if secure { 6514 } else { 601 })?;
+                let peer = Peer::new(&host, port, secure, &[], settings)?;
+                Way::Stream { peer, stream: None, uncertain: VecDeque::new(), broken: false }
+            }
+        };
+        let line = Line {
+            facility: settings.facility,
+            structured_data: settings.structured_data.clone(),
+            format: settings.format(),
+            sensor: sensor.to_owned(),
+        };
+        Ok(Syslog { line, way })
+    }
+
+    /// Delivers alerts.
+    pub(super) async fn deliver(&mut self, alerts: &[Alert], native: &[Vec<u8>]) -> Result<(), Trouble> {
+        let messages: Vec<Vec<u8>> =
+            alerts.iter().zip(native).map(|(alert, native)| self.line.message(alert, native)).collect();
+        match &mut self.way {
+            Way::Datagrams { address, socket } => datagrams(address, socket, &messages).await,
+            Way::Stream { peer, stream, uncertain, broken } => {
+                let sent = send(peer, stream, uncertain, broken, messages).await;
+                sent.map_err(|error| {
+                    *stream = None;
+                    *broken = true;
+                    Trouble::later(error.to_string())
+                })
+            }
+        }
+    }
+
+    /// The next delivery has a connection of its own.
+    pub(super) fn reset(&mut self) {
+        match &mut self.way {
+            Way::Datagrams { socket, .. } => *socket = None,
+            Way::Stream { stream, broken, .. } => {
+                *stream = None;
+                *broken = true;
+            }
+        }
+    }
+
+    /// Ends the connection so that nothing that was sent is lost.
+    pub(super) async fn close(&mut self) {
+        if let Way::Stream { stream: Some(stream), .. } = &mut self.way {
+            let farewell = async {
+                stream.shutdown().await?;
+                let mut rest = [0; 256];
+                while stream.read(&mut rest).await? > 0 {}
+                io::Result::Ok(())
+            };
+            let _ = tokio::time::timeout(FAREWELL, farewell).await;
+        }
+    }
+}
+
+async fn datagrams(address: &str, held: &mut Option<UdpSocket>, messages: &[Vec<u8>]) -> Result<(), Trouble> {
+    let later = |error: io::Error| Trouble::later(error.to_string());
+    let socket = match held {
+        Some(socket) => socket,
+        empty => {
+            let mut addresses = tokio::net::lookup_host(address).await.map_err(later)?;
+            let address = addresses.next().ok_or_else(|| Trouble::later(format!("{address}: no address")))?;
+            let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+            let socket = UdpSocket::bind(any).await.map_err(later)?;
+            socket.connect(address).await.map_err(later)?;
+            empty.insert(socket)
+        }
+    };
+    let mut refused = Vec::new();
+    for (at, message) in messages.iter().enumerate() {
+        match socket.send(message).await {
+            Ok(_) => {}
+            // Larger than a datagram can be.
+            Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => refused.push(at),
+            Err(error) => return Err(later(error)),
+        }
+    }
+    if refused.is_empty() {
+        return Ok(());
+    }
+    Err(Trouble::Never { reason: "larger than a datagram".into(), which: Some(refused) })
+}
+
+async fn send(
+    peer: &Peer,
+    held: &mut Option<Stream>,
+    uncertain: &mut VecDeque<(Instant, Vec<u8>)>,
+    broken: &mut bool,
+    messages: Vec<Vec<u8>>,
+) -> io::Result<()> {
+    if let Some(stream) = held
+        && is_closed(stream).await
+    {
+        *held = None;
+        *broken = true;
+    }
+    let now = Instant::now();
+    uncertain.retain(|(sent, _)| now.duration_since(*sent) < UNCERTAIN);
+    let mut bytes = Vec::new();
+    let stream = match held {
+        Some(stream) => stream,
+        empty => {
+            let stream = peer.connect().await?;
+            if std::mem::take(broken) {
+                uncertain.iter().for_each(|(_, frame)| bytes.extend_from_slice(frame));
+            }
+            empty.insert(stream)
+        }
+    };
+    let frames: Vec<Vec<u8>> = messages
+        .into_iter()
+        .map(|message| {
+            let mut frame = format!("{} ", message.len()).into_bytes();
+            frame.extend_from_slice(&message);
+            frame
+        })
+        .collect();
+    frames.iter().for_each(|frame| bytes.extend_from_slice(frame));
+    stream.write_all(&bytes).await?;
+    stream.flush().await?;
+    uncertain.extend(frames.into_iter().map(|frame| (now, frame)));
+    let mut kept: usize = uncertain.iter().map(|(_, frame)| frame.len()).sum();
+    while kept > UNCERTAIN_BYTES
+        && let Some((_, frame)) = uncertain.pop_front()
+    {
+        kept -= frame.len();
+    }
+    Ok(())
+}
+
+/// Whether the receiver has closed its side; it has nothing to say otherwise.
+async fn is_closed(stream: &mut Stream) -> bool {
+    poll_fn(|cx| {
+        let mut rest = [0; 64];
+        let mut buffer = ReadBuf::new(&mut rest);
+        Poll::Ready(match Pin::new(&mut *stream).poll_read(cx, &mut buffer) {
+            Poll::Pending => false,
+            Poll::Ready(Ok(())) => buffer.filled().is_empty(),
+            Poll::Ready(Err(_)) => true,
+        })
+    })
+    .await
+}
+
+/// How a message is put together.
+struct Line {
+    facility: u8,
+    structured_data: String,
+    format: Format,
+    sensor: String,
+}
+
+impl Line {
+    /// `<PRI>1 TIMESTAMP HOSTNAME APP-NAME PROCID MSGID STRUCTURED-DATA MSG`. The kind is the MSGID; what a receiver sorts
+    /// by is in the structured data, too.
+    fn message(&self, alert: &Alert, native: &[u8]) -> Vec<u8> {
+        let severity = match alert.severity {
+            Severity::Low => 5,
+            Severity::Medium => 4,
+            Severity::High => 3,
+            Severity::Critical => 2,
+        };
+        let text = |value: serde_json::Result<serde_json::Value>| {
+            value.ok().and_then(|value| value.as_str().map(ToOwned::to_owned)).unwrap_or_default()
+        };
+        let mut message = format!(
+            "<{}>1 {} {} apitap - {} [{}",
+            u32::from(self.facility) * 8 + severity,
+            microseconds(alert),
+            printable(&self.sensor, 255),
+            printable(alert.kind.name(), 32),
+            self.structured_data,
+        );
+        let client = alert.client.map(|client| client.ip.to_string());
+        for (name, value) in [
+            ("id", Some(alert.id.clone())),
+            ("incident", Some(alert.incident.clone())),
+            ("state", Some(text(serde_json::to_value(alert.state)))),
+            ("severity", Some(text(serde_json::to_value(alert.severity)))),
+            ("client", client),
+            ("host", alert.host.clone()),
+        ] {
+            let Some(value) = value else { continue };
+            message.push(' ');
+            message.push_str(name);
+            message.push_str("=\"");
+            for letter in value.chars() {
+                if matches!(letter, '"' | '\\' | ']') {
+                    message.push('\\');
+                }
+                message.push(letter);
+            }
+            message.push('"');
+        }
+        message.push_str("] ");
+        let mut message = message.into_bytes();
+        message.extend_from_slice(&self.format.write(alert, native, &self.sensor));
+        message
+    }
+}
+
+/// RFC 5424 allows six digits of a second.
+fn microseconds(alert: &Alert) -> String {
+    match jiff::Timestamp::from_nanosecond(i128::from(alert.ts.nanos())) {
+        Ok(moment) => format!("{moment:.6}"),
+        Err(_) => "-".to_owned(),
+    }
+}
+
+/// A field of the header: printable ASCII without spaces, of limited length, `-` when there is none.
+fn printable(text: &str, limit: usize) -> String {
+    let kept: String = text.chars().filter(char::is_ascii_graphic).take(limit).collect();
+    if kept.is_empty() { "-".to_owned() } else { kept }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_of_rfc_5424() {
+        let settings = Settings { facility: 4, address: Some("a".into()), ..Settings::default() };
+        let syslog = Syslog::new(&settings, "sensor 1").expect("good settings");
+        let alert = Alert { host: Some("a]\"\\b".into()), ..Alert::sample() };
+        let message = String::from_utf8(syslog.line.message(&alert, b"{}")).expect("text");
+        assert_eq!(
+            message,
+            format!(
+                "<36>1 2026-03-02T14:00:00.000000Z sensor1 apitap - recon.path_enumeration [apitap@32473 id=\"{}\" \
+                 incident=\"0011223344556677\" state=\"open\" severity=\"medium\" client=\"192.0.2.1\" \
+                 host=\"a\\]\\\"\\\\b\"] {{}}",
+                alert.id
+            )
+        );
+    }
+
+    #[test]
+    fn addresses() {
+        let way = |address: &str, transport| {
+            let settings = Settings { address: Some(address.into()), transport, ..Settings::default() };
+            Syslog::new(&settings, "s").map(|syslog| match syslog.way {
+                Way::Datagrams { address, .. } => address,
+                Way::Stream { .. } => "stream".to_owned(),
+            })
+        };
+        assert_eq!(way("logs.example", Transport::Udp).as_deref(), Ok("logs.example:514"));
+        assert_eq!(way("[::1]:5514", Transport::Udp).as_deref(), Ok("[::1]:5514"));
+        assert_eq!(way("192.0.2.1:601", Transport::Tcp).as_deref(), Ok("stream"));
+        assert!(way("logs.example:port", Transport::Udp).is_err());
+    }
+}

@@ -1,0 +1,212 @@
+//! Operation of a sensor: what can be set and is, what it tells while it runs, and another configuration meanwhile.
+
+#[path = "support/receivers.rs"]
+mod receivers;
+mod support;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use receivers::{Reply, Service};
+use serde_json::Value;
+use support::Folder;
+
+#[test]
+fn the_defaults_are_a_file_that_changes_nothing() {
+    let folder = Folder::new("config-defaults");
+    let printed = folder.run("config", &["--defaults"]);
+    assert_eq!((printed.code, printed.stderr.as_str()), (Some(0), ""));
+    std::fs::write(folder.path("all.toml"), &printed.stdout).expect("a file");
+    let value = |run: support::Run| {
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        let text = String::from_utf8(run.stdout).expect("text");
+        text.lines().map(|line| line.split('#').next().unwrap_or_default().trim().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(value(folder.run("config", &["--config", "all.toml"])), value(folder.run("config", &[])));
+    let schema = folder.run("config", &["--schema"]);
+    let schema: Value = serde_json::from_slice(&schema.stdout).expect("JSON");
+    let file: Value = toml::from_str(&std::fs::read_to_string(folder.path("all.toml")).expect("a file")).expect("TOML");
+    assert!(jsonschema::is_valid(&schema, &file));
+}
+
+#[test]
+fn who_set_what_is_told() {
+    let folder = Folder::new("config-origins");
+    let text =
+        "workers = 3\n[stream]\nmax_flows = 7\n[[sink]]\ntype = 'webhook'\nname = 'siem'\nurl = 'http://127.0.0.1:1'\n";
+    std::fs::write(folder.path("apitap.toml"), text).expect("a file");
+    let mut process = folder.apitap("config", &["--config", "apitap.toml", "--false-alarms-per-day", "2"]);
+    process
+        .env("APITAP_STREAM__IDLE_TIMEOUT", "99")
+        .env("APITAP_QUIET", "true")
+        .env("APITAP_SINK__SIEM__TOKEN", "hunter2");
+    let run = support::Run::of(process.output().expect("it starts"));
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let text = String::from_utf8(run.stdout).expect("text");
+    for (key, origin) in [
+        ("workers = 3", "file apitap.toml"),
+        ("max_flows = 7", "file apitap.toml"),
+        ("idle_timeout = 99", "environment APITAP_STREAM__IDLE_TIMEOUT"),
+        ("quiet = true", "environment APITAP_QUIET"),
+        ("false_alarms_per_day = 2.0", "flag --false-alarms-per-day"),
+        ("token = \"(set)\"", "environment APITAP_SINK__SIEM__TOKEN"),
+        ("url = \"http://127.0.0.1:1\"", "file apitap.toml"),
+        ("half_open_timeout = ", "default"),
+    ] {
+        let line = text.lines().find(|line| line.starts_with(key)).unwrap_or_else(|| panic!("{key} in {text}"));
+        assert!(line.ends_with(&format!("# {origin}")), "{line}");
+    }
+    assert!(!text.contains("hunter2"));
+    std::fs::write(folder.path("apitap.toml"), "[stream]\nmax_flow = 7\n").expect("a file");
+    let run = folder.run("replay", &["--config", "apitap.toml", "-"]);
+    assert_eq!(run.code, Some(1));
+    assert!(run.stderr.contains("apitap.toml:2: unknown key `max_flow`; did you mean `max_flows`?"), "{}", run.stderr);
+}
+
+/// `apitap watch` on the loopback interface, ended with the test.
+struct Watch {
+    process: Child,
+    said: Arc<Mutex<String>>,
+}
+
+impl Watch {
+    fn start(folder: &Folder, arguments: &[&str]) -> Watch {
+        let mut process = folder
+            .apitap("watch", arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let said = Arc::new(Mutex::new(String::new()));
+        let (stderr, kept) = (process.stderr.take().expect("a pipe"), said.clone());
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                let mut said = kept.lock().expect("no panic");
+                said.push_str(&line);
+                said.push('\n');
+            }
+        });
+        Watch { process, said }
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let id = rustix::process::Pid::from_raw(self.process.id() as i32).expect("an id");
+        rustix::process::kill_process(id, signal).expect("it runs");
+    }
+
+    fn said(&self) -> String {
+        self.said.lock().expect("no panic").clone()
+    }
+
+    /// Waits until it has said something; false after 15 seconds.
+    fn says(&self, text: &str) -> bool {
+        soon(|| self.said().contains(text))
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn soon(mut holds: impl FnMut() -> bool) -> bool {
+    let until = Instant::now() + Duration::from_secs(15);
+    while Instant::now() < until {
+        if holds() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    false
+}
+
+fn get(address: &str, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").as_bytes()).ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+fn metric(text: &str, name: &str) -> f64 {
+    let line = text.lines().find(|line| line.starts_with(&format!("{name} "))).unwrap_or_else(|| panic!("{name}"));
+    line.rsplit(' ').next().and_then(|value| value.parse().ok()).expect("a number")
+}
+
+#[test]
+fn a_running_sensor_tells_and_listens() {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        return eprintln!("skipped: listening to an interface needs root");
+    }
+    let folder = Folder::new("operate-watch");
+    let service = Service::start(0, |_, _| Reply(200, "content-type: application/json\r\n", "{\"ok\":true}".into()));
+    let listen = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").to_string();
+    let config = |more: &str| {
+        std::fs::write(folder.path("apitap.toml"), format!("[metrics]\nlisten = '{listen}'\n{more}")).expect("a file");
+    };
+    config("");
+    let filter = format!("tcp port {}", service.port);
+    let mut watch = Watch::start(
+        &folder,
+        &["-i", "lo", "-f", &filter, "--config", "apitap.toml", "--state", "state", "--workers", "1"],
+    );
+    let up = soon(|| get(&listen, "/health").is_some());
+    if !up && watch.said().contains("lo") {
+        return eprintln!("skipped: the loopback interface cannot be listened to: {}", watch.said());
+    }
+    assert!(up, "{}", watch.said());
+    let call = |number: usize| {
+        get(&format!("127.0.0.1:{}", service.port), &format!("/items/{number}")).expect("an answer");
+    };
+    // Counters come at most a second later.
+    let mut number = 0;
+    let seen = soon(|| {
+        number += 1;
+        call(number);
+        let text = get(&listen, "/metrics").expect("it listens");
+        metric(&text, "apitap_frames_total") > 0.0
+            && metric(&text, "apitap_calls_total") > 0.0
+            && metric(&text, "apitap_calls_detected_total") > 0.0
+            && metric(&text, "apitap_table_entries{table=\"clients\"}") == 1.0
+    });
+    assert!(seen, "{}", get(&listen, "/metrics").unwrap_or_default());
+    let health = get(&listen, "/health").expect("it listens");
+    assert!(health.starts_with("HTTP/1.1 200 ") && health.contains("\"status\":\"ok\""), "{health}");
+
+    // A change of the file is noticed, and takes effect as a whole.
+    config(
+        "[[sink]]\ntype = 'file'\npath = 'alerts.jsonl'\n[detect]\nfalse_alarms_per_day = 5.0\n[stream]\nmax_flows = 77\n",
+    );
+    let reloaded = soon(|| {
+        call(0);
+        watch.said().contains("configuration reloaded: detect.false_alarms_per_day, sink")
+    });
+    assert!(reloaded, "{}", watch.said());
+    assert!(watch.says("takes effect at the next start only: stream.max_flows"), "{}", watch.said());
+    let text = get(&listen, "/metrics").expect("it listens");
+    assert!(text.contains("apitap_sink_up{sink=\"file\",type=\"file\"} 1\n"), "{text}");
+    let budget =
+        soon(|| metric(&get(&listen, "/metrics").expect("it listens"), "apitap_budget_false_alarms_per_day") == 5.0);
+    assert!(budget);
+
+    // A wrong one changes nothing, and says so.
+    config("[[sink]]\ntype = 'file'\n[detect]\nfalse_alarms_per_day = 9.0\n");
+    watch.signal(rustix::process::Signal::HUP);
+    assert!(watch.says("the configuration stays as it was: sink file: type file needs `path`"), "{}", watch.said());
+    call(0);
+    let text = get(&listen, "/metrics").expect("it listens");
+    assert!(text.contains("apitap_sink_up{sink=\"file\",type=\"file\"} 1\n"));
+    assert_eq!(metric(&text, "apitap_budget_false_alarms_per_day"), 5.0);
+
+    watch.signal(rustix::process::Signal::TERM);
+    let status = watch.process.wait().expect("it ends");
+    assert_eq!(status.code(), Some(0), "{}", watch.said());
+    assert!(watch.says(" calls, "), "the summary: {}", watch.said());
+}
