@@ -21,7 +21,6 @@ use crate::endpoint::HashKey;
 use crate::export::selection::{Selection, Selector};
 use crate::inspect::Inspector;
 use crate::inventory::Inventory;
-use crate::inventory::report::Endpoint;
 use crate::inventory::review::Review;
 use crate::key::Key;
 use crate::metrics::{Board, Server};
@@ -86,14 +85,8 @@ fn replay(mut options: Replay) -> Result<ExitCode, Failure> {
     let mut settings = settings(&mut options.common)?;
     apply_decoding(&mut settings, &options.decoding);
     apply_detecting(&mut settings, &mut options.detecting);
-    let known = known(&options.watching)?;
-    let mut consumer = detecting(
-        &mut settings,
-        (&options.detecting, &options.watching),
-        known,
-        memory(options.resume),
-        &options.common,
-    )?;
+    let mut consumer =
+        detecting(&mut settings, (&options.detecting, &options.watching), memory(options.resume), &options.common)?;
     let outcome = read_captures(&options.inputs, &settings, &options.common, &mut consumer)?;
     conclude_alerts(outcome, consumer, &settings, &options.common, options.detecting.fail_on_alert)
 }
@@ -203,8 +196,7 @@ fn watch(mut options: Watch) -> Result<ExitCode, Failure> {
         eprintln!("apitap: {note}");
     }
     let mut sources: Vec<_> = readers.into_iter().map(|live| Box::new(live) as Box<dyn Source>).collect();
-    let known = known(&options.watching)?; // before it is out of reach
-    confine(&settings, &options.common)?; // before any other thread is there
+    confine(&settings, &options.common, options.watching.baseline.as_ref())?; // before any other thread is there
     stop_on_signals(stop.clone())?;
     let started = Instant::now();
     if options.calls || settings.output.calls {
@@ -217,7 +209,7 @@ fn watch(mut options: Watch) -> Result<ExitCode, Failure> {
     let _server = metrics(&settings, &board)?;
     reload::start(watched(&settings, &options.common, &options.decoding, &options.detecting), slot.clone())?;
     let memory = Memory::Live { fresh: options.fresh };
-    let consumer = detecting(&mut settings, (&options.detecting, &options.watching), known, memory, &options.common)?;
+    let consumer = detecting(&mut settings, (&options.detecting, &options.watching), memory, &options.common)?;
     let mut consumer = consumer.live(Board::publisher(&board), slot, settings.metrics.loss_share);
     let outcome = process(&mut sources, &settings, Some(board), &mut consumer, &stop, &mut |_, _| {})?;
     conclude_alerts((outcome, started.elapsed()), consumer, &settings, &options.common, options.detecting.fail_on_alert)
@@ -261,14 +253,8 @@ fn detect_calls(mut options: Detect) -> Result<ExitCode, Failure> {
     let mut settings = settings(&mut options.common)?;
     apply_detecting(&mut settings, &mut options.detecting);
     settings.records.format = options.format.or(settings.records.format);
-    let known = known(&options.watching)?;
-    let mut consumer = detecting(
-        &mut settings,
-        (&options.detecting, &options.watching),
-        known,
-        memory(options.resume),
-        &options.common,
-    )?;
+    let mut consumer =
+        detecting(&mut settings, (&options.detecting, &options.watching), memory(options.resume), &options.common)?;
     let started = Instant::now();
     let (mut outcome, failed) = read_records(&options.inputs, &settings, &mut |record| consumer.record(record))?;
     if outcome.output.is_none() {
@@ -568,7 +554,7 @@ fn keeper(settings: &Settings, detector: &mut Detector, common: &Common) -> Resu
 }
 
 /// Gives up what a live run needs no more, its interfaces being open.
-fn confine(settings: &Settings, common: &Common) -> Result<(), Failure> {
+fn confine(settings: &Settings, common: &Common, baseline: Option<&PathBuf>) -> Result<(), Failure> {
     if !settings.confinement.enabled {
         return Ok(());
     }
@@ -580,6 +566,7 @@ fn confine(settings: &Settings, common: &Common) -> Result<(), Failure> {
     let mut read: Vec<PathBuf> = replaced.filter_map(folder_of).collect();
     read.extend(settings.rules.clone());
     read.extend(settings.key_file.clone());
+    read.extend(baseline.cloned());
     let mut write = vec![folder];
     for sink in &settings.sink {
         sink.paths(&mut read, &mut write);
@@ -652,7 +639,6 @@ fn practice(settings: &Settings) -> Result<Practice, Failure> {
 fn detecting(
     settings: &mut Settings,
     (options, watching): (&Detecting, &Watching),
-    known: Option<Vec<Endpoint>>,
     memory: Memory,
     common: &Common,
 ) -> Result<consumers::Detecting, Failure> {
@@ -665,14 +651,10 @@ fn detecting(
     settings.inspect.shapes = true;
     let events = &mut settings.inventory.events;
     events.learning_seconds = watching.learning.unwrap_or(events.learning_seconds);
+    let baseline = watching.baseline.as_deref().map(inventory::read).transpose()?;
     let mut inventory = inventory(settings, detector)?;
-    inventory.watch(&settings.inventory, known.as_deref());
+    inventory.watch(&settings.inventory, baseline.as_deref());
     Ok(consumers::Detecting::watching(inventory, outlets).keeping(keeper).finding(practice))
-}
-
-/// The inventory that is known, of which nothing is new.
-fn known(watching: &Watching) -> Result<Option<Vec<Endpoint>>, Failure> {
-    watching.baseline.as_deref().map(inventory::read).transpose()
 }
 
 /// An inventory that knows nothing.

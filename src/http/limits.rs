@@ -124,7 +124,7 @@ mod tests {
 
     fn told(status: u16, headers: &str) -> Option<ResponseFields> {
         let text = format!("HTTP/1.1 {status} X\r\n{headers}\r\n\r\n");
-        let reading = Reading { header_limit: 100, is_api_key: &|_| false };
+        let reading = Reading { header_limit: 100, is_api_key: &|_| false, is_own: None };
         let Some(Head::Response(head)) = read(text.as_bytes(), &reading) else { panic!("a response: {text}") };
         response_fields(&head.fields, head.status, Some(Timestamp::from_parts(1_772_460_000, 0)))
     }

@@ -160,6 +160,7 @@ impl Watch {
     }
 
     /// Tells of a connection that [`Watch::look`] found worth it.
+    #[allow(clippy::too_many_arguments, reason = "all of it describes one wait")]
     pub(super) fn tell(
         &self,
         flow: &FlowInfo,
