@@ -215,6 +215,7 @@ fn the_posture_of_a_capture() {
     let text = String::from_utf8(text.stdout).expect("UTF-8");
     assert!(text.contains("10 of 11 good answers (90.9 %) with a credential"), "{text}");
     assert!(text.contains("GET /v1/orders/{id} of shop.example"), "{text}");
+    assert!(!text.contains("had expired"), "{text}");
     // Over printed calls the same, and with nothing to be put right no exit code.
     let calls = folder.run("calls", &["a.pcap", "--quiet"]);
     fs::write(folder.path("a.jsonl"), &calls.stdout).expect("a writable folder");
@@ -255,4 +256,19 @@ fn quotas_are_proposed_that_honest_clients_stay_below() {
         findings.lines().into_iter().filter(|line| line["kind"] == "quota.breach" && line["state"] == "total");
     assert!(breaches.count() > 0);
     assert_eq!(suggest(&["--share", "0"]).code, Some(2));
+}
+
+#[test]
+fn a_capture_whose_times_were_rewritten_is_told_of() {
+    let folder = Folder::new("practice-rewritten");
+    let mut traffic = Traffic::new();
+    for user in 0..10u8 {
+        let over = token(r#"{"alg":"RS256"}"#, r#"{"sub":"user-1","iat":1600000000,"exp":1600003600}"#);
+        let headers = format!("Authorization: {over}\r\n");
+        traffic.call([198, 51, 100, user], "GET /v1/orders/1", &headers, "200", "{}");
+    }
+    traffic.wire.write(&folder.path("a.pcap"));
+    let text = String::from_utf8(folder.run("posture", &["a.pcap", "--quiet"]).stdout).expect("UTF-8");
+    let told = "10 of 10 tokens (100.0 %) had expired: the times of this capture may have been rewritten";
+    assert!(text.contains(told), "{text}");
 }

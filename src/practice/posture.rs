@@ -260,6 +260,10 @@ fn advice_row(
         Advice::TieTokens => {
             facts.push(format!("{} with a subject", share(traffic.tokens_with_subject, traffic.tokens, "token")));
             facts.push(format!("{} expire", share(traffic.tokens_that_expire, traffic.tokens, "token")));
+            if 2 * traffic.tokens_expired > traffic.tokens {
+                let expired = share(traffic.tokens_expired, traffic.tokens, "token");
+                facts.push(format!("{expired} had expired: the times of this capture may have been rewritten"));
+            }
             facts.push(format!("{} to endpoints that give out tokens", many(traffic.token_requests, "call")));
             if traffic.tokens == 0 {
                 facts.push("credentials of this traffic do not say whom they stand for".to_owned());

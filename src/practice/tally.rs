@@ -31,6 +31,8 @@ pub struct Tally {
     pub tokens_with_subject: u64,
     /// These whose token expires.
     pub tokens_that_expire: u64,
+    /// These whose token had expired when it was sent, whatever clocks differ by.
+    pub tokens_expired: u64,
     /// Calls that asked for a token, or for a login that leads to one (OAuth 2), by their paths.
     pub token_requests: u64,
     /// Calls that came in TLS and were opened with their keys.
@@ -98,6 +100,7 @@ impl Tally {
             self.tokens += 1;
             self.tokens_with_subject += u64::from(credential.subject.is_some());
             self.tokens_that_expire += u64::from(claims.expires.is_some());
+            self.tokens_expired += u64::from(claims.expires.is_some_and(|expires| expires < call.start_time()));
         }
     }
 
