@@ -353,12 +353,13 @@ impl Consumer for Detecting {
         if let Engine::Watching(inventory) = &mut self.engine {
             inventory.finish(&mut self.events);
         }
+        self.print()?;
+        self.unkept = self.keeper.as_mut().and_then(|keeper| keeper.finish(self.engine.detector()).err());
+        // That settles the templates, which a run that goes on from the checkpoint is not to find done.
         if let Some(practice) = &mut self.practice {
             self.findings.append(&mut practice.finish(self.engine.detector_mut()));
         }
-        self.print()?;
-        self.unkept = self.keeper.as_mut().and_then(|keeper| keeper.finish(self.engine.detector()).err());
-        Ok(())
+        self.print()
     }
 }
 
