@@ -51,7 +51,8 @@ pub struct Settings {
     pub practice: crate::practice::Settings,
     /// Gateways that services are behind.
     pub gateway: crate::practice::Gateway,
-    /// Quotas.
+    /// What clients may use in a window of time: a table `[[quota]]` each, with `name`, `per`, `clients`, `services`, `endpoints`,
+    /// `window`, `calls` and more; `apitap quotas suggest` writes some. None: nothing is limited.
     pub quota: Vec<crate::practice::Quota>,
     /// How `watch` can be looked into.
     pub metrics: crate::metrics::Settings,
