@@ -18,11 +18,13 @@ const MARK: char = '\u{1}';
 
 /// One allowance, `[[inspect.allow]]`. What is left out stands for anything; at least one of the lists is to be given.
 ///
-///     [[inspect.allow]]
-///     classes = ["phone", "email"]
-///     fields = ["support_contact"]
-///     hosts = ["shop.example"]
-///     paths = ["/v1/stores/*", "/v1/imprint"]
+/// ```toml
+/// [[inspect.allow]]
+/// classes = ["phone", "email"]
+/// fields = ["support_contact"]
+/// hosts = ["shop.example"]
+/// paths = ["/v1/stores/*", "/v1/imprint"]
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Allowance {

@@ -22,14 +22,16 @@ pub enum Dimension {
 
 /// One quota, `[[quota]]`. At least one of `calls`, `bytes`, `seconds` and `objects` is to be given.
 ///
-///     [[quota]]
-///     name = "orders of partners"
-///     clients = ["198.51.100.0/24"]
-///     endpoints = ["GET /v1/orders/{id}"]
-///     per = ["client"]
-///     window = "hour"
-///     calls = 1000
-///     objects = 200
+/// ```toml
+/// [[quota]]
+/// name = "orders of partners"
+/// clients = ["198.51.100.0/24"]
+/// endpoints = ["GET /v1/orders/{id}"]
+/// per = ["client"]
+/// window = "hour"
+/// calls = 1000
+/// objects = 200
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Quota {
