@@ -1,7 +1,7 @@
 //! What the detector has learned, kept on disk from one run to the next.
 //!
 //! Evidence adds up over days, and a sensor is restarted now and then: without its state a slow attacker would begin anew with each
-//! restart. [`file`] is the form on disk, [`Keeper`] writes it now and then and goes on from it.
+//! restart. [`mod@file`] is the form on disk, [`Keeper`] writes it now and then and goes on from it.
 //!
 //! # What holds
 //!

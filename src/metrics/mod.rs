@@ -1,7 +1,7 @@
 //! A look inside while it runs: what all threads have counted so far, as metrics for Prometheus and as a state of health.
 //!
 //! Nobody waits for whoever looks. Each thread puts a copy of its counters on a [`Board`] once a second ([`Publisher`]), and a
-//! thread of its own ([`server`]) writes what is there when it is asked. Without a board, in every replay, nothing is copied.
+//! thread of its own (`server`) writes what is there when it is asked. Without a board, in every replay, nothing is copied.
 
 mod loss;
 mod server;
