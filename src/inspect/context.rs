@@ -4,6 +4,7 @@
 //! `cardNo`, `card_no` and `Card-No` are one.
 
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use aho_corasick::AhoCorasick;
 
@@ -16,15 +17,15 @@ const NAME_LIMIT: usize = 64;
 /// Longest text in the form in which words are compared: each byte may get a break before it.
 const NORMAL_LIMIT: usize = 2 * NEARBY_REACH + 2;
 
-/// A set of words; empty for "no condition".
+/// A set of words; empty for "no condition". What finds them is built when a candidate first asks: most sets never are.
 #[derive(Debug, Default)]
-pub(super) struct Words(Option<AhoCorasick>);
+pub(super) struct Words {
+    patterns: Vec<Vec<u8>>,
+    automaton: OnceLock<Option<AhoCorasick>>,
+}
 
 impl Words {
     pub(super) fn new(words: &[String]) -> Result<Words, String> {
-        if words.is_empty() {
-            return Ok(Words(None));
-        }
         let mut patterns = Vec::with_capacity(words.len());
         for word in words {
             let mut normal = Normal::default();
@@ -38,16 +39,21 @@ impl Words {
             // Short ones occur in the middle of everything ("tel" in "hotel").
             patterns.push(if inner.len() <= 3 { whole.to_vec() } else { inner.to_vec() });
         }
-        AhoCorasick::new(patterns).map(|automaton| Words(Some(automaton))).map_err(|error| error.to_string())
+        Ok(Words { patterns, automaton: OnceLock::new() })
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_none()
+        self.patterns.is_empty()
     }
 
     /// True when one of the words is in `text`.
     fn is_in(&self, text: &Normal) -> bool {
-        self.0.as_ref().is_some_and(|automaton| automaton.is_match(text.text()))
+        if self.is_empty() {
+            return false;
+        }
+        // Words of at most a few hundred bytes are far from the 2³¹ states at which one cannot be built.
+        let automaton = self.automaton.get_or_init(|| AhoCorasick::new(&self.patterns).ok());
+        automaton.as_ref().is_some_and(|automaton| automaton.is_match(text.text()))
     }
 }
 

@@ -121,7 +121,7 @@ impl Bucket {
 /// How often bytes of these nibbles stand in ordinary text: what was worked out is kept, since it is asked for again and
 /// again.
 #[derive(Default)]
-struct Rates(HashMap<(u16, u16), f64>);
+struct Rates(HashMap<(u16, u16), f64, ahash::RandomState>);
 
 impl Rates {
     fn of(&mut self, nibbles: (u16, u16)) -> f64 {
