@@ -433,8 +433,8 @@ impl Endpoint {
     /// Whether it is suspected, or known, to return a class of data that it did not return before.
     pub(super) fn begins_to_give(&self, class: &str) -> bool {
         self.classes.iter().any(|exposure| {
-            *exposure.class == *class
-                && (exposure.alerted || (exposure.walk.nats() > 2.0 && exposure.clients.count() > 2))
+            (exposure.alerted || (exposure.walk.nats() > 2.0 && exposure.clients.count() > 2))
+                && *exposure.class == *class
         })
     }
 

@@ -379,17 +379,15 @@ impl Conversation {
                     (Role::Request, (client, server)) => heads.place_of_requests(client, server),
                     (Role::Response, (server, _)) => heads.place_of_responses(server),
                 });
-                let found = match role {
-                    Role::Request => head::known_request(trimmed, &reading, heads, place)
-                        .map(|(head, end)| (Head::Request(head), end)),
-                    Role::Response => head::known_response(trimmed, &reading, heads, place)
-                        .map(|(head, end)| (Head::Response(head), end)),
+                let mut head = match role {
+                    Role::Request => Head::Request(RequestHead::default()),
+                    Role::Response => Head::Response(ResponseHead::default()),
                 };
-                if let Some((head, end)) = found {
+                if let Some(end) = head::known(trimmed, &reading, heads, place, &mut head) {
                     self.readers[d].begin_head(cursor.run, cursor.used);
                     cursor.used += end;
                     self.readers[d].end_head(cursor.run, cursor.used);
-                    self.take_head(flow, d, Some(head), end, now, shared, counters);
+                    self.take_head(flow, d, Some(&head), end, now, shared, counters);
                     return;
                 }
             }
@@ -403,7 +401,7 @@ impl Conversation {
                 cursor.used += end;
                 self.readers[d].end_head(cursor.run, cursor.used);
                 let head = head::read(&trimmed[..end], &reading);
-                self.take_head(flow, d, head, end, now, shared, counters);
+                self.take_head(flow, d, head.as_ref(), end, now, shared, counters);
                 return;
             }
         }
@@ -490,7 +488,7 @@ impl Conversation {
         let is_own = shared.inspector.own_headers();
         let reading = Reading { header_limit: shared.settings.header_limit, is_api_key: &is_api_key, is_own };
         let head = head::read(bytes, &reading);
-        self.take_head(flow, d, head, bytes.len(), now, shared, counters)
+        self.take_head(flow, d, head.as_ref(), bytes.len(), now, shared, counters)
     }
 
     /// Takes a head, if it was one. Gives the serial of its exchange, none for interim responses and what is no head.
@@ -499,7 +497,7 @@ impl Conversation {
         &mut self,
         flow: &FlowInfo,
         d: usize,
-        head: Option<Head<'_>>,
+        head: Option<&Head<'_>>,
         length: usize,
         now: Timestamp,
         shared: &mut Shared,
@@ -529,7 +527,7 @@ impl Conversation {
         &mut self,
         flow: &FlowInfo,
         d: usize,
-        head: RequestHead<'_>,
+        head: &RequestHead<'_>,
         length: usize,
         shared: &mut Shared,
         counters: &mut Counters,
@@ -573,7 +571,7 @@ impl Conversation {
         exchange.h2c = head.fields.h2c;
         let call = &mut *exchange.call;
         call.request_time = Some(mark.time);
-        fill::request(call, &head, length as u64, shared);
+        fill::request(call, head, length as u64, shared);
         let framing = match (head.fields.chunked_somewhere, head.fields.content_length) {
             (true, _) => Some(Framing::Chunked(Chunks::default())),
             (false, Some(length)) if length > 0 => Some(Framing::Length(length)),
@@ -591,7 +589,7 @@ impl Conversation {
         &mut self,
         flow: &FlowInfo,
         d: usize,
-        head: ResponseHead<'_>,
+        head: &ResponseHead<'_>,
         length: usize,
         shared: &mut Shared,
     ) -> Option<u64> {
@@ -617,7 +615,7 @@ impl Conversation {
         if !has_request {
             call.version = head.version;
         }
-        fill::response(call, &head, length as u64, shared);
+        fill::response(call, head, length as u64, shared);
 
         let success = head.status.is_some_and(|status| (200..300).contains(&status));
         let tunnel = call.method == "CONNECT" && success;

@@ -65,7 +65,7 @@ pub(crate) struct Fields<'h> {
 }
 
 /// A request's head.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct RequestHead<'h> {
     pub(crate) method: &'h [u8],
     pub(crate) target: &'h [u8],
@@ -74,7 +74,7 @@ pub(crate) struct RequestHead<'h> {
 }
 
 /// A response's head.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct ResponseHead<'h> {
     /// None where the status line has no number.
     pub(crate) status: Option<u16>,
@@ -202,25 +202,27 @@ pub(crate) enum Head<'h> {
     Response(ResponseHead<'h>),
 }
 
-/// Reads the request's head that `bytes` begin with, if it is whole and well-formed, and says how long it is. `place` is
-/// that of its ends in `heads`.
-pub(crate) fn known_request<'h>(
+/// Reads the head that `bytes` begin with, of the kind that `head` is, if it is whole and well-formed, and says how long it
+/// is. `place` is that of its ends in `heads`. A head is hundreds of bytes: it is written where it is wanted.
+pub(crate) fn known<'h>(
     bytes: &'h [u8],
     reading: &Reading<'_>,
     heads: &mut Heads,
     place: u64,
-) -> Option<(RequestHead<'h>, usize)> {
-    heads.request(place, bytes, reading).or_else(|| usual_request(bytes, reading))
-}
-
-/// The same of a response.
-pub(crate) fn known_response<'h>(
-    bytes: &'h [u8],
-    reading: &Reading<'_>,
-    heads: &mut Heads,
-    place: u64,
-) -> Option<(ResponseHead<'h>, usize)> {
-    heads.response(place, bytes, reading).or_else(|| usual_response(bytes, reading))
+    head: &mut Head<'h>,
+) -> Option<usize> {
+    match head {
+        Head::Request(head) => heads.request(place, bytes, reading, head).or_else(|| {
+            let length;
+            (*head, length) = usual_request(bytes, reading)?;
+            Some(length)
+        }),
+        Head::Response(head) => heads.response(place, bytes, reading, head).or_else(|| {
+            let length;
+            (*head, length) = usual_response(bytes, reading)?;
+            Some(length)
+        }),
+    }
 }
 
 fn quick_request<'h>(bytes: &'h [u8], reading: &Reading<'_>) -> Option<(RequestHead<'h>, usize)> {
@@ -289,12 +291,19 @@ fn response<'h>(head: &'h [u8], reading: &Reading<'_>) -> Option<ResponseHead<'h
 
 impl<'h> RequestHead<'h> {
     /// One that is put together of what was read.
-    pub(super) fn new(method: &'h [u8], target: &'h [u8], version: Version, mut fields: Fields<'h>) -> Self {
-        fields.check(version);
-        if fields.hosts > 1 || (fields.hosts == 0 && version == Version::Http11) {
-            fields.anomalies.insert(Anomaly::OddHost);
+    pub(super) fn new(line: (&'h [u8], &'h [u8], Version), fields: Fields<'h>) -> Self {
+        let mut head = RequestHead { fields, ..RequestHead::default() };
+        head.begin(line);
+        head
+    }
+
+    /// Puts method, target and version before the headers.
+    pub(super) fn begin(&mut self, line: (&'h [u8], &'h [u8], Version)) {
+        (self.method, self.target, self.version) = line;
+        self.fields.check(self.version);
+        if self.fields.hosts > 1 || (self.fields.hosts == 0 && self.version == Version::Http11) {
+            self.fields.anomalies.insert(Anomaly::OddHost);
         }
-        RequestHead { method, target, version, fields }
     }
 
     pub(super) fn checked(mut self) -> Self {

@@ -18,7 +18,7 @@ pub(super) fn request<'h>(bytes: &'h [u8], reading: &Reading<'_>) -> Option<(Req
     let mut fields = Fields::default();
     let (line, length) = fields_of(bytes, reading, &mut fields)?;
     let (method, target, version) = request_line(line)?;
-    Some((RequestHead::new(method, target, version, fields), length))
+    Some((RequestHead::new((method, target, version), fields), length))
 }
 
 /// Method, target and version of a request line without its end.

@@ -7,8 +7,9 @@
 //! beginning, out of the pieces that it was found equal to.
 //!
 //! Only what is seen for the second time is kept, as in TinyLFU's doorkeeper (Einziger, Friedman, Manes 2017), so that
-//! traffic that never repeats pays for a look and no copy. Places come in pairs, found by a keyed hash of samples of the
-//! piece; who chooses bodies that share a place makes them be inspected, no more.
+//! traffic that never repeats pays for a look and no copy. Places come in sets of [`WAYS`], found by a keyed hash of
+//! samples of the piece; who chooses bodies that share a set makes them be inspected, no more. In sets of two, a tenth of
+//! the pieces of a table half full had to share a set with two others, and a body lacks its findings when it lacks a piece.
 
 use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
@@ -18,7 +19,8 @@ use ahash::RandomState;
 use super::content::Totals;
 use crate::inspect::Findings;
 
-/// Shorter pieces are inspected sooner than looked up.
+/// Shorter bodies are inspected sooner than looked up. A short piece of a longer one is looked up as any other: without it
+/// all of the body would be inspected.
 const SHORTEST: usize = 96;
 
 /// Pieces of one body that are remembered, from its beginning.
@@ -27,8 +29,11 @@ const DEEPEST: u16 = 64;
 /// Bytes of memory for each place.
 const A_PLACE: usize = 1024;
 
-/// Tags of what was seen once, for each pair of places.
-const TAGS: usize = 4;
+/// Places of a set.
+const WAYS: usize = 8;
+
+/// Tags of what was seen once, for each place.
+const TAGS: usize = 2;
 
 /// Part of the memory that one piece may have.
 const LARGEST_PART: usize = 32;
@@ -38,12 +43,61 @@ const SAMPLES: usize = 8;
 
 /// Pieces of bodies, with what came of them. A worker has its own.
 pub(crate) struct Recall {
-    /// A power of two of pairs, or none; what was used last comes first.
-    places: Box<[[Option<Rc<Piece>>; 2]]>,
+    /// A power of two of them, or none.
+    sets: Box<[Set]>,
     /// Tags of what was seen once.
     seen_once: Box<[u32]>,
     hasher: RandomState,
     budget: Rc<Budget>,
+}
+
+/// Places for pieces whose hashes begin alike. What gives way is found as a clock finds it (Corbató 1968): the hand
+/// passes over places that were used since it passed last.
+#[derive(Clone, Default)]
+struct Set {
+    /// Parts of the hashes of the pieces, so that no piece is looked at in vain.
+    tags: [u32; WAYS],
+    pieces: [Option<Rc<Piece>>; WAYS],
+    /// A bit for each place that was used.
+    used: u8,
+    hand: u8,
+}
+
+impl Set {
+    #[inline]
+    fn find(&mut self, tag: u32, same: impl Fn(&Piece) -> bool) -> Option<Rc<Piece>> {
+        for (place, known) in self.tags.iter().enumerate() {
+            if *known == tag
+                && let Some(Some(piece)) = self.pieces.get(place)
+                && same(piece)
+            {
+                self.used |= 1 << place;
+                return Some(piece.clone());
+            }
+        }
+        None
+    }
+
+    /// Empties a place, and gives it: one that is empty if there is one and `any` is not asked for.
+    fn make_room(&mut self, any: bool) -> usize {
+        if !any && let Some(place) = self.pieces.iter().position(Option::is_none) {
+            return place;
+        }
+        loop {
+            let place = usize::from(self.hand) % WAYS;
+            self.hand = self.hand.wrapping_add(1);
+            if self.used & 1 << place == 0 {
+                self.pieces[place] = None;
+                return place;
+            }
+            self.used &= !(1 << place);
+        }
+    }
+
+    fn put(&mut self, place: usize, tag: u32, piece: Rc<Piece>) {
+        (self.tags[place], self.pieces[place]) = (tag, Some(piece));
+        self.used |= 1 << place;
+    }
 }
 
 /// Bytes of all pieces that are kept and of those that conversations still stand at, findings included.
@@ -101,45 +155,39 @@ pub(crate) struct Sought {
 impl Recall {
     /// Of at most `limit` bytes; none at all for 0.
     pub(crate) fn new(limit: usize) -> Recall {
-        let pairs = if limit < 2 * A_PLACE { 0 } else { 1 << (limit / A_PLACE / 2).ilog2() };
-        let places = pairs * (size_of::<[Option<Rc<Piece>>; 2]>() + TAGS * size_of::<u32>());
+        let sets = if limit < WAYS * A_PLACE { 0 } else { 1 << (limit / A_PLACE / WAYS).ilog2() };
+        let bytes = sets * (size_of::<Set>() + TAGS * WAYS * size_of::<u32>());
         Recall {
-            places: vec![[None, None]; pairs].into_boxed_slice(),
-            seen_once: vec![0; TAGS * pairs].into_boxed_slice(),
+            sets: vec![Set::default(); sets].into_boxed_slice(),
+            seen_once: vec![0; TAGS * WAYS * sets].into_boxed_slice(),
             hasher: RandomState::new(),
-            budget: Rc::new(Budget { held: Cell::new(places), limit }),
+            budget: Rc::new(Budget { held: Cell::new(bytes), limit }),
         }
     }
 
     /// True when it never remembers anything.
     pub(crate) fn is_off(&self) -> bool {
-        self.places.is_empty()
+        self.sets.is_empty()
     }
 
     /// Looks for the piece that stands behind `before`. None for one that is not worth it.
     #[inline]
     pub(crate) fn seek(&mut self, before: &Before, bytes: &[u8], last: bool) -> Option<Sought> {
-        if bytes.len() < SHORTEST || before.depth() >= DEEPEST {
+        let depth = before.depth();
+        if bytes.len() < SHORTEST && depth == 0 && last || depth >= DEEPEST {
             return None;
         }
         let hash = self.hasher.hash_one(Sample { before: before.hash(), bytes, last });
-        let place = hash as usize & self.places.len().wrapping_sub(1);
-        let pair = self.places.get_mut(place)?;
-        let same = |piece: &Option<Rc<Piece>>| {
-            piece.as_ref().is_some_and(|piece| {
-                piece.hash == hash && piece.last == last && piece.before.is(before) && *piece.bytes == *bytes
-            })
+        let tag = tag(hash);
+        let set = hash as usize & self.sets.len().wrapping_sub(1);
+        let same = |piece: &Piece| {
+            piece.hash == hash && piece.last == last && piece.before.is(before) && *piece.bytes == *bytes
         };
-        if let Some(found) = pair.iter().position(same) {
-            if found > 0 {
-                pair.swap(0, found);
-            }
-            return Some(Sought { piece: pair[0].clone(), hash, again: true });
+        if let Some(piece) = self.sets.get_mut(set)?.find(tag, same) {
+            return Some(Sought { piece: Some(piece), hash, again: true });
         }
         let place = hash as usize & self.seen_once.len().wrapping_sub(1);
-        let (tag, known) = ((hash >> 32) as u32 | 1, self.seen_once.get_mut(place)?);
-        let again = *known == tag;
-        *known = tag;
+        let again = std::mem::replace(self.seen_once.get_mut(place)?, tag) == tag;
         Some(Sought { piece: None, hash, again })
     }
 
@@ -154,11 +202,14 @@ impl Recall {
         if !sought.again || cost > self.budget.limit / LARGEST_PART || matches!(before, Before::Unkept(..)) {
             return unkept;
         }
-        let place = sought.hash as usize & self.places.len().wrapping_sub(1);
-        let Some(pair) = self.places.get_mut(place) else { return unkept };
-        pair[1] = None;
+        let number = sought.hash as usize & self.sets.len().wrapping_sub(1);
+        let Some(set) = self.sets.get_mut(number) else { return unkept };
+        let mut place = set.make_room(false);
         if !self.budget.take(cost) {
-            return unkept;
+            place = set.make_room(true);
+            if !self.budget.take(cost) {
+                return unkept;
+            }
         }
         let piece = Rc::new(Piece {
             depth,
@@ -170,7 +221,7 @@ impl Recall {
             findings: OnceCell::new(),
             budget: self.budget.clone(),
         });
-        *pair = [Some(piece.clone()), pair[0].take()];
+        set.put(place, tag(sought.hash), piece.clone());
         Before::Piece(piece)
     }
 }
@@ -242,6 +293,11 @@ impl Before {
             take(&piece.bytes, piece.last);
         }
     }
+}
+
+/// The part of a hash that tells apart what shares a set; never 0.
+fn tag(hash: u64) -> u32 {
+    (hash >> 32) as u32 | 1
 }
 
 /// Words from all over a piece, instead of all of it: equality is tested later.
@@ -330,7 +386,7 @@ mod tests {
         }
         assert!(recall.budget.held.get() > 32 << 10);
         standing.clear();
-        recall.places.fill([None, None]);
+        recall.sets.fill(Set::default());
         assert_eq!(recall.budget.held.get(), empty);
         assert!(Recall::new(0).is_off() && Recall::new(0).seek(&Before::Nothing(0), &[7; 500], true).is_none());
     }

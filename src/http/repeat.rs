@@ -90,18 +90,21 @@ impl Heads {
         place: u64,
         bytes: &'h [u8],
         reading: &Reading<'_>,
-    ) -> Option<(RequestHead<'h>, usize)> {
+        head: &mut RequestHead<'h>,
+    ) -> Option<usize> {
         let place = self.places.get_mut(place as usize % PLACES)?;
         let feed = memchr(b'\n', bytes)?;
         let (line, behind) = (bytes.get(..feed)?.strip_suffix(b"\r")?, bytes.get(feed + 1..)?);
-        if let Some((_, fields, length)) = place.follow(behind)
-            && let Some((method, target, version)) = quick::request_line(line)
+        if let Some((_, length)) = place.follow(behind, &mut head.fields)
+            && let Some(line) = quick::request_line(line)
         {
-            return Some((RequestHead::new(method, target, version, fields), feed + 1 + length));
+            head.begin(line);
+            return Some(feed + 1 + length);
         }
-        let (head, length) = quick::request(bytes, reading)?;
+        let length;
+        (*head, length) = quick::request(bytes, reading)?;
         place.keep(bytes.get(feed + 1..length)?, None, reading);
-        Some((head, length))
+        Some(length)
     }
 
     /// Reads the response's head that `bytes` begin with, if it is whole and as most heads are, and says how long it is.
@@ -110,33 +113,41 @@ impl Heads {
         place: u64,
         bytes: &'h [u8],
         reading: &Reading<'_>,
-    ) -> Option<(ResponseHead<'h>, usize)> {
+        head: &mut ResponseHead<'h>,
+    ) -> Option<usize> {
         // Responses of one status resemble each other.
         let status = bytes.get(9..12)?.iter().fold(0, |sum, &byte| sum * 11 + u64::from(byte));
         let place = self.places.get_mut(place.wrapping_add(status) as usize % PLACES)?;
-        if let Some((Some((status, version)), mut fields, length)) = place.follow(bytes) {
-            fields.check(version);
-            return Some((ResponseHead { status: Some(status), version, fields }, length));
+        if let Some((Some((status, version)), length)) = place.follow(bytes, &mut head.fields) {
+            (head.status, head.version) = (Some(status), version);
+            head.fields.check(version);
+            return Some(length);
         }
-        let (head, length) = quick::response(bytes, reading)?;
+        let length;
+        (*head, length) = quick::response(bytes, reading)?;
         let status = head.status.map(|status| (status, head.version));
         place.keep(bytes.get(..length)?, status, reading);
-        Some((head, length))
+        Some(length)
     }
 }
 
 impl Place {
-    /// The headers by a head that is kept: what its status line says, the headers, and where the head ends.
+    /// The headers by a head that is kept, put into `fields`, which are empty: what its status line says, and where the
+    /// head ends. Without one there may be anything in them.
     #[inline]
-    fn follow<'h>(&mut self, bytes: &'h [u8]) -> Option<(Option<Status>, Fields<'h>, usize)> {
+    fn follow<'h>(&mut self, bytes: &'h [u8], fields: &mut Fields<'h>) -> Option<(Option<Status>, usize)> {
         for number in 0..self.kept.len() {
             let Some(pattern) = self.kept.get(number)?.as_deref() else { continue };
-            let mut fields = Fields::default();
-            let Some(length) = pattern.follow(bytes, &mut fields) else { continue };
+            if number > 0 {
+                *fields = Fields::default();
+            }
+            let Some(length) = pattern.follow(bytes, fields) else { continue };
             let status = pattern.status;
-            self.kept.swap(0, number);
+            if number > 0 {
+                self.kept.swap(0, number);
+            }
             (self.wait, self.waited) = (0, 0);
-            return Some((status, fields, length));
+            return Some((status, length));
         }
         None
     }
@@ -305,13 +316,17 @@ mod tests {
         let mut heads = Heads::default();
         let bytes = text.as_bytes();
         if before.starts_with("HTTP/") {
-            let _ = heads.response(7, before.as_bytes(), &reading);
+            let _ = heads.response(7, before.as_bytes(), &reading, &mut ResponseHead::default());
             let usual = quick::response(bytes, &reading).map(|found| format!("{found:?}"));
-            prop_assert_eq!(heads.response(7, bytes, &reading).map(|found| format!("{found:?}")), usual);
+            let mut head = ResponseHead::default();
+            let length = heads.response(7, bytes, &reading, &mut head);
+            prop_assert_eq!(length.map(|length| format!("{:?}", (head, length))), usual);
         } else {
-            let _ = heads.request(7, before.as_bytes(), &reading);
+            let _ = heads.request(7, before.as_bytes(), &reading, &mut RequestHead::default());
             let usual = quick::request(bytes, &reading).map(|found| format!("{found:?}"));
-            prop_assert_eq!(heads.request(7, bytes, &reading).map(|found| format!("{found:?}")), usual);
+            let mut head = RequestHead::default();
+            let length = heads.request(7, bytes, &reading, &mut head);
+            prop_assert_eq!(length.map(|length| format!("{:?}", (head, length))), usual);
         }
         for pattern in heads.places.iter().flat_map(|place| place.kept.iter().flatten()) {
             let (mut one, mut other) = (Fields::default(), Fields::default());
