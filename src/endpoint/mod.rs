@@ -43,13 +43,14 @@ pub struct Place {
     /// that any answer would lead.
     nodes: Vec<u32>,
     settled: bool,
+    /// The host came as it stands here.
+    plain: bool,
 }
 
 impl Place {
     /// Sets it to that of a call.
     pub fn set(&mut self, host: Option<&str>, path: &str) {
-        self.host.clear();
-        normalise_host(host.unwrap_or_default(), &mut self.host);
+        self.set_host(host.unwrap_or_default());
         self.template.clear();
         self.parameterised = template(path, &mut self.template);
         (self.known, self.catch_all, self.label) = (false, false, None);
@@ -58,6 +59,15 @@ impl Place {
     /// The template without the label of an operation.
     pub fn path(&self) -> &str {
         self.label.and_then(|label| self.template.get(..label)).unwrap_or(&self.template)
+    }
+
+    /// Sets the host, by what a request says. One after the other most say the same.
+    fn set_host(&mut self, host: &str) {
+        if self.plain && self.host == host {
+            return;
+        }
+        self.host.clear();
+        self.plain = normalise_host(host, &mut self.host);
     }
 
     /// The label of the operation that was asked for.
@@ -200,13 +210,13 @@ fn tail(bytes: &[u8]) -> (u64, u64) {
     }
 }
 
-/// Appends `host` in lower case, without port, trailing dot and user information.
-fn normalise_host(host: &str, out: &mut String) {
+/// Appends `host` in lower case, without port, trailing dot and user information. True when that is how it came.
+fn normalise_host(host: &str, out: &mut String) -> bool {
     // Most are in that form already.
     let usual = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_');
     if host.len() <= 255 && host.bytes().all(usual) && !host.ends_with('.') {
         out.push_str(host);
-        return;
+        return true;
     }
     let host = host.rsplit_once('@').map_or(host, |(_, host)| host).trim();
     let port = match host.rfind(']') {
@@ -215,6 +225,7 @@ fn normalise_host(host: &str, out: &mut String) {
     };
     let name = port.and_then(|colon| host.get(..colon)).unwrap_or(host).trim_end_matches('.');
     out.extend(name.chars().take(255).map(|letter| letter.to_ascii_lowercase()));
+    false
 }
 
 #[cfg(test)]

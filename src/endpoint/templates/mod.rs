@@ -46,7 +46,7 @@ pub use settings::Settings;
 
 use super::path::MAX_SEGMENTS;
 use super::shape::{self, Kind, Kinds};
-use super::{HashKey, Place, normalise_host};
+use super::{HashKey, Place};
 use crate::call::{Anomaly, Call};
 use crate::model::{Distinct, Moments, Table};
 use crate::time::Timestamp;
@@ -195,8 +195,7 @@ impl Templates {
     /// Sets `place` to the present template of a path: the learned one as far as the path is known; beyond, words as
     /// they are and parameters by their shape. One look-up a segment, no allocation once the buffers have grown.
     pub fn place(&self, place: &mut Place, host: Option<&str>, path: &str) {
-        place.host.clear();
-        normalise_host(host.unwrap_or_default(), &mut place.host);
+        place.set_host(host.unwrap_or_default());
         place.segments.set(path);
         place.template.clear();
         place.label = None;
