@@ -1,6 +1,6 @@
 //! The reader's side: frames are copied, and handed on in batches.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crossbeam_channel::{Sender, TrySendError};
 
@@ -37,6 +37,11 @@ impl Tap {
     /// Takes the frame of a segment, at the traffic's time `now`; true when enough has gathered to be handed on.
     pub fn take(&mut self, frame: &Frame<'_>, segment: &Segment<'_>, now: Timestamp) -> bool {
         self.frame(frame, segment.source, segment.destination, now)
+    }
+
+    /// Takes the frame of a fragment, of which no more is known than whence and where it went; otherwise as [`Tap::take`].
+    pub fn take_fragment(&mut self, frame: &Frame<'_>, ends: (IpAddr, IpAddr), now: Timestamp) -> bool {
+        self.frame(frame, SocketAddr::new(ends.0, 0), SocketAddr::new(ends.1, 0), now)
     }
 
     fn frame(&mut self, frame: &Frame<'_>, source: SocketAddr, destination: SocketAddr, now: Timestamp) -> bool {

@@ -77,6 +77,10 @@ impl Front {
                     if let Some(segment) = self.decoder.decode(&frame, &mut self.counters) {
                         let much = self.tap.as_mut().is_some_and(|tap| tap.take(&frame, &segment, now));
                         full = taker.segment(segment, now) || much;
+                    } else if let Some(tap) = &mut self.tap
+                        && let Some(ends) = self.decoder.take_fragment()
+                    {
+                        full = tap.take_fragment(&frame, ends, now);
                     }
                     false
                 }
