@@ -116,6 +116,11 @@ impl Recorder {
         self.all_counters()
     }
 
+    #[cfg(test)]
+    pub(super) fn ring_bytes(&self) -> usize {
+        self.ring.held_bytes() + self.ring.waiting_bytes()
+    }
+
     fn all_counters(&self) -> Counters {
         let mut counters = self.counters.clone();
         counters.merge(self.store.counters());
