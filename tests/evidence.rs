@@ -12,7 +12,7 @@ use apitap::source::{Advance, Source, open};
 use apitap::stats::Counter;
 use apitap::time::Timestamp;
 use etherparse::{NetSlice, SlicedPacket};
-use support::{Folder, Run, fixture};
+use support::{Folder, Run, fixture, in_fragments};
 
 const PROXY: [&str; 2] = ["--trusted-proxy", "10.20.0.5"];
 
@@ -53,11 +53,50 @@ fn counter(run: &Run, counter: Counter) -> u64 {
     run.summary()["counters"][counter.name()].as_u64().unwrap_or(0)
 }
 
+/// Writes a capture in nanoseconds.
+fn write(path: &Path, frames: &[(Timestamp, Vec<u8>)]) {
+    let mut bytes = Vec::new();
+    for word in [0xa1b2_3c4d_u32, 0x0004_0002, 0, 0, 1 << 18, 1] {
+        bytes.extend_from_slice(&word.to_le_bytes());
+    }
+    for (time, data) in frames {
+        let (nanos, length) = (time.nanos(), data.len() as u32);
+        for word in [(nanos / 1_000_000_000) as u32, (nanos % 1_000_000_000) as u32, length, length] {
+            bytes.extend_from_slice(&word.to_le_bytes());
+        }
+        bytes.extend_from_slice(data);
+    }
+    fs::write(path, bytes).expect("room");
+}
+
 #[test]
 fn each_incident_has_the_packets_of_its_client() {
     let folder = Folder::new("evidence-whose");
-    let run = replay(&folder, &["--evidence", "kept"]);
+    check_whose(&folder, Path::new(&fixture()));
+}
+
+#[test]
+fn fragments_are_kept_like_whole_packets() {
+    let folder = Folder::new("evidence-fragments");
     let all = frames(Path::new(&fixture()));
+    let mut fragments = Vec::new();
+    for ((time, data, _), id) in all.iter().zip((0..=u16::MAX).cycle()) {
+        match data.len() {
+            0..400 => fragments.push((*time, data.clone())),
+            _ => fragments.extend(in_fragments(data, id).into_iter().map(|part| (*time, part))),
+        }
+    }
+    assert!(fragments.len() > all.len() + 1_000);
+    write(&folder.path("fragments.pcap"), &fragments);
+    check_whose(&folder, &folder.path("fragments.pcap"));
+}
+
+/// Replays a capture, and holds the files against what is in it.
+fn check_whose(folder: &Folder, capture: &Path) {
+    let path = capture.display().to_string();
+    let run = folder.run("replay", &[&[&path, "--json-summary", "--evidence", "kept"], &PROXY[..]].concat());
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let all = frames(capture);
     // The last line of each incident of one client, and the time of its first.
     let mut incidents = BTreeMap::new();
     for alert in run.lines() {
@@ -151,19 +190,8 @@ fn a_run_that_goes_on_begins_second_files() {
     let folder = Folder::new("evidence-resume");
     let all = frames(Path::new(&fixture()));
     for (name, part) in [("first.pcap", &all[..all.len() / 2]), ("second.pcap", &all[all.len() / 2..])] {
-        let mut bytes = Vec::new();
-        for word in [0xa1b2_3c4d_u32, 0x0004_0002, 0, 0, 1 << 18, 1] {
-            bytes.extend_from_slice(&word.to_le_bytes());
-        }
-        for (time, data, _) in part {
-            let nanos = time.nanos();
-            let length = data.len() as u32;
-            for word in [(nanos / 1_000_000_000) as u32, (nanos % 1_000_000_000) as u32, length, length] {
-                bytes.extend_from_slice(&word.to_le_bytes());
-            }
-            bytes.extend_from_slice(data);
-        }
-        fs::write(folder.path(name), bytes).expect("room");
+        let part: Vec<_> = part.iter().map(|(time, data, _)| (*time, data.clone())).collect();
+        write(&folder.path(name), &part);
     }
     let replay = |capture: &str| {
         let arguments = [capture, "--state", "state", "--resume", "--evidence", "kept", "--quiet"];

@@ -42,9 +42,9 @@ const QUEUE: usize = 16;
 
 /// Which packets of incidents are kept, and for how long.
 ///
-/// Worst-case memory is `ring_bytes`, half of it again for packets that the detector has not come to (live), `calls` × 128 bytes,
-/// `incidents` × 256 clients × 0.3 KiB, and 9 MiB for what is on its way; in a replay 1 MiB for each worker besides. For each
-/// file in the folder 0.2 KiB.
+/// Worst-case memory is `ring_bytes`, half of it again for packets that the detector has not come to (live), `calls` × 0.4 KiB,
+/// `incidents` × 256 clients × 0.3 KiB, and 9 MiB for what is on its way: with the defaults 150 MiB; in a replay 3 MiB for each worker
+/// in place of that half. For each file in the folder 0.2 KiB.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
@@ -55,18 +55,19 @@ pub struct Settings {
     pub ring_bytes: usize,
     /// Seconds of the traffic's time for which packets are held back, as far as `ring_bytes` reaches.
     pub ring_seconds: u64,
-    /// Bytes of one incident's file, at least 4096; what comes beyond is left out ([`Counter::EvidencePacketsLeftOut`](crate::stats::Counter)),
-    /// and the file ends with a word on it.
+    /// Bytes of one incident's file, at least 4096; what comes beyond is left out, counted as
+    /// `evidence_packets_left_out`, and the file ends with a word on it.
     pub incident_bytes: u64,
     /// Bytes of all files in the folder, counted in blocks of 4 KiB. Beyond, the file of the incident that closed first is deleted, then
     /// that of the one to which packets are added no more for the longest time; without any such, packets are left out.
     pub total_bytes: u64,
     /// Seconds for which packets of an incident's clients are still kept after it was last told.
     pub after_seconds: u64,
-    /// Incidents to which packets are added at a time, at 0.3 KiB for each of their clients. Beyond, the one that would end first ends.
+    /// Incidents to which packets are added at a time, at 0.3 KiB for each of their clients. Beyond, the one that would end first ends
+    /// (`evidence_incidents_forgotten`).
     pub incidents: usize,
-    /// Calls of the last `ring_seconds` that are remembered with their connections, to find those of clients behind proxies; 128 bytes
-    /// each. Beyond, the first ones are forgotten.
+    /// Calls of the last `ring_seconds` that are remembered with their connections, to find those of clients behind proxies; 0.4 KiB
+    /// each. Beyond, the first ones are forgotten (`evidence_calls_forgotten`).
     pub calls: usize,
 }
 

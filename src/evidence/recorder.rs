@@ -227,8 +227,9 @@ impl Recorder {
             while self.watches.len() >= self.settings.incidents.max(1)
                 && let Some(first) = self.watches.first_to_end()
             {
+                let goes_on = self.watches.watch(first).is_some_and(|watch| watch.until >= line.time);
+                self.counters.add(Counter::EvidenceIncidentsForgotten, u64::from(goes_on));
                 self.end(first);
-                self.counters.count(Counter::EvidenceIncidentsForgotten);
             }
             self.watches.begin(line)
         });
@@ -258,8 +259,7 @@ impl Recorder {
     /// Adds what is in the ring to an incident to which packets are added at once.
     fn look_back(&mut self, id: u64, is_new: impl Fn(Timestamp) -> bool) {
         let Some(watch) = self.watches.watch(id).filter(|watch| !watch.late) else { return };
-        for number in self.ring.held() {
-            let Some((entry, data)) = self.ring.frame(number) else { continue };
+        for (entry, data) in self.ring.all_held() {
             if is_new(entry.now) && watch.has(&entry.ends) {
                 self.store.add(&watch.file, entry, data);
             }

@@ -164,6 +164,14 @@ impl Ring {
         }
     }
 
+    /// All that are held back.
+    pub(super) fn all_held(&self) -> impl Iterator<Item = (&Entry, &[u8])> {
+        let first = self.batches.front().map_or(self.oldest, |batch| batch.first);
+        let all =
+            self.batches.iter().flat_map(|batch| (batch.first..batch.end()).filter_map(|number| batch.frame(number)));
+        all.skip((self.oldest - first) as usize).take((self.next - self.oldest) as usize)
+    }
+
     /// A frame by its number.
     pub(super) fn frame(&self, number: u64) -> Option<(&Entry, &[u8])> {
         let place = self.batches.partition_point(|batch| batch.end() <= number);

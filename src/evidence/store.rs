@@ -247,12 +247,15 @@ impl Store {
             let Some(first) = self.over.iter().map(|(_, held)| held).find(|&held| held != name).cloned() else {
                 if !std::mem::replace(&mut self.crowded, true) {
                     let (folder, total) = (self.folder.display(), self.total_bytes);
-                    tracing::warn!("{folder}: no room for more packets in `total_bytes` = {total}: all incidents go on");
+                    tracing::warn!(
+                        "{folder}: no room for more packets in `total_bytes` = {total}: all incidents go on"
+                    );
                 }
                 return false;
             };
+            let is_there = self.files.get(&first).is_some_and(|held| held.size() > 0);
+            self.counters.add(Counter::EvidenceFilesDeleted, u64::from(is_there));
             self.delete(&first);
-            self.counters.count(Counter::EvidenceFilesDeleted);
         }
         self.crowded = false;
         true

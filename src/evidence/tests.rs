@@ -29,8 +29,12 @@ fn batch(frames: &[(f64, &str)]) -> Batch {
     for &(second, from) in frames {
         // What is in a frame says nothing to the recorder.
         let data = format!("{second} {from}");
-        let frame =
-            Frame { time: at(second), link: LinkType(1), data: data.as_bytes(), original_length: data.len() as u32 + 9 };
+        let frame = Frame {
+            time: at(second),
+            link: LinkType(1),
+            data: data.as_bytes(),
+            original_length: data.len() as u32 + 9,
+        };
         batch.push(&frame, [from, SERVER].map(|end| end.parse().expect("an end")), at(second));
     }
     batch
@@ -107,12 +111,8 @@ fn packets_before_and_after_are_kept_and_those_of_others_are_not() {
     ];
     let kept = |seconds: &[f64]| seconds.iter().map(|second| format!("{second} {ATTACKER}")).collect::<Vec<_>>();
     // The update at 210 finds what was not kept any more in the ring: that of 200, not that of 160.1.
-    let lines = || {
-        vec![
-            line(7, 60.0, LineKind::Opens, &["198.51.100.7"]),
-            line(7, 210.0, LineKind::GoesOn, &["198.51.100.7"]),
-        ]
-    };
+    let lines =
+        || vec![line(7, 60.0, LineKind::Opens, &["198.51.100.7"]), line(7, 210.0, LineKind::GoesOn, &["198.51.100.7"])];
     let messages = vec![Message::Frames(batch(&frames)), told(500.0, Vec::new(), lines())];
     let counters = record(folder.path(), &settings, messages);
     let path = file(folder.path(), 7);
@@ -302,8 +302,7 @@ fn earlier_files_stay_and_links_are_not_followed() {
     // Gone on with: another one.
     let name: Arc<str> = super::store::free_name(folder.path(), &format!("{:016x}", 1)).into();
     assert_eq!(&*name, "0000000000000001.2.pcapng");
-    let remembered =
-        Line { file: name.clone(), ..line(1, 0.5, LineKind::Remembered, &["198.51.100.7"]) };
+    let remembered = Line { file: name.clone(), ..line(1, 0.5, LineKind::Remembered, &["198.51.100.7"]) };
     record(folder.path(), &Settings::default(), vec![told(0.7, Vec::new(), vec![remembered]), frames()]);
     assert!(std::fs::read(&path).expect("a file") == first);
     assert_eq!(read(&folder.path().join(&*name)).len(), 2);
@@ -315,6 +314,28 @@ fn earlier_files_stay_and_links_are_not_followed() {
     record(folder.path(), &Settings::default(), vec![frames(), told(9.0, Vec::new(), opens)]);
     assert_eq!(std::fs::read(&elsewhere).expect("a file"), b"precious");
     assert_eq!(read(&file(folder.path(), 2)).len(), 2);
+}
+
+#[test]
+fn incidents_and_calls_beyond_the_limits_are_forgotten_and_counted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = Settings { incidents: 1, calls: 2, ..Settings::default() };
+    let frames: Vec<(f64, &str)> =
+        (1..=9).flat_map(|second| [(f64::from(second), ATTACKER), (f64::from(second), OTHER)]).collect();
+    let lines = vec![line(1, 3.0, LineKind::Opens, &["198.51.100.7"]), line(2, 5.0, LineKind::Opens, &["192.0.2.1"])];
+    let counters =
+        record(folder.path(), &settings, vec![Message::Frames(batch(&frames)), told(99.0, Vec::new(), lines)]);
+    assert_eq!(read(&file(folder.path(), 1)).len(), 5);
+    assert_eq!(read(&file(folder.path(), 2)).len(), 9);
+    assert_eq!(counters.value(Counter::EvidenceIncidentsForgotten), 1);
+
+    let frames: Vec<(f64, &str)> = (1..=9).map(|second| (f64::from(second), PROXY)).collect();
+    let accused = "198.51.100.7";
+    let calls = (1..=4).map(|number| call(number, accused, f64::from(number), f64::from(number) + 0.5)).collect();
+    let lines = vec![line(3, 8.0, LineKind::Opens, &[accused])];
+    let counters = record(folder.path(), &settings, vec![Message::Frames(batch(&frames)), told(99.0, calls, lines)]);
+    assert_eq!(read(&file(folder.path(), 3)), [3, 4].map(|second| format!("{second} {PROXY}")));
+    assert_eq!(counters.value(Counter::EvidenceCallsForgotten), 2);
 }
 
 #[test]

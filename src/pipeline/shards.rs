@@ -174,7 +174,8 @@ pub(super) fn run(
         drop(answer);
         let (live, every_step) = (settings.live, settings.evidence.is_some());
         let silent = move |passed| !(every_step || live && passed >= PATIENCE);
-        let consuming = places.start(scope, "consumer".to_owned(), move || consume(consumer, &answers, &returns, silent));
+        let consuming =
+            places.start(scope, "consumer".to_owned(), move || consume(consumer, &answers, &returns, silent));
         let fronts = Front::several(settings, sources.len());
         let mut parts = sources.iter_mut().zip(shards).zip(fronts);
         let here = parts.next();
