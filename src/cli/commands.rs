@@ -242,7 +242,7 @@ fn metrics(settings: &Settings, board: &Arc<Board>) -> Result<Option<Server>, Fa
 fn watched(settings: &Settings, common: &Common, decoding: &Decoding, detecting: &Detecting) -> Watched {
     let (common, decoding, detecting) = (common.clone(), decoding.clone(), detecting.clone());
     let file = common.config.clone();
-    let live = settings.source.live.clone();
+    let (live, evidence) = (settings.source.live.clone(), settings.evidence.folder.clone());
     let read = move || {
         let (mut common, mut detecting) = (common.clone(), detecting.clone());
         let mut settings = self::settings(&mut common)?;
@@ -250,6 +250,7 @@ fn watched(settings: &Settings, common: &Common, decoding: &Decoding, detecting:
         apply_detecting(&mut settings, &mut detecting);
         // The flags of `watch` itself hold on.
         settings.source.live = live.clone();
+        settings.evidence.folder = evidence.clone();
         Ok(settings)
     };
     Watched { file, settings: settings.clone(), read: Box::new(read) }

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use ahash::RandomState;
 use hashbrown::HashMap;
@@ -22,6 +23,9 @@ const PENDING: usize = 256 << 10;
 
 /// What a file takes of the disk comes in such blocks.
 const DISK_BLOCK: u64 = 4096;
+
+/// How long nothing more is said of what fails: a disk that is full fails many times a second.
+const PAUSE: Duration = Duration::from_secs(60);
 
 /// Room for the word at the end of a file that is full.
 const REMARK: u64 = 256;
@@ -100,10 +104,11 @@ pub(super) struct Store {
     next: u64,
     /// Those with something to be written.
     pending: BTreeSet<Arc<str>>,
-    /// Writing fails, and that was said.
-    failing: bool,
-    /// That there is no room was said.
-    crowded: bool,
+    /// When it was last said that writing fails, and how often it failed since.
+    said: Option<Instant>,
+    unsaid: u64,
+    /// When it was last said that there is no room.
+    said_crowded: Option<Instant>,
     counters: Counters,
 }
 
@@ -119,8 +124,9 @@ impl Store {
             over: BTreeSet::new(),
             next: 0,
             pending: BTreeSet::new(),
-            failing: false,
-            crowded: false,
+            said: None,
+            unsaid: 0,
+            said_crowded: None,
             counters: Counters::new(),
         };
         let made = make_folder(&store.folder);
@@ -245,7 +251,8 @@ impl Store {
     fn make_room(&mut self, name: &Arc<str>, growth: u64) -> bool {
         while self.total + growth > self.total_bytes {
             let Some(first) = self.over.iter().map(|(_, held)| held).find(|&held| held != name).cloned() else {
-                if !std::mem::replace(&mut self.crowded, true) {
+                if self.said_crowded.is_none_or(|said| said.elapsed() >= PAUSE) {
+                    self.said_crowded = Some(Instant::now());
                     let (folder, total) = (self.folder.display(), self.total_bytes);
                     tracing::warn!(
                         "{folder}: no room for more packets in `total_bytes` = {total}: all incidents go on"
@@ -257,7 +264,6 @@ impl Store {
             self.counters.add(Counter::EvidenceFilesDeleted, u64::from(is_there));
             self.delete(&first);
         }
-        self.crowded = false;
         true
     }
 
@@ -317,9 +323,6 @@ impl Store {
                 self.counters.add(Counter::EvidencePackets, held.pending_packets);
                 held.written = held.size();
                 held.written_links = held.links.len();
-                if std::mem::take(&mut self.failing) {
-                    tracing::info!("{}: the packets of incidents are written again", self.folder.display());
-                }
             }
             Err(error) => {
                 self.counters.add(Counter::EvidencePacketsDropped, held.pending_packets);
@@ -343,9 +346,13 @@ impl Store {
 
     fn failed(&mut self, path: &Path, error: &io::Error) {
         self.counters.count(Counter::EvidenceWritesFailed);
-        if !std::mem::replace(&mut self.failing, true) {
-            tracing::warn!("{}: the packets of incidents cannot be kept: {error}", path.display());
+        self.unsaid += 1;
+        if self.said.is_some_and(|said| said.elapsed() < PAUSE) {
+            return;
         }
+        self.said = Some(Instant::now());
+        let times = std::mem::take(&mut self.unsaid);
+        tracing::warn!("{}: the packets of incidents cannot be kept ({times} times): {error}", path.display());
     }
 }
 
