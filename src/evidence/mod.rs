@@ -7,7 +7,8 @@
 //!
 //! **Whose packets.** All that go to or come from the address of who is accused. A client behind a trusted proxy has no address on the
 //! wire: of the proxy's connections those packets are kept that were seen from the beginning of one of the client's calls to its
-//! end. So are those of the calls that an alert shows when it accuses nobody.
+//! end. So are those of the calls that an alert shows when it accuses nobody. Packets are those that hold TCP, with all that is around
+//! it, copies of mirrors included; of a proxy's packet in fragments only the fragment that completed it, since no other has ports.
 //!
 //! **The same files in every replay.** What is told comes later than the frames that it rests on, by how much nobody can say. So all is
 //! put in one order, that of the traffic's time: a frame is passed on only when the detector has come beyond it, and what was told is
@@ -42,15 +43,15 @@ const QUEUE: usize = 16;
 
 /// Which packets of incidents are kept, and for how long.
 ///
-/// Worst-case memory is `ring_bytes`, half of it again for packets that the detector has not come to (live), `calls` × 0.4 KiB,
-/// `incidents` × 256 clients × 0.3 KiB, and 9 MiB for what is on its way: with the defaults 150 MiB; in a replay 3 MiB for each worker
+/// Worst-case memory is `ring_bytes`, half of it again for packets that the detector has not come to (live), `calls` × 1 KiB,
+/// `incidents` × 256 clients × 0.3 KiB, and 9 MiB for what is on its way: with the defaults 190 MiB; in a replay 3 MiB for each worker
 /// in place of that half. For each file in the folder 0.2 KiB.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Folder for the packets of incidents, a pcapng file each; made if it is not there. None: no packets are kept.
     pub folder: Option<PathBuf>,
-    /// Bytes of the packets that are held back in case an incident is told, at about 110 bytes more than each packet has: the memory that
+    /// Bytes of the packets that are held back in case an incident is told, each at 96 bytes more than it has: the memory that
     /// they take. Half as much again may wait for a detector that is behind.
     pub ring_bytes: usize,
     /// Seconds of the traffic's time for which packets are held back, as far as `ring_bytes` reaches.
@@ -66,7 +67,7 @@ pub struct Settings {
     /// Incidents to which packets are added at a time, at 0.3 KiB for each of their clients. Beyond, the one that would end first ends
     /// (`evidence_incidents_forgotten`).
     pub incidents: usize,
-    /// Calls of the last `ring_seconds` that are remembered with their connections, to find those of clients behind proxies; 0.4 KiB
+    /// Calls of the last `ring_seconds` that are remembered with their connections, to find those of clients behind proxies; 1 KiB
     /// each. Beyond, the first ones are forgotten (`evidence_calls_forgotten`).
     pub calls: usize,
 }

@@ -178,3 +178,49 @@ impl Ring {
         self.batches.get(place)?.frame(number)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(frames: u64) -> Batch {
+        let mut batch = Batch::default();
+        for number in 0..frames {
+            let data = [number as u8];
+            let frame = Frame { time: Timestamp::ZERO, link: LinkType(1), data: &data, original_length: 1 };
+            let end = SocketAddr::from(([10, 0, 0, 1], 80));
+            batch.push(&frame, [end, end], Timestamp::from_nanos(number as i64));
+        }
+        batch
+    }
+
+    #[test]
+    fn frames_wait_then_are_held_back_then_leave() {
+        let mut ring = Ring::default();
+        [1, 3, 2].map(|frames| ring.push(batch(frames)));
+        let each = 1 + FRAME_COST;
+        assert_eq!((ring.waiting_bytes(), ring.held_bytes(), ring.oldest_time()), (6 * each, 0, None));
+        // What the documentation of the settings says.
+        assert_eq!(FRAME_COST, 96);
+        for number in 0..5 {
+            assert_eq!(ring.pass_on(), Some(number));
+        }
+        assert_eq!((ring.waiting_bytes(), ring.held_bytes()), (each, 5 * each));
+        ring.let_go();
+        ring.let_go();
+        assert_eq!(ring.held(), 2..5);
+        assert!(ring.all_held().map(|(_, data)| data[0]).eq([1, 2, 0]));
+        assert!(ring.frame(1).is_none_or(|(_, data)| data == [0]), "its batch is still there");
+        assert_eq!(ring.frame(0).map(|(_, data)| data), None);
+        while ring.oldest_time().is_some() {
+            ring.let_go();
+        }
+        assert_eq!((ring.held(), ring.next_time()), (5..5, Some(Timestamp::from_nanos(1))));
+        assert_eq!((ring.pass_on(), ring.pass_on()), (Some(5), None));
+        ring.let_go();
+        assert_eq!((ring.held(), ring.held_bytes(), ring.waiting_bytes()), (6..6, 0, 0));
+        ring.push(batch(1));
+        assert_eq!(ring.pass_on(), Some(6));
+        assert!(ring.batches.len() == 1 && ring.next_batch == 1);
+    }
+}
