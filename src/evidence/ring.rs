@@ -197,7 +197,9 @@ mod tests {
     #[test]
     fn frames_wait_then_are_held_back_then_leave() {
         let mut ring = Ring::default();
-        [1, 3, 2].map(|frames| ring.push(batch(frames)));
+        for frames in [1, 3, 2] {
+            ring.push(batch(frames));
+        }
         let each = 1 + FRAME_COST;
         assert_eq!((ring.waiting_bytes(), ring.held_bytes(), ring.oldest_time()), (6 * each, 0, None));
         // What the documentation of the settings says.
