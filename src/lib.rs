@@ -21,6 +21,7 @@
 //! | [`export`] | a selection of calls → other tools |
 //! | [`alert`] | evidence → alert |
 //! | [`sink`] | alert → whoever reads them |
+//! | [`evidence`] | frames, and alerts about them → the packets of incidents, in files |
 //!
 //! [`call::Record`] is the seam: before it nothing knows policy, behind it nothing knows packets. [`pipeline`] wires
 //! the stages to threads and is the only place that knows how many there are. Time is always the traffic's
@@ -35,6 +36,7 @@ pub mod client;
 pub mod confinement;
 pub mod detect;
 pub mod endpoint;
+pub mod evidence;
 pub mod export;
 mod glob;
 pub mod http;

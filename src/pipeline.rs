@@ -25,6 +25,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::call::Record;
+use crate::evidence::Tap;
 use crate::inspect::Inspector;
 use crate::metrics::Board;
 use crate::source::{Source, SourceError};
@@ -56,6 +57,8 @@ pub struct Settings {
     pub workers: usize,
     /// Where the threads tell once a second what they have counted, if anybody looks.
     pub board: Option<Arc<Board>>,
+    /// What copies the frames, where packets of incidents are kept. The consumer is then told of every step of the traffic's time.
+    pub evidence: Option<Tap>,
     /// Processors over which the threads are spread, one each, when there are enough.
     pub cpus: Vec<u16>,
 }

@@ -43,6 +43,8 @@ pub struct Settings {
     pub detect: crate::detect::Settings,
     /// What is kept of what was learned.
     pub checkpoint: crate::checkpoint::Settings,
+    /// The packets of incidents.
+    pub evidence: crate::evidence::Settings,
     /// What a live run gives up.
     pub confinement: crate::confinement::Settings,
     /// The inventory of APIs.

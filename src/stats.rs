@@ -245,6 +245,24 @@ counters! {
     CheckpointsFailed = "checkpoints_failed",
     /// Records that an earlier run had taken.
     RecordsPassedOver = "records_passed_over",
+    /// Files with packets of incidents that were begun.
+    EvidenceFiles = "evidence_files",
+    /// Packets of incidents that were written.
+    EvidencePackets = "evidence_packets",
+    /// Bytes of the files with packets of incidents that were written.
+    EvidenceBytes = "evidence_bytes",
+    /// Files with packets of incidents that were deleted to make room for others.
+    EvidenceFilesDeleted = "evidence_files_deleted",
+    /// Packets of incidents that were left out because a file, or all of them together, had come to their limit.
+    EvidencePacketsLeftOut = "evidence_packets_left_out",
+    /// Packets that were lost to the files of incidents: live, because their recorder was behind, or because they could not be written.
+    EvidencePacketsDropped = "evidence_packets_dropped",
+    /// Times that a file with packets of incidents could not be written or deleted.
+    EvidenceWritesFailed = "evidence_writes_failed",
+    /// Calls and lines of incidents forgotten before their packets were sought, because there were too many.
+    EvidenceCallsForgotten = "evidence_calls_forgotten",
+    /// Incidents whose packets were kept no longer because more were open than the setting `incidents` of `[evidence]` allows.
+    EvidenceIncidentsForgotten = "evidence_incidents_forgotten",
     /// Calls that the detector took.
     CallsDetected = "calls_detected",
     /// Records of connections that the detector took.

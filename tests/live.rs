@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use apitap::source::{Advance, Source};
-use support::{Folder, Run, fixture};
+use support::{Folder, Run, fixture, in_fragments};
 
 const CALLS: usize = 8_000;
 const CALLS_A_SECOND: usize = 1_000;
@@ -185,23 +185,6 @@ fn in_vxlan(frame: &[u8], entropy: u16) -> Vec<u8> {
     all.extend([0, 0, 8, 0, 0, 0, 0, 0, 5, 0]);
     all.extend(frame);
     all
-}
-
-/// An Ethernet frame as IPv4 fragments of at most 256 bytes.
-fn in_fragments(frame: &[u8], id: u16) -> Vec<Vec<u8>> {
-    let length = usize::from(u16::from_be_bytes([frame[16], frame[17]]));
-    let payload = &frame[34..14 + length];
-    let count = payload.len().div_ceil(256);
-    let part = |(place, bytes): (usize, &[u8])| {
-        let more = if place + 1 < count { 0x2000 } else { 0 };
-        let mut part = frame[..34].to_vec();
-        part[16..18].copy_from_slice(&(bytes.len() as u16 + 20).to_be_bytes());
-        part[18..20].copy_from_slice(&id.to_be_bytes());
-        part[20..22].copy_from_slice(&((place * 32) as u16 | more).to_be_bytes());
-        part.extend(bytes);
-        part
-    };
-    payload.chunks(256).enumerate().map(part).collect()
 }
 
 /// The beginning of the capture that comes with the program, its flows in turn plain, in VXLAN, in fragments, and in

@@ -60,9 +60,11 @@ fn records(folder: &Folder, captures: &[String]) -> (usize, usize) {
 fn alerts_keep_to_their_schema() {
     let folder = Folder::new("schema-alerts");
     let validator = strict(&folder, "alert");
-    let lines = folder.run("replay", &["--quiet", "--trusted-proxy", "10.20.0.5", &fixture()]).lines();
+    let arguments = ["--quiet", "--trusted-proxy", "10.20.0.5", "--evidence", "kept", &fixture()];
+    let lines = folder.run("replay", &arguments).lines();
     assert!(lines.len() >= 3);
     lines.iter().for_each(|line| check(&validator, line));
+    assert!(lines[0]["capture"]["file"].is_string());
     let mut wrong = lines[0].clone();
     wrong["severity"] = "odd".into();
     assert!(!validator.is_valid(&wrong));

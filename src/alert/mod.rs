@@ -163,6 +163,13 @@ impl Sighting {
     }
 }
 
+/// Where the packets of an incident are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capture {
+    /// A pcapng file.
+    pub file: String,
+}
+
 /// Where an incident stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -252,6 +259,9 @@ pub struct Alert {
     pub last: Timestamp,
     /// Up to [`EVIDENCE_LIMIT`] calls to look at, in order.
     pub evidence: Vec<Sighting>,
+    /// Where the packets of the incident are; absent when none are kept.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub capture: Option<Capture>,
 }
 
 #[cfg(test)]
@@ -291,6 +301,7 @@ impl Alert {
             first: Timestamp::ZERO,
             last: Timestamp::ZERO,
             evidence: Vec::new(),
+            capture: None,
         }
     }
 }

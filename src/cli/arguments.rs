@@ -181,6 +181,14 @@ pub struct Watching {
     pub learning: Option<u64>,
 }
 
+/// The packets of incidents.
+#[derive(Debug, Args)]
+pub struct Keeping {
+    /// Keep the packets of incidents in this folder, a pcapng file each; the table [evidence] of the configuration has the limits.
+    #[arg(long, value_name = "DIR", env = "APITAP_EVIDENCE", help_heading = "Evidence")]
+    pub evidence: Option<PathBuf>,
+}
+
 /// `apitap replay`.
 #[derive(Debug, Args)]
 #[command(
@@ -201,6 +209,9 @@ pub struct Replay {
     /// the earlier one had taken are passed over.
     #[arg(long, env = "APITAP_RESUME")]
     pub resume: bool,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
+    pub keeping: Keeping,
     #[allow(missing_docs, reason = "documented at the type")]
     #[command(flatten)]
     pub watching: Watching,
@@ -438,6 +449,9 @@ pub struct Watch {
     #[allow(missing_docs, reason = "documented at the type")]
     #[command(flatten)]
     pub detecting: Detecting,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
+    pub keeping: Keeping,
     #[allow(missing_docs, reason = "documented at the type")]
     #[command(flatten)]
     pub watching: Watching,

@@ -18,6 +18,7 @@ use crate::client::TrustedProxies;
 use crate::confinement;
 use crate::detect::{self, BudgetReport, DetectRules, Detector};
 use crate::endpoint::HashKey;
+use crate::evidence::{self, Tap};
 use crate::export::selection::{Selection, Selector};
 use crate::inspect::Inspector;
 use crate::inventory::Inventory;
@@ -85,9 +86,11 @@ fn replay(mut options: Replay) -> Result<ExitCode, Failure> {
     let mut settings = settings(&mut options.common)?;
     apply_decoding(&mut settings, &options.decoding);
     apply_detecting(&mut settings, &mut options.detecting);
+    settings.evidence.folder = options.keeping.evidence.or(settings.evidence.folder);
     let mut consumer =
         detecting(&mut settings, (&options.detecting, &options.watching), memory(options.resume), &options.common)?;
-    let outcome = read_captures(&options.inputs, &settings, &options.common, &mut consumer)?;
+    let tap = keep_packets(&settings, &mut consumer, None)?;
+    let outcome = read_captures_with(&options.inputs, &settings, &options.common, tap, &mut consumer)?;
     conclude_alerts(outcome, consumer, &settings, &options.common, options.detecting.fail_on_alert)
 }
 
@@ -181,6 +184,7 @@ fn watch(mut options: Watch) -> Result<ExitCode, Failure> {
     if !live.cpus.is_empty() {
         live::pin(&live.cpus).map_err(Failure::Usage)?;
     }
+    settings.evidence.folder = options.keeping.evidence.or(settings.evidence.folder);
     settings.confinement.user = options.user.or(settings.confinement.user);
     settings.confinement.enabled &= !options.no_confinement;
     let stop = Arc::new(AtomicBool::new(false));
@@ -201,7 +205,8 @@ fn watch(mut options: Watch) -> Result<ExitCode, Failure> {
     let started = Instant::now();
     if options.calls || settings.output.calls {
         let mut printer = Printer::new(true);
-        let outcome = process(&mut sources, &settings, Some(Arc::default()), &mut printer, &stop, &mut |_, _| {})?;
+        let board = Some(Arc::default());
+        let outcome = process(&mut sources, &settings, (board, None), &mut printer, &stop, &mut |_, _| {})?;
         return conclude(&outcome, &BTreeMap::new(), None, started.elapsed(), &options.common);
     }
     let board = Arc::new(Board::default());
@@ -211,7 +216,8 @@ fn watch(mut options: Watch) -> Result<ExitCode, Failure> {
     let memory = Memory::Live { fresh: options.fresh };
     let consumer = detecting(&mut settings, (&options.detecting, &options.watching), memory, &options.common)?;
     let mut consumer = consumer.live(Board::publisher(&board), slot, settings.metrics.loss_share);
-    let outcome = process(&mut sources, &settings, Some(board), &mut consumer, &stop, &mut |_, _| {})?;
+    let tap = keep_packets(&settings, &mut consumer, Some(&board))?;
+    let outcome = process(&mut sources, &settings, (Some(board), tap), &mut consumer, &stop, &mut |_, _| {})?;
     conclude_alerts((outcome, started.elapsed()), consumer, &settings, &options.common, options.detecting.fail_on_alert)
 }
 
@@ -236,7 +242,7 @@ fn metrics(settings: &Settings, board: &Arc<Board>) -> Result<Option<Server>, Fa
 fn watched(settings: &Settings, common: &Common, decoding: &Decoding, detecting: &Detecting) -> Watched {
     let (common, decoding, detecting) = (common.clone(), decoding.clone(), detecting.clone());
     let file = common.config.clone();
-    let live = settings.source.live.clone();
+    let (live, evidence) = (settings.source.live.clone(), settings.evidence.folder.clone());
     let read = move || {
         let (mut common, mut detecting) = (common.clone(), detecting.clone());
         let mut settings = self::settings(&mut common)?;
@@ -244,6 +250,7 @@ fn watched(settings: &Settings, common: &Common, decoding: &Decoding, detecting:
         apply_detecting(&mut settings, &mut detecting);
         // The flags of `watch` itself hold on.
         settings.source.live = live.clone();
+        settings.evidence.folder = evidence.clone();
         Ok(settings)
     };
     Watched { file, settings: settings.clone(), read: Box::new(read) }
@@ -568,6 +575,10 @@ fn confine(settings: &Settings, common: &Common, baseline: Option<&PathBuf>) -> 
     read.extend(settings.key_file.clone());
     read.extend(baseline.cloned());
     let mut write = vec![folder];
+    if let Some(folder) = &settings.evidence.folder {
+        let _ = evidence::make_folder(folder); // likewise
+        write.push(folder.clone());
+    }
     for sink in &settings.sink {
         sink.paths(&mut read, &mut write);
     }
@@ -668,11 +679,36 @@ fn wrong_rules(errors: Vec<RuleError>) -> Failure {
     Failure::Failed(lines.join("\n"))
 }
 
+/// Starts to keep the packets of incidents, where the settings name a folder; gives what copies the frames.
+fn keep_packets(
+    settings: &Settings,
+    consumer: &mut consumers::Detecting,
+    board: Option<&Arc<Board>>,
+) -> Result<Option<Tap>, Failure> {
+    let proxies = TrustedProxies::new(&settings.client);
+    let Some((tap, witness)) = evidence::start(&settings.evidence, proxies, board.is_some(), board)? else {
+        return Ok(None);
+    };
+    consumer.witness(witness);
+    Ok(Some(tap))
+}
+
 /// Reads captures through all stages into a consumer, with a progress bar on a terminal.
 fn read_captures(
     inputs: &[PathBuf],
     settings: &Settings,
     common: &Common,
+    consumer: &mut dyn Consumer,
+) -> Result<(Outcome, Duration), Failure> {
+    read_captures_with(inputs, settings, common, None, consumer)
+}
+
+/// The same, with the frames copied where packets of incidents are kept.
+fn read_captures_with(
+    inputs: &[PathBuf],
+    settings: &Settings,
+    common: &Common,
+    tap: Option<Tap>,
     consumer: &mut dyn Consumer,
 ) -> Result<(Outcome, Duration), Failure> {
     let started = Instant::now();
@@ -689,7 +725,7 @@ fn read_captures(
             bar.set_message(format!("{} packets", counters.value(Counter::Frames)));
         }
     };
-    let outcome = process(&mut sources, settings, None, consumer, &stop, &mut show)?;
+    let outcome = process(&mut sources, settings, (None, tap), consumer, &stop, &mut show)?;
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }
@@ -718,7 +754,7 @@ fn workers(settings: &Settings, live: bool) -> usize {
 fn process(
     sources: &mut [Box<dyn Source>],
     settings: &Settings,
-    live: Option<Arc<Board>>,
+    (live, evidence): (Option<Arc<Board>>, Option<Tap>),
     consumer: &mut dyn Consumer,
     stop: &AtomicBool,
     progress: &mut dyn FnMut(&dyn Source, &Counters),
@@ -739,6 +775,7 @@ fn process(
         keys,
         live,
         board,
+        evidence,
         workers: workers(settings, live),
         cpus: if live { settings.source.live.cpus.clone() } else { Vec::new() },
     };
@@ -773,11 +810,12 @@ fn stop_on_signals(stop: Arc<AtomicBool>) -> Result<(), Failure> {
 
 fn conclude_alerts(
     (mut outcome, elapsed): (Outcome, Duration),
-    consumer: consumers::Detecting,
+    mut consumer: consumers::Detecting,
     settings: &Settings,
     common: &Common,
     fail_on_alert: bool,
 ) -> Result<ExitCode, Failure> {
+    outcome.counters.merge(&consumer.finish_evidence());
     outcome.counters.merge(&consumer.counters());
     let (kinds, budget) = (consumer.kinds.clone(), consumer.budget());
     let (outlets, unkept) = consumer.into_parts();

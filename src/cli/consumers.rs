@@ -12,6 +12,7 @@ use crate::alert::Alert;
 use crate::call::Record;
 use crate::checkpoint::Keeper;
 use crate::detect::{BudgetReport, Detector};
+use crate::evidence::Witness;
 use crate::export::har;
 use crate::export::selection::Selector;
 use crate::inventory::Inventory;
@@ -159,6 +160,8 @@ pub(super) struct Detecting {
     /// What kept the last checkpoint from being written.
     unkept: Option<io::Error>,
     live: Option<Live>,
+    /// Where packets of incidents are kept.
+    witness: Option<Witness>,
     /// Alerts raised by kind.
     pub(super) kinds: BTreeMap<String, u64>,
 }
@@ -185,6 +188,7 @@ impl Detecting {
             keeper: None,
             unkept: None,
             live: None,
+            witness: None,
             kinds: BTreeMap::new(),
         }
     }
@@ -204,6 +208,17 @@ impl Detecting {
         publisher.board().watch_sinks(self.outlets.monitor());
         self.live = Some(Live { publisher, slot, loss: Loss::new(share), busy: Duration::ZERO });
         self
+    }
+
+    /// Packets of incidents are kept, of those too that an earlier run told.
+    pub(super) fn witness(&mut self, mut witness: Witness) {
+        self.engine.detector().open_incidents().for_each(|alert| witness.remember(alert));
+        self.witness = Some(witness);
+    }
+
+    /// Waits until the packets of incidents are written; gives what was counted of them.
+    pub(super) fn finish_evidence(&mut self) -> Counters {
+        self.witness.take().map(Witness::finish).unwrap_or_default()
     }
 
     /// What detector, keeper, inventory and practices counted.
@@ -272,7 +287,10 @@ impl Detecting {
         for event in self.events.drain(..) {
             self.lines.line(&event)?;
         }
-        for alert in self.alerts.drain(..) {
+        for mut alert in self.alerts.drain(..) {
+            if let Some(witness) = &mut self.witness {
+                witness.alert(&mut alert);
+            }
             *self.kinds.entry(alert.kind.name().to_owned()).or_default() += 1;
             self.outlets.write(&alert, |line| self.lines.line_of(|bytes| bytes.write_all(line)))?;
         }
@@ -290,6 +308,9 @@ impl Detecting {
             && let Err(reason) = self.outlets.reload(&settings.sink, CHANGE)
         {
             return tracing::error!("the configuration stays as it was: {reason}");
+        }
+        if let Some(witness) = &mut self.witness {
+            witness.trust(proxies.clone());
         }
         self.engine.detector_mut().reload(&settings.detect, rules, move |call| proxies.known(call));
         tracing::info!("configuration reloaded: {}", changed.join(", "));
@@ -331,6 +352,9 @@ impl Consumer for Detecting {
             }
             None => None,
         };
+        if let Some(witness) = &mut self.witness {
+            records.iter().for_each(|record| witness.record(record));
+        }
         if let Some(keeper) = &mut self.keeper {
             records.retain(|record| keeper.is_new(record));
         }
@@ -344,6 +368,9 @@ impl Consumer for Detecting {
             self.tell(since, watermark);
         }
         self.print()?;
+        if let Some(witness) = &mut self.witness {
+            witness.told(watermark);
+        }
         self.keep(records.last());
         Ok(())
     }

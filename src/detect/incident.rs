@@ -129,6 +129,11 @@ impl Incidents {
         std::mem::take(&mut self.closed_early)
     }
 
+    /// The last line of each that is open.
+    pub(super) fn lines(&self) -> impl Iterator<Item = &Alert> {
+        self.quiet.iter().filter_map(|(_, subject)| Some(&self.open.get(subject)?.alert))
+    }
+
     /// Whether it is open.
     pub(super) fn is_open(&self, subject: Subject) -> bool {
         self.open.get(&subject).is_some()
@@ -293,6 +298,7 @@ fn first_line(finding: &Finding, report: &Report) -> Alert {
         first: report.first,
         last: report.last,
         evidence: Vec::new(),
+        capture: None,
     }
 }
 

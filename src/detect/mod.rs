@@ -471,6 +471,11 @@ impl Detector {
     /// There will be no more records. Incidents stay open: that the input ends does not end them.
     pub fn finish(&mut self, _alerts: &mut Vec<Alert>) {}
 
+    /// The last line of each incident that is open, the one that was quiet longest first.
+    pub fn open_incidents(&self) -> impl Iterator<Item = &Alert> {
+        self.state.incidents.lines()
+    }
+
     /// How full its largest tables are.
     pub fn tables(&self) -> Vec<Occupancy> {
         fn table<K: Copy + Eq + std::hash::Hash, V>(name: &'static str, table: &Table<K, V>) -> Occupancy {

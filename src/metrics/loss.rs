@@ -138,6 +138,7 @@ impl Loss {
             first: open.first,
             last: open.last,
             evidence: Vec::new(),
+            capture: None,
         }
     }
 }

@@ -23,6 +23,7 @@ mod walk;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ahash::RandomState;
@@ -33,6 +34,7 @@ use crate::source::{Frame, LinkType};
 use crate::stats::{Counter, Counters};
 use bytes::Bytes;
 use fragment::{Fragments, Whole};
+use ip::Addresses;
 use tcp::Tcp;
 use walk::{Found, Walk};
 
@@ -112,6 +114,8 @@ pub struct Decoder {
     encapsulation: Encapsulation,
     /// Fragments of one packet may come to several decoders: they are rare enough for a lock.
     fragments: Arc<Mutex<Fragments>>,
+    /// Whence and where the latest fragment went, until somebody asks.
+    fragment: Option<Addresses>,
     /// For fingerprints; none when duplicates are not sought.
     key: Option<RandomState>,
     /// The payload of the last packet put together: its segment is lent from here.
@@ -130,6 +134,7 @@ impl Decoder {
     pub fn new(settings: Settings) -> Decoder {
         Decoder {
             fragments: Arc::new(Mutex::new(Fragments::new(&settings))),
+            fragment: None,
             key: (settings.duplicate_window_ms > 0 && settings.duplicate_packets > 0).then(RandomState::new),
             encapsulation: Encapsulation::NONE,
             whole: Vec::new(),
@@ -143,6 +148,7 @@ impl Decoder {
     pub fn beside(&self) -> Decoder {
         Decoder {
             fragments: self.fragments.clone(),
+            fragment: None,
             key: self.key.clone(),
             encapsulation: Encapsulation::NONE,
             whole: Vec::new(),
@@ -202,6 +208,12 @@ impl Decoder {
         }
     }
 
+    /// Source and destination of the frame that was decoded last, when it was a fragment that gave no segment. To be asked after each
+    /// frame without one: it is told once.
+    pub fn take_fragment(&mut self) -> Option<(IpAddr, IpAddr)> {
+        self.fragment.take().map(|addresses| (addresses.source(), addresses.destination()))
+    }
+
     /// Link types that were not understood, ascending by number.
     pub fn unknown_link_types(&self) -> Vec<UnknownLinkType> {
         let all = self.unknown.iter();
@@ -215,7 +227,8 @@ impl Decoder {
     }
 
     fn walk<'w>(&'w mut self, frame: &Frame<'_>, counters: &'w mut Counters) -> Walk<'w> {
-        Walk::new(&self.settings, frame.time, &mut self.encapsulation, &self.fragments, counters)
+        let fragments = (&*self.fragments, &mut self.fragment);
+        Walk::new(&self.settings, frame.time, &mut self.encapsulation, fragments, counters)
     }
 
     /// Goes on inside a packet that was put together; what is in there may be a fragment in its turn.
@@ -235,6 +248,7 @@ impl Decoder {
                     let length = tcp.payload.captured.len();
                     let start = (tcp.payload.captured.as_ptr() as usize).wrapping_sub(whole.payload.as_ptr() as usize);
                     let bare = Tcp { header: &[], payload: Bytes { captured: &[], ..tcp.payload }, ..tcp };
+                    self.fragment = None;
                     self.whole = whole.payload;
                     let payload = self.whole.get(start..start.saturating_add(length)).unwrap_or(&[]);
                     return Some(segment(frame, &self.encapsulation, &bare, payload, fingerprint));

@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::bytes::Bytes;
 use super::fragment::{Fragments, Whole};
-use super::ip::{self, Packet, number};
+use super::ip::{self, Addresses, Packet, number};
 use super::link::{self, Content, ether_type};
 use super::tcp::{self, Tcp};
 use super::tunnel::{self, Inside};
@@ -33,6 +33,8 @@ pub(super) struct Walk<'w> {
     time: Timestamp,
     encapsulation: &'w mut Encapsulation,
     fragments: &'w Mutex<Fragments>,
+    /// Whence and where the fragment went that the packet is.
+    fragment: &'w mut Option<Addresses>,
     counters: &'w mut Counters,
     /// An IP header was found: whatever is inside, the packet was IP.
     is_ip: bool,
@@ -45,10 +47,10 @@ impl<'w> Walk<'w> {
         settings: &'w Settings,
         time: Timestamp,
         encapsulation: &'w mut Encapsulation,
-        fragments: &'w Mutex<Fragments>,
+        (fragments, fragment): (&'w Mutex<Fragments>, &'w mut Option<Addresses>),
         counters: &'w mut Counters,
     ) -> Self {
-        Walk { settings, time, encapsulation, fragments, counters, is_ip: false, is_guess: false }
+        Walk { settings, time, encapsulation, fragments, fragment, counters, is_ip: false, is_guess: false }
     }
 
     /// The way that nearly all packets take: Ethernet, perhaps tags, whole IP, TCP, perhaps all of it in VXLAN or the
@@ -258,6 +260,7 @@ impl<'w> Walk<'w> {
     #[cold]
     fn fragment<'d>(&mut self, packet: &Packet<'d>) -> Result<Step<'d>, Counter> {
         let Some(place) = packet.fragment else { return Err(Counter::Fragments) };
+        *self.fragment = Some(packet.addresses);
         let digest = self.encapsulation.digest();
         let whole = {
             let mut fragments = self.fragments.lock().unwrap_or_else(PoisonError::into_inner);

@@ -41,6 +41,7 @@ pub(super) fn run(
             records: Vec::new(),
             out,
             publisher: settings.board.as_ref().map(Board::publisher),
+            every_step: settings.evidence.is_some(),
         };
         for front in &mut fronts {
             front.read(source, &mut alone, settings, stop, progress);
@@ -124,6 +125,8 @@ struct Alone<'o, 'c> {
     records: Vec<Record>,
     out: &'o mut Out<'c>,
     publisher: Option<Publisher>,
+    /// The consumer is told of the time though there are no records.
+    every_step: bool,
 }
 
 impl Alone<'_, '_> {
@@ -171,7 +174,7 @@ impl Taker for Alone<'_, '_> {
             publisher.publish(&self.assembly.counters());
         }
         self.release(now);
-        (self.records.is_empty() && !quiet) || self.send(now, counters)
+        (self.records.is_empty() && !quiet && !self.every_step) || self.send(now, counters)
     }
 
     fn finish(&mut self, now: Timestamp, counters: &mut Counters) {

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::{Outcome, Settings};
+use crate::evidence::Tap;
 use crate::metrics::{Board, Publisher};
 use crate::packet::{Decoder, Segment};
 use crate::source::{Advance, Frame, Source, SourceError};
@@ -36,6 +37,7 @@ pub(super) struct Front {
     first: Option<Timestamp>,
     clock: Clock,
     publisher: Option<Publisher>,
+    tap: Option<Tap>,
 }
 
 impl Front {
@@ -51,6 +53,7 @@ impl Front {
             first: None,
             clock: Clock::default(),
             publisher: settings.board.as_ref().map(Board::publisher),
+            tap: settings.evidence.clone(),
         };
         decoders.into_iter().map(front).collect()
     }
@@ -72,7 +75,12 @@ impl Front {
                     let frame = source.frame();
                     let now = self.note(&frame);
                     if let Some(segment) = self.decoder.decode(&frame, &mut self.counters) {
-                        full = taker.segment(segment, now);
+                        let much = self.tap.as_mut().is_some_and(|tap| tap.take(&frame, &segment, now));
+                        full = taker.segment(segment, now) || much;
+                    } else if let Some(tap) = &mut self.tap
+                        && let Some(ends) = self.decoder.take_fragment()
+                    {
+                        full = tap.take_fragment(&frame, ends, now);
                     }
                     false
                 }
@@ -93,8 +101,11 @@ impl Front {
             turn += 1;
             let now = self.clock.now();
             let look = quiet || turn >= FRAMES_A_TURN || now >= due;
-            if (full || look) && !taker.hand_on(now, quiet, &mut self.counters) {
-                break;
+            if full || look {
+                self.hand_on();
+                if !taker.hand_on(now, quiet, &mut self.counters) {
+                    break;
+                }
             }
             if turn == 1 && settings.live {
                 due = now + TURN;
@@ -110,8 +121,16 @@ impl Front {
                 }
             }
         }
+        self.hand_on();
         taker.finish(self.clock.now(), &mut self.counters);
         source.report(&mut self.counters);
+    }
+
+    /// The copies of the frames go before their segments, so that nothing is told of a frame that is not there.
+    fn hand_on(&mut self) {
+        if let Some(tap) = &mut self.tap {
+            tap.hand_on(&mut self.counters);
+        }
     }
 
     /// Tells what was counted so far, with what the kernel counted.

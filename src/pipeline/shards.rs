@@ -15,7 +15,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TrySendError, bounded};
 
@@ -172,8 +172,10 @@ pub(super) fn run(
             }));
         }
         drop(answer);
-        let live = settings.live;
-        let consuming = places.start(scope, "consumer".to_owned(), move || consume(consumer, &answers, &returns, live));
+        let (live, every_step) = (settings.live, settings.evidence.is_some());
+        let silent = move |passed| !(every_step || live && passed >= PATIENCE);
+        let consuming =
+            places.start(scope, "consumer".to_owned(), move || consume(consumer, &answers, &returns, silent));
         let fronts = Front::several(settings, sources.len());
         let mut parts = sources.iter_mut().zip(shards).zip(fronts);
         let here = parts.next();
@@ -248,12 +250,13 @@ impl Places<'_> {
     }
 }
 
-/// Puts the records of all workers into their total order.
+/// Puts the records of all workers into their total order. Without records the consumer is told of the time unless it is to be
+/// `silent` for as long as passed since it was told last.
 fn consume(
     consumer: &mut dyn Consumer,
     answers: &Receiver<Answer>,
     returns: &[Sender<Vec<Record>>],
-    live: bool,
+    silent: impl Fn(Duration) -> bool,
 ) -> io::Result<()> {
     let mut reached = vec![Timestamp::ZERO; returns.len()];
     let (mut held, mut due) = (Vec::<Record>::new(), Vec::new());
@@ -274,7 +277,7 @@ fn consume(
         due.extend(held.drain(..count));
         if last {
             watermark = end;
-        } else if due.is_empty() && !(live && watermark >= told + PATIENCE) {
+        } else if due.is_empty() && silent(watermark.since(told)) {
             continue;
         }
         told = watermark;

@@ -77,6 +77,23 @@ pub fn fixture() -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/three-families.pcap.zst").display().to_string()
 }
 
+/// An Ethernet frame as IPv4 fragments of at most 256 bytes.
+pub fn in_fragments(frame: &[u8], id: u16) -> Vec<Vec<u8>> {
+    let length = usize::from(u16::from_be_bytes([frame[16], frame[17]]));
+    let payload = &frame[34..14 + length];
+    let count = payload.len().div_ceil(256);
+    let part = |(place, bytes): (usize, &[u8])| {
+        let more = if place + 1 < count { 0x2000 } else { 0 };
+        let mut part = frame[..34].to_vec();
+        part[16..18].copy_from_slice(&(bytes.len() as u16 + 20).to_be_bytes());
+        part[18..20].copy_from_slice(&id.to_be_bytes());
+        part[20..22].copy_from_slice(&((place * 32) as u16 | more).to_be_bytes());
+        part.extend(bytes);
+        part
+    };
+    payload.chunks(256).enumerate().map(part).collect()
+}
+
 /// A file or folder of the shared material; None, with a word why, where it is absent.
 pub fn shared(name: &str) -> Option<PathBuf> {
     let root = match std::env::var_os("APITAP_SHARED") {
