@@ -38,7 +38,7 @@ fn judge_privileges(root: bool, held: CapabilitySet, by_file: bool) -> Check {
         false if by_file => {
             "the file system or a service's NoNewPrivileges keeps file capabilities from counting: start it otherwise"
         }
-        false => "run as root, or once: sudo setcap cap_net_raw,cap_net_admin+ep $(command -v apitap)",
+        false => "run as root, or once: sudo setcap cap_net_raw+ep $(command -v apitap)",
     };
     Check::failed("privileges", format!("{whose}, without CAP_NET_RAW"), advice)
 }
