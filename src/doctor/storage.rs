@@ -98,6 +98,7 @@ fn judge_room(free: u64, most: Option<u64>) -> Check {
             format!("{found}, spools and files may fill {}", bytes(most)),
             "make room, or lower `spool_bytes`, `rotate_bytes` or `keep_files` of the sinks",
         ),
+        Some(0) => Check::ok("disk", found),
         Some(most) => Check::ok("disk", format!("{found}, spools and files may fill {}", bytes(most))),
     }
 }
