@@ -30,7 +30,8 @@ fn own(name: &str) -> PathBuf {
 
 /// Runs the checks; gives them by what was looked at and which one.
 fn examined(folder: &Folder, arguments: &[&str]) -> (Run, Vec<Value>) {
-    let schema: Value = serde_json::from_slice(&std::fs::read(own("schemas/check.json")).expect("a file")).expect("JSON");
+    let schema: Value =
+        serde_json::from_slice(&std::fs::read(own("schemas/check.json")).expect("a file")).expect("JSON");
     let mut closed = schema.clone();
     closed["additionalProperties"] = false.into();
     let validator = jsonschema::validator_for(&closed).expect("a schema");
@@ -106,7 +107,11 @@ fn doctor_says_what_is_well_and_what_is_not() {
     assert!(checks[0]["found"].as_str().expect("text").contains("did you mean `max_flows`"), "{checks:?}");
 
     let text = folder.run("doctor", &["--config", "wrong.toml"]);
-    assert!(String::from_utf8_lossy(&text.stdout).starts_with("failed   configuration: "), "{text:?}", text = text.stdout);
+    assert!(
+        String::from_utf8_lossy(&text.stdout).starts_with("failed   configuration: "),
+        "{text:?}",
+        text = text.stdout
+    );
 }
 
 #[test]
