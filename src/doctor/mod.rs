@@ -21,7 +21,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::settings::Settings;
-use crate::sink::{self, Probe};
+use crate::sink::{self, Probe, Type};
 
 /// How a check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -157,11 +157,13 @@ fn sinks(subject: &Subject<'_>, tell: &mut dyn FnMut(Check)) {
         let check = match sink::probe(sink, &settings.output.sensor()) {
             Probe::Well(found) => Check::ok("sink", found),
             Probe::Doubtful(found) => Check::warning("sink", found, "see at the receiver whether alerts arrive"),
-            Probe::Failed(reason) => Check::failed(
-                "sink",
-                reason,
-                "alerts would wait in its spool; correct the address, the credentials or the receiver",
-            ),
+            Probe::Failed(reason) => {
+                let advice = match sink.r#type {
+                    Type::File => "make the folder, and give it to the user as whom apitap runs",
+                    _ => "alerts would wait in its spool: correct the address, the credentials or the receiver",
+                };
+                Check::failed("sink", reason, advice)
+            }
         };
         tell(check.of(sink.name()));
     }
