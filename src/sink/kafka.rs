@@ -166,7 +166,7 @@ mod tests {
         consumer.subscribe(&["alerts"]).expect("the topic");
         let until = std::time::Instant::now() + Duration::from_secs(20);
         // What happens to the group ends a wait, too.
-        let mut next = || loop {
+        let next = || loop {
             match consumer.poll(Duration::from_secs(1)) {
                 Some(message) => return message.expect("a message"),
                 None => assert!(std::time::Instant::now() < until, "in time"),
