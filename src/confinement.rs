@@ -63,6 +63,19 @@ pub struct Confinement {
     pub lacks: Vec<String>,
 }
 
+impl Confinement {
+    fn note(&mut self, files: RulesetStatus) {
+        match files {
+            RulesetStatus::FullyEnforced => self.holds.push("files by Landlock".into()),
+            RulesetStatus::PartiallyEnforced => {
+                self.holds.push("files by Landlock".into());
+                self.lacks.push("the newest version of Landlock".into());
+            }
+            RulesetStatus::NotEnforced => self.lacks.push("Landlock".into()),
+        }
+    }
+}
+
 impl std::fmt::Display for Confinement {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "confined: {}", self.holds.join(", "))?;
@@ -94,18 +107,41 @@ pub fn confine(settings: &Settings, read: &[PathBuf], write: &[PathBuf]) -> Resu
     let written: Vec<&Path> = write.iter().chain(&settings.write).map(PathBuf::as_path).collect();
     let read: Vec<&Path> =
         SYSTEM.iter().map(Path::new).chain(read.iter().chain(&settings.read).map(PathBuf::as_path)).collect();
-    match limit_files(&read, &written).map_err(|error| failed("Landlock", error))? {
-        RulesetStatus::FullyEnforced => result.holds.push("files by Landlock".into()),
-        RulesetStatus::PartiallyEnforced => {
-            result.holds.push("files by Landlock".into());
-            result.lacks.push("the newest version of Landlock".into());
-        }
-        RulesetStatus::NotEnforced => result.lacks.push("Landlock".into()),
-    }
+    result.note(limit_files(&read, &written).map_err(|error| failed("Landlock", error))?);
     match filter_calls() {
         Ok(()) => result.holds.push("system calls by seccomp".into()),
         Err(Filter::Unknown) => result.lacks.push("a filter of system calls for this processor".into()),
         Err(Filter::Refused(error)) => return Err(ConfinementError::Failed("seccomp", error)),
+    }
+    Ok(result)
+}
+
+/// What of it this kernel offers. Landlock is tried on a thread that ends with it; nothing else changes.
+///
+/// # Errors
+///
+/// As [`confine`].
+pub fn offered(settings: &Settings) -> Result<Confinement, ConfinementError> {
+    let mut result = Confinement::default();
+    if let Some(name) = &settings.user {
+        let user = User::from_name(name).map_err(|error| failed("looking for the user", error))?;
+        user.ok_or_else(|| ConfinementError::NoUser(name.to_owned()))?;
+        if Uid::effective().is_root() {
+            result.holds.push(format!("as user {name}"));
+        }
+    }
+    result.holds.extend(["no capabilities".into(), "no new privileges".into()]);
+    let tried = std::thread::spawn(|| {
+        rustix::thread::set_no_new_privs(true).map_err(|error| error.to_string())?;
+        limit_files(&[], &[]).map_err(|error| error.to_string())
+    });
+    let status = tried.join().map_err(|_| failed("Landlock", "the trial broke off"))?;
+    result.note(status.map_err(|error| failed("Landlock", error))?);
+    let actions = std::fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail").unwrap_or_default();
+    let known = TargetArch::try_from(std::env::consts::ARCH).is_ok();
+    match known && actions.split_whitespace().any(|action| action == "errno") {
+        true => result.holds.push("system calls by seccomp".into()),
+        false => result.lacks.push("a filter of system calls for this processor".into()),
     }
     Ok(result)
 }
@@ -219,3 +255,17 @@ const DENIED: &[i64] = &[
     libc::SYS_mknodat,
     libc::SYS_memfd_create,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_offered_is_tried_and_binds_nobody() {
+        let offered = offered(&Settings::default()).expect("no step that the kernel knows is refused");
+        assert!(offered.holds.len() + offered.lacks.len() >= 4, "{offered}");
+        std::fs::read("/proc/self/status").expect("this thread reads what it likes");
+        let settings = Settings { user: Some("no-such-user-here".into()), ..Settings::default() };
+        assert!(matches!(super::offered(&settings), Err(ConfinementError::NoUser(_))));
+    }
+}

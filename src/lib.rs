@@ -26,7 +26,7 @@
 //! [`call::Record`] is the seam: before it nothing knows policy, behind it nothing knows packets. [`pipeline`] wires
 //! the stages to threads and is the only place that knows how many there are. Time is always the traffic's
 //! ([`time`]), and whatever is lost is counted by name ([`stats`]);
-//! [`metrics`] shows it while it runs.
+//! [`metrics`] shows it while it runs. [`doctor`] looks at what a sensor needs of its machine.
 
 pub mod alert;
 pub mod call;
@@ -35,6 +35,7 @@ pub mod cli;
 pub mod client;
 pub mod confinement;
 pub mod detect;
+pub mod doctor;
 pub mod endpoint;
 pub mod evidence;
 pub mod export;

@@ -51,7 +51,9 @@ pub enum Command {
     Interfaces(Interfaces),
     /// Print the configuration as it is, with who set each value; or all that can be set.
     Config(Config),
-    /// Print the JSON Schema of alerts, calls or connections.
+    /// Look at what `watch` needs of this machine: interface, privileges, clock, disk, sinks; and say what to put right.
+    Doctor(Doctor),
+    /// Print the JSON Schema of alerts, calls, connections or checks.
     Schema {
         /// Of what.
         of: super::schema::Printed,
@@ -60,6 +62,13 @@ pub enum Command {
     Completions {
         /// For which shell.
         shell: clap_complete::Shell,
+    },
+    /// Write the manual pages and completion scripts into a folder, for packages.
+    #[command(hide = true)]
+    Manual {
+        /// The folder; it is made when it is not there.
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
     },
 }
 
@@ -455,6 +464,35 @@ pub struct Watch {
     #[allow(missing_docs, reason = "documented at the type")]
     #[command(flatten)]
     pub watching: Watching,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `apitap doctor`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The configuration is that of `apitap watch`. The interface is opened as there, listened to for some seconds, and closed \
+again; sinks are reached for, and get no alert. A line each: ok, warning (it runs, with less), failed (it would not run, or alerts would \
+not arrive). Exit codes: 0 no check failed, 1 one did, 2 usage.\n\nExamples:\n  sudo apitap doctor -i eth1 --config \
+/etc/apitap/apitap.toml\n  sudo apitap doctor -i eth1 --json | jq 'select(.verdict != \"ok\")'"
+)]
+pub struct Doctor {
+    /// Interface, as `apitap interfaces` names it; `any` for all of them.
+    #[arg(long, short, value_name = "INTERFACE", env = "APITAP_INTERFACE")]
+    pub interface: Option<String>,
+    /// Filter in the syntax of tcpdump.
+    #[arg(long, short, value_name = "BPF", env = "APITAP_FILTER")]
+    pub filter: Option<String>,
+    /// User to go on as once the interface is open, when started as root.
+    #[arg(long, value_name = "NAME", env = "APITAP_USER")]
+    pub user: Option<String>,
+    /// Seconds to listen for packets; 0 for not at all.
+    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(0..=3600))]
+    pub listen: u64,
+    /// As JSON lines (apitap.check.v1).
+    #[arg(long, env = "APITAP_JSON")]
+    pub json: bool,
     #[allow(missing_docs, reason = "documented at the type")]
     #[command(flatten)]
     pub common: Common,

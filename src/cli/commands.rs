@@ -17,6 +17,7 @@ use crate::checkpoint::Keeper;
 use crate::client::TrustedProxies;
 use crate::confinement;
 use crate::detect::{self, BudgetReport, DetectRules, Detector};
+use crate::doctor;
 use crate::endpoint::HashKey;
 use crate::evidence::{self, Tap};
 use crate::export::selection::{Selection, Selector};
@@ -39,13 +40,15 @@ use crate::tls::keylog::feed::{self, Follower};
 
 use super::Failure;
 use super::arguments::{
-    Apis, Arguments, Calls, Command, Common, Config, Decoding, Detect, Detecting, Explain, Interfaces, Posture, Quotas,
-    QuotasAction, Replay, Rules,
+    Apis, Arguments, Calls, Command, Common, Config, Decoding, Detect, Detecting, Doctor, Explain, Interfaces, Posture,
+    Quotas, QuotasAction, Replay, Rules,
 };
 use super::arguments::{RulesAction, Selecting, Watch, Watching};
 use super::consumers::{self, CallFormat, Posing, Printer};
+use super::doctor::Examination;
 use super::explain::Explaining;
 use super::inventory::{self, Taking};
+use super::notify;
 use super::quotas::Proposing;
 use super::reload::{self, Slot, Watched};
 use super::summary::Summary;
@@ -69,6 +72,8 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Rules(options) => rules(options),
         Command::Interfaces(options) => interfaces(options),
         Command::Config(options) => config(options),
+        Command::Doctor(options) => doctor(options),
+        Command::Manual { folder } => super::manual::write(&folder),
         Command::Schema { of } => {
             let mut lines = consumers::standard_output();
             lines.line_of(|line| io::Write::write_all(line, of.schema().trim_end().as_bytes()))?;
@@ -201,12 +206,15 @@ fn watch(mut options: Watch) -> Result<ExitCode, Failure> {
     }
     let mut sources: Vec<_> = readers.into_iter().map(|live| Box::new(live) as Box<dyn Source>).collect();
     confine(&settings, &options.common, options.watching.baseline.as_ref())?; // before any other thread is there
-    stop_on_signals(stop.clone())?;
+    stop_on_signals(stop.clone(), notify::stopping)?;
     let started = Instant::now();
+    let listening = format!("listening on {interface}");
     if options.calls || settings.output.calls {
         let mut printer = Printer::new(true);
+        let mut consumer = notify::Watched::new(&mut printer);
+        notify::ready(&listening);
         let board = Some(Arc::default());
-        let outcome = process(&mut sources, &settings, (board, None), &mut printer, &stop, &mut |_, _| {})?;
+        let outcome = process(&mut sources, &settings, (board, None), &mut consumer, &stop, &mut |_, _| {})?;
         return conclude(&outcome, &BTreeMap::new(), None, started.elapsed(), &options.common);
     }
     let board = Arc::new(Board::default());
@@ -217,8 +225,33 @@ fn watch(mut options: Watch) -> Result<ExitCode, Failure> {
     let consumer = detecting(&mut settings, (&options.detecting, &options.watching), memory, &options.common)?;
     let mut consumer = consumer.live(Board::publisher(&board), slot, settings.metrics.loss_share);
     let tap = keep_packets(&settings, &mut consumer, Some(&board))?;
-    let outcome = process(&mut sources, &settings, (Some(board), tap), &mut consumer, &stop, &mut |_, _| {})?;
+    let mut watched = notify::Watched::new(&mut consumer);
+    notify::ready(&listening);
+    let outcome = process(&mut sources, &settings, (Some(board), tap), &mut watched, &stop, &mut |_, _| {})?;
     conclude_alerts((outcome, started.elapsed()), consumer, &settings, &options.common, options.detecting.fail_on_alert)
+}
+
+fn doctor(mut options: Doctor) -> Result<ExitCode, Failure> {
+    let mut examination = Examination::new(options.json);
+    let mut settings = match settings(&mut options.common) {
+        Ok(settings) => settings,
+        Err(Failure::Usage(reason) | Failure::Failed(reason)) => {
+            let check = doctor::Check::failed("configuration", reason, "correct it; nothing else was looked at");
+            examination.tell(&check)?;
+            return Ok(examination.conclude(options.common.quiet));
+        }
+    };
+    settings.confinement.user = options.user.or(settings.confinement.user);
+    let interface = options.interface.or(settings.source.live.interface.clone());
+    let filter = options.filter.or(settings.source.live.filter.clone());
+    examination.run(&doctor::Subject {
+        settings: &settings,
+        interface: interface.as_deref(),
+        filter: filter.as_deref(),
+        state: settings.state.clone().unwrap_or_else(default_state),
+        listen: Duration::from_secs(options.listen),
+    })?;
+    Ok(examination.conclude(options.common.quiet))
 }
 
 /// Begins to tell metrics. That nobody can listen at the address that is there by default ends nothing; an address that the
@@ -713,7 +746,7 @@ fn read_captures_with(
 ) -> Result<(Outcome, Duration), Failure> {
     let started = Instant::now();
     let stop = Arc::new(AtomicBool::new(false));
-    stop_on_signals(stop.clone())?;
+    stop_on_signals(stop.clone(), || {})?;
     let mut sources: [Box<dyn Source>; 1] = [Box::new(source::open(inputs, &settings.source))];
     let bar = (!common.quiet && io::stderr().is_terminal()).then(progress_bar);
     let mut show = |source: &dyn Source, counters: &Counters| {
@@ -784,8 +817,8 @@ fn process(
     Ok(outcome)
 }
 
-/// Sets `stop` at the first SIGINT or SIGTERM; a second one ends the process at once.
-fn stop_on_signals(stop: Arc<AtomicBool>) -> Result<(), Failure> {
+/// Sets `stop` at the first SIGINT or SIGTERM, and tells so; a second one ends the process at once.
+fn stop_on_signals(stop: Arc<AtomicBool>, tell: fn()) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let (mut interrupt, mut terminate) = {
         use tokio::signal::unix::{SignalKind, signal};
@@ -802,6 +835,7 @@ fn stop_on_signals(stop: Arc<AtomicBool>) -> Result<(), Failure> {
                 if stop.swap(true, Ordering::Relaxed) {
                     std::process::exit(1);
                 }
+                tell();
             }
         });
     })?;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 
+use super::notify;
 use super::reload::{Change, Slot};
 use crate::alert::Alert;
 use crate::call::Record;
@@ -347,6 +348,7 @@ impl Consumer for Detecting {
             Some(live) => {
                 if let Some(change) = live.slot.take() {
                     self.change(*change);
+                    notify::reloaded();
                 }
                 Some(Instant::now())
             }

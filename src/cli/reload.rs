@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::Failure;
+use super::{Failure, notify};
 use crate::client::TrustedProxies;
 use crate::detect::{self, DetectRules};
 use crate::rules::RuleFile;
@@ -112,11 +112,20 @@ pub(super) fn start(mut watched: Watched, slot: Arc<Slot>) -> io::Result<()> {
                     continue;
                 }
                 stamp = found;
+                if asked {
+                    notify::reloading();
+                }
                 match watched.again(&mut texts) {
-                    Ok(Some(change)) => slot.put(change),
+                    Ok(Some(change)) => {
+                        slot.put(change);
+                        continue; // who takes it says that it is done
+                    }
                     Ok(None) if asked => tracing::info!("the configuration is as it was"),
                     Ok(None) => {}
                     Err(reason) => tracing::error!("the configuration stays as it was: {reason}"),
+                }
+                if asked {
+                    notify::reloaded();
                 }
             }
         });

@@ -11,6 +11,8 @@ pub enum Printed {
     Call,
     /// A connection among the calls (`apitap.connection.v1`).
     Connection,
+    /// A line of `apitap doctor --json` (`apitap.check.v1`).
+    Check,
 }
 
 impl Printed {
@@ -20,6 +22,7 @@ impl Printed {
             Printed::Alert => include_str!("../../schemas/alert.json"),
             Printed::Call => include_str!("../../schemas/call.json"),
             Printed::Connection => include_str!("../../schemas/connection.json"),
+            Printed::Check => include_str!("../../schemas/check.json"),
         }
     }
 }

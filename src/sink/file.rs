@@ -9,9 +9,12 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
+use rustix::fs::{Access, access};
+
 use super::delivery::Trouble;
 use super::format::Format;
 use super::outbox::at;
+use super::probe::Probe;
 use super::settings::{Compression, Settings};
 use crate::alert::Alert;
 
@@ -81,6 +84,27 @@ impl RotatedFile {
             self.open = None;
             Trouble::later(at(&self.path, &error).to_string())
         })
+    }
+
+    /// Whether it could be written to and rotated. It is neither made nor touched.
+    pub(super) fn probe(&self) -> Probe {
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let failed =
+            |path: &Path, reason: &dyn std::fmt::Display| Probe::Failed(format!("{}: {reason}", path.display()));
+        if let Err(error) = access(folder, Access::EXISTS | Access::WRITE_OK | Access::EXEC_OK) {
+            return failed(folder, &io::Error::from(error));
+        }
+        match fs::metadata(&self.path) {
+            Ok(held) if held.is_dir() => return failed(&self.path, &"a folder stands in its place"),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return failed(&self.path, &error),
+            Err(_) => {}
+            Ok(_) => {
+                if let Err(error) = access(&self.path, Access::READ_OK | Access::WRITE_OK) {
+                    return failed(&self.path, &io::Error::from(error));
+                }
+            }
+        }
+        Probe::Well(format!("{} can be written", self.path.display()))
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {

@@ -5,10 +5,10 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
-use hyper::{Method, Request, StatusCode, Uri};
+use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 
 use super::secure::{Peer, secret};
@@ -121,17 +121,47 @@ impl Client {
             };
             match sent {
                 Ok(answer) => {
-                    let status = answer.status();
-                    let after = answer.headers().get(header::RETRY_AFTER).and_then(|value| wait(value.to_str().ok()?));
-                    let body = Limited::new(answer.into_body(), ANSWER_LIMIT).collect().await;
-                    let body = body.map_err(|error| format!("the answer broke off: {error}"))?.to_bytes();
+                    let answer = read(answer).await?;
                     self.connection = Some(connection);
-                    return Ok(Answer { status, after, body });
+                    return Ok(answer);
                 }
                 Err(_) if kept => {}
                 Err(error) => return Err(error.to_string()),
             }
         }
+    }
+
+    /// Where requests go.
+    pub(super) fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// Host and port of the service.
+    pub(super) fn peer(&self) -> String {
+        self.peer.to_string()
+    }
+
+    /// Opens a connection and closes it.
+    ///
+    /// # Errors
+    ///
+    /// What the network or the service says.
+    pub(super) async fn reach(&self) -> Result<(), String> {
+        self.peer.connect().await.map(|_| ()).map_err(|error| error.to_string())
+    }
+
+    /// Asks for something, with the header fields of the sink, over a connection of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::post`].
+    pub(super) async fn get(&self, target: &str) -> Result<Answer, String> {
+        let mut connection = self.connect().await?;
+        let mut request = Request::new(Full::default());
+        *request.uri_mut() = target.parse().map_err(|error| format!("`url`: {error}"))?;
+        request.headers_mut().clone_from(&self.headers);
+        let answer = connection.send_request(request).await.map_err(|error| error.to_string())?;
+        read(answer).await
     }
 
     async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, String> {
@@ -164,6 +194,15 @@ impl Client {
         }
         Ok(request)
     }
+}
+
+/// Reads an answer to its end.
+async fn read(answer: Response<Incoming>) -> Result<Answer, String> {
+    let status = answer.status();
+    let after = answer.headers().get(header::RETRY_AFTER).and_then(|value| wait(value.to_str().ok()?));
+    let body = Limited::new(answer.into_body(), ANSWER_LIMIT).collect().await;
+    let body = body.map_err(|error| format!("the answer broke off: {error}"))?.to_bytes();
+    Ok(Answer { status, after, body })
 }
 
 fn value(text: &str, name: &str) -> Result<HeaderValue, String> {

@@ -7,10 +7,11 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 
 use super::delivery::Trouble;
 use super::format::Format;
+use super::probe::Probe;
 use super::settings::Settings;
 use crate::alert::Alert;
 
@@ -19,6 +20,7 @@ pub(super) struct Topic {
     config: ClientConfig,
     producer: Option<FutureProducer>,
     topic: String,
+    timeout: Duration,
     format: Format,
     sensor: String,
 }
@@ -31,10 +33,11 @@ impl Topic {
     /// Properties that librdkafka does not know.
     pub(super) fn new(settings: &Settings, sensor: &str) -> Result<Topic, String> {
         let mut config = ClientConfig::new();
+        let timeout = Duration::from_secs(u64::from(settings.timeout_seconds));
         config
             .set("bootstrap.servers", settings.brokers.join(","))
             .set("client.id", "apitap")
-            .set("message.timeout.ms", Duration::from_secs(u64::from(settings.timeout_seconds)).as_millis().to_string())
+            .set("message.timeout.ms", timeout.as_millis().to_string())
             .set("linger.ms", "0");
         for (name, value) in &settings.properties {
             config.set(name, value.reveal());
@@ -46,9 +49,31 @@ impl Topic {
             config,
             producer: Some(producer),
             topic: settings.topic.clone().unwrap_or_default(),
+            timeout,
             format: settings.format(),
             sensor: sensor.to_owned(),
         })
+    }
+
+    /// Asks the brokers for the topic.
+    pub(super) async fn probe(&mut self) -> Probe {
+        let Some(producer) = self.producer.clone() else { return Probe::Failed("no producer".into()) };
+        let (topic, timeout) = (self.topic.clone(), self.timeout);
+        // All topics are asked for: to ask for one that is not there may make it. librdkafka waits for the answer, and must not hold up the clock of this runtime.
+        let asked = tokio::task::spawn_blocking(move || {
+            let told = producer.client().fetch_metadata(None, timeout).map_err(|error| error.to_string())?;
+            let found = told.topics().iter().find(|found| found.name() == topic);
+            match found.map(|found| (found.error(), found.partitions().len())) {
+                Some((None, partitions)) if partitions > 0 => Ok(format!("topic {topic} has {partitions} partitions")),
+                Some((Some(error), _)) => Err(format!("topic {topic}: {}", RDKafkaErrorCode::from(error))),
+                _ => Err(format!("there is no topic {topic}; create it")),
+            }
+        });
+        match asked.await {
+            Ok(Ok(found)) => Probe::Well(found),
+            Ok(Err(reason)) => Probe::Failed(reason),
+            Err(error) => Probe::Failed(error.to_string()),
+        }
     }
 
     /// Delivers alerts: all are handed over in order, then each is waited for.
@@ -139,13 +164,37 @@ mod tests {
             .create()
             .expect("a consumer");
         consumer.subscribe(&["alerts"]).expect("the topic");
+        let until = std::time::Instant::now() + Duration::from_secs(20);
+        // What happens to the group ends a wait, too.
+        let next = || loop {
+            match consumer.poll(Duration::from_secs(1)) {
+                Some(message) => return message.expect("a message"),
+                None => assert!(std::time::Instant::now() < until, "in time"),
+            }
+        };
         for (alert, native) in alerts.iter().zip(&native) {
-            let message = consumer.poll(Duration::from_secs(20)).expect("in time").expect("a message");
+            let message = next();
             assert_eq!(message.payload(), Some(native.as_slice()));
             assert_eq!(message.key(), Some(alert.incident.as_bytes()));
             let header = message.headers().expect("headers").get(0);
             assert_eq!((header.key, header.value), ("apitap-alert-id", Some(alert.id.as_bytes())));
         }
+    }
+
+    #[test]
+    fn a_topic_is_found_or_not() {
+        let cluster = MockCluster::new(1).expect("a cluster of librdkafka's own");
+        cluster.create_topic("alerts", 3, 1).expect("a topic");
+        let mut settings = Settings {
+            r#type: super::super::settings::Type::Kafka,
+            brokers: vec![cluster.bootstrap_servers()],
+            topic: Some("alerts".into()),
+            timeout_seconds: 5,
+            ..Settings::default()
+        };
+        assert_eq!(super::super::probe(&settings, "sensor"), Probe::Well("topic alerts has 3 partitions".into()));
+        settings.brokers = vec!["127.0.0.1:1".into()];
+        assert!(matches!(super::super::probe(&settings, "sensor"), Probe::Failed(_)));
     }
 
     #[test]

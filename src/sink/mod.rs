@@ -8,6 +8,7 @@
 //! | `outbox`, `spool` | what one sink has yet to deliver: on disk, and a bounded queue behind a full one |
 //! | `delivery`, `backoff` | a sink's thread: in order, at least once, later and later, dead letters |
 //! | `target` | the receiver: `file`, `syslog`, `services` over `http`, `kafka`; `secure` is TLS |
+//! | `probe` | whether the receiver is there |
 //!
 //! Sinks stand outside the path from frame to alert, so they know the wall clock: for time-outs, rotation and back-off. What
 //! they send is the same in every run; an alert's `id` tells a receiver what came twice.
@@ -22,6 +23,7 @@ mod http;
 mod kafka;
 mod outbox;
 mod outlets;
+mod probe;
 mod secure;
 mod services;
 mod settings;
@@ -31,6 +33,7 @@ mod target;
 
 pub use outbox::Status;
 pub use outlets::{Left, Monitor, Outlets, SINK_LIMIT, check};
+pub use probe::{Probe, probe};
 pub use settings::{Body, Compression, Secret, Settings, Transport, Type};
 
 use std::io::{self, Write};

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::delivery::Trouble;
 use super::format::Format;
 use super::http::{Answer, Client};
+use super::probe::Probe;
 use super::settings::{Body, Settings, Type};
 use crate::alert::Alert;
 
@@ -45,12 +46,7 @@ impl Service {
     ///
     /// As [`Client::new`].
     pub(super) fn new(settings: &Settings, sensor: &str) -> Result<Service, String> {
-        let path = match settings.r#type {
-            Type::Elasticsearch => "/_bulk",
-            Type::Splunk => "/services/collector/event",
-            Type::Loki => "/loki/api/v1/push",
-            _ => "/",
-        };
+        let (path, _) = paths(settings.r#type);
         Ok(Service {
             client: Client::new(settings, path)?,
             r#type: settings.r#type,
@@ -67,6 +63,34 @@ impl Service {
     /// The next delivery has a connection of its own.
     pub(super) fn reset(&mut self) {
         self.client.reset();
+    }
+
+    /// Asks the service how it is, where it has an interface for that at the usual place; otherwise a connection is opened.
+    pub(super) async fn probe(&mut self) -> Probe {
+        let (path, health) = paths(self.r#type);
+        let before = self.client.target().strip_suffix(path).map(str::to_owned);
+        let peer = self.client.peer();
+        let (Some(health), Some(before)) = (health, before) else {
+            return match self.client.reach().await {
+                Ok(()) => Probe::Well(format!(
+                    "{peer} takes connections; nothing was asked, since it might count as an alert"
+                )),
+                Err(reason) => Probe::Failed(format!("{peer}: {reason}")),
+            };
+        };
+        let target = format!("{before}{health}");
+        match self.client.get(&target).await {
+            Ok(answer) if answer.status.is_success() => {
+                Probe::Well(format!("{peer}{target} answers {}", answer.status))
+            }
+            // Whoever may only write may not ask for everything.
+            Ok(answer) if matches!(answer.status.as_u16(), 403..=405) => Probe::Doubtful(format!(
+                "{peer}{target} answers {}; whether it takes alerts did not show",
+                answer.reason()
+            )),
+            Ok(answer) => Probe::Failed(format!("{peer}{target} answers {}", answer.reason())),
+            Err(reason) => Probe::Failed(format!("{peer}: {reason}")),
+        }
     }
 
     /// Delivers alerts.
@@ -170,6 +194,16 @@ impl Service {
         let streams: Vec<Value> =
             streams.into_iter().map(|(labels, values)| json!({ "stream": labels, "values": values })).collect();
         json!({ "streams": streams })
+    }
+}
+
+/// Where a service takes alerts unless the address says otherwise, and where it tells how it is.
+const fn paths(r#type: Type) -> (&'static str, Option<&'static str>) {
+    match r#type {
+        Type::Elasticsearch => ("/_bulk", Some("/")),
+        Type::Splunk => ("/services/collector/event", Some("/services/collector/health")),
+        Type::Loki => ("/loki/api/v1/push", Some("/ready")),
+        _ => ("/", None),
     }
 }
 

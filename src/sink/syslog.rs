@@ -16,6 +16,7 @@ use tokio::net::UdpSocket;
 
 use super::delivery::Trouble;
 use super::format::Format;
+use super::probe::Probe;
 use super::secure::{Peer, Stream};
 use super::settings::{Settings, Transport};
 use crate::alert::{Alert, Severity};
@@ -92,6 +93,20 @@ impl Syslog {
         }
     }
 
+    /// Opens a connection, or finds the address for datagrams, and sends nothing.
+    pub(super) async fn probe(&self) -> Probe {
+        match &self.way {
+            Way::Datagrams { address, .. } => match connected(address).await {
+                Ok(_) => Probe::Doubtful(format!("{address} has an address and a route; nobody answers datagrams")),
+                Err(error) => Probe::Failed(format!("{address}: {error}")),
+            },
+            Way::Stream { peer, .. } => match peer.connect().await {
+                Ok(_) => Probe::Well(format!("{peer} takes connections")),
+                Err(error) => Probe::Failed(format!("{peer}: {error}")),
+            },
+        }
+    }
+
     /// The next delivery has a connection of its own.
     pub(super) fn reset(&mut self) {
         match &mut self.way {
@@ -117,18 +132,21 @@ impl Syslog {
     }
 }
 
+/// A socket for datagrams to a host and port.
+async fn connected(address: &str) -> io::Result<UdpSocket> {
+    let mut addresses = tokio::net::lookup_host(address).await?;
+    let address = addresses.next().ok_or_else(|| io::Error::other(format!("{address}: no address")))?;
+    let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let socket = UdpSocket::bind(any).await?;
+    socket.connect(address).await?;
+    Ok(socket)
+}
+
 async fn datagrams(address: &str, held: &mut Option<UdpSocket>, messages: &[Vec<u8>]) -> Result<(), Trouble> {
     let later = |error: io::Error| Trouble::later(error.to_string());
     let socket = match held {
         Some(socket) => socket,
-        empty => {
-            let mut addresses = tokio::net::lookup_host(address).await.map_err(later)?;
-            let address = addresses.next().ok_or_else(|| Trouble::later(format!("{address}: no address")))?;
-            let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-            let socket = UdpSocket::bind(any).await.map_err(later)?;
-            socket.connect(address).await.map_err(later)?;
-            empty.insert(socket)
-        }
+        empty => empty.insert(connected(address).await.map_err(later)?),
     };
     let mut refused = Vec::new();
     for (at, message) in messages.iter().enumerate() {

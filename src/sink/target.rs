@@ -2,6 +2,7 @@
 
 use super::delivery::Trouble;
 use super::file::RotatedFile;
+use super::probe::Probe;
 use super::services::Service;
 use super::settings::{Settings, Type};
 use super::syslog::Syslog;
@@ -49,6 +50,17 @@ impl Target {
             Target::Service(service) => service.deliver(alerts, native).await,
             #[cfg(feature = "kafka")]
             Target::Kafka(topic) => topic.deliver(alerts, native).await,
+        }
+    }
+
+    /// Looks whether the receiver is there, without an alert.
+    pub(super) async fn probe(&mut self) -> Probe {
+        match self {
+            Target::File(file) => file.probe(),
+            Target::Syslog(syslog) => syslog.probe().await,
+            Target::Service(service) => service.probe().await,
+            #[cfg(feature = "kafka")]
+            Target::Kafka(topic) => topic.probe().await,
         }
     }
 
