@@ -15,6 +15,7 @@ mod operation;
 mod record;
 mod shape;
 mod tls;
+mod values;
 mod websocket;
 
 use std::net::{IpAddr, SocketAddr};
@@ -31,6 +32,7 @@ pub use record::Record;
 pub use shape::{BodyShape, Format, Formats, NamedShape, ParameterShape, Place, Shape, Type, Types, Within};
 pub(crate) use shape::{Edge, NAME_LIMIT, Node};
 pub use tls::Tls;
+pub use values::{Probe, RequestValues};
 pub use websocket::{WebSocket, WebSocketMessages};
 
 use crate::packet::Layer;
@@ -531,6 +533,9 @@ pub struct Call {
     /// What the response's header fields say of where to go, when to come again and how to say who calls.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub response_fields: Option<Box<ResponseFields>>,
+    /// What values in the request's body say, where one of them matters.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub request_values: Option<Arc<RequestValues>>,
     /// What gRPC says of it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub grpc: Option<Box<Grpc>>,
@@ -617,6 +622,7 @@ impl Call {
             credential,
             forwarding,
             response_fields,
+            request_values,
             grpc,
             operation,
             websocket,
@@ -648,6 +654,7 @@ impl Call {
         }
         (*grpc, *operation, *websocket, *events, *http2, *shape, *tls) = Default::default();
         *response_fields = None;
+        *request_values = None;
         sensitive.request.clear();
         sensitive.response.clear();
         (*anomalies, *completeness) = Default::default();

@@ -169,6 +169,11 @@ impl Judged<'_> {
         self.seen.rules.is_of_logins(&self.seen.call.path)
     }
 
+    /// It is an attempt to log in.
+    pub fn logs_in(&self) -> bool {
+        self.seen.login
+    }
+
     /// Whether a parameter of this name is a secret by the rules.
     pub fn is_secret(&self, name: &str) -> bool {
         self.seen.rules.is_secret(name)
@@ -653,7 +658,10 @@ fn observe(
     fields::observe(seen, client, &mut state.writes, &mut scales);
     reset::observe(seen, client, &mut state.resets, &mut scales);
     auth::credential(seen, client, &mut state.credentials, &mut state.basic, &mut scales);
-    let probed = probes::observe(seen, client, &mut state.misses, &mut scales);
+    let probed = {
+        let (endpoint, misses) = (endpoint.as_deref(), &mut state.misses);
+        probes::observe(seen, client, &mut probes::Shared { endpoint, misses, scales: &mut scales })
+    };
     let (misses, places, parameters) = (&mut state.misses, &mut state.places, &mut state.parameters);
     let mut shared = recon::Shared { misses, places, parameters, probed };
     recon::observe(seen, client, endpoint, touches, &mut shared, &mut scales);

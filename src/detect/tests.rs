@@ -88,6 +88,15 @@ impl Bench {
             response: Message { wire_bytes: get.bytes, gap_bytes: get.gap, ..Message::default() },
             credential: get.token.map(|token| Credential::new(get.kind, Fingerprint(token))),
             user_agent: Some(get.agent.into()),
+            request_values: (!get.probes.is_empty()).then(|| {
+                let probe = |&(field, rule, prose): &(&str, &str, bool)| crate::call::Probe {
+                    field: field.into(),
+                    rule: rule.into(),
+                    prose,
+                };
+                let probes = get.probes.iter().map(probe).collect();
+                std::sync::Arc::new(crate::call::RequestValues { probes, default_account: None })
+            }),
             sensitive: crate::call::Digest {
                 response: get
                     .class
@@ -156,6 +165,8 @@ pub(super) struct Get<'a> {
     pub(super) fresh: u64,
     /// The class and the number of a value that the request has.
     pub(super) asks: Option<(&'a str, u64)>,
+    /// Fields of the request's body, the rules that their values fit, and whether they are long texts.
+    pub(super) probes: &'a [(&'a str, &'a str, bool)],
 }
 
 pub(super) fn get(client: u32, path: &str) -> Get<'_> {
@@ -177,6 +188,7 @@ pub(super) fn get(client: u32, path: &str) -> Get<'_> {
         values: 1,
         fresh: 0,
         asks: None,
+        probes: &[],
     }
 }
 

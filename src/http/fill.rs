@@ -212,6 +212,9 @@ pub(super) fn body(
             let side = if response { &mut seen.response } else { &mut seen.request };
             *side = Some(shape.clone());
         }
+        if !response {
+            call.request_values.clone_from(&findings.values);
+        }
         let list = if response { &mut call.sensitive.response } else { &mut call.sensitive.request };
         shared.inspector.merge(list, &findings.sensitive);
     }
@@ -229,6 +232,7 @@ pub(super) fn part(call: &mut Call, part: &mut u32) -> Box<Call> {
     }
     call.sensitive.request.clear();
     call.sensitive.response.clear();
+    call.request_values = None;
     call.anomalies = Anomalies::default();
     record
 }

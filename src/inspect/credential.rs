@@ -277,6 +277,11 @@ impl CredentialRules {
         self.masked_parameters.has(name) || self.query_parameters.has(name)
     }
 
+    /// The name of an account that everybody tries first, as the rules have it.
+    pub(super) fn default_account(&self, name: &[u8]) -> Option<Arc<str>> {
+        self.default_accounts.iter().find(|known| name.eq_ignore_ascii_case(known.as_bytes())).cloned()
+    }
+
     /// Whether a cookie of this name is a session by the rules.
     pub(super) fn is_session_cookie(&self, name: &[u8]) -> bool {
         self.session_cookies.iter().any(|glob| glob.fits(name))
@@ -361,8 +366,8 @@ impl CredentialRules {
             return of(CredentialKind::Bearer, token, rest, &identity::of_bearer);
         }
         let named = |name: &[u8]| {
-            let default = self.default_accounts.iter().find(|known| name.eq_ignore_ascii_case(known.as_bytes()));
-            let claims = default.map(|known| Claims { default_account: Some(known.clone()), ..Claims::default() });
+            let default = self.default_account(name);
+            let claims = default.map(|known| Claims { default_account: Some(known), ..Claims::default() });
             Identity { claims, ..identity::of_account("account", name) }
         };
         let unnamed = |_: &[u8]| identity::of_account("account", b"");

@@ -5,7 +5,7 @@ use super::*;
 use crate::alert::Alert;
 use crate::call::{
     Claims, Completeness, Credential, CredentialKind, CredentialPlace, Digest, Fingerprint, FlowId, Message, Peer,
-    ResponseFields, Sensitive, Tls, Traffic,
+    RequestValues, ResponseFields, Sensitive, Tls, Traffic,
 };
 use crate::detect::{COMPILED_IN, DetectRules, FILE};
 use crate::rules::RuleFile;
@@ -225,6 +225,23 @@ fn accounts_that_everybody_tries_and_passwords_in_clear() {
     assert_eq!(shown("", &[Call { status: Some(401), ..tls }]), [""; 0]);
     assert_eq!(shown("", &[encrypted(basic(None))]), [""; 0]);
     assert_eq!(shown("", &[basic(None)]), ["credential.basic_in_clear"]);
+}
+
+#[test]
+fn logins_to_accounts_that_everybody_tries() {
+    let login = |path: &str, name: Option<&str>| {
+        let values = RequestValues { default_account: name.map(Into::into), ..RequestValues::default() };
+        let call = anonymous(get(90, path));
+        Call { method: "POST".into(), request_values: Some(Arc::new(values)), ..call }
+    };
+    let known = login("/v1/login", Some("admin"));
+    assert_eq!(shown("", std::slice::from_ref(&known)), ["credential.default_account"]);
+    // The twins: refused, the form again, another account, and what is no login.
+    assert_eq!(shown("", &[Call { status: Some(401), ..known.clone() }]), [""; 0]);
+    let page = Message { content_type: Some("text/html".into()), ..known.response.clone() };
+    assert_eq!(shown("", &[Call { response: page, ..known }]), [""; 0]);
+    assert_eq!(shown("", &[login("/v1/login", None)]), [""; 0]);
+    assert_eq!(shown("", &[login("/v1/profiles", Some("admin"))]), [""; 0]);
 }
 
 #[test]

@@ -66,6 +66,7 @@ impl RecordPrinter {
             credential,
             forwarding,
             response_fields,
+            request_values,
             grpc,
             operation,
             websocket,
@@ -149,6 +150,10 @@ impl RecordPrinter {
         if response_fields.is_some() {
             put(line, ",\"response_fields\":");
             other(line, response_fields)?;
+        }
+        if request_values.is_some() {
+            put(line, ",\"request_values\":");
+            other(line, request_values)?;
         }
         if grpc.is_some() {
             put(line, ",\"grpc\":");
@@ -400,8 +405,8 @@ fn completeness(line: &mut Vec<u8>, completeness: &Completeness) -> io::Result<(
 mod tests {
     use super::*;
     use crate::call::{
-        Anomaly, Claims, FlowId, Forwarding, Grpc, Http2, Operation, OperationError, Recorder, ResetBy, ResponseFields,
-        Signature, Tls, WebSocket,
+        Anomaly, Claims, FlowId, Forwarding, Grpc, Http2, Operation, OperationError, Probe, Recorder, RequestValues,
+        ResetBy, ResponseFields, Signature, Tls, WebSocket,
     };
     use crate::packet::Layer;
     use proptest::prelude::*;
@@ -515,6 +520,10 @@ mod tests {
                     }),
                     response_fields: (position % 19 < 5)
                         .then(|| Box::new(ResponseFields { retry_after: Some(7), ..ResponseFields::default() })),
+                    request_values: (position % 23 < 5).then(|| {
+                        let probe = Probe { field: "a.b".into(), rule: "script".into(), prose: tagged };
+                        Arc::new(RequestValues { probes: vec![probe], default_account: named.then(|| "root".into()) })
+                    }),
                     events: (position % 17 < 5).then_some(u64::from(position)),
                     http2: (position % 11 < 5).then(|| {
                         let reset_by = named.then_some(ResetBy::Client);
