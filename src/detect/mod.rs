@@ -641,7 +641,7 @@ fn observe(
             pace::observe(seen, client, peers.principal, &mut scales);
         }
         leak::principal(seen, client, &mut peers, endpoint.as_deref_mut(), &mut scales);
-        functions::observe(seen, client, &mut peers, endpoint.as_deref(), &mut scales);
+        functions::observe(seen, client, &mut peers, &mut state.roles, endpoint.as_deref(), &mut scales);
         if let Some(endpoint) = endpoint.as_deref_mut() {
             objects::observe(seen, client, &mut peers, endpoint, &mut scales);
         }

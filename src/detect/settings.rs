@@ -42,7 +42,7 @@ pub struct Settings {
     pub slow_clients: usize,
     /// Servers that are remembered to speak HTTP; 64 bytes each. Beyond, one that was not heard for long leaves.
     pub servers: usize,
-    /// Groups of principals that are remembered; 64 bytes each. Beyond, one of the fewest members leaves.
+    /// Groups of principals, and roles, that are remembered; 64 bytes each, 32 for a role. Beyond, one of the fewest members leaves.
     pub groups: usize,
     /// Endpoints of which the fields that are written are remembered, where calls have shapes; 2 KiB each. Beyond, the one that is written
     /// least leaves.

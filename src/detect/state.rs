@@ -8,6 +8,7 @@ use super::budget::Budget;
 use super::campaign::{Kin, Newcomers};
 use super::fields::Writes;
 use super::flood::{Meters, Population};
+use super::functions::Roles;
 use super::incident::Incidents;
 use super::lookup::Lookups;
 use super::principal::Principals;
@@ -41,6 +42,7 @@ pub struct State {
     pub(super) misses: Table<u64, Missed>,
     pub(super) credentials: Table<Fingerprint, Holder>,
     pub(super) principals: Principals,
+    pub(super) roles: Roles,
     pub(super) people: Population,
     pub(super) machines: Population,
     pub(super) newcomers: Newcomers,
@@ -81,6 +83,7 @@ impl State {
             misses: Table::new(settings.misses),
             credentials: Table::new(settings.credentials),
             principals: Principals::new(settings),
+            roles: Roles::new(settings),
             people: Population::new(weight, &rules.meter, |rule| rule.person),
             machines: Population::new(weight, &rules.meter, |rule| rule.machine),
             newcomers: Newcomers::default(),
@@ -136,6 +139,7 @@ impl State {
         self.misses.limit(settings.misses);
         self.credentials.limit(settings.credentials);
         self.principals.limit(settings);
+        self.roles.limit(settings);
         self.logins.limit(settings.login_endpoints);
         self.slow.limit(settings);
         self.resets.limit(settings.slow_clients);

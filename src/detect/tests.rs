@@ -86,7 +86,11 @@ impl Bench {
             latency: Some(get.latency),
             request: Message { body_bytes: get.sent, gap_bytes: get.sent_gap, ..Message::default() },
             response: Message { wire_bytes: get.bytes, gap_bytes: get.gap, ..Message::default() },
-            credential: get.token.map(|token| Credential::new(get.kind, Fingerprint(token))),
+            credential: get.token.map(|token| Credential {
+                group: get.group.map(Fingerprint),
+                role: get.role.map(Fingerprint),
+                ..Credential::new(get.kind, Fingerprint(token))
+            }),
             user_agent: Some(get.agent.into()),
             request_values: (!get.probes.is_empty()).then(|| {
                 let probe = |&(field, rule, prose): &(&str, &str, bool)| crate::call::Probe {
@@ -151,6 +155,9 @@ pub(super) struct Get<'a> {
     pub(super) status: Option<u16>,
     pub(super) token: Option<u64>,
     pub(super) kind: CredentialKind,
+    /// Group and role of the token.
+    pub(super) group: Option<u64>,
+    pub(super) role: Option<u64>,
     pub(super) agent: &'a str,
     pub(super) sent: u64,
     pub(super) bytes: u64,
@@ -178,6 +185,8 @@ pub(super) fn get(client: u32, path: &str) -> Get<'_> {
         status: Some(200),
         token: None,
         kind: CredentialKind::Bearer,
+        group: None,
+        role: None,
         agent: "Mozilla/5.0",
         sent: 0,
         bytes: 400,

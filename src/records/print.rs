@@ -323,7 +323,7 @@ fn message(line: &mut Vec<u8>, message: &Message) -> io::Result<()> {
 }
 
 fn credential(line: &mut Vec<u8>, credential: &Credential) -> io::Result<()> {
-    let Credential { kind, fingerprint, subject, group, place, signature, claims } = credential;
+    let Credential { kind, fingerprint, subject, group, role, place, signature, claims } = credential;
     if claims.is_some() || signature.is_some() || *place != CredentialPlace::Header {
         return other(line, credential);
     }
@@ -339,9 +339,12 @@ fn credential(line: &mut Vec<u8>, credential: &Credential) -> io::Result<()> {
         },
     );
     put(line, "\"");
-    for (name, value) in
-        [(",\"fingerprint\":", Some(*fingerprint)), (",\"subject\":", *subject), (",\"group\":", *group)]
-    {
+    for (name, value) in [
+        (",\"fingerprint\":", Some(*fingerprint)),
+        (",\"subject\":", *subject),
+        (",\"group\":", *group),
+        (",\"role\":", *role),
+    ] {
         if let Some(Fingerprint(value)) = value {
             put(line, name);
             hexadecimal(line, value);
@@ -448,6 +451,7 @@ mod tests {
                 Credential {
                     subject,
                     group,
+                    role: (print % 11 == 0).then_some(Fingerprint(print >> 7)),
                     place: if print % 3 == 0 { CredentialPlace::Query } else { CredentialPlace::Header },
                     signature: (print % 5 == 0).then_some(Signature::AwsSigv4),
                     claims: (print % 7 == 0).then(|| Arc::new(claims)),
