@@ -32,7 +32,7 @@ pub use record::Record;
 pub use shape::{BodyShape, Format, Formats, NamedShape, ParameterShape, Place, Shape, Type, Types, Within};
 pub(crate) use shape::{Edge, NAME_LIMIT, Node};
 pub use tls::Tls;
-pub use values::{Probe, RequestValues};
+pub use values::{KeyCandidate, Probe, RequestValues};
 pub use websocket::{WebSocket, WebSocketMessages};
 
 use crate::packet::Layer;
@@ -527,6 +527,9 @@ pub struct Call {
     /// Who is calling, when the request says so.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub credential: Option<Credential>,
+    /// What may say so under names that no rule knows, where nothing else does; at most four.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub key_candidates: Vec<KeyCandidate>,
     /// What proxies say of the client.
     #[serde(skip_serializing_if = "Forwarding::is_empty", default)]
     pub forwarding: Forwarding,
@@ -620,6 +623,7 @@ impl Call {
             response,
             user_agent,
             credential,
+            key_candidates,
             forwarding,
             response_fields,
             request_values,
@@ -647,6 +651,7 @@ impl Call {
             text(kept);
         }
         query_names.clear();
+        key_candidates.clear();
         (*host, *user_agent, *status, *credential) = Default::default();
         (*request, *response) = Default::default();
         if !forwarding.is_empty() {

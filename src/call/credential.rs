@@ -160,7 +160,7 @@ struct Form {
     default_account: Option<Arc<str>>,
 }
 
-fn is_header(place: &CredentialPlace) -> bool {
+pub(super) fn is_header(place: &CredentialPlace) -> bool {
     *place == CredentialPlace::Header
 }
 

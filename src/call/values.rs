@@ -1,8 +1,23 @@
-//! What values in a request's body say, without the values.
+//! What values of a request say, without the values.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+
+use super::{CredentialPlace, Fingerprint};
+
+/// A value of a request without a credential that may be a key, under a name that no rule knows: it looks drawn. Whether it is
+/// one its use shows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyCandidate {
+    /// Where it stands; a header is left out in JSON.
+    #[serde(skip_serializing_if = "super::credential::is_header", default)]
+    pub place: CredentialPlace,
+    /// The header, in lower case, or the parameter.
+    pub name: Arc<str>,
+    /// Keyed hash of the value, as a key under a known name would have.
+    pub fingerprint: Fingerprint,
+}
 
 /// A field whose value is meant for somebody else than the service: it has the looks that a `[[probe]]` of `rules/detect.toml`
 /// describes. That proves nothing: comments and programs have them by design.

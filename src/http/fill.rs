@@ -76,6 +76,10 @@ pub(super) fn request(call: &mut Call, head: &RequestHead<'_>, length: u64, shar
     };
     call.credential = shared.inspector.credential(&headers, &mut shared.credentials);
     let fields = &head.fields;
+    if call.credential.is_none() && (!fields.own.is_empty() || !call.query_names.is_empty()) {
+        let texts = &mut shared.texts;
+        call.key_candidates = shared.inspector.key_candidates(&fields.own, &target, |name| texts.text(name));
+    }
     if shared.inspector.own_headers().is_some() && fields.has_own() {
         let texts = &mut shared.texts;
         let shape = call.shape.get_or_insert_default();

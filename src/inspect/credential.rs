@@ -74,6 +74,11 @@ impl Domains {
         credential
     }
 
+    /// The fingerprint of a key, wherever it is sent.
+    pub(super) fn key(&self, value: &[u8]) -> Fingerprint {
+        self.token.fingerprint(value)
+    }
+
     pub(super) fn new(key: &Key) -> Domains {
         Domains {
             token: key.domain("credential"),

@@ -9,6 +9,7 @@
 //! or words beside them, because one order number in forty passes for a card by chance.
 
 mod allow;
+mod candidate;
 mod context;
 mod credential;
 mod csv;
@@ -49,7 +50,7 @@ use self::shape::{Kind, Limits, Walker};
 use self::tally::Tally;
 pub use self::validate::Validator;
 use self::values::ValueReader;
-use crate::call::{BodyShape, Call, Credential, NamedShape, ParameterShape, RequestValues, Sensitive};
+use crate::call::{BodyShape, Call, Credential, KeyCandidate, NamedShape, ParameterShape, RequestValues, Sensitive};
 use crate::key::{Domain, Key};
 use crate::rules::{Listed, RuleError, RuleFile};
 
@@ -96,6 +97,9 @@ pub struct Settings {
     /// Values of one request body (JSON texts, fields of a form) that are out of the ordinary and are held against the
     /// `[[probe]]` rules, each in its first KiB; beyond, the message is marked as capped. 0: none. Costs a body under way 2 KiB.
     pub probed_values: u32,
+    /// Tell of requests without a credential what may be a key under a name that no rule knows
+    /// ([`crate::call::KeyCandidate`]): such names are learned.
+    pub key_candidates: bool,
     /// Sensitive values that are meant to be where they are, and are not told.
     pub allow: Vec<Allowance>,
 }
@@ -111,6 +115,7 @@ impl Default for Settings {
             shape_nodes: 2048,
             shape_depth: 32,
             probed_values: 256,
+            key_candidates: true,
             allow: Vec::new(),
         }
     }
@@ -367,6 +372,26 @@ impl Inspector {
     #[inline]
     pub(crate) fn own_headers(&self) -> Option<fn(&[u8]) -> bool> {
         (self.settings.shapes && self.settings.enabled).then_some(shape::head::is_own)
+    }
+
+    /// Which headers are looked at beside those of HTTP and of the rules.
+    #[inline]
+    pub(crate) fn further_headers(&self) -> Option<fn(&[u8]) -> bool> {
+        self.own_headers().or_else(|| self.settings.key_candidates.then_some(candidate::is_name))
+    }
+
+    /// What may be a key of a request that has no credential; `text` makes names.
+    pub(crate) fn key_candidates(
+        &self,
+        headers: &[(&[u8], &[u8])],
+        target: &str,
+        text: impl FnMut(&[u8]) -> Arc<str>,
+    ) -> Vec<KeyCandidate> {
+        if !self.settings.key_candidates || (headers.is_empty() && !target.contains('=')) {
+            return Vec::new();
+        }
+        let rules = &self.compiled.credentials;
+        candidate::of(headers, target, text, |value| self.credential_domains.key(value), |name| rules.is_secret(name))
     }
 
     /// What headers of the API's own look like, and the one that carries a key; `text` makes their names.

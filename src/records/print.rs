@@ -64,6 +64,7 @@ impl RecordPrinter {
             response,
             user_agent,
             credential,
+            key_candidates,
             forwarding,
             response_fields,
             request_values,
@@ -142,6 +143,10 @@ impl RecordPrinter {
         if let Some(of) = credential {
             put(line, ",\"credential\":");
             self::credential(line, of)?;
+        }
+        if !key_candidates.is_empty() {
+            put(line, ",\"key_candidates\":");
+            other(line, key_candidates)?;
         }
         if !forwarding.is_empty() {
             put(line, ",\"forwarding\":");
