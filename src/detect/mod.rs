@@ -18,6 +18,7 @@
 //! | `pace` | which program calls several times faster than it always did |
 //! | `encrypted` | the same of connections in TLS that keep what is in them |
 //! | `fields` | who writes fields that nobody else writes |
+//! | `returned` | whose answers have fields that nobody else's have |
 //! | `auth` | who tries credential after credential, or uses those of others |
 //!
 //! All of them bring evidence, in nats, to the `budget`, whose thresholds come from one number, the false alarms a day
@@ -48,6 +49,7 @@ mod probes;
 mod recon;
 mod report;
 mod reset;
+mod returned;
 mod rules;
 mod sentence;
 mod settings;
@@ -656,6 +658,7 @@ fn observe(
     }
     lookup::observe(seen, client, &mut state.lookups, &mut scales);
     fields::observe(seen, client, &mut state.writes, &mut scales);
+    returned::observe(seen, client, &mut state.returns, &mut scales);
     reset::observe(seen, client, &mut state.resets, &mut scales);
     auth::credential(seen, client, &mut state.credentials, &mut state.basic, &mut scales);
     let probed = {
