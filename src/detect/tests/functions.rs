@@ -242,7 +242,7 @@ fn roles(tokens: impl Fn(u32) -> (Option<u64>, Option<u64>), others: impl Fn(&mu
 
 /// What tokens say: users of ten an application, operators of their own.
 fn said(client: u32) -> (Option<u64>, Option<u64>) {
-    if client >= OPERATORS && client < 2 * OPERATORS {
+    if (OPERATORS..2 * OPERATORS).contains(&client) {
         (Some(77), Some(2))
     } else {
         (Some(u64::from(client % 6)), Some(1))
