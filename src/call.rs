@@ -15,6 +15,7 @@ mod operation;
 mod record;
 mod shape;
 mod tls;
+mod values;
 mod websocket;
 
 use std::net::{IpAddr, SocketAddr};
@@ -31,6 +32,7 @@ pub use record::Record;
 pub use shape::{BodyShape, Format, Formats, NamedShape, ParameterShape, Place, Shape, Type, Types, Within};
 pub(crate) use shape::{Edge, NAME_LIMIT, Node};
 pub use tls::Tls;
+pub use values::{KeyCandidate, Probe, RequestValues};
 pub use websocket::{WebSocket, WebSocketMessages};
 
 use crate::packet::Layer;
@@ -525,12 +527,18 @@ pub struct Call {
     /// Who is calling, when the request says so.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub credential: Option<Credential>,
+    /// What may say so under names that no rule knows, where nothing else does; at most four.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub key_candidates: Vec<KeyCandidate>,
     /// What proxies say of the client.
     #[serde(skip_serializing_if = "Forwarding::is_empty", default)]
     pub forwarding: Forwarding,
     /// What the response's header fields say of where to go, when to come again and how to say who calls.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub response_fields: Option<Box<ResponseFields>>,
+    /// What values in the request's body say, where one of them matters.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub request_values: Option<Arc<RequestValues>>,
     /// What gRPC says of it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub grpc: Option<Box<Grpc>>,
@@ -615,8 +623,10 @@ impl Call {
             response,
             user_agent,
             credential,
+            key_candidates,
             forwarding,
             response_fields,
+            request_values,
             grpc,
             operation,
             websocket,
@@ -641,6 +651,7 @@ impl Call {
             text(kept);
         }
         query_names.clear();
+        key_candidates.clear();
         (*host, *user_agent, *status, *credential) = Default::default();
         (*request, *response) = Default::default();
         if !forwarding.is_empty() {
@@ -648,6 +659,7 @@ impl Call {
         }
         (*grpc, *operation, *websocket, *events, *http2, *shape, *tls) = Default::default();
         *response_fields = None;
+        *request_values = None;
         sensitive.request.clear();
         sensitive.response.clear();
         (*anomalies, *completeness) = Default::default();

@@ -38,11 +38,20 @@ impl Traffic {
     }
 
     fn call(&mut self, client: [u8; 4], request: &str, headers: &str, status: &str, answer: &str) {
+        self.send(client, request, headers, "", status, answer);
+    }
+
+    /// The same with a body of JSON.
+    fn send(&mut self, client: [u8; 4], request: &str, headers: &str, body: &str, status: &str, answer: &str) {
         self.at += 1.0;
         self.port += 1;
         let at = seconds(self.at);
         let mut connection = self.wire.open_to(at, client, self.port, self.server);
-        let head = format!("{request} HTTP/1.1\r\nHost: shop.example\r\n{headers}\r\n");
+        let content = match body.len() {
+            0 => String::new(),
+            length => format!("Content-Type: application/json\r\nContent-Length: {length}\r\n"),
+        };
+        let head = format!("{request} HTTP/1.1\r\nHost: shop.example\r\n{headers}{content}\r\n{body}");
         self.wire.send(at + 100, &mut connection, CLIENT, head.as_bytes());
         // Further header lines stand before an empty one.
         let (extra, body) = match answer.split_once("\n\n") {
@@ -271,4 +280,260 @@ fn a_capture_whose_times_were_rewritten_is_told_of() {
     let text = String::from_utf8(folder.run("posture", &["a.pcap", "--quiet"]).stdout).expect("UTF-8");
     let told = "10 of 10 tokens (100.0 %) had expired: the times of this capture may have been rewritten";
     assert!(text.contains(told), "{text}");
+}
+
+/// Kinds of what a capture shows: of findings in the end, or of alerts.
+fn shown(name: &str, configuration: &str, alerts: bool, make: &dyn Fn(&mut Traffic)) -> Vec<String> {
+    let folder = Folder::new(name);
+    let mut traffic = Traffic::new();
+    traffic.people();
+    make(&mut traffic);
+    traffic.wire.write(&folder.path("a.pcap"));
+    fs::write(folder.path("a.toml"), configuration).expect("a writable folder");
+    let run = folder.run("replay", &["a.pcap", "--findings", "--quiet", "--config", "a.toml"]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let secrets = ["hunter2", "sk_live_4f9aQ2", "BEGIN PRIVATE"];
+    let text = String::from_utf8_lossy(&run.stdout).into_owned();
+    assert!(secrets.iter().all(|secret| !text.contains(secret)), "{text}");
+    let wanted = |line: &&Value| match alerts {
+        true => line["schema"] == "apitap.alert.v1",
+        false => line["state"] == "total",
+    };
+    run.lines().iter().filter(wanted).map(|line| line["kind"].as_str().expect("a kind").to_owned()).collect()
+}
+
+/// A client beside the usual ones.
+const ODD: [u8; 4] = [198, 51, 100, 90];
+
+/// A kind, a configuration, what raises it and what nearly does.
+type Pair = (&'static str, &'static str, fn(&mut Traffic, bool));
+
+#[test]
+fn each_finding_has_a_capture_that_raises_it_and_a_twin_that_does_not() {
+    let pairs: [Pair; 14] = [
+        ("credential.missing", "", |traffic, raises| {
+            traffic.call(ODD, "GET /v1/orders/7", "", "401", "{}");
+            traffic.call(ODD, "GET /v1/orders/7", "", if raises { "200" } else { "401" }, r#"{"total":7}"#);
+        }),
+        ("credential.default_account", "", |traffic, raises| {
+            let body = r#"{"username":"admin","password":"hunter2"}"#;
+            traffic.send(ODD, "POST /v1/login", "", body, if raises { "200" } else { "401" }, r#"{"ok":1}"#);
+        }),
+        ("credential.missing", "", |traffic, raises| {
+            // Keys under a name that no rule knows; the twin's are one and the same, and say nothing of who calls.
+            for round in 0..5u8 {
+                for client in 0..8u8 {
+                    let one = if raises { client } else { 0 };
+                    let key = format!("X-Acme-Pass: Zk3vQ9xW2pLr7TbN{one}f8e1\r\n");
+                    traffic.call([198, 51, 100, client], "GET /v1/stock/17", &key, "200", r#"{"left":7}"#);
+                }
+                traffic.call([198, 51, 100, 60 + round], "GET /v1/stock/17", "", "401", "{}");
+            }
+            traffic.call(ODD, "GET /v1/stock/17", "", "200", r#"{"left":7}"#);
+        }),
+        ("credential.in_url", "", |traffic, raises| match raises {
+            true => traffic.call(ODD, "GET /v1/orders/7?api_key=sk_live_4f9aQ2b7c1", "", "200", "{}"),
+            false => traffic.call(ODD, "GET /v1/orders/7", "X-API-Key: sk_live_4f9aQ2b7c1\r\n", "200", "{}"),
+        }),
+        ("credential.implicit_flow", "", |traffic, raises| {
+            let kind = if raises { "token" } else { "code&code_challenge=abc" };
+            let request = format!("GET /oauth2/authorize?client_id=x&response_type={kind}");
+            traffic.call(ODD, &request, "", "302", "Location: https://shop.example/callback\r\n\n");
+        }),
+        ("credential.no_pkce", "", |traffic, raises| {
+            let challenge = if raises { "" } else { "&code_challenge=abc" };
+            let request = format!("GET /oauth2/authorize?client_id=x&response_type=code{challenge}");
+            traffic.call(ODD, &request, "", "302", "Location: https://shop.example/callback\r\n\n");
+        }),
+        ("signature.missing", "", |traffic, raises| {
+            for user in 0..6u8 {
+                let signed = "Signature-Input: sig1=(\"@method\");keyid=\"robot\"\r\nSignature: sig1=:MEUC:\r\n";
+                let headers = format!("Authorization: {}\r\n{signed}", usual(u32::from(user)));
+                traffic.call([198, 51, 100, user], "GET /v1/payments/7", &headers, "200", "{}");
+            }
+            let headers = format!("Authorization: {}\r\n", usual(9));
+            traffic.call(ODD, "GET /v1/payments/8", &headers, if raises { "200" } else { "401" }, "{}");
+        }),
+        ("outbound.clear", "", |traffic, raises| {
+            traffic.server = if raises { ([203, 0, 113, 4], 80) } else { ([10, 7, 0, 4], 80) };
+            traffic.call([10, 2, 0, 9], "GET /v2/rates", "", "200", "{}");
+        }),
+        ("outbound.redirect", "", |traffic, raises| {
+            traffic.server = ([203, 0, 113, 4], 80);
+            let to = if raises { "https://collect.evil.example/x" } else { "https://eu.shop.example/x" };
+            traffic.call([10, 2, 0, 9], "GET /v2/rates", "", "302", &format!("Location: {to}\r\n\n"));
+        }),
+        ("outbound.secret", "", |traffic, raises| {
+            traffic.server = ([203, 0, 113, 4], 80);
+            let key = "-----BEGIN PRIVATE KEY-----\\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj\\nMzEf\\n";
+            let body = if raises { format!(r#"{{"key":"{key}"}}"#) } else { r#"{"key":"none"}"#.to_owned() };
+            traffic.send([10, 2, 0, 9], "POST /v2/rates", "", &body, "200", "{}");
+        }),
+        ("quota.breach", QUOTA, |traffic, raises| ask(traffic, if raises { 12 } else { 10 })),
+        ("quota.near", QUOTA, |traffic, raises| ask(traffic, if raises { 10 } else { 8 })),
+        (
+            "quota.hovering",
+            "[[quota]]\nname = \"few\"\nclients = [\"198.51.100.90\"]\nwindow = \"minute\"\ncalls = 10\n",
+            |traffic, raises| {
+                for minute in 1..10 {
+                    traffic.at = f64::from(minute) * 60.0;
+                    ask(traffic, if raises { 10 } else { 7 });
+                }
+            },
+        ),
+        ("quota.retry_ignored", "", |traffic, raises| {
+            let headers = format!("Authorization: {}\r\n", usual(9));
+            traffic.call(ODD, "GET /v1/orders/7", &headers, "429", "Retry-After: 60\r\n\n{}");
+            traffic.at += if raises { 0.0 } else { 61.0 };
+            ask(traffic, 5);
+        }),
+    ];
+    for (number, (kind, configuration, make)) in pairs.into_iter().enumerate() {
+        for raises in [true, false] {
+            let name = format!("practice-pair-{number}-{raises}");
+            let kinds = shown(&name, configuration, false, &|traffic| make(traffic, raises));
+            assert_eq!(kinds.iter().any(|found| found == kind), raises, "{number}, {kind}: {kinds:?}");
+        }
+    }
+}
+
+/// A quota that is nearly used up by nine calls.
+const QUOTA: &str = "[[quota]]\nname = \"few\"\nper = [\"client\", \"service\"]\nclients = [\"198.51.100.90\"]\n\
+                     window = \"hour\"\ncalls = 10\n";
+
+/// So many good calls of one client.
+fn ask(traffic: &mut Traffic, count: u32) {
+    for _ in 0..count {
+        let headers = format!("Authorization: {}\r\n", usual(9));
+        traffic.call(ODD, "GET /v1/orders/7", &headers, "200", "{}");
+    }
+}
+
+/// Forty people who do this one after another.
+fn forty(traffic: &mut Traffic, mut act: impl FnMut(&mut Traffic, [u8; 4], u8, &str)) {
+    for person in 0..40 {
+        let headers = format!("Authorization: {}\r\n", usual(u32::from(person)));
+        act(traffic, [198, 51, 100, person], person, &headers);
+    }
+}
+
+/// Those of one role, whom Keycloak gave it, at some functions.
+fn of_role(traffic: &mut Traffic, user: u8, role: &str, request: &str, status: &str) {
+    let claims = format!(
+        r#"{{"iss":"https://id.example","sub":"u-{user}","azp":"app-{}","realm_access":{{"roles":["{role}"]}},"iat":1772460000,"exp":1772474400}}"#,
+        user % 6
+    );
+    let headers = format!("Authorization: {}\r\n", token(r#"{"alg":"RS256"}"#, &claims));
+    traffic.call([198, 51, 101, user], request, &headers, status, "{}");
+}
+
+#[test]
+fn each_detector_of_the_practices_has_a_capture_that_raises_it_and_a_twin_that_does_not() {
+    const SHAPES: &str = "[inspect]\nshapes = true\n";
+    let pairs: [Pair; 5] = [
+        ("recon.injection_probing", "", |traffic, raises| {
+            for path in ["/v1/search", "/v1/comments"] {
+                forty(traffic, |traffic, client, person, headers| {
+                    let body = format!(r#"{{"filter":{{"name":"shoes {person}"}},"sort":"price","author":"O'Brien"}}"#);
+                    traffic.send(client, &format!("POST {path}"), headers, &body, "200", "{}");
+                });
+            }
+            let probes = ["x' OR '1'='1", "1; DROP TABLE users", "1' AND SLEEP(5)-- ", "{{7*7}}", "; cat /etc/hosts"];
+            let plain = ["O'Brien & sons", "drop; table", "good sleep", "{{name}}", "salt; pepper"];
+            let headers = format!("Authorization: {}\r\n", usual(9));
+            for field in ["sort", "author", "note"] {
+                for value in if raises { probes } else { plain } {
+                    for path in ["/v1/search", "/v1/comments"] {
+                        let body = format!(r#"{{"{field}":"{value}"}}"#);
+                        traffic.send(ODD, &format!("POST {path}"), &headers, &body, "200", "{}");
+                    }
+                }
+            }
+        }),
+        ("recon.request_forgery_probing", "", |traffic, raises| {
+            forty(traffic, |traffic, client, person, headers| {
+                let body = format!(r#"{{"url":"https://site{person}.example/hook"}}"#);
+                traffic.send(client, "POST /v1/webhooks", headers, &body, "201", "{}");
+            });
+            let headers = format!("Authorization: {}\r\n", usual(9));
+            for field in ["url", "image", "callback", "avatar"] {
+                for value in
+                    ["http://169.254.169.254/latest/meta-data/", "http://127.0.0.1:6379/", "file:///etc/passwd"]
+                {
+                    let value = if raises { value } else { "https://a.example/x/../y" };
+                    let body = format!(r#"{{"{field}":"{value}"}}"#);
+                    traffic.send(ODD, "POST /v1/webhooks", &headers, &body, "422", "{}");
+                }
+            }
+        }),
+        ("auth.mass_assignment", SHAPES, |traffic, raises| {
+            for _ in 0..3 {
+                forty(traffic, |traffic, client, _, headers| {
+                    for path in ["/v1/profile", "/v1/team"] {
+                        traffic.send(
+                            client,
+                            &format!("PUT {path}"),
+                            headers,
+                            r#"{"name":"a","city":"b"}"#,
+                            "200",
+                            "{}",
+                        );
+                    }
+                });
+            }
+            let headers = format!("Authorization: {}\r\n", usual(9));
+            let (odd, usual) = (["role", "is_admin", "balance", "verified"], ["motto", "nickname", "colour", "pet"]);
+            for path in ["/v1/profile", "/v1/team"] {
+                for field in if raises { odd } else { usual } {
+                    let body = format!(r#"{{"name":"a","{field}":"x"}}"#);
+                    traffic.send(ODD, &format!("PUT {path}"), &headers, &body, "200", "{}");
+                }
+            }
+        }),
+        ("leak.excess_fields", SHAPES, |traffic, raises| {
+            let all = |traffic: &mut Traffic, more: &str| {
+                forty(traffic, |traffic, client, _, headers| {
+                    for path in ["/v1/profile", "/v1/team"] {
+                        let answer = format!(r#"{{"id":7,"name":"a","city":"b"{more}}}"#);
+                        traffic.call(client, &format!("GET {path}"), headers, "200", &answer);
+                    }
+                });
+            };
+            let more = r#","role":"user","is_admin":false,"credit":7,"verified":true,"plan":"x""#;
+            let headers = format!("Authorization: {}\r\n", usual(9));
+            let own = format!(r#"{{"id":7,"name":"a","city":"b"{more}}}"#);
+            (0..2).for_each(|_| all(traffic, ""));
+            for _ in 0..3 {
+                for path in ["/v1/profile", "/v1/team"] {
+                    traffic.call(ODD, &format!("GET {path}"), &headers, "200", &own);
+                }
+                // The twin: a new version, which all others get after the first.
+                all(traffic, if raises { "" } else { more });
+            }
+        }),
+        ("auth.function_access", "", |traffic, raises| {
+            for page in ["me", "feed", "cart", "search", "messages", "offers", "help"] {
+                (0..60).for_each(|user| of_role(traffic, user, "user", &format!("GET /v1/{page}"), "200"));
+            }
+            for page in ["export", "users"] {
+                of_role(traffic, 200, "operator", &format!("GET /v1/admin/{page}"), "200");
+            }
+            traffic.at += 7_200.0;
+            for page in ["export", "users"] {
+                (10..40).for_each(|user| of_role(traffic, user, "user", &format!("GET /v1/admin/{page}"), "403"));
+            }
+            // The twin is one of those who may.
+            let role = if raises { "user" } else { "operator" };
+            for page in ["export", "users"] {
+                of_role(traffic, if raises { 7 } else { 201 }, role, &format!("GET /v1/admin/{page}"), "200");
+            }
+        }),
+    ];
+    for (number, (kind, configuration, make)) in pairs.into_iter().enumerate() {
+        for raises in [true, false] {
+            let name = format!("practice-detector-{number}-{raises}");
+            let kinds = shown(&name, configuration, true, &|traffic| make(traffic, raises));
+            assert_eq!(kinds.iter().any(|found| found == kind), raises, "{kind}: {kinds:?}");
+        }
+    }
 }

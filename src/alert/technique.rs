@@ -110,6 +110,8 @@ techniques! {
     NewExposure = "leak.new_exposure", Leak, High, ["API3"], ["T1213"];
     /// A response is far larger than this endpoint's responses are.
     Oversized = "leak.oversized", Leak, Medium, ["API3", "API4"], ["T1213"];
+    /// A client gets answers with fields that nobody else's have, or far more of them than others.
+    ExcessFields = "leak.excess_fields", Leak, Medium, ["API3"], ["T1213"];
     /// A client sends secrets in URLs, where logs and proxies keep them.
     SecretInUrl = "leak.secret_in_url", Leak, Medium, ["API8"], ["T1552"];
     /// An endpoint that always had credentials answers without.

@@ -73,7 +73,7 @@ pub struct Claims {
     pub issuer: Option<Arc<str>>,
     /// `aud`, at most eight.
     pub audience: Vec<Arc<str>>,
-    /// `scope`, `scp`, `roles` and `groups`, sorted, at most 32.
+    /// `scope`, `scp`, `role`, `roles`, `groups` and `realm_access.roles`, sorted, at most 32.
     pub scopes: Vec<Arc<str>>,
     /// `iat`.
     pub issued: Option<Timestamp>,
@@ -98,6 +98,9 @@ pub struct Credential {
     /// form of its subject (`user-4711` and `user-4712` are of one form). Clients of one group are compared with
     /// each other.
     pub group: Option<Fingerprint>,
+    /// Keyed hash of what a JSON Web Token says that its bearer may do: its issuer, scopes, roles and groups, where it has any.
+    /// Clients of one role may call the same functions, whatever application they come with.
+    pub role: Option<Fingerprint>,
     /// Where it was found; a header is left out in JSON.
     pub place: CredentialPlace,
     /// How the request is signed, with this credential or beside it.
@@ -114,6 +117,7 @@ impl Credential {
             fingerprint,
             subject: None,
             group: None,
+            role: None,
             place: CredentialPlace::Header,
             signature: None,
             claims: None,
@@ -130,6 +134,8 @@ struct Form {
     subject: Option<Fingerprint>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     group: Option<Fingerprint>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    role: Option<Fingerprint>,
     #[serde(skip_serializing_if = "is_header", default)]
     place: CredentialPlace,
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -154,7 +160,7 @@ struct Form {
     default_account: Option<Arc<str>>,
 }
 
-fn is_header(place: &CredentialPlace) -> bool {
+pub(super) fn is_header(place: &CredentialPlace) -> bool {
     *place == CredentialPlace::Header
 }
 
@@ -176,6 +182,7 @@ impl From<Form> for Credential {
             fingerprint: form.fingerprint,
             subject: form.subject,
             group: form.group,
+            role: form.role,
             place: form.place,
             signature: form.signature,
             claims: (claims != Claims::default()).then(|| Arc::new(claims)),
@@ -191,6 +198,7 @@ impl From<Credential> for Form {
             fingerprint: credential.fingerprint,
             subject: credential.subject,
             group: credential.group,
+            role: credential.role,
             place: credential.place,
             signature: credential.signature,
             token: claims.token,

@@ -109,6 +109,8 @@ tests! {
     Unauthenticated = "unauthenticated", Leak, Sequential(0.3), "answers without credentials";
     /// The size of one answer, against the endpoint's.
     Oversized = "oversized", Leak, Daily(1), "bytes of one response";
+    /// Fields of answers that nobody else gets.
+    Returned = "returned", Leak, Sequential(0.01), "fields of answers that nobody else gets";
     /// Secrets in URLs.
     Secrets = "secrets", Leak, Fact, "clients that send secrets in URLs here";
     /// Logins of a client.

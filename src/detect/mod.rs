@@ -18,6 +18,7 @@
 //! | `pace` | which program calls several times faster than it always did |
 //! | `encrypted` | the same of connections in TLS that keep what is in them |
 //! | `fields` | who writes fields that nobody else writes |
+//! | `returned` | whose answers have fields that nobody else's have |
 //! | `auth` | who tries credential after credential, or uses those of others |
 //!
 //! All of them bring evidence, in nats, to the `budget`, whose thresholds come from one number, the false alarms a day
@@ -48,6 +49,7 @@ mod probes;
 mod recon;
 mod report;
 mod reset;
+mod returned;
 mod rules;
 mod sentence;
 mod settings;
@@ -167,6 +169,11 @@ impl Judged<'_> {
     /// Its path is one at which credentials are given out, renewed or given up.
     pub fn of_logins(&self) -> bool {
         self.seen.rules.is_of_logins(&self.seen.call.path)
+    }
+
+    /// It is an attempt to log in.
+    pub fn logs_in(&self) -> bool {
+        self.seen.login
     }
 
     /// Whether a parameter of this name is a secret by the rules.
@@ -641,7 +648,7 @@ fn observe(
             pace::observe(seen, client, peers.principal, &mut scales);
         }
         leak::principal(seen, client, &mut peers, endpoint.as_deref_mut(), &mut scales);
-        functions::observe(seen, client, &mut peers, endpoint.as_deref(), &mut scales);
+        functions::observe(seen, client, &mut peers, &mut state.roles, endpoint.as_deref(), &mut scales);
         if let Some(endpoint) = endpoint.as_deref_mut() {
             objects::observe(seen, client, &mut peers, endpoint, &mut scales);
         }
@@ -656,9 +663,13 @@ fn observe(
     }
     lookup::observe(seen, client, &mut state.lookups, &mut scales);
     fields::observe(seen, client, &mut state.writes, &mut scales);
+    returned::observe(seen, client, &mut state.returns, &mut scales);
     reset::observe(seen, client, &mut state.resets, &mut scales);
     auth::credential(seen, client, &mut state.credentials, &mut state.basic, &mut scales);
-    let probed = probes::observe(seen, client, &mut state.misses, &mut scales);
+    let probed = {
+        let (endpoint, misses) = (endpoint.as_deref(), &mut state.misses);
+        probes::observe(seen, client, &mut probes::Shared { endpoint, misses, scales: &mut scales })
+    };
     let (misses, places, parameters) = (&mut state.misses, &mut state.places, &mut state.parameters);
     let mut shared = recon::Shared { misses, places, parameters, probed };
     recon::observe(seen, client, endpoint, touches, &mut shared, &mut scales);

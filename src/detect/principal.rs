@@ -101,8 +101,6 @@ pub(super) struct Group {
     pub(super) members: u64,
     /// Those of them that came with the user agent of a program.
     programs: u64,
-    /// Those that began with administrative functions.
-    pub(super) operators: u64,
     /// Logarithms of weighted values a day, a place a principal.
     pub(super) values: Moments,
     #[serde(skip)]
@@ -114,10 +112,6 @@ pub(super) struct Group {
 pub(super) struct Use {
     /// Principals that got an answer there.
     principals: u64,
-    /// Principals that were refused and never got an answer.
-    pub(super) refused: u32,
-    /// Operators among those that got one.
-    pub(super) operators: u32,
     /// Logarithms of objects asked for, a place a principal.
     pub(super) objects: Moments,
 }
@@ -138,8 +132,8 @@ pub(super) struct Peers<'p> {
     pub(super) uses: &'p mut Use,
     /// It is the principal's first good answer there, as far as is remembered.
     pub(super) first: bool,
-    /// Principals of the group that had one before.
-    pub(super) others: u64,
+    /// The group's hash.
+    pub(super) own: u64,
 }
 
 impl Principals {
@@ -203,8 +197,7 @@ impl Principals {
         }
         let kind = seen.key.pair(credential.kind as u64, 0);
         let own = credential.group.map_or(kind, |group| group.0);
-        let nobody =
-            || Group { members: 0, programs: 0, operators: 0, values: Moments::default(), usual: Logarithm::default() };
+        let nobody = || Group { members: 0, programs: 0, values: Moments::default(), usual: Logarithm::default() };
         let group = self.groups.entry(own, nobody, |group| group.members)?;
         let program = seen.program;
         let joins = || {
@@ -220,11 +213,10 @@ impl Principals {
         let place = seen.key.pair(own, seen.endpoint.0);
         let uses = self.uses.entry(place, Use::default, |uses| uses.principals)?;
         let first = seen.good() && principal.touched.touch(seen.endpoint.0) == 0;
-        let others = uses.principals;
         if first && !suspect && !principal.accused {
             uses.principals += 1;
         }
-        Some(Peers { principal, group, uses, first, others })
+        Some(Peers { principal, group, uses, first, own })
     }
 }
 

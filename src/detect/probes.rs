@@ -4,16 +4,24 @@
 //! What such values look like is said in `rules/detect.toml`, and never decides. A value is a miss of the test of first
 //! contacts ([`super::recon`]) once for each parameter and rule, less by each other client that sends the like there: what a
 //! parameter takes by design is no discovery. So one odd value proves next to nothing, and a few of different sorts do.
+//!
+//! Parameters are those of the query, segments of the path that a template leaves open, and fields of the request's body, of
+//! which the inspection says which rules their values fit ([`crate::call::RequestValues`]). People write what they like into
+//! bodies: a field counts by how many called the endpoint well before, less by each other client of whom any rule was seen
+//! in that field, a quarter where it stands in a long text, and what comes in one call is one decision. A box for comments,
+//! searches or programs is harmless as soon as a few use it; what a field of many callers never had counts nearly whole.
 
 use std::borrow::Cow;
 
 use super::budget::Scales;
 use super::observation::Observation;
 use super::recon;
-use super::rules::ProbeKind;
-use super::state::{Client, Missed};
+use super::rules::{ProbeKind, ProbeRule};
+use super::state::{Client, Endpoint, Missed};
 use crate::alert::{Family, Sighting};
+use crate::call::RequestValues;
 use crate::model::Table;
+use crate::rules::probe::{MARKS, is_marked};
 
 /// Parameters of a call that are looked at.
 const PARAMETERS: usize = 16;
@@ -21,89 +29,167 @@ const PARAMETERS: usize = 16;
 /// Bytes of a value that are looked at.
 const VALUE: usize = 1_024;
 
-/// Bytes without which no value is out of the ordinary.
-const MARKS: [bool; 256] = {
-    let (mut marks, mut place) = ([false; 256], 0);
-    let list = b"%'\"<>{}$`|;()\\:";
-    while place < list.len() {
-        marks[list[place] as usize] = true;
-        place += 1;
-    }
-    marks
-};
+/// Callers of an endpoint that say as much of a field as nobody does of one that is new.
+const UNKNOWN: f64 = 10.0;
+
+/// Part of the evidence where a value is a long text.
+const PROSE: f64 = 0.25;
+
+/// Tells fields of bodies, and segments of paths, from parameters of queries.
+const BODY: u64 = 0x0042_4f44;
+/// See [`BODY`].
+const PATH: u64 = 0x0050_4154;
+
+/// What is shared over all clients.
+pub(super) struct Shared<'s, 'a> {
+    pub(super) endpoint: Option<&'s Endpoint>,
+    /// Who sent what to which parameter.
+    pub(super) misses: &'s mut Table<u64, Missed>,
+    pub(super) scales: &'s mut Scales<'a>,
+}
 
 /// Takes one call; gives whether a value of it is such a one.
 #[inline]
-pub(super) fn observe(
-    seen: &Observation<'_>,
-    client: &mut Client,
-    misses: &mut Table<u64, Missed>,
-    scales: &mut Scales<'_>,
-) -> bool {
-    // The names of the parameters are there when there is a query.
-    if seen.call.query_names.is_empty() || seen.status.is_none() {
+pub(super) fn observe(seen: &Observation<'_>, client: &mut Client, shared: &mut Shared<'_, '_>) -> bool {
+    if seen.status.is_none() {
         return false;
     }
+    let mut probed = false;
+    // The names of the parameters are there when there is a query.
+    if !seen.call.query_names.is_empty() {
+        probed |= query(seen, client, shared);
+    }
+    // Of a path that is not known the miss is that it was asked for.
+    if seen.place.parameterised && seen.place.known && path_is_odd(&seen.call.path) {
+        probed |= path(seen, client, shared);
+    }
+    if let Some(values) = &seen.call.request_values {
+        probed |= body(seen, values, client, shared);
+    }
+    probed
+}
+
+/// Looks at the values of a query.
+fn query(seen: &Observation<'_>, client: &mut Client, shared: &mut Shared<'_, '_>) -> bool {
     let (target, path) = (&seen.call.target, seen.call.path.len());
     // Behind the path, unless the target is absolute.
     let query = match target.as_bytes().get(path) {
         Some(b'?') => target.get(path + 1..).unwrap_or_default(),
         _ => target.split_once('?').map_or("", |(_, query)| query),
     };
-    let mut last = 0;
-    let odd = query
-        .bytes()
-        .any(|byte| MARKS[usize::from(byte)] || (std::mem::replace(&mut last, byte) == b'.' && byte == b'.'));
-    odd && values(seen, query, client, misses, scales)
-}
-
-/// Looks at the values of a query that has something out of the ordinary.
-fn values(
-    seen: &Observation<'_>,
-    query: &str,
-    client: &mut Client,
-    misses: &mut Table<u64, Missed>,
-    scales: &mut Scales<'_>,
-) -> bool {
+    if !is_marked(query.as_bytes()) {
+        return false;
+    }
     let mut probed = false;
     for pair in query.split('&').take(PARAMETERS) {
         let (name, value) = pair.split_once('=').unwrap_or(("", pair));
         let cut = value.as_bytes().get(..VALUE).unwrap_or(value.as_bytes());
-        for rule in seen.rules.probed(&decoded(cut)) {
+        for rule in seen.rules.probed(&decoded(cut, true)) {
             probed = true;
             let parameter = seen.key.pair(seen.endpoint.0, seen.key.hash(&[name.as_bytes(), rule.name.as_bytes()]));
-            let again = client.touched.touch(parameter);
-            let teaches = !client.suspect();
-            let others = match misses.get_mut(&parameter) {
-                Some(missed) => missed.note(seen.client_hash, teaches),
-                None => {
-                    let mut missed = Missed::default();
-                    missed.note(seen.client_hash, teaches);
-                    misses.insert(parameter, missed, |missed| missed.count);
-                    0
-                }
-            };
-            if again > 0 {
-                continue;
+            if let Some(others) = first(seen, parameter, client, shared) {
+                count(seen, rule, 1.0 / (1.0 + others as f64), client, shared);
             }
-            let weight = rule.weight / (1.0 + others as f64);
-            match rule.kind {
-                ProbeKind::Injection => client.misses.injections += weight,
-                ProbeKind::RequestForgery => client.misses.forgeries += weight,
-            }
-            client.sight(Family::Recon, Sighting::of(seen.call));
-            recon::step(seen, client, true, weight, scales);
-            recon::report(client, scales);
         }
     }
     probed
 }
 
-/// A value without its encoding, which may have been applied twice.
-fn decoded(value: &[u8]) -> Cow<'_, str> {
+/// Whether a path may have an odd segment. Colons and brackets are usual in paths; what is nothing without an encoding has a
+/// percent sign.
+#[inline]
+fn path_is_odd(path: &str) -> bool {
+    let usual = |byte: u8| matches!(byte, b':' | b'(' | b')');
+    path.bytes().any(|byte| MARKS[usize::from(byte)] && !usual(byte)) // a byte lies within 256
+}
+
+/// Looks at the segments of the path that the template leaves open.
+fn path(seen: &Observation<'_>, client: &mut Client, shared: &mut Shared<'_, '_>) -> bool {
+    let open = seen.place.path().split('/').filter(|segment| !segment.is_empty());
+    let given = seen.call.path.split('/').filter(|segment| !segment.is_empty());
+    let mut probed = false;
+    for ((place, name), value) in (0u64..).zip(open).zip(given).take(PARAMETERS) {
+        if !name.starts_with('{') || !path_is_odd(value) {
+            continue;
+        }
+        let value = decoded(value.as_bytes().get(..VALUE).unwrap_or(value.as_bytes()), false);
+        // What is left of an encoded name in another script is nothing odd.
+        if !value.bytes().any(|byte| byte == b'/' || MARKS[usize::from(byte)]) && !value.contains("..") {
+            continue;
+        }
+        for rule in seen.rules.probed(&value) {
+            probed = true;
+            let parameter = seen.key.pair(seen.endpoint.0, seen.key.pair(PATH, place));
+            let parameter = seen.key.pair(parameter, seen.key.hash(&[rule.name.as_bytes()]));
+            if let Some(others) = first(seen, parameter, client, shared) {
+                count(seen, rule, 1.0 / (1.0 + others as f64), client, shared);
+            }
+        }
+    }
+    probed
+}
+
+/// Looks at what the fields of a body are said to have.
+fn body(seen: &Observation<'_>, values: &RequestValues, client: &mut Client, shared: &mut Shared<'_, '_>) -> bool {
+    let callers = shared.endpoint.map_or(0, |endpoint| endpoint.clients.count()) as f64;
+    let known = callers / (callers + UNKNOWN);
+    let mut strongest: Option<(f64, &ProbeRule)> = None;
+    let mut unusual = false;
+    for probe in &values.probes {
+        // The call may have been printed under other rules.
+        let Some(rule) = seen.rules.probe.iter().find(|rule| rule.name == *probe.rule) else { continue };
+        let field = seen.key.pair(seen.endpoint.0, seen.key.pair(BODY, seen.key.hash(&[probe.field.as_bytes()])));
+        let anything = note(seen, field, client, shared);
+        let new = first(seen, seen.key.pair(field, seen.key.hash(&[rule.name.as_bytes()])), client, shared);
+        let prose = if probe.prose { PROSE } else { 1.0 };
+        let weight = known * prose / (1.0 + (anything + new.unwrap_or_default()) as f64);
+        unusual |= weight > 0.5;
+        if new.is_some() && strongest.is_none_or(|(most, held)| weight * rule.weight > most * held.weight) {
+            strongest = Some((weight, rule));
+        }
+    }
+    if let Some((weight, rule)) = strongest {
+        count(seen, rule, weight, client, shared);
+    }
+    unusual
+}
+
+/// Notes that a client sent something to a parameter; gives how many others did, as far as is remembered.
+fn note(seen: &Observation<'_>, parameter: u64, client: &Client, shared: &mut Shared<'_, '_>) -> usize {
+    let teaches = !client.suspect();
+    if let Some(missed) = shared.misses.get_mut(&parameter) {
+        return missed.note(seen.client_hash, teaches);
+    }
+    let mut missed = Missed::default();
+    missed.note(seen.client_hash, teaches);
+    shared.misses.insert(parameter, missed, |missed| missed.count);
+    0
+}
+
+/// The same; none where the client did before.
+fn first(seen: &Observation<'_>, parameter: u64, client: &mut Client, shared: &mut Shared<'_, '_>) -> Option<usize> {
+    let again = client.touched.touch(parameter);
+    let others = note(seen, parameter, client, shared);
+    (again == 0).then_some(others)
+}
+
+/// Counts a value of a rule, of which so much is believed, as a miss.
+fn count(seen: &Observation<'_>, rule: &ProbeRule, belief: f64, client: &mut Client, shared: &mut Shared<'_, '_>) {
+    let weight = rule.weight * belief;
+    match rule.kind {
+        ProbeKind::Injection => client.misses.injections += weight,
+        ProbeKind::RequestForgery => client.misses.forgeries += weight,
+    }
+    client.sight(Family::Recon, Sighting::of(seen.call));
+    recon::step(seen, client, true, weight, shared.scales);
+    recon::report(client, shared.scales);
+}
+
+/// A value without its encoding, which may have been applied twice; `spaces` where a plus is one.
+fn decoded(value: &[u8], spaces: bool) -> Cow<'_, str> {
     let spaced = |value: &[u8]| value.iter().map(|&byte| if byte == b'+' { b' ' } else { byte }).collect::<Vec<u8>>();
     let once: Cow<'_, [u8]> = percent_encoding::percent_decode(value).into();
-    let once: Cow<'_, [u8]> = if value.contains(&b'+') { spaced(&once).into() } else { once };
+    let once: Cow<'_, [u8]> = if spaces && value.contains(&b'+') { spaced(&once).into() } else { once };
     let escaped = once
         .windows(3)
         .any(|part| matches!(part, [b'%', high, low] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit()));

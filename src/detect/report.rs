@@ -207,6 +207,7 @@ pub(super) fn names_endpoint(technique: Technique) -> bool {
             | Technique::AccountEnumeration
             | Technique::FunctionAccess
             | Technique::MassAssignment
+            | Technique::ExcessFields
             | Technique::Oversized
             | Technique::SecretInUrl
             | Technique::CredentialStuffing

@@ -1,13 +1,11 @@
 //! The shape of `rules/detect.toml`.
 
-use std::sync::OnceLock;
-
-use regex::{Regex, RegexBuilder};
 use serde::Deserialize;
 
 use super::flood::{METERS, Quantity};
 use crate::alert::Technique;
 use crate::rules::{Listed, Registered, RuleError, RuleFile};
+pub use crate::rules::{ProbeKind, ProbeRule};
 
 /// The file's name in `rules/`.
 pub const FILE: &str = "detect.toml";
@@ -90,75 +88,6 @@ pub struct LoginRules {
 pub struct ProbeRules {
     /// Parts of a target, lower case.
     pub contains: Vec<String>,
-}
-
-/// What a value is meant for that no service expects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ProbeKind {
-    /// A database, a template, a shell, a browser.
-    Injection,
-    /// To make the server call somebody, or read its files.
-    RequestForgery,
-}
-
-impl ProbeKind {
-    /// The technique that it is a sign of.
-    pub const fn technique(self) -> Technique {
-        match self {
-            ProbeKind::Injection => Technique::InjectionProbing,
-            ProbeKind::RequestForgery => Technique::RequestForgeryProbing,
-        }
-    }
-}
-
-/// What a value looks like that is meant for somebody else than the service.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ProbeRule {
-    /// Its name, which is unique.
-    pub name: String,
-    /// What it is for.
-    pub description: String,
-    /// What it is meant for.
-    pub kind: ProbeKind,
-    /// Regular expression; without regard to case, anywhere in a decoded value.
-    pub pattern: String,
-    /// What it counts in the test of first contacts, 0 to 1.
-    pub weight: f64,
-    /// Values that have it.
-    pub matches: Vec<String>,
-    /// Values that do not.
-    pub rejects: Vec<String>,
-    /// The pattern, built when a value first asks for it.
-    #[serde(skip)]
-    built: OnceLock<Option<Regex>>,
-}
-
-impl ProbeRule {
-    fn build(&self) -> Result<Regex, regex::Error> {
-        RegexBuilder::new(&self.pattern).case_insensitive(true).size_limit(1 << 20).build()
-    }
-
-    /// Whether a decoded value has it. Where the pattern is none, nothing does.
-    fn fits(&self, value: &str) -> bool {
-        self.built.get_or_init(|| self.build().ok()).as_ref().is_some_and(|pattern| pattern.is_match(value))
-    }
-
-    /// Builds the pattern and tries the examples.
-    fn check(&self) -> Result<(), String> {
-        let named = |reason: String| format!("probe {:?}: {reason}", self.name);
-        self.build().map_err(|error| named(error.to_string()))?;
-        if !(0.0..=1.0).contains(&self.weight) {
-            return Err(named("a weight from 0 to 1 is expected".to_owned()));
-        }
-        for (examples, wanted, does) in [(&self.matches, true, "does not match"), (&self.rejects, false, "matches")] {
-            if let Some(example) = examples.iter().find(|example| self.fits(example) != wanted) {
-                return Err(named(format!("{does} {example:?}")));
-            }
-        }
-        Ok(())
-    }
 }
 
 /// What is a secret in a URL.

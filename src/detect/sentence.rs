@@ -136,6 +136,9 @@ pub(super) fn of(finding: &Finding, client: &str, endpoint: Option<&str>, class:
         Technique::FunctionAccess => format!(
             "{client} calls functions that others with its role never call or are refused: {observed:.0} of them, administrative ones above all, the last one {endpoint}."
         ),
+        Technique::ExcessFields => format!(
+            "{client} gets answers with {observed:.0} fields that nobody else's have, the last ones from {endpoint}."
+        ),
         Technique::MassAssignment => format!(
             "{client} writes {observed:.0} fields that nobody else writes, above all those that give privileges, the last ones to {endpoint}, which accepts them."
         ),

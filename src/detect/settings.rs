@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// Budget and limits of the detector.
 ///
-/// Worst-case memory is `clients` × 16 KiB + `endpoints` × 48 KiB + `misses` × 128 bytes + `credentials` × 8.2 KiB + `incidents` × 32 KiB + `slow_clients` × 3 KiB + `lookups` × 0.7 KiB + `written_endpoints` × 2 KiB: with the
+/// Worst-case memory is `clients` × 16 KiB + `endpoints` × 48 KiB + `misses` × 128 bytes + `credentials` × 8.2 KiB + `incidents` × 32 KiB + `slow_clients` × 3 KiB + `lookups` × 0.7 KiB + `written_endpoints` × 7 KiB: with the
 /// defaults 3.6 GiB when all clients and endpoints are as suspicious as can be, and about 0.3 GiB when they are quiet.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -42,9 +42,10 @@ pub struct Settings {
     pub slow_clients: usize,
     /// Servers that are remembered to speak HTTP; 64 bytes each. Beyond, one that was not heard for long leaves.
     pub servers: usize,
-    /// Groups of principals that are remembered; 64 bytes each. Beyond, one of the fewest members leaves.
+    /// Groups of principals, and roles, that are remembered; 64 bytes each, 32 for a role. Beyond, one of the fewest members leaves.
     pub groups: usize,
-    /// Endpoints of which the fields that are written are remembered, where calls have shapes; 2 KiB each. Beyond, the one that is written
+    /// Endpoints of which the fields that are written are remembered, and as many of which those of answers are, where calls
+    /// have shapes; 2 KiB each, and 5 KiB. Beyond, the one that is written
     /// least leaves.
     pub written_endpoints: usize,
     /// Askers of lookups that are remembered, an endpoint each; 128 bytes each, and at most 640 when they ask about many people.

@@ -8,10 +8,12 @@ use super::budget::Budget;
 use super::campaign::{Kin, Newcomers};
 use super::fields::Writes;
 use super::flood::{Meters, Population};
+use super::functions::Roles;
 use super::incident::Incidents;
 use super::lookup::Lookups;
 use super::principal::Principals;
 use super::reset::Resets;
+use super::returned::Returns;
 use super::rules::DetectRules;
 use super::settings::Settings;
 use super::slow::Slow;
@@ -41,6 +43,7 @@ pub struct State {
     pub(super) misses: Table<u64, Missed>,
     pub(super) credentials: Table<Fingerprint, Holder>,
     pub(super) principals: Principals,
+    pub(super) roles: Roles,
     pub(super) people: Population,
     pub(super) machines: Population,
     pub(super) newcomers: Newcomers,
@@ -59,6 +62,8 @@ pub struct State {
     pub(super) resets: Table<IpAddr, Resets>,
     /// What is written where.
     pub(super) writes: Writes,
+    /// What is given where.
+    pub(super) returns: Returns,
     /// Who asks about whom.
     pub(super) lookups: Lookups,
 }
@@ -81,6 +86,7 @@ impl State {
             misses: Table::new(settings.misses),
             credentials: Table::new(settings.credentials),
             principals: Principals::new(settings),
+            roles: Roles::new(settings),
             people: Population::new(weight, &rules.meter, |rule| rule.person),
             machines: Population::new(weight, &rules.meter, |rule| rule.machine),
             newcomers: Newcomers::default(),
@@ -92,6 +98,7 @@ impl State {
             slow: Slow::new(settings),
             resets: Table::new(settings.slow_clients),
             writes: Writes::new(settings),
+            returns: Returns::new(settings),
             lookups: Lookups::new(settings),
         }
     }
@@ -136,10 +143,12 @@ impl State {
         self.misses.limit(settings.misses);
         self.credentials.limit(settings.credentials);
         self.principals.limit(settings);
+        self.roles.limit(settings);
         self.logins.limit(settings.login_endpoints);
         self.slow.limit(settings);
         self.resets.limit(settings.slow_clients);
         self.writes.limit(settings);
+        self.returns.limit(settings);
         self.lookups.limit(settings);
         (self.clients.limit(settings.clients), self.endpoints.limit(settings.endpoints))
     }
@@ -173,6 +182,8 @@ pub(super) struct Client {
     pub(super) misses: Misses,
     pub(super) logins: Logins,
     pub(super) assigned: Assigned,
+    /// Fields of answers that nobody else gets.
+    pub(super) returned: Assigned,
     /// An alert named it.
     pub(super) accused: bool,
     pub(super) sightings: Vec<Sightings>,
@@ -254,7 +265,7 @@ impl Client {
 
     /// What it is worth to remember it: evidence first, then the latest use.
     pub(super) fn worth(&self) -> (u32, Timestamp) {
-        let nats = self.explored().nats().max(self.logins.walk.nats()).max(self.assigned.nats);
+        let nats = self.explored().nats().max(self.logins.walk.nats()).max(self.assigned.nats).max(self.returned.nats);
         (nats as u32 + 20 * u32::from(self.accused), self.last)
     }
 

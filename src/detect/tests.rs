@@ -86,8 +86,21 @@ impl Bench {
             latency: Some(get.latency),
             request: Message { body_bytes: get.sent, gap_bytes: get.sent_gap, ..Message::default() },
             response: Message { wire_bytes: get.bytes, gap_bytes: get.gap, ..Message::default() },
-            credential: get.token.map(|token| Credential::new(get.kind, Fingerprint(token))),
+            credential: get.token.map(|token| Credential {
+                group: get.group.map(Fingerprint),
+                role: get.role.map(Fingerprint),
+                ..Credential::new(get.kind, Fingerprint(token))
+            }),
             user_agent: Some(get.agent.into()),
+            request_values: (!get.probes.is_empty()).then(|| {
+                let probe = |&(field, rule, prose): &(&str, &str, bool)| crate::call::Probe {
+                    field: field.into(),
+                    rule: rule.into(),
+                    prose,
+                };
+                let probes = get.probes.iter().map(probe).collect();
+                std::sync::Arc::new(crate::call::RequestValues { probes, default_account: None })
+            }),
             sensitive: crate::call::Digest {
                 response: get
                     .class
@@ -142,6 +155,9 @@ pub(super) struct Get<'a> {
     pub(super) status: Option<u16>,
     pub(super) token: Option<u64>,
     pub(super) kind: CredentialKind,
+    /// Group and role of the token.
+    pub(super) group: Option<u64>,
+    pub(super) role: Option<u64>,
     pub(super) agent: &'a str,
     pub(super) sent: u64,
     pub(super) bytes: u64,
@@ -156,6 +172,8 @@ pub(super) struct Get<'a> {
     pub(super) fresh: u64,
     /// The class and the number of a value that the request has.
     pub(super) asks: Option<(&'a str, u64)>,
+    /// Fields of the request's body, the rules that their values fit, and whether they are long texts.
+    pub(super) probes: &'a [(&'a str, &'a str, bool)],
 }
 
 pub(super) fn get(client: u32, path: &str) -> Get<'_> {
@@ -167,6 +185,8 @@ pub(super) fn get(client: u32, path: &str) -> Get<'_> {
         status: Some(200),
         token: None,
         kind: CredentialKind::Bearer,
+        group: None,
+        role: None,
         agent: "Mozilla/5.0",
         sent: 0,
         bytes: 400,
@@ -177,6 +197,7 @@ pub(super) fn get(client: u32, path: &str) -> Get<'_> {
         values: 1,
         fresh: 0,
         asks: None,
+        probes: &[],
     }
 }
 

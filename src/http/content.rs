@@ -225,7 +225,9 @@ impl Content {
             [Decoder::Gzip(_)] => 1,
             _ => return None,
         };
-        (!pool.recall.is_off()).then(|| Before::Nothing(4 * u8::from(scan.walks()) + 2 * encoded + scan.side() as u8))
+        (!pool.recall.is_off()).then(|| {
+            Before::Nothing(8 * u8::from(scan.reads()) + 4 * u8::from(scan.walks()) + 2 * encoded + scan.side() as u8)
+        })
     }
 
     /// What the body has come to so far.

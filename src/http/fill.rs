@@ -76,6 +76,10 @@ pub(super) fn request(call: &mut Call, head: &RequestHead<'_>, length: u64, shar
     };
     call.credential = shared.inspector.credential(&headers, &mut shared.credentials);
     let fields = &head.fields;
+    if call.credential.is_none() && (!fields.own.is_empty() || !call.query_names.is_empty()) {
+        let texts = &mut shared.texts;
+        call.key_candidates = shared.inspector.key_candidates(&fields.own, &target, |name| texts.text(name));
+    }
     if shared.inspector.own_headers().is_some() && fields.has_own() {
         let texts = &mut shared.texts;
         let shape = call.shape.get_or_insert_default();
@@ -212,6 +216,9 @@ pub(super) fn body(
             let side = if response { &mut seen.response } else { &mut seen.request };
             *side = Some(shape.clone());
         }
+        if !response {
+            call.request_values.clone_from(&findings.values);
+        }
         let list = if response { &mut call.sensitive.response } else { &mut call.sensitive.request };
         shared.inspector.merge(list, &findings.sensitive);
     }
@@ -229,6 +236,7 @@ pub(super) fn part(call: &mut Call, part: &mut u32) -> Box<Call> {
     }
     call.sensitive.request.clear();
     call.sensitive.response.clear();
+    call.request_values = None;
     call.anomalies = Anomalies::default();
     record
 }

@@ -41,7 +41,7 @@ pub(super) struct Domains {
 
 /// What was found out about the credentials of the last calls: taking a token apart costs more than all else that is
 /// done with a head. In pairs of places, what was used last first: of five hundred tokens sixty share a place of 4,096, but
-/// hardly any share two. Worst-case memory 4,096 times 72 bytes, 288 KiB, and 6 KiB for the claims of each token, 24 MiB
+/// hardly any share two. Worst-case memory 4,096 times 88 bytes, 352 KiB, and 6 KiB for the claims of each token, 24 MiB
 /// if all of them are as long as they may be.
 #[derive(Debug)]
 pub struct KnownCredentials(Vec<[Option<Credential>; 2]>);
@@ -73,9 +73,15 @@ impl KnownCredentials {
 impl Domains {
     /// A credential, with what it says of itself.
     fn credential(&self, kind: CredentialKind, fingerprint: Fingerprint, identity: Identity) -> Credential {
-        let (subject, group) = identity.hashes(&self.subject, &self.group);
-        let claims = identity.claims.filter(|claims| *claims != Claims::default()).map(Arc::new);
-        Credential { subject, group: Some(group), claims, ..Credential::new(kind, fingerprint) }
+        let mut credential = Credential::new(kind, fingerprint);
+        identity.name(&mut credential, &self.subject, &self.group);
+        credential.claims = identity.claims.filter(|claims| *claims != Claims::default()).map(Arc::new);
+        credential
+    }
+
+    /// The fingerprint of a key, wherever it is sent.
+    pub(super) fn key(&self, value: &[u8]) -> Fingerprint {
+        self.token.fingerprint(value)
     }
 
     pub(super) fn new(key: &Key) -> Domains {
@@ -282,6 +288,11 @@ impl CredentialRules {
         self.masked_parameters.has(name) || self.query_parameters.has(name)
     }
 
+    /// The name of an account that everybody tries first, as the rules have it.
+    pub(super) fn default_account(&self, name: &[u8]) -> Option<Arc<str>> {
+        self.default_accounts.iter().find(|known| name.eq_ignore_ascii_case(known.as_bytes())).cloned()
+    }
+
     /// Whether a cookie of this name is a session by the rules.
     pub(super) fn is_session_cookie(&self, name: &[u8]) -> bool {
         self.session_cookies.iter().any(|glob| glob.fits(name))
@@ -328,8 +339,8 @@ impl CredentialRules {
             let (kind, fingerprint) = (CredentialKind::Cookie, domains.token.fingerprint(value));
             let mut credential = known.get(kind, fingerprint, || {
                 let group = format!("cookie {}", String::from_utf8_lossy(name));
-                let claims = identity::of_bearer(value).claims;
-                domains.credential(kind, fingerprint, Identity { subject: None, group, claims })
+                let Identity { claims, role, .. } = identity::of_bearer(value);
+                domains.credential(kind, fingerprint, Identity { subject: None, group, role, claims })
             });
             credential.place = CredentialPlace::Cookie;
             return Some(credential);
@@ -366,8 +377,8 @@ impl CredentialRules {
             return of(CredentialKind::Bearer, token, rest, &identity::of_bearer);
         }
         let named = |name: &[u8]| {
-            let default = self.default_accounts.iter().find(|known| name.eq_ignore_ascii_case(known.as_bytes()));
-            let claims = default.map(|known| Claims { default_account: Some(known.clone()), ..Claims::default() });
+            let default = self.default_account(name);
+            let claims = default.map(|known| Claims { default_account: Some(known), ..Claims::default() });
             Identity { claims, ..identity::of_account("account", name) }
         };
         let unnamed = |_: &[u8]| identity::of_account("account", b"");

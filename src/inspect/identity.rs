@@ -10,7 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::call::Claims;
+use crate::call::{Claims, Credential};
 use crate::key::Domain;
 use crate::time::Timestamp;
 
@@ -32,7 +32,7 @@ const TOLD: usize = 128;
 const LATEST: f64 = 9_000_000_000.0;
 
 /// The claims that say who and what for (RFC 7519; `scope` by RFC 8693, `scp`, `roles`, `azp` as common issuers write
-/// them).
+/// them, and `realm_access.roles` as Keycloak does).
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Payload {
@@ -48,6 +48,7 @@ struct Payload {
     role: Option<Value>,
     roles: Option<Value>,
     groups: Option<Value>,
+    realm_access: Option<Value>,
 }
 
 /// The one parameter of a token's header that matters here (RFC 7515, section 4.1.1).
@@ -58,10 +59,12 @@ struct Header {
 }
 
 /// Subject and group of a token, as texts to be hashed, and what it says of itself in clear.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Identity {
     pub(super) subject: Option<String>,
     pub(super) group: String,
+    /// Whose functions it may call.
+    pub(super) role: Option<String>,
     pub(super) claims: Option<Claims>,
 }
 
@@ -79,12 +82,12 @@ pub(super) fn opaque(kind: &str, value: &[u8]) -> Identity {
 
 fn without_claims(kind: &str, value: &[u8]) -> Identity {
     let group = format!("{kind} {} {}", String::from_utf8_lossy(prefix(value)), value.len().min(512));
-    Identity { subject: None, group, claims: None }
+    Identity { group, ..Identity::default() }
 }
 
 /// Of an account's name: itself and its form.
 pub(super) fn of_account(kind: &str, name: &[u8]) -> Identity {
-    Identity { subject: None, group: format!("{kind} {}", form(&String::from_utf8_lossy(name))), claims: None }
+    Identity { group: format!("{kind} {}", form(&String::from_utf8_lossy(name))), ..Identity::default() }
 }
 
 /// What a JSON Web Token in its compact form says. None of anything else.
@@ -108,7 +111,9 @@ fn of_payload(header: &Header, payload: &Payload, bare: bool) -> Identity {
     };
     let (issuer, subject) = (text(&payload.iss), text(&payload.sub));
     let mut grants: Vec<&str> = Vec::new();
-    for claim in [&payload.scope, &payload.scp, &payload.role, &payload.roles, &payload.groups].into_iter().flatten() {
+    let realm = payload.realm_access.as_ref().and_then(|realm| realm.get("roles"));
+    let claims = [&payload.scope, &payload.scp, &payload.role, &payload.roles, &payload.groups];
+    for claim in claims.into_iter().filter_map(Option::as_ref).chain(realm) {
         match claim {
             Value::String(list) => grants.extend(list.split_ascii_whitespace()),
             Value::Array(list) => grants.extend(list.iter().filter_map(Value::as_str)),
@@ -118,6 +123,7 @@ fn of_payload(header: &Header, payload: &Payload, bare: bool) -> Identity {
     grants.sort_unstable();
     grants.dedup();
     grants.truncate(GRANTS);
+    let role = (!grants.is_empty()).then(|| format!("role\n{issuer}\n{}", grants.join(" ")));
     let group = format!(
         "jwt\n{issuer}\n{}\n{}\n{}\n{}",
         text(&payload.client_id),
@@ -142,7 +148,8 @@ fn of_payload(header: &Header, payload: &Payload, bare: bool) -> Identity {
         expires: payload.exp.as_ref().and_then(moment),
         default_account: None,
     };
-    Identity { subject: (!subject.is_empty()).then(|| format!("{issuer}\n{subject}")), group, claims: Some(claims) }
+    let subject = (!subject.is_empty()).then(|| format!("{issuer}\n{subject}"));
+    Identity { subject, group, role, claims: Some(claims) }
 }
 
 /// A text that is told as it is: short, printable, and not the address of a person or of a service's account.
@@ -188,14 +195,11 @@ fn prefix(value: &[u8]) -> &[u8] {
 }
 
 impl Identity {
-    /// The hashes of both.
-    pub(super) fn hashes(
-        &self,
-        subjects: &Domain,
-        groups: &Domain,
-    ) -> (Option<crate::call::Fingerprint>, crate::call::Fingerprint) {
-        let subject = self.subject.as_ref().map(|subject| subjects.fingerprint(subject.as_bytes()));
-        (subject, groups.fingerprint(self.group.as_bytes()))
+    /// Puts the hashes of subject, group and role on a credential.
+    pub(super) fn name(&self, credential: &mut Credential, subjects: &Domain, groups: &Domain) {
+        credential.subject = self.subject.as_ref().map(|subject| subjects.fingerprint(subject.as_bytes()));
+        credential.group = Some(groups.fingerprint(self.group.as_bytes()));
+        credential.role = self.role.as_ref().map(|role| groups.fingerprint(role.as_bytes()));
     }
 }
 
@@ -216,6 +220,12 @@ mod tests {
         assert_eq!((&one.subject, &one.group), (&again.subject, &again.group));
         assert!(one.subject != other.subject && one.group == other.group);
         assert_ne!(one.group, staff.group);
+        // Of one role, whatever application they come with.
+        let role = |claims: &str| of_bearer(&token(claims)).role;
+        let web = role(r#"{"iss":"https://id","sub":"u1","azp":"web","realm_access":{"roles":["clerk","user"]}}"#);
+        assert_eq!(web, role(r#"{"iss":"https://id","sub":"x@y","client_id":"app","scp":"user","role":"clerk"}"#));
+        assert_ne!(web, role(r#"{"iss":"https://id","sub":"u1","roles":["user"]}"#));
+        assert_eq!((web.is_some(), role(r#"{"iss":"https://id","sub":"u1"}"#)), (true, None));
     }
 
     #[test]

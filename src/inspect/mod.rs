@@ -9,6 +9,7 @@
 //! or words beside them, because one order number in forty passes for a card by chance.
 
 mod allow;
+mod candidate;
 mod context;
 mod credential;
 mod csv;
@@ -29,6 +30,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 mod validate;
+mod values;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -47,7 +49,8 @@ pub use self::rules::{Class, Rules};
 use self::shape::{Kind, Limits, Walker};
 use self::tally::Tally;
 pub use self::validate::Validator;
-use crate::call::{BodyShape, Call, Credential, NamedShape, ParameterShape, Sensitive};
+use self::values::ValueReader;
+use crate::call::{BodyShape, Call, Credential, KeyCandidate, NamedShape, ParameterShape, RequestValues, Sensitive};
 use crate::key::{Domain, Key};
 use crate::rules::{Listed, RuleError, RuleFile};
 
@@ -91,6 +94,12 @@ pub struct Settings {
     pub shape_nodes: usize,
     /// Lists and objects within each other that are looked into; 32 bytes each.
     pub shape_depth: usize,
+    /// Values of one request body (JSON texts, fields of a form) that are out of the ordinary and are held against the
+    /// `[[probe]]` rules, each in its first KiB; beyond, the message is marked as capped. 0: none. Costs a body under way 2 KiB.
+    pub probed_values: u32,
+    /// Tell of requests without a credential what may be a key under a name that no rule knows
+    /// ([`crate::call::KeyCandidate`]): such names are learned.
+    pub key_candidates: bool,
     /// Sensitive values that are meant to be where they are, and are not told.
     pub allow: Vec<Allowance>,
 }
@@ -105,6 +114,8 @@ impl Default for Settings {
             shapes: false,
             shape_nodes: 2048,
             shape_depth: 32,
+            probed_values: 256,
+            key_candidates: true,
             allow: Vec::new(),
         }
     }
@@ -119,6 +130,8 @@ pub struct Findings {
     pub capped: bool,
     /// What the body looks like, where that was asked for and it is of a kind that has a shape.
     pub shape: Option<Arc<BodyShape>>,
+    /// What values of a request's body say.
+    pub values: Option<Arc<RequestValues>>,
 }
 
 impl Findings {
@@ -126,7 +139,8 @@ impl Findings {
     pub(crate) fn bytes(&self) -> usize {
         let values = self.sensitive.iter().map(|found| size_of_val(&*found.values));
         let shape = self.shape.as_ref().map_or(0, |shape| shape.bytes());
-        self.sensitive.capacity() * size_of::<Sensitive>() + values.sum::<usize>() + shape
+        let said = self.values.as_ref().map_or(0, |values| values.bytes());
+        self.sensitive.capacity() * size_of::<Sensitive>() + values.sum::<usize>() + shape + said
     }
 }
 
@@ -168,6 +182,11 @@ pub struct Scan {
     /// The shape is to be read.
     walks: Option<Kind>,
     walked: bool,
+    /// Kept from message to message; in use when `valued`.
+    reader: Option<Box<ValueReader>>,
+    /// Values are to be read.
+    reads: Option<Kind>,
+    valued: bool,
 }
 
 /// Compiled rules, key and settings. One is shared by all workers.
@@ -241,6 +260,9 @@ impl Inspector {
             scan.walks = Some(kind);
             scan.tally.spans = (kind == Kind::Json).then(Vec::new);
         }
+        if side == Side::Request && self.settings.probed_values > 0 {
+            scan.reads = content_type.and_then(Kind::of).filter(|kind| *kind != Kind::Parts);
+        }
         Some(scan)
     }
 
@@ -254,6 +276,9 @@ impl Inspector {
         scan.seen += bytes.len() as u64;
         if let Some(walker) = self.walker(scan) {
             walker.data(bytes);
+        }
+        if let Some(reader) = scan.reader() {
+            reader.data(bytes, &self.compiled, self.settings.probed_values);
         }
         if let Some(mut table) = scan.table.take() {
             table.decode(bytes, |piece| self.feed(scan, piece));
@@ -284,6 +309,9 @@ impl Inspector {
         self.mark(scan);
         if let Some(walker) = self.walker(scan) {
             walker.gap();
+        }
+        if let Some(reader) = scan.reader() {
+            reader.gap();
         }
         scan.base += scan.tail.len() as u64 + GAP;
         scan.tail.clear();
@@ -316,6 +344,11 @@ impl Inspector {
             let class = |number: u16| self.compiled.classes.get(usize::from(number)).map(|class| class.name.clone());
             findings.shape = walker.finish(class, |name| self.compiled.credentials.is_secret(name));
         }
+        if let Some(reader) = scan.reader() {
+            let (values, capped) = reader.finish(&self.compiled, self.settings.probed_values);
+            findings.values = values;
+            findings.capped |= capped;
+        }
         idle.give_back(scan);
         findings
     }
@@ -339,6 +372,26 @@ impl Inspector {
     #[inline]
     pub(crate) fn own_headers(&self) -> Option<fn(&[u8]) -> bool> {
         (self.settings.shapes && self.settings.enabled).then_some(shape::head::is_own)
+    }
+
+    /// Which headers are looked at beside those of HTTP and of the rules.
+    #[inline]
+    pub(crate) fn further_headers(&self) -> Option<fn(&[u8]) -> bool> {
+        self.own_headers().or_else(|| self.settings.key_candidates.then_some(candidate::is_name))
+    }
+
+    /// What may be a key of a request that has no credential; `text` makes names.
+    pub(crate) fn key_candidates(
+        &self,
+        headers: &[(&[u8], &[u8])],
+        target: &str,
+        text: impl FnMut(&[u8]) -> Arc<str>,
+    ) -> Vec<KeyCandidate> {
+        if !self.settings.key_candidates || (headers.is_empty() && !target.contains('=')) {
+            return Vec::new();
+        }
+        let rules = &self.compiled.credentials;
+        candidate::of(headers, target, text, |value| self.credential_domains.key(value), |name| rules.is_secret(name))
     }
 
     /// What headers of the API's own look like, and the one that carries a key; `text` makes their names.
@@ -499,6 +552,21 @@ impl Scan {
         self.walks.is_some()
     }
 
+    /// True when values of the body are read.
+    pub fn reads(&self) -> bool {
+        self.reads.is_some()
+    }
+
+    /// What reads values, if anything does; begun at its first use, since most bodies are known.
+    fn reader(&mut self) -> Option<&mut ValueReader> {
+        let kind = self.reads?;
+        let reader = self.reader.get_or_insert_default();
+        if !std::mem::replace(&mut self.valued, true) {
+            reader.begin(kind);
+        }
+        Some(reader)
+    }
+
     /// Ready for another message.
     fn clear(&mut self) {
         self.form = None;
@@ -511,6 +579,7 @@ impl Scan {
         self.open_left = false;
         self.tally.clear();
         (self.walks, self.walked) = (None, false);
+        (self.reads, self.valued) = (None, false);
     }
 
     /// Drops what no candidate to come needs.
@@ -528,7 +597,7 @@ impl Scan {
 /// The examples in `rules/sensitive.toml` that the rules do not fulfil, and whatever else is wrong with the file.
 pub(crate) fn check(file: &RuleFile) -> Vec<RuleError> {
     let credentials = RuleFile { path: credential::FILE.into(), text: credential::COMPILED_IN.to_owned() };
-    let rules = match Rules::parse(file, &credentials) {
+    let rules = match Rules::parse(file, &credentials, Arc::default()) {
         Ok(rules) => rules,
         Err(errors) => return errors,
     };

@@ -17,7 +17,7 @@ use super::literals::{self, Literals};
 use super::pattern::Pattern;
 use super::sieve::{Nibbles, SINGLES, Sieve};
 use super::validate::Validator;
-use crate::rules::{Listed, RuleError, RuleFile};
+use crate::rules::{Listed, ProbeRule, RuleError, RuleFile};
 
 /// Bytes that a literal's pattern reads from where the literal begins.
 pub(super) const PATTERN_REACH: usize = 512;
@@ -190,6 +190,8 @@ pub(super) struct Compiled {
     pub(super) literals: Option<Literals>,
     pub(super) sieve: Sieve,
     pub(super) credentials: CredentialRules,
+    /// What values of request bodies are held against.
+    pub(super) probes: Arc<[ProbeRule]>,
 }
 
 /// The rules for sensitive values and credentials, compiled. Cheap to clone.
@@ -208,15 +210,20 @@ impl Rules {
         let sensitive = RuleFile::find(folder, FILE, COMPILED_IN).map_err(|error| vec![error])?;
         let credentials = RuleFile::find(folder, super::credential::FILE, super::credential::COMPILED_IN)
             .map_err(|error| vec![error])?;
-        Rules::parse(&sensitive, &credentials)
+        let probes = crate::rules::probe::load(folder).map_err(|error| vec![error])?;
+        Rules::parse(&sensitive, &credentials, probes)
     }
 
-    /// The rules of these two files.
+    /// The rules of these two files, and those for values of request bodies.
     ///
     /// # Errors
     ///
     /// Everything that is wrong with them, with lines.
-    pub fn parse(sensitive: &RuleFile, credentials: &RuleFile) -> Result<Rules, Vec<RuleError>> {
+    pub fn parse(
+        sensitive: &RuleFile,
+        credentials: &RuleFile,
+        probes: Arc<[ProbeRule]>,
+    ) -> Result<Rules, Vec<RuleError>> {
         let mut errors = Vec::new();
         let compiled = compile(sensitive, &mut errors);
         let credential_rules = CredentialRules::parse(credentials);
@@ -227,6 +234,7 @@ impl Rules {
                     compiled.classes.push(Class { name: class, leak: true });
                 }
                 compiled.credentials = credential_rules;
+                compiled.probes = probes;
                 Ok(Rules { compiled: Arc::new(compiled) })
             }
             (_, Err(error)) => {

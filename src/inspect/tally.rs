@@ -137,6 +137,6 @@ impl Tally {
             }
         }
         sensitive.sort_by(|one: &Sensitive, other| one.class.cmp(&other.class));
-        Findings { sensitive, capped: self.capped, shape: None }
+        Findings { sensitive, capped: self.capped, ..Findings::default() }
     }
 }

@@ -27,6 +27,7 @@ pub(super) fn observe(seen: &Seen<'_>, found: &mut Found<'_>) {
     missing(seen, found);
     token(seen, found);
     in_url(seen, found);
+    login(seen, found);
     let Some(credential) = &seen.call.credential else { return };
     let claims = credential.claims.as_deref();
     if let Some(name) = claims.and_then(|claims| claims.default_account.as_deref())
@@ -42,6 +43,16 @@ pub(super) fn observe(seen: &Seen<'_>, found: &mut Found<'_>) {
             false => (Severity::Low, &[][..]),
         };
         found.endpoint(seen, Kind::BasicInClear, severity, details);
+    }
+}
+
+/// A login that was answered well to an account that everybody tries first. A page in answer to a login is as often the form
+/// again as what lies behind it, and shows nothing.
+fn login(seen: &Seen<'_>, found: &mut Found<'_>) {
+    let values = seen.call.request_values.as_deref().filter(|_| seen.judged.logs_in());
+    let Some(name) = values.and_then(|values| values.default_account.as_deref()) else { return };
+    if seen.call.response.content_type.as_deref() != Some("text/html") {
+        found.endpoint(seen, Kind::DefaultAccount, Kind::DefaultAccount.severity(), &[name]);
     }
 }
 

@@ -3,6 +3,7 @@
 //! | file | asks |
 //! | --- | --- |
 //! | `credential` | who is answered without a credential, or with one that should be worth nothing; where they are sent, and signed |
+//! | `learned` | which keys come under names that no rule knows |
 //! | `gateway` | who reaches a service around the gateway |
 //! | `outbound` | what services do at third parties |
 //! | [`quota`] | who exceeds quotas, nearly does, or does not wait when told to |
@@ -19,6 +20,7 @@ mod credential;
 pub mod finding;
 mod gateway;
 pub mod kind;
+mod learned;
 mod outbound;
 pub mod posture;
 pub mod quota;
@@ -41,11 +43,12 @@ use book::{Book, Held, Proof, Shown};
 use finding::{Finding, State, Subject};
 use gateway::Servers;
 pub use kind::{Advice, Kind};
+use learned::Learned;
 use posture::{Configured, Incidents, Posture};
 pub use quota::{Dimension, Quota};
 use quota::{Quotas, Waiting};
 pub use settings::{Boundary, Gateway, Network, Settings};
-pub use tally::Tally;
+pub use tally::{LearnedKey, Tally};
 
 /// Records in, findings out.
 pub struct Practice {
@@ -53,6 +56,7 @@ pub struct Practice {
     book: Book,
     /// By endpoint.
     signing: Table<u64, Signing>,
+    learned: Learned,
     servers: Servers,
     quotas: Quotas,
     waiting: Waiting,
@@ -96,18 +100,20 @@ struct Seen<'s> {
     /// Credentials are given out, renewed or given up at its path.
     login: bool,
     access: Access,
+    /// It has a key under a name that was learned.
+    keyed: bool,
 }
 
 impl<'s> Seen<'s> {
     fn new(call: &'s Call, judged: &'s Judged<'s>, place: &'s Place, endpoint: EndpointId) -> Seen<'s> {
         let (login, access) = (judged.of_logins(), judged.access());
-        Seen { call, judged, place, endpoint, good: judged.good, login, access }
+        Seen { call, judged, place, endpoint, good: judged.good, login, access, keyed: false }
     }
 
     /// It did not say who made it, as far as that can be known.
     fn anonymous(&self) -> bool {
         let certificate = self.call.tls.as_ref().is_some_and(|tls| tls.client_certificate.is_some());
-        !self.judged.authenticated() && !certificate && !self.partly_unknown()
+        !self.judged.authenticated() && !self.keyed && !certificate && !self.partly_unknown()
     }
 
     /// What is absent in its request may have been there.
@@ -156,6 +162,7 @@ impl Practice {
             settings: settings.clone(),
             book: Book::new(settings.findings, key),
             signing: Table::new(settings.endpoints),
+            learned: Learned::new(settings, key),
             servers: Servers::new(settings.servers, gateway.clone(), key),
             quotas: Quotas::new(quotas, settings.quota_uses, key),
             waiting: Waiting::new(settings.quota_uses, key),
@@ -189,9 +196,11 @@ impl Practice {
             }
             false => judged.place,
         };
-        let seen = Seen::new(call, judged, place, EndpointId::of(&self.key, place, call.verb()));
+        let mut seen = Seen::new(call, judged, place, EndpointId::of(&self.key, place, call.verb()));
+        seen.keyed = self.learned.names(&seen).is_some();
         self.tally.note(&seen, self.servers.is_gateway(call.client.ip));
         let found = &mut Found { settings: &self.settings, book: &mut self.book, counters: &mut self.counters, out };
+        self.learned.observe(&seen, found);
         credential::observe(&seen, found);
         credential::signatures(&seen, &mut self.signing, found);
         credential::boundaries(&seen, found);
@@ -241,7 +250,9 @@ impl Practice {
             quotas: !self.quotas.is_empty(),
             boundaries: !self.settings.encrypted.is_empty(),
         };
-        Posture::of(findings, incidents, self.tally.clone(), self.span, configured)
+        let mut tally = self.tally.clone();
+        tally.learned_keys = self.learned.all().iter().map(LearnedKey::of).collect();
+        Posture::of(findings, incidents, tally, self.span, configured)
     }
 
     fn come_to(&mut self, start: Timestamp, end: Timestamp) {
@@ -258,6 +269,7 @@ impl Practice {
         for moved in &merged.moves {
             let id = |template: &str| EndpointId::of_template(&self.key, &merged.host, template, &moved.method).0;
             let (from, to) = (id(&moved.from), id(&moved.to));
+            self.learned.moved(from, to);
             let Some(gone) = self.signing.remove(&from) else { continue };
             match self.signing.get_mut(&to) {
                 Some(held) => {

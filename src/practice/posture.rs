@@ -9,6 +9,7 @@ use super::finding::Finding;
 use super::kind::{Advice, Kind};
 use super::tally::Tally;
 use crate::alert::{Alert, Progress, Technique};
+use crate::call::CredentialPlace;
 use crate::time::Timestamp;
 
 /// The version of the JSON form.
@@ -243,6 +244,18 @@ fn advice_row(
             facts.push(format!("{} with a credential", share(traffic.authenticated, traffic.good, "good answer")));
             let kinds: Vec<_> = traffic.credentials.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
             facts.extend((!kinds.is_empty()).then(|| kinds.join(", ")));
+            for key in &traffic.learned_keys {
+                let (list, what) = match key.place {
+                    CredentialPlace::Query => ("query_parameters", "parameter"),
+                    _ => ("api_key_headers", "header"),
+                };
+                facts.push(format!(
+                    "the {what} {} of {} carries keys, by its use in {}: name it in {list} of rules/credentials.toml",
+                    key.name.escape_debug(),
+                    key.service.escape_debug(),
+                    many(key.calls, "call")
+                ));
+            }
             visible &= traffic.good > 0;
         }
         Advice::EncryptAndSign => {

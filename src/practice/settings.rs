@@ -6,8 +6,8 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What is held against the practices. Worst-case memory: `findings` × 6 KiB, `endpoints` × 100 bytes, `servers` × 6 KiB, and `quota_uses` × 900 bytes,
-/// 105 MiB with the defaults; a finding takes 2 KiB in the usual case.
+/// What is held against the practices. Worst-case memory: `findings` × 6 KiB, `endpoints` × 1.1 KiB, `key_names` × 2 KiB, `servers` × 6 KiB, and `quota_uses` × 900 bytes,
+/// 175 MiB with the defaults; a finding takes 2 KiB in the usual case.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
@@ -16,6 +16,9 @@ pub struct Settings {
     /// Endpoints of which it is remembered who signs; beyond, of sixteen the one with the fewest signed calls leaves and is
     /// counted.
     pub endpoints: usize,
+    /// Names of headers and parameters that may carry keys, at each service; beyond, of sixteen the one with the fewest calls
+    /// leaves and is counted. 2 KiB each. As many endpoints as above are remembered to be called with such: 1 KiB each at worst.
+    pub key_names: usize,
     /// Servers that are watched for calls around the gateway; beyond, of sixteen the one with the fewest calls leaves and is
     /// counted.
     pub servers: usize,
@@ -40,6 +43,7 @@ impl Default for Settings {
         Settings {
             findings: 8_192,
             endpoints: 65_536,
+            key_names: 1_024,
             servers: 4_096,
             quota_uses: 32_768,
             encrypted: Vec::new(),

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::Seen;
-use crate::call::{Connection, CredentialKind};
+use super::learned::LearnedName;
+use crate::call::{Connection, CredentialKind, CredentialPlace};
 
 /// Classes of sensitive values that are told apart.
 const CLASSES: usize = 64;
@@ -51,6 +52,29 @@ pub struct Tally {
     pub limits_told: u64,
     /// Answers with sensitive values, by class.
     pub sensitive: BTreeMap<Arc<str>, u64>,
+    /// Keys that come under names that no rule knows, by service and name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub learned_keys: Vec<LearnedKey>,
+}
+
+/// A name under which keys come, though no rule knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LearnedKey {
+    /// The host that requests name.
+    pub service: String,
+    /// Where it stands.
+    pub place: CredentialPlace,
+    /// The header, in lower case, or the parameter.
+    pub name: String,
+    /// Good answers to calls with it.
+    pub calls: u64,
+}
+
+impl LearnedKey {
+    pub(super) fn of(learned: &LearnedName<'_>) -> LearnedKey {
+        let (service, name) = (learned.service.to_owned(), learned.name.to_owned());
+        LearnedKey { service, place: learned.place, name, calls: learned.calls }
+    }
 }
 
 impl Tally {
@@ -83,7 +107,7 @@ impl Tally {
             return;
         }
         self.good += 1;
-        self.authenticated += u64::from(seen.judged.authenticated());
+        self.authenticated += u64::from(seen.judged.authenticated() || seen.keyed);
         let Some(credential) = &call.credential else { return };
         let kind = match credential.kind {
             CredentialKind::Basic => "basic",

@@ -4,8 +4,8 @@ use std::time::Duration;
 use super::*;
 use crate::alert::Alert;
 use crate::call::{
-    Claims, Completeness, Credential, CredentialKind, CredentialPlace, Digest, Fingerprint, FlowId, Message, Peer,
-    ResponseFields, Sensitive, Tls, Traffic,
+    Claims, Completeness, Credential, CredentialKind, CredentialPlace, Digest, Fingerprint, FlowId, KeyCandidate,
+    Message, Peer, RequestValues, ResponseFields, Sensitive, Tls, Traffic,
 };
 use crate::detect::{COMPILED_IN, DetectRules, FILE};
 use crate::rules::RuleFile;
@@ -225,6 +225,95 @@ fn accounts_that_everybody_tries_and_passwords_in_clear() {
     assert_eq!(shown("", &[Call { status: Some(401), ..tls }]), [""; 0]);
     assert_eq!(shown("", &[encrypted(basic(None))]), [""; 0]);
     assert_eq!(shown("", &[basic(None)]), ["credential.basic_in_clear"]);
+}
+
+#[test]
+fn logins_to_accounts_that_everybody_tries() {
+    let login = |path: &str, name: Option<&str>| {
+        let values = RequestValues { default_account: name.map(Into::into), ..RequestValues::default() };
+        let call = anonymous(get(90, path));
+        Call { method: "POST".into(), request_values: Some(Arc::new(values)), ..call }
+    };
+    let known = login("/v1/login", Some("admin"));
+    assert_eq!(shown("", std::slice::from_ref(&known)), ["credential.default_account"]);
+    // The twins: refused, the form again, another account, and what is no login.
+    assert_eq!(shown("", &[Call { status: Some(401), ..known.clone() }]), [""; 0]);
+    let page = Message { content_type: Some("text/html".into()), ..known.response.clone() };
+    assert_eq!(shown("", &[Call { response: page, ..known }]), [""; 0]);
+    assert_eq!(shown("", &[login("/v1/login", None)]), [""; 0]);
+    assert_eq!(shown("", &[login("/v1/profiles", Some("admin"))]), [""; 0]);
+}
+
+/// A call with a value under a name that no rule knows, and none but that.
+fn keyed(client: u8, target: &str, value: u64) -> Call {
+    let candidate =
+        KeyCandidate { place: CredentialPlace::Header, name: "x-acme-pass".into(), fingerprint: Fingerprint(value) };
+    Call { key_candidates: vec![candidate], ..anonymous(get(client, target)) }
+}
+
+/// Eight clients with such values, given by client and round, and others without, whose answers are given.
+fn with_keys(value: impl Fn(u8, u64) -> u64, others: u16) -> Bench {
+    let mut bench = Bench::new("");
+    for round in 0..5 {
+        for client in 0..8 {
+            bench.call(encrypted(keyed(client, "/v1/stock/17", value(client, round))));
+        }
+        let stranger = encrypted(anonymous(get(60 + round as u8, "/v1/stock/17")));
+        bench.call(Call { status: Some(others), ..stranger });
+    }
+    bench
+}
+
+#[test]
+fn names_of_keys_are_learned_from_how_they_are_used() {
+    let learned = |mut bench: Bench| {
+        let posture = bench.practice.posture(&mut bench.detector, &Incidents::default());
+        posture.traffic.learned_keys.iter().map(|key| key.name.clone()).collect::<Vec<_>>()
+    };
+    let own = |client: u8, _| u64::from(client);
+    assert_eq!(learned(with_keys(own, 401)), ["x-acme-pass"]);
+    // The twins: nobody is refused without it; all send the same; each sends another each time.
+    assert_eq!(learned(with_keys(own, 200)), [""; 0]);
+    assert_eq!(learned(with_keys(|_, _| 7, 401)), [""; 0]);
+    assert_eq!(learned(with_keys(|client, round| 100 * round + u64::from(client), 401)), [""; 0]);
+}
+
+#[test]
+fn a_learned_key_says_who_calls() {
+    let own = |client: u8, _| u64::from(client);
+    // Who is answered without it.
+    let mut bench = with_keys(own, 401);
+    bench.call(encrypted(anonymous(get(90, "/v1/stock/18"))));
+    assert_eq!(bench.kinds(), ["credential.missing"]);
+    assert_eq!(bench.total()[0].details, ["others send x-acme-pass"]);
+    let mut bench = with_keys(own, 401);
+    bench.call(encrypted(keyed(90, "/v1/stock/18", 90)));
+    assert_eq!(bench.kinds(), [""; 0]);
+    // Nor is who has one anonymous where others come with a token.
+    let tokens = |bench: &mut Bench| {
+        for client in 0..8 {
+            bench.call(encrypted(get(client, "/v1/prices/17")));
+        }
+        bench.call(Call { status: Some(401), ..encrypted(anonymous(get(91, "/v1/prices/17"))) });
+    };
+    let mut bench = with_keys(own, 401);
+    tokens(&mut bench);
+    bench.call(encrypted(keyed(3, "/v1/prices/18", 3)));
+    assert_eq!(bench.kinds(), [""; 0]);
+    bench.call(encrypted(anonymous(get(92, "/v1/prices/18"))));
+    assert_eq!(bench.kinds(), ["credential.missing"]);
+    // In a URL it is a finding.
+    let mut bench = Bench::new("");
+    for round in 0..5 {
+        for client in 0..8 {
+            let mut call = encrypted(keyed(client, "/v1/stock/17?pass=x", u64::from(client)));
+            call.key_candidates[0].place = CredentialPlace::Query;
+            bench.call(call);
+        }
+        let stranger = encrypted(anonymous(get(60 + round, "/v1/stock/17")));
+        bench.call(Call { status: Some(401), ..stranger });
+    }
+    assert_eq!(bench.kinds(), ["credential.in_url"]);
 }
 
 #[test]

@@ -64,8 +64,10 @@ impl RecordPrinter {
             response,
             user_agent,
             credential,
+            key_candidates,
             forwarding,
             response_fields,
+            request_values,
             grpc,
             operation,
             websocket,
@@ -142,6 +144,10 @@ impl RecordPrinter {
             put(line, ",\"credential\":");
             self::credential(line, of)?;
         }
+        if !key_candidates.is_empty() {
+            put(line, ",\"key_candidates\":");
+            other(line, key_candidates)?;
+        }
         if !forwarding.is_empty() {
             put(line, ",\"forwarding\":");
             other(line, forwarding)?;
@@ -149,6 +155,10 @@ impl RecordPrinter {
         if response_fields.is_some() {
             put(line, ",\"response_fields\":");
             other(line, response_fields)?;
+        }
+        if request_values.is_some() {
+            put(line, ",\"request_values\":");
+            other(line, request_values)?;
         }
         if grpc.is_some() {
             put(line, ",\"grpc\":");
@@ -318,7 +328,7 @@ fn message(line: &mut Vec<u8>, message: &Message) -> io::Result<()> {
 }
 
 fn credential(line: &mut Vec<u8>, credential: &Credential) -> io::Result<()> {
-    let Credential { kind, fingerprint, subject, group, place, signature, claims } = credential;
+    let Credential { kind, fingerprint, subject, group, role, place, signature, claims } = credential;
     if claims.is_some() || signature.is_some() || *place != CredentialPlace::Header {
         return other(line, credential);
     }
@@ -334,9 +344,12 @@ fn credential(line: &mut Vec<u8>, credential: &Credential) -> io::Result<()> {
         },
     );
     put(line, "\"");
-    for (name, value) in
-        [(",\"fingerprint\":", Some(*fingerprint)), (",\"subject\":", *subject), (",\"group\":", *group)]
-    {
+    for (name, value) in [
+        (",\"fingerprint\":", Some(*fingerprint)),
+        (",\"subject\":", *subject),
+        (",\"group\":", *group),
+        (",\"role\":", *role),
+    ] {
         if let Some(Fingerprint(value)) = value {
             put(line, name);
             hexadecimal(line, value);
@@ -400,8 +413,8 @@ fn completeness(line: &mut Vec<u8>, completeness: &Completeness) -> io::Result<(
 mod tests {
     use super::*;
     use crate::call::{
-        Anomaly, Claims, FlowId, Forwarding, Grpc, Http2, Operation, OperationError, Recorder, ResetBy, ResponseFields,
-        Signature, Tls, WebSocket,
+        Anomaly, Claims, FlowId, Forwarding, Grpc, Http2, Operation, OperationError, Probe, Recorder, RequestValues,
+        ResetBy, ResponseFields, Signature, Tls, WebSocket,
     };
     use crate::packet::Layer;
     use proptest::prelude::*;
@@ -443,6 +456,7 @@ mod tests {
                 Credential {
                     subject,
                     group,
+                    role: (print % 11 == 0).then_some(Fingerprint(print >> 7)),
                     place: if print % 3 == 0 { CredentialPlace::Query } else { CredentialPlace::Header },
                     signature: (print % 5 == 0).then_some(Signature::AwsSigv4),
                     claims: (print % 7 == 0).then(|| Arc::new(claims)),
@@ -515,6 +529,10 @@ mod tests {
                     }),
                     response_fields: (position % 19 < 5)
                         .then(|| Box::new(ResponseFields { retry_after: Some(7), ..ResponseFields::default() })),
+                    request_values: (position % 23 < 5).then(|| {
+                        let probe = Probe { field: "a.b".into(), rule: "script".into(), prose: tagged };
+                        Arc::new(RequestValues { probes: vec![probe], default_account: named.then(|| "root".into()) })
+                    }),
                     events: (position % 17 < 5).then_some(u64::from(position)),
                     http2: (position % 11 < 5).then(|| {
                         let reset_by = named.then_some(ResetBy::Client);

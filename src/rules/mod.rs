@@ -3,11 +3,15 @@
 //! Each stage that is driven by rules states the shape of its file as a type; this module finds the text, parses it
 //! and says which file, line and reason is wrong.
 
+pub(crate) mod probe;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+pub use probe::{ProbeKind, ProbeRule};
 
 /// What is wrong with a rule file.
 #[derive(Clone, Debug, PartialEq, Eq)]

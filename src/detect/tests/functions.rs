@@ -225,3 +225,74 @@ fn of_a_small_group_nothing_is_known() {
     assert!(bench.alerts.is_empty(), "{:?}", bench.kinds());
     assert_eq!(nats(&bench, INTRUDER), 0.0);
 }
+
+/// Sixty users of one role with six applications, ten clerks of another, and who else calls; `tokens` says with which group
+/// and role.
+fn roles(tokens: impl Fn(u32) -> (Option<u64>, Option<u64>), others: impl Fn(&mut Estate)) -> Bench {
+    let mut estate = Estate::new(9);
+    (estate.users, estate.days) = (60, 3);
+    estate.live(&[]);
+    estate.operate(0..10, 0);
+    others(&mut estate);
+    for (_, call) in &mut estate.calls {
+        (call.group, call.role) = tokens(call.client);
+    }
+    estate.play()
+}
+
+/// What tokens say: users of ten an application, operators of their own.
+fn said(client: u32) -> (Option<u64>, Option<u64>) {
+    if (OPERATORS..2 * OPERATORS).contains(&client) {
+        (Some(77), Some(2))
+    } else {
+        (Some(u64::from(client % 6)), Some(1))
+    }
+}
+
+/// A user whom the administration lets in, where others were refused.
+fn intrude(estate: &mut Estate) {
+    estate.refuse(40, ADMINISTRATION[2]);
+    let end = estate.days * DAY;
+    for (page, status, before) in [(0, 403, 3_000), (1, 403, 2_000), (2, 200, 1_000), (4, 200, 500)] {
+        estate.add(end - before, INTRUDER, ADMINISTRATION[page], status);
+    }
+}
+
+#[test]
+fn those_of_one_role_are_peers_whatever_application_they_use() {
+    let bench = roles(said, intrude);
+    assert!(!bench.alerts.is_empty());
+    assert!(bench.kinds().iter().all(|kind| *kind == ("auth.function_access", Some(address(INTRUDER)))));
+    // Its twins: tokens that say nothing of roles, with which ten of an application are too few to know anything of; and one
+    // whose role goes there.
+    let bench = roles(|client| (said(client).0, None), intrude);
+    assert!(bench.alerts.is_empty(), "{:?}", bench.kinds());
+    let clerk = |client| if client == INTRUDER { (Some(1), Some(2)) } else { said(client) };
+    let bench = roles(clerk, intrude);
+    assert!(bench.alerts.is_empty(), "{:?}", bench.kinds());
+}
+
+#[test]
+fn a_role_that_somebody_only_claims_says_nothing() {
+    let page = "/v1/reports";
+    let evidence = |refused: fn(&mut Estate)| {
+        let bench = roles(said, |estate| {
+            refused(estate);
+            estate.add(9 * 3_600, OPERATORS, "/v1/reports", 200);
+            let end = estate.days * DAY;
+            estate.add(end - 60, INTRUDER, page, 200);
+        });
+        nats(&bench, INTRUDER)
+    };
+    let none = evidence(|_| {});
+    let members = evidence(|estate| estate.refuse(40, "/v1/reports"));
+    // Forged tokens of two hundred that there are not, all refused.
+    let forged = evidence(|estate| {
+        for client in 0..200 {
+            let time = estate.time(1);
+            estate.add(time, 2 * OPERATORS + client, "/v1/reports", 403);
+        }
+    });
+    assert!(members > none + 0.5, "{none} {members}");
+    assert!((forged - none).abs() < 0.1, "{none} {forged}");
+}

@@ -71,7 +71,7 @@ impl Connection {
         }
         let cookies = heads::cookies(list);
         let is_api_key = |name: &[u8]| shared.inspector.is_api_key_header(name);
-        let is_own = shared.inspector.own_headers();
+        let is_own = shared.inspector.further_headers();
         let reading = Reading { header_limit: shared.settings.header_limit, is_api_key: &is_api_key, is_own };
         let mut lines = Lines::read(list, cookies.as_deref(), &reading);
         lines.unknown += u32::from(partly);

@@ -113,7 +113,7 @@ const BYTES: [u8; 256] = {
 
 /// Whether the name of a member is data rather than the name of a field: it is long, has characters that names seldom
 /// have, or looks like an identifier of an object.
-pub(super) fn is_data(name: &[u8]) -> bool {
+pub(crate) fn is_data(name: &[u8]) -> bool {
     let usual = |byte: u8| {
         byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'$' | b'@' | b':' | b'#' | b'/')
     };

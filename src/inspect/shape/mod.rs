@@ -134,6 +134,11 @@ impl Walker {
     }
 }
 
+/// A value as forms write it, decoded.
+pub(super) fn form_decoded(value: &[u8]) -> std::borrow::Cow<'_, [u8]> {
+    form::decoded(value)
+}
+
 /// What the parameters of a query look like, in order, as [`crate::call::Call::query_names`] has them.
 pub(super) fn parameters(query: &str, count: usize, secret: impl Fn(&[u8]) -> bool) -> Vec<ParameterShape> {
     let parts = query.split('&').filter(|part| !part.is_empty()).take(count);
