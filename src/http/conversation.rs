@@ -370,9 +370,9 @@ impl Conversation {
                 return;
             }
             let is_api_key = |name: &[u8]| shared.inspector.is_api_key_header(name);
-            let is_own = shared.inspector.further_headers();
-            let reading = Reading { header_limit: shared.settings.header_limit, is_api_key: &is_api_key, is_own };
             let role = if trimmed.starts_with(b"HTTP/") { Role::Response } else { Role::Request };
+            let is_own = shared.inspector.further_headers(role == Role::Request);
+            let reading = Reading { header_limit: shared.settings.header_limit, is_api_key: &is_api_key, is_own };
             if self.readers[d].role.is_none_or(|known| known == role) {
                 let heads = &mut shared.heads;
                 let place = *self.places[d].get_or_insert_with(|| match (role, flow.ends(direction_of(d))) {
@@ -485,7 +485,7 @@ impl Conversation {
         counters: &mut Counters,
     ) -> Option<u64> {
         let is_api_key = |name: &[u8]| shared.inspector.is_api_key_header(name);
-        let is_own = shared.inspector.further_headers();
+        let is_own = shared.inspector.further_headers(!bytes.starts_with(b"HTTP/"));
         let reading = Reading { header_limit: shared.settings.header_limit, is_api_key: &is_api_key, is_own };
         let head = head::read(bytes, &reading);
         self.take_head(flow, d, head.as_ref(), bytes.len(), now, shared, counters)

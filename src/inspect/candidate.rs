@@ -36,9 +36,8 @@ const OF_CALLS: [&str; 17] = [
 
 /// Whether a header of this name may carry a key: it is one of the API's own, and not one that differs from call to call.
 pub(super) fn is_name(name: &[u8]) -> bool {
-    let lower = name.to_ascii_lowercase();
-    let has = |part: &str| memchr::memmem::find(&lower, part.as_bytes()).is_some();
-    !OF_CALLS.iter().any(|part| has(part)) && head::is_own(name)
+    let has = |part: &str| name.windows(part.len()).any(|window| window.eq_ignore_ascii_case(part.as_bytes()));
+    head::is_own(name) && !OF_CALLS.iter().any(|part| has(part))
 }
 
 /// Whether a value looks drawn rather than chosen.

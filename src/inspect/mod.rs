@@ -374,10 +374,10 @@ impl Inspector {
         (self.settings.shapes && self.settings.enabled).then_some(shape::head::is_own)
     }
 
-    /// Which headers are looked at beside those of HTTP and of the rules.
+    /// Which headers of a head are looked at beside those of HTTP and of the rules. Only requests carry keys.
     #[inline]
-    pub(crate) fn further_headers(&self) -> Option<fn(&[u8]) -> bool> {
-        self.own_headers().or_else(|| self.settings.key_candidates.then_some(candidate::is_name))
+    pub(crate) fn further_headers(&self, request: bool) -> Option<fn(&[u8]) -> bool> {
+        self.own_headers().or_else(|| (request && self.settings.key_candidates).then_some(candidate::is_name))
     }
 
     /// What may be a key of a request that has no credential; `text` makes names.

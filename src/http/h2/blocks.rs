@@ -71,11 +71,11 @@ impl Connection {
         }
         let cookies = heads::cookies(list);
         let is_api_key = |name: &[u8]| shared.inspector.is_api_key_header(name);
-        let is_own = shared.inspector.further_headers();
+        let direction = if d == 0 { Direction::Forward } else { Direction::Backward };
+        let is_own = shared.inspector.further_headers(self.client.is_none_or(|client| client == direction));
         let reading = Reading { header_limit: shared.settings.header_limit, is_api_key: &is_api_key, is_own };
         let mut lines = Lines::read(list, cookies.as_deref(), &reading);
         lines.unknown += u32::from(partly);
-        let direction = if d == 0 { Direction::Forward } else { Direction::Backward };
         let client = match self.client {
             Some(client) => client,
             None if lines.is_request() && block.promised.is_none() => direction,
