@@ -13,6 +13,7 @@ mod credential;
 mod fields;
 mod operation;
 mod record;
+mod sensitive;
 mod shape;
 mod tls;
 mod values;
@@ -29,6 +30,7 @@ pub use credential::{Claims, Credential, CredentialKind, CredentialPlace, Signat
 pub use fields::{RateLimit, ResponseFields};
 pub use operation::{Operation, OperationError, OperationKind, Protocol, Unread};
 pub use record::Record;
+pub use sensitive::{Digest, Sensitive, SensitiveClasses};
 pub use shape::{BodyShape, Format, Formats, NamedShape, ParameterShape, Place, Shape, Type, Types, Within};
 pub(crate) use shape::{Edge, NAME_LIMIT, Node};
 pub use tls::Tls;
@@ -320,37 +322,6 @@ impl<'de> Deserialize<'de> for Anomalies {
             }
         }
         Ok(set)
-    }
-}
-
-/// One class of sensitive values found in a message.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sensitive {
-    /// The class, by its name in `rules/` (`email`, `payment_card`, …).
-    pub class: Arc<str>,
-    /// How many values matched, repeats included.
-    pub count: u32,
-    /// Keyed fingerprints of distinct values, ascending, at most as many as configured (the smallest ones, so that
-    /// they are a fair sample); `count` goes on beyond. Shared by calls that were answered with the same.
-    pub values: Arc<[Fingerprint]>,
-}
-
-/// What inspection found in the messages of a call.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Digest {
-    /// In the request: target, headers and body.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub request: Vec<Sensitive>,
-    /// In the response: headers and body.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub response: Vec<Sensitive>,
-}
-
-impl Digest {
-    /// True when nothing was found.
-    pub fn is_empty(&self) -> bool {
-        self.request.is_empty() && self.response.is_empty()
     }
 }
 
@@ -660,8 +631,7 @@ impl Call {
         (*grpc, *operation, *websocket, *events, *http2, *shape, *tls) = Default::default();
         *response_fields = None;
         *request_values = None;
-        sensitive.request.clear();
-        sensitive.response.clear();
+        *sensitive = Digest::default();
         (*anomalies, *completeness) = Default::default();
     }
 

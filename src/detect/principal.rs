@@ -26,9 +26,6 @@ const ENCRYPTED: u64 = 0x0054_4c53;
 /// Templates of which a principal's objects are followed at a time.
 const TRACKS: usize = 6;
 
-/// Tracks that are read ahead.
-const WARMED: usize = 4;
-
 /// Members from which on a group says what its members do not do.
 pub(super) const KNOWN_GROUP: u64 = 20;
 
@@ -161,9 +158,8 @@ impl Principals {
     #[inline]
     pub(super) fn warm_values(&self, key: u64) {
         if let Some(principal) = self.table.get(&key) {
-            let tracks = principal.tracks.iter().take(WARMED).fold(0, |sum, track| sum ^ track.objects.warm());
-            let seen = principal.values.seen.warm() ^ principal.touched.warm();
-            std::hint::black_box(tracks ^ seen ^ u64::from(principal.accused) ^ principal.group);
+            let tracks = principal.tracks.iter().fold(0, |sum, track| sum ^ track.endpoint.0);
+            std::hint::black_box(tracks ^ principal.touched.warm() ^ u64::from(principal.accused) ^ principal.group);
         }
     }
 

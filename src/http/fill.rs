@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::call::{Anomalies, Anomaly, Call, Message, Record, Version};
+use crate::call::{Anomalies, Anomaly, Call, Digest, Message, Record, Version};
 use crate::inspect::CredentialHeaders;
 use crate::stats::{Counter, Counters};
 use crate::stream::{Direction, FlowInfo};
@@ -234,8 +234,7 @@ pub(super) fn part(call: &mut Call, part: &mut u32) -> Box<Call> {
         (message.head_bytes, message.wire_bytes, message.gap_bytes) = (0, 0, 0);
         message.capped = false;
     }
-    call.sensitive.request.clear();
-    call.sensitive.response.clear();
+    call.sensitive = Digest::default();
     call.request_values = None;
     call.anomalies = Anomalies::default();
     record

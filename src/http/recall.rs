@@ -371,7 +371,7 @@ mod tests {
         let mut standing = Vec::new();
         let values: Vec<Fingerprint> = (0..64).map(Fingerprint).collect();
         let found = Sensitive { class: "email".into(), count: 64, values: values.into() };
-        let findings = Findings { sensitive: vec![found], ..Findings::default() };
+        let findings = Findings { sensitive: vec![found].into(), ..Findings::default() };
         for number in 0..2_000u32 {
             let body = number.to_le_bytes().repeat(300);
             for _ in 0..2 {

@@ -98,7 +98,7 @@ impl Allowances {
                 continue;
             }
             let mut left: Vec<Sensitive> = Vec::with_capacity(list.len());
-            for mut found in list.drain(..) {
+            for mut found in std::mem::take(list.edit()) {
                 let name = found.class.clone();
                 let (class, number) = match name.split_once(MARK) {
                     Some((class, number)) => (class, number.parse::<usize>().ok()),
@@ -119,7 +119,7 @@ impl Allowances {
                 }
                 merge(&mut left, &[found]);
             }
-            *list = left;
+            *list = left.into();
         }
     }
 }

@@ -414,7 +414,7 @@ fn no_secret_and_no_card_in_published_packages() {
             scan.tally.spans = Some(Vec::new());
             inspector.data(&mut scan, &body, true);
             let spans = scan.tally.spans.take().unwrap_or_default();
-            for class in inspector.finish(scan, &mut idle).sensitive {
+            for class in &inspector.finish(scan, &mut idle).sensitive {
                 *found.entry(class.class.to_string()).or_default() += class.count;
                 if CLASSES.contains(&&*class.class) {
                     wrong += class.count;

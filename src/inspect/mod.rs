@@ -50,7 +50,9 @@ use self::shape::{Kind, Limits, Walker};
 use self::tally::Tally;
 pub use self::validate::Validator;
 use self::values::ValueReader;
-use crate::call::{BodyShape, Call, Credential, KeyCandidate, NamedShape, ParameterShape, RequestValues, Sensitive};
+use crate::call::{
+    BodyShape, Call, Credential, KeyCandidate, NamedShape, ParameterShape, RequestValues, Sensitive, SensitiveClasses,
+};
 use crate::key::{Domain, Key};
 use crate::rules::{Listed, RuleError, RuleFile};
 
@@ -125,7 +127,7 @@ impl Default for Settings {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Findings {
     /// By class, sorted by name.
-    pub sensitive: Vec<Sensitive>,
+    pub sensitive: SensitiveClasses,
     /// A limit was reached: there may be more.
     pub capped: bool,
     /// What the body looks like, where that was asked for and it is of a kind that has a shape.
@@ -140,7 +142,7 @@ impl Findings {
         let values = self.sensitive.iter().map(|found| size_of_val(&*found.values));
         let shape = self.shape.as_ref().map_or(0, |shape| shape.bytes());
         let said = self.values.as_ref().map_or(0, |values| values.bytes());
-        self.sensitive.capacity() * size_of::<Sensitive>() + values.sum::<usize>() + shape + said
+        size_of_val(&*self.sensitive) + values.sum::<usize>() + shape + said
     }
 }
 
@@ -217,11 +219,15 @@ impl Inspector {
     }
 
     /// Adds the findings of one part of a message (its body) to those of another (its target), both sorted by class.
-    pub fn merge(&self, into: &mut Vec<Sensitive>, from: &[Sensitive]) {
+    pub fn merge(&self, into: &mut SensitiveClasses, from: &SensitiveClasses) {
         if into.is_empty() {
-            into.extend_from_slice(from);
-            return;
+            into.clone_from(from);
+        } else if !from.is_empty() {
+            self.add(into.edit(), from);
         }
+    }
+
+    fn add(&self, into: &mut Vec<Sensitive>, from: &[Sensitive]) {
         for found in from {
             match into.binary_search_by(|known| known.class.cmp(&found.class)) {
                 Ok(at) => {
@@ -241,7 +247,7 @@ impl Inspector {
     /// Takes out of a call what is meant to be there. To be called once for each record of a call, when all is on it.
     pub fn settle(&self, call: &mut Call) {
         if !self.allowances.is_empty() && !call.sensitive.is_empty() {
-            self.allowances.settle(call, |list, found| self.merge(list, found));
+            self.allowances.settle(call, |list, found| self.add(list, found));
         }
     }
 
@@ -355,7 +361,7 @@ impl Inspector {
 
     /// The target as it may be printed, and what was found in it. Recognised secrets and values of credential
     /// parameters are masked: an eighth of them, at most four bytes, stays, then `***`. Borrowed when nothing is.
-    pub fn target<'t>(&self, target: &'t str) -> (Cow<'t, str>, Vec<Sensitive>) {
+    pub fn target<'t>(&self, target: &'t str) -> (Cow<'t, str>, SensitiveClasses) {
         target::masked(self, target)
     }
 

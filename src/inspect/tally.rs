@@ -137,6 +137,6 @@ impl Tally {
             }
         }
         sensitive.sort_by(|one: &Sensitive, other| one.class.cmp(&other.class));
-        Findings { sensitive, capped: self.capped, ..Findings::default() }
+        Findings { sensitive: sensitive.into(), capped: self.capped, ..Findings::default() }
     }
 }

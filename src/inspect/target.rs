@@ -7,13 +7,13 @@ use super::credential::{decoded, query_pairs};
 use super::find::Window;
 use super::tally::Tally;
 use super::{Inspector, Side};
-use crate::call::Sensitive;
+use crate::call::SensitiveClasses;
 
 /// What stands for the rest of a masked value.
 const MASK: &str = "***";
 
 /// The target with everything sensitive masked, and what that was.
-pub(super) fn masked<'t>(inspector: &Inspector, target: &'t str) -> (Cow<'t, str>, Vec<Sensitive>) {
+pub(super) fn masked<'t>(inspector: &Inspector, target: &'t str) -> (Cow<'t, str>, SensitiveClasses) {
     let compiled = inspector.compiled();
     let finder = inspector.finder(Side::Request);
     let mut tally = Tally::default();
@@ -53,7 +53,7 @@ pub(super) fn masked<'t>(inspector: &Inspector, target: &'t str) -> (Cow<'t, str
         places.push(raw(span.start as usize)..raw(span.end as usize));
     }
     if places.is_empty() {
-        return (Cow::Borrowed(target), Vec::new());
+        return (Cow::Borrowed(target), SensitiveClasses::default());
     }
     (
         Cow::Owned(cover(target, places)),

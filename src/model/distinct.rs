@@ -55,15 +55,6 @@ impl Distinct {
         }
     }
 
-    /// Reads it, for whoever needs it soon.
-    #[inline]
-    pub fn warm(&self) -> u64 {
-        match self {
-            Distinct::Exact(hashes) => hashes.iter().step_by(8).fold(0, |sum, hash| sum ^ hash),
-            Distinct::Sketch(sketch) => sketch.ranks.iter().step_by(64).fold(0, |sum, rank| sum ^ u64::from(*rank)),
-        }
-    }
-
     /// Adds a value; true when it is certainly new (exact) or moved the sketch.
     #[inline]
     pub fn insert(&mut self, hash: u64) -> bool {

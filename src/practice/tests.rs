@@ -56,7 +56,7 @@ fn with(call: Call, claims: Claims) -> Call {
 }
 
 fn giving(mut call: Call, class: &str) -> Call {
-    call.sensitive.response = vec![found(class)];
+    call.sensitive.response = vec![found(class)].into();
     call
 }
 
@@ -198,7 +198,7 @@ fn tokens_that_should_be_worth_nothing() {
 fn credentials_in_urls() {
     let url = |target: &str, place, signature| {
         let credential = Credential { place, signature, ..Credential::new(CredentialKind::ApiKey, Fingerprint(3)) };
-        let sensitive = Digest { request: vec![found("url_credential")], response: Vec::new() };
+        let sensitive = Digest { request: vec![found("url_credential")].into(), ..Digest::default() };
         Call { credential: Some(credential), sensitive, ..get(90, target) }
     };
     let key = url("/v1/orders/18?api_key=sk_l***", CredentialPlace::Query, None);
@@ -429,9 +429,9 @@ fn what_services_do_at_third_parties() {
     assert_eq!(shown("", &[redirect("https://eu.api.partner.example")]), [""; 0]);
 
     let mut sending = encrypted(plain.clone());
-    sending.sensitive.request = vec![found("private_key")];
+    sending.sensitive.request = vec![found("private_key")].into();
     assert_eq!(shown("", std::slice::from_ref(&sending)), ["outbound.secret"]);
-    sending.sensitive.request = vec![found("email")];
+    sending.sensitive.request = vec![found("email")].into();
     assert_eq!(shown("", &[sending]), [""; 0]);
 }
 

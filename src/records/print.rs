@@ -498,7 +498,7 @@ mod tests {
                     status: times.5,
                     request: parts.0,
                     response: parts.1,
-                    sensitive: Digest { request: parts.2, response: parts.3 },
+                    sensitive: Digest { request: parts.2.into(), response: parts.3.into() },
                     credential: parts.4,
                     completeness: Completeness {
                         request,

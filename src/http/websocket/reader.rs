@@ -5,7 +5,7 @@
 //! it stopped are whole frames, one behind the other, something is said for it ([`frame::evidence`]); it is believed when
 //! enough was said in a row. Long messages in many segments say nothing, and are passed over and counted.
 
-use crate::call::{Anomalies, Anomaly, Call, Operation, Sensitive, WebSocketMessages};
+use crate::call::{Anomalies, Anomaly, Call, Operation, SensitiveClasses, WebSocketMessages};
 use crate::inspect::{Inspector, Side};
 use crate::stats::{Counter, Counters};
 
@@ -70,7 +70,7 @@ pub(super) struct Share {
     pub(super) gaps: u64,
     pub(super) capped: bool,
     pub(super) anomalies: Anomalies,
-    pub(super) sensitive: Vec<Sensitive>,
+    pub(super) sensitive: SensitiveClasses,
     asked: Option<Box<Asked>>,
 }
 
