@@ -215,7 +215,13 @@ fn techniques_of(advice: Advice) -> Vec<Technique> {
             Technique::ALL.iter().copied().filter(|technique| technique.owasp().contains(&"API4")).collect()
         }
         Advice::TrackLeaks => {
-            of(&[Technique::BulkRead, Technique::SlowRead, Technique::NewExposure, Technique::Oversized])
+            of(&[
+                Technique::BulkRead,
+                Technique::SlowRead,
+                Technique::Beacon,
+                Technique::NewExposure,
+                Technique::Oversized,
+            ])
         }
         Advice::Observe => {
             Technique::ALL.iter().copied().filter(|technique| technique.name().starts_with("recon.")).collect()
