@@ -241,7 +241,9 @@ pub(super) fn observe(
     if series.count >= SHOWN {
         visited.shown.insert(seen.client_hash);
     }
+    let idle = series.walk.nats() == 0.0;
     if interval > PAUSE * period {
+        client.wanders = client.wanders.saturating_add(u32::from(idle));
         return;
     }
 
@@ -250,7 +252,7 @@ pub(super) fn observe(
     let alike = (f64::from(size) - usual).abs() <= (part * usual).max(least) && f64::from(size) <= SMALL;
     let regular = on_time && alike && start.since(over).as_secs_f64() >= interval / 2.0;
     let threshold = scales.budget.threshold(Test::Beacons);
-    if series.walk.nats() == 0.0 {
+    if idle {
         series.run = Run { since: before, wanders: client.wanders, ..Run::default() };
         // What it does while it is under no suspicion is what it is known for.
         client.wanders = client.wanders.saturating_add(u32::from(!regular));
