@@ -184,7 +184,7 @@ pub(super) fn of(finding: &Finding, client: &str, endpoint: Option<&str>, class:
             finding.test.measure()
         ),
         Technique::Beacon => format!(
-            "{client} comes back by the clock: {observed:.0} small encrypted connections of like size to one server {window}, one every {:.0} seconds, where others come at no regular time and it did not do so before.",
+            "{client} comes back by the clock: {observed:.0} small encrypted connections of like size to one server {window}, about one every {:.0} seconds, where others come at no regular time and it did not do so before.",
             finding.window.unwrap_or_default() as f64 / observed.max(1.0)
         ),
         Technique::NewExposure => format!(

@@ -145,7 +145,8 @@ fn what_failed_with_a_good_status_teaches_no_answers() {
     let asked = |number: u32, error: Option<u16>, body: &str| {
         let mut one = answering(call(number % 12, number, "POST", "/rpc"), body);
         let error = error.map(|status| OperationError { status, code: None });
-        let operation = Operation { protocol: Protocol::JsonRpc, name: Some("add".into()), error, ..Operation::default() };
+        let operation =
+            Operation { protocol: Protocol::JsonRpc, name: Some("add".into()), error, ..Operation::default() };
         one.operation = Some(Box::new(operation));
         one
     };

@@ -121,7 +121,8 @@ fn a_beacon_is_found_where_nobody_else_is_regular() {
             assert_eq!(sighting.ja4.as_deref(), Some(PROGRAM), "{case}");
             let told = alert.summary.split_once("one every ").and_then(|(_, told)| told.split_once(' '));
             let told: f64 = told.and_then(|(seconds, _)| seconds.parse().ok()).expect("a period");
-            assert!((told / period - 1.0).abs() < 0.05, "{case}: {}", alert.summary);
+            // Visits that were not as foretold are not among those that are told.
+            assert!((0.95..1.2).contains(&(told / period)), "{case}: {}", alert.summary);
         }
     }
 }

@@ -56,7 +56,9 @@ impl Answer {
     pub(crate) fn failures(&self) -> u32 {
         match self {
             // The verdict comes at the end, when the array around is closed but still there to be looked at.
-            Answer::Json(json) if json.open[0].0 && matches!(json.verdict, Some(Verdict::Failed { .. })) => json.failures,
+            Answer::Json(json) if json.open[0].0 && matches!(json.verdict, Some(Verdict::Failed { .. })) => {
+                json.failures
+            }
             Answer::Json(_) | Answer::Xml(_) => 0,
         }
     }
