@@ -637,9 +637,10 @@ impl Call {
 
     /// How it came out, as an HTTP status. gRPC answers 200 whatever happens and says the outcome in `grpc-status`, which
     /// is translated as its gateways do (`google/rpc/code.proto`); a method that there is not (UNIMPLEMENTED) is 404. What
-    /// GraphQL, JSON-RPC and SOAP say in the body of the answer is translated already ([`OperationError`]).
+    /// GraphQL, JSON-RPC and SOAP say in the body of the answer is translated already ([`OperationError`]); a batch has failed where
+    /// half of it has.
     pub fn outcome(&self) -> Option<u16> {
-        if let Some(error) = self.operation.as_ref().and_then(|operation| operation.error.as_ref()) {
+        if let Some(error) = self.operation.as_ref().and_then(|operation| operation.failure()) {
             return Some(error.status);
         }
         let Some(code) = self.grpc.as_ref().and_then(|grpc| grpc.status) else { return self.status };

@@ -273,6 +273,8 @@ counters! {
     ClientsEvicted = "clients_evicted",
     /// Endpoints forgotten because the table was full.
     EndpointsEvicted = "endpoints_evicted",
+    /// Series of encrypted connections forgotten because there were too many.
+    SeriesEvicted = "series_evicted",
     /// Path segments forgotten because there were too many to remember.
     SegmentsForgotten = "path_segments_forgotten",
     /// Good answers that taught no endpoint: one client alone created too many paths, or a path had too many methods.

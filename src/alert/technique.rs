@@ -106,6 +106,8 @@ techniques! {
     BulkRead = "leak.bulk_read", Leak, High, ["API6"], ["T1119", "T1213"];
     /// The same, little by little over hours.
     SlowRead = "leak.slow_read", Leak, High, ["API6"], ["T1119", "T1213", "T1029"];
+    /// A client began to come back to a server at regular intervals, in small encrypted connections, as no other does there.
+    Beacon = "leak.beacon", Leak, Medium, [], ["T1071.001", "T1573", "T1029"];
     /// An endpoint returns a class of sensitive data that it never returned before.
     NewExposure = "leak.new_exposure", Leak, High, ["API3"], ["T1213"];
     /// A response is far larger than this endpoint's responses are.

@@ -56,7 +56,8 @@ pub enum Unread {
 
 /// What the answer says went wrong with an operation, which HTTP need not say.
 ///
-/// Of a batch there is one where all of it failed: that of the first. GraphQL that gives some of the data has not failed.
+/// Of a batch it is that of the first operation that failed; [`Operation::failed`] says how many did. GraphQL that gives some of the data has
+/// not failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OperationError {
     /// As an HTTP status: what the code means, else 400 where the request was refused before anything was executed, else
@@ -109,6 +110,17 @@ pub struct Operation {
     /// What went wrong. Looked for in answers of JSON and XML that came to their end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<OperationError>,
+    /// Operations of a batch whose answers say that they failed; absent for none, and for what is no batch.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub failed: u32,
+}
+
+impl Operation {
+    /// What it came to where that is no success: of a batch, where at least half of it failed. Less may be one stale name
+    /// among what a page asks for.
+    pub fn failure(&self) -> Option<&OperationError> {
+        self.error.as_ref().filter(|_| self.failed == 0 || self.failed >= self.count.div_ceil(2))
+    }
 }
 
 fn is_zero(value: &u32) -> bool {
@@ -137,6 +149,7 @@ impl Default for Operation {
             introspection: false,
             unread: None,
             error: None,
+            failed: 0,
         }
     }
 }

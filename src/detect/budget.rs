@@ -111,6 +111,8 @@ tests! {
     Oversized = "oversized", Leak, Daily(1), "bytes of one response";
     /// Fields of answers that nobody else gets.
     Returned = "returned", Leak, Sequential(0.01), "fields of answers that nobody else gets";
+    /// Visits that are foretold by those before.
+    Beacons = "beacons", Leak, Sequential(0.02), "encrypted connections at regular intervals";
     /// Secrets in URLs.
     Secrets = "secrets", Leak, Fact, "clients that send secrets in URLs here";
     /// Logins of a client.
@@ -170,17 +172,44 @@ const OTHERS: f64 = {
 /// What is asked of the tests, and what they have cost.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Budget {
+    #[serde(with = "column")]
     thresholds: [f64; COUNT],
     /// Trials of sequential tests, weighted; tails of daily ones.
+    #[serde(with = "column")]
     trials: [f64; COUNT],
     /// Those of them that are reckoned into `spent`.
+    #[serde(with = "column")]
     reckoned: [f64; COUNT],
     /// False alarms to be expected of them.
+    #[serde(with = "column")]
     spent: [f64; COUNT],
     /// Tests passed.
+    #[serde(with = "column")]
     passed: [u64; COUNT],
     /// Days with calls, summed over the clients.
     client_days: u64,
+}
+
+/// A number for each test as a list: serde itself knows no arrays of more than 32.
+mod column {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::COUNT;
+
+    pub(super) fn serialize<T: Serialize, S: Serializer>(
+        column: &[T; COUNT],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        column.as_slice().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<[T; COUNT], D::Error> {
+        let wrong = |list: Vec<T>| Error::invalid_length(list.len(), &"a number for each test");
+        Vec::deserialize(deserializer)?.try_into().map_err(wrong)
+    }
 }
 
 impl Budget {

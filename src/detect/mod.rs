@@ -17,6 +17,7 @@
 //! | `leak` | who takes far more than others, and which endpoint gives what it never gave |
 //! | `pace` | which program calls several times faster than it always did |
 //! | `encrypted` | the same of connections in TLS that keep what is in them |
+//! | `beacon` | who comes back by the clock in such connections |
 //! | `fields` | who writes fields that nobody else writes |
 //! | `returned` | whose answers have fields that nobody else's have |
 //! | `auth` | who tries credential after credential, or uses those of others |
@@ -29,6 +30,7 @@
 //! `sentence` find the words.
 
 mod auth;
+mod beacon;
 mod budget;
 #[cfg(test)]
 mod calibration;
@@ -656,6 +658,9 @@ fn observe(
     if seen.goes_on() {
         // What else there is to a call was taken with its first record.
         return;
+    }
+    if let Some(first) = seen.encrypted {
+        beacon::observe(seen, first, client, &mut state.beacons, counters, &mut scales);
     }
     if seen.login {
         let others = (&mut state.logins, &mut state.guessers);

@@ -212,5 +212,6 @@ pub(super) fn names_endpoint(technique: Technique) -> bool {
             | Technique::SecretInUrl
             | Technique::CredentialStuffing
             | Technique::Login
+            | Technique::Beacon
     )
 }

@@ -160,6 +160,7 @@ pub struct Prior {
     pub absence: f64,
     pub absence_ceiling: f64,
     pub login_ceiling: f64,
+    pub regular_ceiling: f64,
     pub objects: f64,
     pub objects_machine: f64,
     pub objects_floor: [f64; 3],
@@ -262,6 +263,7 @@ impl DetectRules {
             ("absence", prior.absence),
             ("absence_ceiling", prior.absence_ceiling),
             ("login_ceiling", prior.login_ceiling),
+            ("regular_ceiling", prior.regular_ceiling),
         ] {
             if !(0.001..=0.5).contains(&share) {
                 return Err((name, "a share from 0.001 to 0.5 is expected"));

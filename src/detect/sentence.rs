@@ -183,6 +183,10 @@ pub(super) fn of(finding: &Finding, client: &str, endpoint: Option<&str>, class:
             "{client} took {observed:.0} {} {window}, a few at a time; about {expected:.0} would be ordinary.",
             finding.test.measure()
         ),
+        Technique::Beacon => format!(
+            "{client} comes back by the clock: {observed:.0} small encrypted connections of like size to one server {window}, about one every {:.0} seconds, where others come at no regular time and it did not do so before.",
+            finding.window.unwrap_or_default() as f64 / observed.max(1.0)
+        ),
         Technique::NewExposure => format!(
             "{endpoint} returns {class}, which it did not before: in {observed:.1} answers (weighted) where {expected:.1} would be ordinary."
         ),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// Budget and limits of the detector.
 ///
-/// Worst-case memory is `clients` × 16 KiB + `endpoints` × 48 KiB + `misses` × 128 bytes + `credentials` × 8.2 KiB + `incidents` × 32 KiB + `slow_clients` × 3 KiB + `lookups` × 0.7 KiB + `written_endpoints` × 7 KiB: with the
+/// Worst-case memory is `clients` × 16 KiB + `endpoints` × 48 KiB + `misses` × 128 bytes + `credentials` × 8.2 KiB + `incidents` × 32 KiB + `slow_clients` × 3 KiB + `lookups` × 0.7 KiB + `beacons` × 0.3 KiB + `written_endpoints` × 7 KiB: with the
 /// defaults 3.6 GiB when all clients and endpoints are as suspicious as can be, and about 0.3 GiB when they are quiet.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -51,6 +51,9 @@ pub struct Settings {
     /// Askers of lookups that are remembered, an endpoint each; 128 bytes each, and at most 640 when they ask about many people.
     /// Beyond, the one that asked about the fewest leaves. For each sixteen of them one endpoint is remembered, 640 bytes.
     pub lookups: usize,
+    /// Series of connections in TLS without keys that are remembered, of one client, server and fingerprint each; 200 bytes each. Beyond, one that is not regular, or was not
+    /// heard of for longest, leaves and is counted (`series_evicted`). For each sixteen of them one server is remembered, at most 1.1 KiB.
+    pub beacons: usize,
 }
 
 impl Settings {
@@ -78,6 +81,7 @@ impl Default for Settings {
             groups: 4_096,
             written_endpoints: 4_096,
             lookups: 65_536,
+            beacons: 65_536,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::beacon::Beacons;
 use super::budget::Budget;
 use super::campaign::{Kin, Newcomers};
 use super::fields::Writes;
@@ -66,6 +67,8 @@ pub struct State {
     pub(super) returns: Returns,
     /// Who asks about whom.
     pub(super) lookups: Lookups,
+    /// Who comes back by the clock.
+    pub(super) beacons: Beacons,
 }
 
 impl State {
@@ -100,6 +103,7 @@ impl State {
             writes: Writes::new(settings),
             returns: Returns::new(settings),
             lookups: Lookups::new(settings),
+            beacons: Beacons::new(settings),
         }
     }
 
@@ -150,6 +154,7 @@ impl State {
         self.writes.limit(settings);
         self.returns.limit(settings);
         self.lookups.limit(settings);
+        self.beacons.limit(settings);
         (self.clients.limit(settings.clients), self.endpoints.limit(settings.endpoints))
     }
 }
@@ -187,6 +192,8 @@ pub(super) struct Client {
     /// An alert named it.
     pub(super) accused: bool,
     pub(super) sightings: Vec<Sightings>,
+    /// Visits to servers in TLS without keys at no regular time.
+    pub(super) wanders: u32,
     /// The first two endpoints that were called, and whether there were more.
     pub(super) first_two: [Option<EndpointId>; 2],
     pub(super) roams: bool,

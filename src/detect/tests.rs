@@ -1,5 +1,6 @@
 //! Each detector on traffic made for it, and on the honest traffic that looks most like it.
 
+mod beacons;
 mod encrypted;
 mod fields;
 mod functions;

@@ -4,7 +4,8 @@
 //! What apitap never keeps is not in it: bodies have sizes and media types and no text, values of headers and cookies are
 //! `***` unless they are printed with calls, and so are recognised secrets in URLs. Custom fields begin with `_`, as the
 //! format wants: `_apitap` has what else is known of a call. A call that goes on is written when it is over; one without an
-//! answer has status 0, as browsers write it.
+//! answer has status 0, as browsers write it. Where a body or trailers say that what was asked for failed, though the status
+//! says otherwise, the response has a comment and `_outcome`.
 
 use std::fmt::Write;
 
@@ -61,7 +62,7 @@ pub fn entry(call: &Call) -> Option<Value> {
     if call.response.content_encoding.is_some() {
         content["compression"] = json!(i128::from(call.response.body_bytes) - i128::from(call.response.wire_bytes));
     }
-    let response = json!({
+    let mut response = json!({
         "status": call.status.unwrap_or_default(),
         "statusText": call.status.map_or("", reason),
         "httpVersion": version,
@@ -72,6 +73,11 @@ pub fn entry(call: &Call) -> Option<Value> {
         "headersSize": if call.status.is_some() { json!(call.response.head_bytes) } else { json!(-1) },
         "bodySize": if call.status.is_some() { json!(call.response.wire_bytes) } else { json!(-1) },
     });
+    if let Some(outcome) = call.outcome().filter(|outcome| call.status.is_some_and(|status| status != *outcome)) {
+        // Not the status: that is what the server said in HTTP.
+        response["comment"] = json!(format!("The answer says otherwise: {outcome} {}", reason(outcome)).trim_end());
+        response["_outcome"] = json!(outcome);
+    }
     Some(json!({
         "startedDateTime": call.start_time(),
         "time": milliseconds((wait + receive) / 1e3),
@@ -244,6 +250,7 @@ fn reason(status: u16) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::call::{Operation, OperationError};
 
     #[test]
     fn urls_are_absolute_and_well_formed() {
@@ -255,6 +262,21 @@ mod tests {
         assert_eq!(of(Some("h"), "http://other/x"), "http://other/x");
         assert_eq!(of(Some("h"), "*"), "http://h/*");
         assert_eq!(of(Some("h"), "h:443"), "http://h:443");
+    }
+
+    #[test]
+    fn what_failed_with_a_good_status_says_so() {
+        let error = Some(OperationError { status: 403, code: None });
+        let operation = Some(Box::new(Operation { error, ..Operation::default() }));
+        let failed = Call { status: Some(200), operation, ..Call::default() };
+        let refused = Call { status: Some(403), ..failed.clone() };
+        let response = |call: &Call| entry(call).expect("an entry")["response"].clone();
+        assert_eq!(response(&failed)["status"], 200);
+        assert_eq!(response(&failed)["_outcome"], 403);
+        assert_eq!(response(&failed)["comment"], "The answer says otherwise: 403 Forbidden");
+        for said in [refused, Call { operation: None, ..failed.clone() }, Call { status: None, ..failed }] {
+            assert_eq!((&response(&said)["_outcome"], &response(&said)["comment"]), (&Value::Null, &Value::Null));
+        }
     }
 
     #[test]

@@ -183,6 +183,7 @@ pub(super) fn body(
         && let Some(operation) = &mut call.operation
     {
         operation.error = answer.error(call.status, &mut shared.texts);
+        operation.failed = if operation.error.is_some() { answer.failures() } else { 0 };
     }
     payload.tell(call, response);
     let found = payload.finish(&shared.inspector, caps, &mut shared.decoders);

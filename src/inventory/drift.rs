@@ -21,7 +21,7 @@ pub struct Change {
     pub schema: String,
     /// What changed: `endpoint_new`, `endpoint_gone`, `parameter_new`, `parameter_gone`, `parameter_required`,
     /// `parameter_types`, `field_new`, `field_gone`, `field_required`, `field_optional`, `field_types`, `sensitive_new`,
-    /// `sensitive_gone`, `status_new`, `status_gone`, `auth_new`, `auth_gone`, `caller_new`, `caller_gone`.
+    /// `sensitive_gone`, `status_new`, `status_gone`, `outcome_new`, `outcome_gone`, `auth_new`, `auth_gone`, `caller_new`, `caller_gone`.
     pub kind: String,
     /// It breaks who relied on what was.
     pub breaking: bool,
@@ -127,6 +127,8 @@ fn compare(before: &Endpoint, now: &Endpoint, changes: &mut Changes<'_>) {
     messages("response", &before.response, &now.response, changes);
     let statuses = |of: &Endpoint| of.statuses.keys().copied().collect::<BTreeSet<u16>>();
     changes.sets("status", None, &statuses(before), &statuses(now));
+    let outcomes = |of: &Endpoint| of.outcomes.keys().copied().collect::<BTreeSet<u16>>();
+    changes.sets("outcome", None, &outcomes(before), &outcomes(now));
     let kinds = |of: &Endpoint| of.auth.keys().cloned().collect::<BTreeSet<String>>();
     changes.sets("auth", None, &kinds(before), &kinds(now));
     // Of many, not all are known.

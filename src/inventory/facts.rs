@@ -91,6 +91,8 @@ pub(super) struct Facts {
     pub(super) seen: u64,
     pub(super) incomplete: u64,
     pub(super) statuses: Vec<(u16, u64)>,
+    /// What came of them where their bodies or trailers say otherwise.
+    pub(super) outcomes: Vec<(u16, u64)>,
     /// The first callers that were answered well, sorted, and how many there are.
     pub(super) callers: Vec<IpAddr>,
     pub(super) distinct: Distinct,
@@ -130,6 +132,7 @@ impl Facts {
             seen: 0,
             incomplete: 0,
             statuses: Vec::new(),
+            outcomes: Vec::new(),
             callers: Vec::new(),
             distinct: Distinct::default(),
             outside: 0,
@@ -166,7 +169,10 @@ impl Facts {
         self.incomplete += u64::from(!whole);
         if let Some(status) = call.status {
             self.refused += u64::from(matches!(call.outcome(), Some(401 | 403)) && call.credential.is_none());
-            self.answers(status, 1);
+            add(&mut self.statuses, status, 1);
+            if let Some(outcome) = call.outcome().filter(|outcome| *outcome != status) {
+                add(&mut self.outcomes, outcome, 1);
+            }
         }
     }
 
@@ -259,15 +265,6 @@ impl Facts {
         }
     }
 
-    /// So many answers with this status.
-    fn answers(&mut self, status: u16, count: u64) {
-        if let Some((_, known)) = self.statuses.iter_mut().find(|(known, _)| *known == status) {
-            *known += count;
-        } else if self.statuses.len() < FEW {
-            self.statuses.push((status, count));
-        }
-    }
-
     /// Notes the parameters. Gives those that had no room.
     fn parameters(&mut self, call: &Call, caller: u64, budget: &mut Budget) -> u64 {
         let mut dropped = 0;
@@ -325,7 +322,10 @@ impl Facts {
         self.grpc |= other.grpc;
         self.protocol = self.protocol.or(other.protocol);
         for (status, count) in other.statuses {
-            self.answers(status, count);
+            add(&mut self.statuses, status, count);
+        }
+        for (status, count) in other.outcomes {
+            add(&mut self.outcomes, status, count);
         }
         self.distinct.merge(&other.distinct);
         self.callers.extend(other.callers);
@@ -413,6 +413,15 @@ fn find<'p>(known: &'p mut Vec<Parameter>, most: usize, name: &Arc<str>) -> Opti
         None => return None,
     };
     known.get_mut(place)
+}
+
+/// So many more answers with this status.
+fn add(known: &mut Vec<(u16, u64)>, status: u16, count: u64) {
+    if let Some((_, held)) = known.iter_mut().find(|(held, _)| *held == status) {
+        *held += count;
+    } else if known.len() < FEW {
+        known.push((status, count));
+    }
 }
 
 fn keep_media(known: &mut Vec<Arc<str>>, media: Option<&Arc<str>>) {

@@ -295,6 +295,7 @@ fn described(entry: &Entry<'_>, facts: &Facts, name: Option<&str>, hours: f64) -
         request: facts.message(false),
         response: facts.message(true),
         statuses: facts.statuses.iter().copied().collect(),
+        outcomes: facts.outcomes.iter().copied().collect(),
         auth: facts.credentials(),
         refused: facts.refused,
         http: ["0.9", "1.0", "1.1", "2"]

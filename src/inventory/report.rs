@@ -49,6 +49,10 @@ pub struct Endpoint {
     pub response: Message,
     /// Answers to clients that are not under suspicion, by status code.
     pub statuses: BTreeMap<u16, u64>,
+    /// Those of them whose bodies (GraphQL, JSON-RPC, SOAP) or trailers (gRPC) say otherwise than their status code, by what they say
+    /// ([`Call::outcome`](crate::call::Call::outcome)). What failed is no good answer, and says nothing of what good answers carry.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub outcomes: BTreeMap<u16, u64>,
     /// Good answers by the credential that the request had; `none` for none.
     pub auth: BTreeMap<String, u64>,
     /// Calls without a credential that were refused (401, 403).
@@ -383,6 +387,9 @@ impl Endpoint {
         }
         for (status, count) in other.statuses {
             *self.statuses.entry(status).or_default() += count;
+        }
+        for (status, count) in other.outcomes {
+            *self.outcomes.entry(status).or_default() += count;
         }
         for (kind, count) in other.auth {
             *self.auth.entry(kind).or_default() += count;

@@ -140,6 +140,31 @@ fn who_only_scans_adds_nothing() {
 }
 
 #[test]
+fn what_failed_with_a_good_status_teaches_no_answers() {
+    use crate::call::{Operation, OperationError, Protocol};
+    let asked = |number: u32, error: Option<u16>, body: &str| {
+        let mut one = answering(call(number % 12, number, "POST", "/rpc"), body);
+        let error = error.map(|status| OperationError { status, code: None });
+        let operation =
+            Operation { protocol: Protocol::JsonRpc, name: Some("add".into()), error, ..Operation::default() };
+        one.operation = Some(Box::new(operation));
+        one
+    };
+    let mut calls: Vec<_> = (0..60).map(|number| asked(number, None, r#"{"result":{"sum":3}}"#)).collect();
+    calls.extend((60..72).map(|number| asked(number, Some(403), r#"{"error":{"mail":"ann@example.com"}}"#)));
+    let all = report(&calls);
+    assert_eq!(all.len(), 1, "{all:?}");
+    assert_eq!((all[0].calls, &all[0].statuses, &all[0].outcomes), (60, &[(200, 72)].into(), &[(403, 12)].into()));
+    let body = all[0].response.body.as_ref().expect("a body");
+    assert_eq!(body.fields.keys().collect::<Vec<_>>(), ["result"]);
+    assert!(all[0].response.sensitive.is_empty());
+    // Nobody else fails there: that is new.
+    let before = report(&calls[..60]);
+    let changes = drift::changes(&before, &all);
+    assert!(changes.iter().any(|change| change.kind == "outcome_new" && change.what == "403"), "{changes:?}");
+}
+
+#[test]
 fn operations_are_endpoints() {
     use crate::call::{Operation, Protocol};
     let mut calls = Vec::new();

@@ -211,7 +211,7 @@ impl Learned {
     /// A call that says nothing of who made it.
     fn without(&mut self, seen: &Seen<'_>, found: &mut Found<'_>) {
         let Some(called) = self.endpoints.get_mut(&seen.endpoint.0) else { return };
-        let refused = matches!(seen.call.status, Some(401 | 403));
+        let refused = matches!(seen.call.outcome(), Some(401 | 403));
         if !(refused || seen.good) || !seen.anonymous() {
             return;
         }

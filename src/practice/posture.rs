@@ -214,9 +214,13 @@ fn techniques_of(advice: Advice) -> Vec<Technique> {
         Advice::Quotas => {
             Technique::ALL.iter().copied().filter(|technique| technique.owasp().contains(&"API4")).collect()
         }
-        Advice::TrackLeaks => {
-            of(&[Technique::BulkRead, Technique::SlowRead, Technique::NewExposure, Technique::Oversized])
-        }
+        Advice::TrackLeaks => of(&[
+            Technique::BulkRead,
+            Technique::SlowRead,
+            Technique::Beacon,
+            Technique::NewExposure,
+            Technique::Oversized,
+        ]),
         Advice::Observe => {
             Technique::ALL.iter().copied().filter(|technique| technique.name().starts_with("recon.")).collect()
         }

@@ -90,7 +90,7 @@ impl Tally {
         self.encrypted += u64::from(call.tls.is_some());
         self.client_certificates += u64::from(call.tls.as_ref().is_some_and(|tls| tls.client_certificate.is_some()));
         self.by_gateway += u64::from(by_gateway);
-        self.limited += u64::from(call.status == Some(429));
+        self.limited += u64::from(call.outcome() == Some(429));
         self.limits_told += u64::from(
             call.response_fields.as_ref().is_some_and(|told| told.retry_after.is_some() || told.rate_limit.is_some()),
         );

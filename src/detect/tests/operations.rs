@@ -115,3 +115,19 @@ fn one_stale_method_and_a_server_that_fails_accuse_nobody() {
     }
     assert!(bench.alerts.is_empty(), "{:?}", bench.kinds());
 }
+
+#[test]
+fn a_batch_fails_where_half_of_it_does() {
+    let batch = |failed: u32, name: String| Operation { count: 10, failed, ..method(&name, 404) };
+    let mut bench = Bench::lived_in();
+    for round in 0..40 {
+        // One old name among ten that are there, whatever the page.
+        bench.ask(3, 200, batch(1, format!("page.get{round}")));
+        // One name that is there among ten that are guessed.
+        bench.ask(900, 200, batch(9, format!("admin.try{round}")));
+        bench.wait(60);
+    }
+    let alert = bench.only(Technique::PathEnumeration);
+    assert_eq!(alert.client.as_ref().map(|client| client.ip), Some(address(900)));
+    assert_eq!(bench.alerts.len(), 1, "{:?}", bench.kinds());
+}

@@ -87,7 +87,7 @@ impl Quotas {
 
     /// Takes a call.
     pub(super) fn call(&mut self, seen: &Seen<'_>, found: &mut Found<'_>) {
-        if seen.call.status == Some(429) {
+        if seen.call.outcome() == Some(429) {
             return;
         }
         for (number, quota) in self.quotas.iter().enumerate() {

@@ -108,7 +108,7 @@ impl Suggesting {
 
     /// Takes a call with what the detector made of it.
     pub fn take(&mut self, call: &Call, judged: &Judged<'_>) {
-        if judged.goes_on() || call.status == Some(429) {
+        if judged.goes_on() || call.outcome() == Some(429) {
             return;
         }
         let endpoint = EndpointId::of(&self.key, judged.place, call.verb());

@@ -41,7 +41,7 @@ impl Waiting {
     /// Takes a call.
     pub(in super::super) fn call(&mut self, seen: &Seen<'_>, found: &mut Found<'_>) {
         let told = seen.call.response_fields.as_ref().filter(|_| seen.call.completeness.response).and_then(|fields| {
-            let refused = matches!(seen.call.status, Some(429 | 503));
+            let refused = matches!(seen.call.outcome(), Some(429 | 503));
             let limit = fields.rate_limit.unwrap_or_default();
             let exhausted = if limit.remaining == Some(0) || refused { limit.reset } else { None };
             fields.retry_after.filter(|_| refused).or(exhausted)
