@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::detect::BudgetReport;
 use crate::sink::Monitor;
-use crate::stats::Counters;
+use crate::stats::{Counter, Counters};
 use crate::time::Timestamp;
 
 pub use loss::Loss;
@@ -101,14 +101,30 @@ pub struct View {
     pub silent_seconds: Option<f64>,
 }
 
+/// How it stands with a sensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Health {
+    /// All goes on.
+    Ok,
+    /// Its interface is down or away: it goes on by itself when that is up, and to start it again would not help.
+    InterfaceDown,
+    /// It does not go on.
+    Stuck,
+}
+
 impl View {
     /// Whether all goes on, and what does not.
-    pub fn complaints(&self) -> Vec<String> {
+    pub fn health(&self) -> (Health, Vec<String>) {
         let mut complaints = Vec::new();
-        if let Some(silent) = self.silent_seconds.filter(|&silent| silent > STUCK.as_secs_f64()) {
-            complaints.push(format!("nothing from the detector for {silent:.0} seconds"));
+        if self.counters.value(Counter::InterfacesDown) > 0 {
+            complaints.push((Health::InterfaceDown, "the interface is down or was removed".to_owned()));
         }
-        complaints
+        if let Some(silent) = self.silent_seconds.filter(|&silent| silent > STUCK.as_secs_f64()) {
+            complaints.push((Health::Stuck, format!("nothing from the detector for {silent:.0} seconds")));
+        }
+        let health = complaints.iter().map(|&(health, _)| health).max().unwrap_or(Health::Ok);
+        (health, complaints.into_iter().map(|(_, complaint)| complaint).collect())
     }
 }
 
@@ -191,7 +207,6 @@ impl Publisher {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::Counter;
 
     #[test]
     fn threads_add_up_and_replace_what_they_said() {
@@ -207,8 +222,12 @@ mod tests {
         one.publish(&counters(6));
         assert_eq!(board.view().counters.value(Counter::Frames), 13);
         assert!(two.is_due() && !two.is_due());
-        assert!(board.view().complaints().is_empty(), "nothing is known yet");
-        let stuck = View { silent_seconds: Some(31.0), ..board.view() };
-        assert_eq!(stuck.complaints().len(), 1);
+        assert_eq!(board.view().health(), (Health::Ok, Vec::new()), "nothing is known yet");
+        let mut stuck = View { silent_seconds: Some(31.0), ..board.view() };
+        assert_eq!(stuck.health().0, Health::Stuck);
+        stuck.counters.set(Counter::InterfacesDown, 1);
+        assert!(stuck.health().0 == Health::Stuck && stuck.health().1.len() == 2);
+        stuck.silent_seconds = Some(1.0);
+        assert_eq!(stuck.health().0, Health::InterfaceDown);
     }
 }

@@ -9,7 +9,7 @@ use crate::stats::Counter;
 pub const TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Counters that are sizes rather than counts that grow.
-const GAUGES: [Counter; 2] = [Counter::Readers, Counter::KernelBufferBytes];
+const GAUGES: [Counter; 3] = [Counter::Readers, Counter::KernelBufferBytes, Counter::InterfacesDown];
 
 /// What was lost, by stage and cause: of packets, segments and calls.
 const DROPS: [(Counter, &str, &str); 5] = [
