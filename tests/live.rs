@@ -405,7 +405,8 @@ fn an_outage_is_seen_from_outside() {
     ip(&format!("-n {} link set lo up", spaces.server));
     let (watch, _) = watch(&folder, &spaces.server, &["--workers", "1"]);
     let get = |path: &str| {
-        let program = format!("import urllib.request as u; print(u.urlopen('http://127.0.0.1:9464{path}').read().decode())");
+        let program =
+            format!("import urllib.request as u; print(u.urlopen('http://127.0.0.1:9464{path}').read().decode())");
         let got = Command::new("ip").args(["netns", "exec", &spaces.server, "python3", "-c", &program]).output();
         String::from_utf8(got.expect("python runs").stdout).expect("text")
     };

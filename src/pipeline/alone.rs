@@ -177,6 +177,7 @@ impl Taker for Alone<'_, '_> {
         self.assembly.tick(now);
         if let Some(publisher) = Publisher::due(&mut self.publisher) {
             publisher.publish(&self.assembly.counters());
+            publisher.publish_tables(self.assembly.tables());
         }
         self.release(now);
         // Packets of which no records come are no silence: who waits for the time to pass is told of it.

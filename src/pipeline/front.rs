@@ -38,6 +38,8 @@ pub(super) struct Front {
     first: Option<Timestamp>,
     timeline: Timeline,
     publisher: Option<Publisher>,
+    /// Fragments are the same for all: the first one tells of them.
+    first_of_all: bool,
     tap: Option<Tap>,
 }
 
@@ -47,16 +49,17 @@ impl Front {
         let first = Decoder::new(settings.packet.clone());
         let mut decoders: Vec<_> = (1..count).map(|_| first.beside()).collect();
         decoders.push(first);
-        let front = |decoder| Front {
+        let front = |(decoder, number)| Front {
             decoder,
             counters: Counters::new(),
             errors: Vec::new(),
             first: None,
             timeline: Timeline::default(),
             publisher: settings.board.as_ref().map(Board::publisher),
+            first_of_all: number == 0,
             tap: settings.evidence.clone(),
         };
-        decoders.into_iter().map(front).collect()
+        decoders.into_iter().zip(0..).map(front).collect()
     }
 
     /// Reads a source to its end, or until `stop` is set or nobody takes what it gives.
@@ -139,6 +142,9 @@ impl Front {
         let Some(publisher) = Publisher::due(&mut self.publisher) else { return };
         source.report(&mut self.counters);
         publisher.publish(&self.counters);
+        if self.first_of_all {
+            publisher.publish_tables(vec![self.decoder.fragments()]);
+        }
     }
 
     /// Counts a frame; gives it with its time as it is to be told.
