@@ -180,7 +180,12 @@ fn a_running_sensor_tells_and_listens() {
     let text = get(&listen, "/metrics").expect("it listens");
     for table in ["flows", "clients", "texts", "recalled_bodies"] {
         let of = |name: &str| metric(&text, &format!("apitap_table_{name}{{table=\"{table}\"}}"));
-        assert!(of("bytes") > 0.0 && of("bytes") < of("budget_bytes"), "{table}: {} {}", of("bytes"), of("budget_bytes"));
+        assert!(
+            of("bytes") > 0.0 && of("bytes") < of("budget_bytes"),
+            "{table}: {} {}",
+            of("bytes"),
+            of("budget_bytes")
+        );
     }
     assert!(metric(&text, "apitap_table_entries{table=\"flows\"}") > 0.0, "{text}");
     let health = get(&listen, "/health").expect("it listens");

@@ -59,17 +59,17 @@ impl Timeline {
     pub(super) fn place(&mut self, time: Timestamp, counters: &mut Counters) -> Timestamp {
         let now = self.clock.now();
         if let [only] = self.differences.as_slice()
-            && time + only.by + LATE >= now
+            && only.by.is_zero()
+            && time + LATE >= now
             && time <= now + Clock::JUMP
         {
-            let time = time + only.by;
             self.clock.observe(time);
             return time;
         }
         self.find(time, now, counters)
     }
 
-    #[cold]
+    /// The same where it is not plain: behind a pause, and once a clock was set.
     fn find(&mut self, time: Timestamp, now: Timestamp, counters: &mut Counters) -> Timestamp {
         let told = |difference: &Difference| time + difference.by;
         let distance = |difference: &Difference| {
@@ -104,6 +104,9 @@ impl Timeline {
     /// A packet that is late by all clocks: its clock was set back.
     fn set_back(&mut self, time: Timestamp, now: Timestamp, counters: &mut Counters) -> Timestamp {
         counters.count(Counter::ClockJumpsBack);
+        if let Some(before) = self.differences.get_mut(self.current) {
+            before.used = now; // alone, it does not say so of each packet
+        }
         if self.differences.len() >= MOST
             && let Some((oldest, _)) = (0..).zip(&self.differences).min_by_key(|(_, difference)| difference.used)
         {
