@@ -17,6 +17,7 @@ mod parcel;
 mod shards;
 #[cfg(test)]
 mod tests;
+mod timeline;
 mod worker;
 
 use std::io;

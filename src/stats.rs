@@ -38,12 +38,21 @@ counters! {
     FramesSnapped = "frames_snapped",
     /// Frames whose time lies before that of an earlier frame.
     FramesOutOfOrder = "frames_out_of_order",
+    /// Times that a clock of packets was found to be more than ten seconds behind: it was set back, or there are several. The
+    /// times of its packets are told that much later.
+    ClockJumpsBack = "clock_jumps_back",
+    /// Times that the packets' time went forward by more than an hour: a pause, or their clock was set.
+    ClockJumpsForward = "clock_jumps_forward",
     /// Blocks of a pcapng file that were skipped, being of no known kind.
     BlocksSkipped = "blocks_skipped",
     /// Threads that read a live interface, each from a kernel buffer of its own.
     Readers = "readers",
     /// Size of the kernel's buffers of a live interface, all together.
     KernelBufferBytes = "kernel_buffer_bytes",
+    /// Times that the live interface went down, or away.
+    InterfaceOutages = "interface_outages",
+    /// Live interfaces that are down, or away, at present.
+    InterfacesDown = "interfaces_down",
     /// Packets that the kernel dropped because the buffer was full.
     KernelDrops = "kernel_drops",
     /// Packets that the interface or its driver dropped.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use apitap::source::{Advance, Source};
@@ -47,23 +48,39 @@ struct Namespaces {
 
 impl Namespaces {
     fn new() -> Namespaces {
-        let id = std::process::id();
+        static MADE: AtomicUsize = AtomicUsize::new(0);
+        let id = format!("{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
         let spaces = Namespaces { client: format!("apitap-c{id}"), server: format!("apitap-s{id}") };
-        let Namespaces { client, server } = &spaces;
-        for line in [
-            format!("netns add {client}"),
-            format!("netns add {server}"),
-            format!("link add veth0 mtu 9000 netns {client} type veth peer name veth1 mtu 9000 netns {server}"),
-            format!("-n {client} addr add 10.99.0.1/24 dev veth0"),
-            format!("-n {server} addr add 10.99.0.2/24 dev veth1"),
-            format!("-n {client} link set veth0 up"),
-            format!("-n {server} link set veth1 up"),
-        ] {
-            let status = Command::new("ip").args(line.split(' ')).status().expect("ip runs");
-            assert!(status.success(), "ip {line}");
-        }
+        ip(&format!("netns add {}", spaces.client));
+        ip(&format!("netns add {}", spaces.server));
+        spaces.join();
         spaces
     }
+
+    /// Makes the pair of interfaces.
+    fn join(&self) {
+        let Namespaces { client, server } = self;
+        ip(&format!("link add veth0 mtu 9000 netns {client} type veth peer name veth1 mtu 9000 netns {server}"));
+        ip(&format!("-n {client} addr add 10.99.0.1/24 dev veth0"));
+        ip(&format!("-n {server} addr add 10.99.0.2/24 dev veth1"));
+        ip(&format!("-n {client} link set veth0 up"));
+        ip(&format!("-n {server} link set veth1 up"));
+    }
+
+    /// Has the client make calls, numbered from 0.
+    fn calls(&self, count: usize, a_second: usize) {
+        let client = Command::new("ip")
+            .args(["netns", "exec", &self.client, "python3", "-c", CLIENT, "10.99.0.2", "8080"])
+            .args([count.to_string(), a_second.to_string()])
+            .status()
+            .expect("the client runs");
+        assert!(client.success());
+    }
+}
+
+fn ip(line: &str) {
+    let status = Command::new("ip").args(line.split(' ')).status().expect("ip runs");
+    assert!(status.success(), "ip {line}");
 }
 
 impl Drop for Namespaces {
@@ -166,8 +183,8 @@ fn watch(folder: &Folder, namespace: &str, options: &[&str]) -> (Child, PathBuf)
 fn interrupt(watch: Child) -> Run {
     // `ip netns exec` becomes the program, so this is apitap's own process.
     let interrupted = Command::new("kill").args(["-INT", &watch.id().to_string()]).status().expect("kill runs");
-    assert!(interrupted.success());
     let run = Run::of(watch.wait_with_output().expect("apitap ends"));
+    assert!(interrupted.success(), "it has ended by itself: {}", run.stderr);
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     run
 }
@@ -283,12 +300,7 @@ fn watch_sees_every_call_that_the_server_logged() {
     let options = ["--calls", "-f", "tcp port 8080"];
     let (watch, output) = watch(&folder, &spaces.server, &options);
 
-    let client = Command::new("ip")
-        .args(["netns", "exec", &spaces.client, "python3", "-c", CLIENT, "10.99.0.2", "8080"])
-        .args([CALLS.to_string(), CALLS_A_SECOND.to_string()])
-        .status()
-        .expect("the client runs");
-    assert!(client.success());
+    spaces.calls(CALLS, CALLS_A_SECOND);
     std::thread::sleep(Duration::from_secs(1));
     let run = interrupt(watch);
 
@@ -302,4 +314,108 @@ fn watch_sees_every_call_that_the_server_logged() {
     assert_eq!(logged.values().sum::<usize>(), CALLS);
     assert_eq!(seen, logged);
     assert_eq!(run.summary()["counters"]["kernel_drops"], serde_json::Value::Null);
+}
+
+/// How many calls were printed.
+fn printed(output: &Path) -> usize {
+    let text = fs::read_to_string(output).expect("what apitap printed");
+    text.lines().filter(|line| line.contains("\"status\":")).count()
+}
+
+#[test]
+fn an_interface_that_goes_down_and_up_ends_nothing() {
+    if let Some(reason) = missing(&["nginx", "python3"]) {
+        eprintln!("skipped: {reason}");
+        return;
+    }
+    let folder = Folder::new("live-down");
+    let spaces = Namespaces::new();
+    let _nginx = nginx(&folder, &spaces.server);
+    for (readers, workers) in [("1", "1"), ("1", "2"), ("2", "2")] {
+        let options = ["--calls", "-f", "tcp port 8080", "--readers", readers, "--workers", workers];
+        let (watch, output) = watch(&folder, &spaces.server, &options);
+        spaces.calls(40, 200);
+        ip(&format!("-n {} link set veth1 down", spaces.server));
+        std::thread::sleep(Duration::from_secs(1));
+        ip(&format!("-n {} link set veth1 up", spaces.server));
+        spaces.calls(40, 200);
+        std::thread::sleep(Duration::from_secs(1));
+        let run = interrupt(watch);
+        let name = format!("{readers} readers, {workers} workers: {}", run.stderr);
+        let counters = &run.summary()["counters"];
+        assert_eq!((&counters["interface_outages"], &counters["interfaces_down"]), (&1.into(), &().into()), "{name}");
+        assert_eq!(counters["readers"].to_string(), readers, "{name}");
+        assert!(run.stderr.contains("interface veth1 went down"), "{name}");
+        assert!(run.stderr.contains("interface veth1 is up again"), "{name}");
+        assert_eq!(printed(&output), 80, "{name}");
+    }
+}
+
+#[test]
+fn an_interface_that_is_made_anew_is_listened_to_again() {
+    if let Some(reason) = missing(&["nginx", "python3"]) {
+        eprintln!("skipped: {reason}");
+        return;
+    }
+    let folder = Folder::new("live-anew");
+    let spaces = Namespaces::new();
+    let _nginx = nginx(&folder, &spaces.server);
+    for workers in ["1", "2"] {
+        let options = ["--calls", "-f", "tcp port 8080", "--readers", "1", "--workers", workers];
+        let (watch, output) = watch(&folder, &spaces.server, &options);
+        spaces.calls(40, 200);
+        for _ in 0..2 {
+            ip(&format!("-n {} link del veth1", spaces.server));
+            std::thread::sleep(Duration::from_secs(1));
+            spaces.join();
+            std::thread::sleep(Duration::from_secs(2));
+            spaces.calls(40, 200);
+        }
+        std::thread::sleep(Duration::from_secs(1));
+        let run = interrupt(watch);
+        assert!(run.stderr.contains("confined: no capabilities"), "{}", run.stderr);
+        let counters = &run.summary()["counters"];
+        let outages = (&counters["interface_outages"], &counters["interfaces_down"], &counters["interface_drops"]);
+        assert_eq!(outages, (&2.into(), &().into(), &().into()), "{}", run.stderr);
+        assert!(run.stderr.contains("interface veth1 was removed"), "{}", run.stderr);
+        assert_eq!(printed(&output), 120, "{}", run.stderr);
+    }
+    // Readers that share packets cannot, and say so when there is something to listen to.
+    let (mut watch, output) = watch(&folder, &spaces.server, &["--calls", "--readers", "2", "--workers", "2"]);
+    spaces.calls(40, 200);
+    std::thread::sleep(Duration::from_secs(1));
+    ip(&format!("-n {} link del veth1", spaces.server));
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(watch.try_wait().expect("known").is_none(), "it waits");
+    spaces.join();
+    let run = Run::of(watch.wait_with_output().expect("apitap ends"));
+    assert_eq!(run.code, Some(4), "{}", run.stderr);
+    assert_eq!(run.stderr.matches("start apitap again").count(), 1, "{}", run.stderr);
+    assert_eq!(printed(&output), 40, "what came before is told");
+}
+
+#[test]
+fn an_outage_is_seen_from_outside() {
+    if let Some(reason) = missing(&["python3"]) {
+        eprintln!("skipped: {reason}");
+        return;
+    }
+    let folder = Folder::new("live-health");
+    let spaces = Namespaces::new();
+    ip(&format!("-n {} link set lo up", spaces.server));
+    let (watch, _) = watch(&folder, &spaces.server, &["--workers", "1"]);
+    let get = |path: &str| {
+        let program =
+            format!("import urllib.request as u; print(u.urlopen('http://127.0.0.1:9464{path}').read().decode())");
+        let got = Command::new("ip").args(["netns", "exec", &spaces.server, "python3", "-c", &program]).output();
+        String::from_utf8(got.expect("python runs").stdout).expect("text")
+    };
+    wait_for(|| get("/health").contains(r#""status":"ok""#), "health");
+    ip(&format!("-n {} link set veth1 down", spaces.server));
+    wait_for(|| get("/health").contains(r#""status":"interface_down""#), "the outage");
+    wait_for(|| get("/metrics").contains("\napitap_interfaces_down 1\n"), "the outage as a metric");
+    ip(&format!("-n {} link set veth1 up", spaces.server));
+    wait_for(|| get("/health").contains(r#""status":"ok""#), "the end of the outage");
+    assert!(get("/metrics").contains("\napitap_interface_outages_total 1\n"));
+    interrupt(watch);
 }

@@ -177,6 +177,17 @@ fn a_running_sensor_tells_and_listens() {
             && metric(&text, "apitap_table_entries{table=\"clients\"}") == 1.0
     });
     assert!(seen, "{}", get(&listen, "/metrics").unwrap_or_default());
+    let text = get(&listen, "/metrics").expect("it listens");
+    for table in ["flows", "clients", "texts", "recalled_bodies"] {
+        let of = |name: &str| metric(&text, &format!("apitap_table_{name}{{table=\"{table}\"}}"));
+        assert!(
+            of("bytes") > 0.0 && of("bytes") < of("budget_bytes"),
+            "{table}: {} {}",
+            of("bytes"),
+            of("budget_bytes")
+        );
+    }
+    assert!(metric(&text, "apitap_table_entries{table=\"flows\"}") > 0.0, "{text}");
     let health = get(&listen, "/health").expect("it listens");
     assert!(health.starts_with("HTTP/1.1 200 ") && health.contains("\"status\":\"ok\""), "{health}");
 

@@ -17,7 +17,7 @@ use crate::time::Timestamp;
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
 #[command(after_help = "Exit codes: 0 well, 1 failed or a part of the input was unreadable, 2 usage, \
-3 alerts with --fail-on-alert.\n\nFirst steps:\n  apitap replay capture.pcap            alerts, and a summary on stderr\n  \
+3 alerts with --fail-on-alert, 4 watch has to be started again to listen.\n\nFirst steps:\n  apitap replay capture.pcap            alerts, and a summary on stderr\n  \
 apitap calls capture.pcap | head      the HTTP calls themselves\n  apitap watch -i eth1                  the same, live")]
 pub struct Arguments {
     /// What to do.

@@ -59,6 +59,9 @@ const WORKERS_A_READER: usize = 3;
 /// Code for alerts with `--fail-on-alert`, and for what `--fail-on-finding` is about.
 const ALERTED: u8 = 3;
 
+/// Code when the interface was removed, and only a process that is started again can listen to another of its name.
+const INTERFACE_LOST: u8 = 4;
+
 pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     match arguments.command {
         Command::Replay(options) => replay(options),
@@ -204,6 +207,8 @@ fn watch(mut options: Watch) -> Result<ExitCode, Failure> {
     if let Some(note) = note.filter(|_| !options.common.quiet) {
         eprintln!("apitap: {note}");
     }
+    let lost = readers.first().map(live::Live::lost).unwrap_or_default();
+    let ended = |code| if lost.load(Ordering::Relaxed) { ExitCode::from(INTERFACE_LOST) } else { code };
     let mut sources: Vec<_> = readers.into_iter().map(|live| Box::new(live) as Box<dyn Source>).collect();
     confine(&settings, &options.common, options.watching.baseline.as_ref())?; // before any other thread is there
     stop_on_signals(stop.clone(), notify::stopping)?;
@@ -215,7 +220,7 @@ fn watch(mut options: Watch) -> Result<ExitCode, Failure> {
         notify::ready(&listening);
         let board = Some(Arc::default());
         let outcome = process(&mut sources, &settings, (board, None), &mut consumer, &stop, &mut |_, _| {})?;
-        return conclude(&outcome, &BTreeMap::new(), None, started.elapsed(), &options.common);
+        return conclude(&outcome, &BTreeMap::new(), None, started.elapsed(), &options.common).map(ended);
     }
     let board = Arc::new(Board::default());
     let slot = Arc::new(Slot::default());
@@ -229,6 +234,7 @@ fn watch(mut options: Watch) -> Result<ExitCode, Failure> {
     notify::ready(&listening);
     let outcome = process(&mut sources, &settings, (Some(board), tap), &mut watched, &stop, &mut |_, _| {})?;
     conclude_alerts((outcome, started.elapsed()), consumer, &settings, &options.common, options.detecting.fail_on_alert)
+        .map(ended)
 }
 
 fn doctor(mut options: Doctor) -> Result<ExitCode, Failure> {

@@ -1,7 +1,8 @@
 //! The command line: raw arguments → checked settings → run.
 //!
 //! Exit codes: 0 well, 1 failed (also: a part of the input was unreadable), 2 usage, 3 with `--fail-on-alert` when
-//! something was found. A closed pipe on standard output is no error.
+//! something was found, 4 when `watch` ended because its interface was removed and made anew, and it has no right to
+//! listen to that one. A closed pipe on standard output is no error.
 
 mod arguments;
 mod commands;

@@ -68,6 +68,9 @@ pub(super) enum Due {
     Joined,
 }
 
+/// What an incident takes at worst.
+const WORST: usize = 24 << 10;
+
 /// All incidents that are open. Worst-case memory 24 KiB each: five calls, and 256 members of a campaign.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Incidents {
@@ -82,7 +85,23 @@ pub(super) struct Incidents {
 impl Incidents {
     /// How many are open, and may be.
     pub(super) fn occupancy(&self) -> Occupancy {
-        Occupancy { table: "incidents", entries: self.open.len() as u64, limit: self.capacity as u64 }
+        let heap = |incident: &Incident| {
+            let alert = &incident.alert;
+            let features = incident.features.capacity() + alert.features.capacity();
+            incident.chapters.capacity() * size_of::<Chapter>()
+                + features * size_of::<Feature>()
+                + size_of_val(&*alert.evidence)
+                + alert.clients.capacity() * size_of::<IpAddr>()
+                + alert.summary.len()
+        };
+        let quiet = self.quiet.len() * 2 * size_of::<(Timestamp, Subject)>();
+        Occupancy {
+            table: "incidents",
+            entries: self.open.len() as u64,
+            limit: self.capacity as u64,
+            bytes: (self.open.bytes(heap) + quiet) as u64,
+            budget: (self.capacity * WORST) as u64,
+        }
     }
 
     pub(super) fn new(capacity: usize) -> Incidents {

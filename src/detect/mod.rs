@@ -487,17 +487,29 @@ impl Detector {
 
     /// How full its largest tables are.
     pub fn tables(&self) -> Vec<Occupancy> {
-        fn table<K: Copy + Eq + std::hash::Hash, V>(name: &'static str, table: &Table<K, V>) -> Occupancy {
-            Occupancy { table: name, entries: table.len() as u64, limit: table.capacity() as u64 }
+        // With what an entry may take at worst, as the settings say.
+        fn table<K: Copy + Eq + std::hash::Hash, V>(
+            name: &'static str,
+            table: &Table<K, V>,
+            each: usize,
+            heap: impl Fn(&V) -> usize,
+        ) -> Occupancy {
+            Occupancy {
+                table: name,
+                entries: table.len() as u64,
+                limit: table.capacity() as u64,
+                bytes: table.bytes(heap) as u64,
+                budget: (table.capacity() * each) as u64,
+            }
         }
         let state = &self.state;
         vec![
-            table("clients", &state.clients),
-            table("endpoints", &state.endpoints),
-            table("misses", &state.misses),
-            table("credentials", &state.credentials),
-            table("login_endpoints", &state.logins),
-            table("resets", &state.resets),
+            table("clients", &state.clients, 16 << 10, state::Client::heap),
+            table("endpoints", &state.endpoints, 48 << 10, state::Endpoint::heap),
+            table("misses", &state.misses, 128, |_| 0),
+            table("credentials", &state.credentials, 128, |_| 0),
+            table("login_endpoints", &state.logins, 256, |_| 0),
+            table("resets", &state.resets, 256, |_| 0),
             state.incidents.occupancy(),
         ]
     }

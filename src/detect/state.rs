@@ -207,6 +207,17 @@ impl Client {
         self.calls ^ self.meters.warm() ^ self.touched.warm() ^ self.people.warm() ^ self.recon.nats().to_bits()
     }
 
+    /// Bytes on the heap, about: texts of calls may be shared with others.
+    pub(super) fn heap(&self) -> usize {
+        let calls = self.sightings.iter().map(|held| sightings_bytes(&held.calls)).sum::<usize>();
+        calls
+            + self.sightings.capacity() * size_of::<Sightings>()
+            + self.recon_by_agent.capacity() * size_of::<(u64, Walk)>()
+            + self.touched.bytes()
+            + self.people.bytes()
+            + self.logins.attempts.bytes()
+    }
+
     /// How many people there may be behind it, at least one. Of whom half the calls are incomplete, the credentials are not
     /// known either: it may well be an office, or a program.
     pub(super) fn people(&self) -> u64 {
@@ -332,7 +343,6 @@ impl People {
     }
 
     /// Bytes on the heap.
-    #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
         self.current.bytes()
     }
@@ -354,6 +364,12 @@ pub(super) struct Sightings {
     pub(super) family: u8,
     pub(super) first: Option<Timestamp>,
     pub(super) calls: Vec<Sighting>,
+}
+
+/// What calls that are kept as evidence take.
+fn sightings_bytes(calls: &Vec<Sighting>) -> usize {
+    let targets = calls.iter().map(|call| call.target.len()).sum::<usize>();
+    calls.capacity() * size_of::<Sighting>() + targets
 }
 
 /// Misses by technique, to name what prevails.
@@ -454,6 +470,21 @@ impl Endpoint {
             (exposure.alerted || (exposure.walk.nats() > 2.0 && exposure.clients.count() > 2))
                 && *exposure.class == *class
         })
+    }
+
+    /// Bytes on the heap, about.
+    pub(super) fn heap(&self) -> usize {
+        let classes = self
+            .classes
+            .iter()
+            .map(|exposure| exposure.class.len() + exposure.clients.bytes() + sightings_bytes(&exposure.sightings));
+        let texts = self.host.len() + self.method.len() + self.template.len();
+        let distinct = [&self.clients, &self.oversized, &self.heavy_users, &self.secrets].map(Distinct::bytes);
+        texts
+            + distinct.iter().sum::<usize>()
+            + self.classes.capacity() * size_of::<Exposure>()
+            + classes.sum::<usize>()
+            + self.parameters.capacity() * size_of::<Parameter>()
     }
 
     /// Method and template.

@@ -39,6 +39,11 @@ pub(crate) struct Decoders {
 }
 
 impl Decoders {
+    /// Bytes of what bodies came to before, and how many these may be.
+    pub(crate) fn recalled(&self) -> (usize, usize) {
+        self.recall.bytes()
+    }
+
     /// With the budgets of these settings.
     pub(crate) fn new(settings: &Settings) -> Decoders {
         Decoders {

@@ -550,8 +550,8 @@ impl Conversation {
                     counters.count(Counter::PendingRequestsDropped);
                     self.exchanges[0].given_up = true;
                     self.exchanges[0].request_done = true;
+                    // It is given out as soon as this head is taken.
                     self.exchanges[0].response_done |= self.exchanges[0].has_response;
-                    self.flush(flow, self.readers[d].mark.time, shared, counters);
                 }
                 let call = self.new_call(flow, direction, shared);
                 if self.exchanges.capacity() == 0 {

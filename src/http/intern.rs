@@ -26,6 +26,15 @@ impl Default for Interner {
 }
 
 impl Interner {
+    /// Texts that are there, how many there may be, their bytes, and how many these may be.
+    pub(crate) fn occupancy(&self) -> (usize, usize, usize, usize) {
+        // A text has two counts before it.
+        let texts = self.slots.iter().flatten();
+        let held = texts.clone().map(|text| text.len() + 2 * size_of::<usize>()).sum::<usize>();
+        let slots = self.slots.capacity() * size_of::<Option<Arc<str>>>();
+        (texts.count(), SLOTS, slots + held, slots + SLOTS * (LONGEST + 2 * size_of::<usize>()))
+    }
+
     /// The text of these bytes; bytes that are not UTF-8 as `\xNN`.
     pub(crate) fn text(&mut self, bytes: &[u8]) -> Arc<str> {
         let bytes = bytes.get(..LONGEST).unwrap_or(bytes);

@@ -58,6 +58,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::call::{Call, Connection, Record, Tls};
 use crate::inspect::{Inspector, KnownCredentials};
+use crate::metrics::Occupancy;
 use crate::stats::{Counter, Counters};
 use crate::stream::{Close, Direction, End, FlowInfo, Gap, Handler, Interest, Run};
 use crate::time::Timestamp;
@@ -229,6 +230,23 @@ impl Http {
     pub fn with_tls(mut self, settings: tls::Settings, keys: Arc<KeyLog>) -> Http {
         self.tls = secured::Common::new(settings, keys);
         self
+    }
+
+    /// What flows share.
+    pub fn tables(&self) -> [Occupancy; 3] {
+        let (entries, limit, bytes, budget) = self.shared.texts.occupancy();
+        let [(recalled, recall), (waiting, may_wait)] = [self.shared.decoders.recalled(), self.tls.waiting()];
+        let of_bytes = |table, bytes: usize, budget: usize| Occupancy {
+            table,
+            bytes: bytes as u64,
+            budget: budget as u64,
+            ..Occupancy::default()
+        };
+        [
+            Occupancy { entries: entries as u64, limit: limit as u64, ..of_bytes("texts", bytes, budget) },
+            of_bytes("recalled_bodies", recalled, recall),
+            of_bytes("waiting_for_keys", waiting, may_wait),
+        ]
     }
 
     /// Takes back records that are done with, so that the memory of calls is used again; what is too much is freed.

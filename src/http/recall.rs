@@ -165,6 +165,11 @@ impl Recall {
         }
     }
 
+    /// Bytes that it has, and may have.
+    pub(crate) fn bytes(&self) -> (usize, usize) {
+        (self.budget.held.get(), self.budget.limit.max(self.budget.held.get()))
+    }
+
     /// True when it never remembers anything.
     pub(crate) fn is_off(&self) -> bool {
         self.sets.is_empty()

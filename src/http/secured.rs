@@ -32,6 +32,11 @@ impl Common {
         Common { settings, keys, waiting: 0, scratch: Vec::new() }
     }
 
+    /// Bytes that wait for keys, and how many these may be.
+    pub(super) fn waiting(&self) -> (usize, usize) {
+        (self.waiting, self.settings.waiting_total)
+    }
+
     fn context(&mut self, now: Timestamp) -> Context<'_> {
         let expected = !self.settings.keylog.files.is_empty() || self.keys.has_any(now);
         Context {

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::detect::BudgetReport;
 use crate::sink::Monitor;
-use crate::stats::Counters;
+use crate::stats::{Counter, Counters};
 use crate::time::Timestamp;
 
 pub use loss::Loss;
@@ -49,14 +49,35 @@ impl Default for Settings {
 }
 
 /// A table that is bounded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Occupancy {
     /// Its name.
     pub table: &'static str,
     /// Entries that are held.
     pub entries: u64,
-    /// Entries that it may hold.
+    /// Entries that it may hold; 0 for a table that is bounded by its bytes alone.
     pub limit: u64,
+    /// Memory that it takes, in bytes: an estimate, in which what lies behind its entries is taken from some of them.
+    pub bytes: u64,
+    /// Memory that it may take by the settings, in bytes.
+    pub budget: u64,
+}
+
+impl Occupancy {
+    /// Adds what another thread has of the same tables.
+    fn merge(tables: &mut Vec<Occupancy>, more: &[Occupancy]) {
+        for more in more {
+            match tables.iter_mut().find(|held| held.table == more.table) {
+                Some(held) => {
+                    held.entries += more.entries;
+                    held.limit += more.limit;
+                    held.bytes += more.bytes;
+                    held.budget += more.budget;
+                }
+                None => tables.push(*more),
+            }
+        }
+    }
 }
 
 /// What the detector's thread tells.
@@ -78,6 +99,8 @@ pub struct DetectorView {
 struct Parts {
     /// What each thread has counted.
     counters: Vec<Counters>,
+    /// The tables of each.
+    tables: Vec<Vec<Occupancy>>,
     detector: DetectorView,
     sinks: Option<Monitor>,
     /// When the detector told something last.
@@ -95,20 +118,38 @@ pub struct View {
     pub counters: Counters,
     /// The detector.
     pub detector: DetectorView,
+    /// The tables of all threads together.
+    pub tables: Vec<Occupancy>,
     /// The sinks.
     pub sinks: Vec<crate::sink::Status>,
     /// Seconds since the detector told something last; none before its first news.
     pub silent_seconds: Option<f64>,
 }
 
+/// How it stands with a sensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Health {
+    /// All goes on.
+    Ok,
+    /// Its interface is down or away: it goes on by itself when that is up, and to start it again would not help.
+    InterfaceDown,
+    /// It does not go on.
+    Stuck,
+}
+
 impl View {
     /// Whether all goes on, and what does not.
-    pub fn complaints(&self) -> Vec<String> {
+    pub fn health(&self) -> (Health, Vec<String>) {
         let mut complaints = Vec::new();
-        if let Some(silent) = self.silent_seconds.filter(|&silent| silent > STUCK.as_secs_f64()) {
-            complaints.push(format!("nothing from the detector for {silent:.0} seconds"));
+        if self.counters.value(Counter::InterfacesDown) > 0 {
+            complaints.push((Health::InterfaceDown, "the interface is down or was removed".to_owned()));
         }
-        complaints
+        if let Some(silent) = self.silent_seconds.filter(|&silent| silent > STUCK.as_secs_f64()) {
+            complaints.push((Health::Stuck, format!("nothing from the detector for {silent:.0} seconds")));
+        }
+        let health = complaints.iter().map(|&(health, _)| health).max().unwrap_or(Health::Ok);
+        (health, complaints.into_iter().map(|(_, complaint)| complaint).collect())
     }
 }
 
@@ -121,6 +162,7 @@ impl Board {
     pub fn publisher(board: &Arc<Board>) -> Publisher {
         let mut parts = board.lock();
         parts.counters.push(Counters::new());
+        parts.tables.push(Vec::new());
         Publisher { board: board.clone(), part: parts.counters.len() - 1, next: Instant::now() }
     }
 
@@ -141,8 +183,12 @@ impl Board {
         let parts = self.lock();
         let mut counters = Counters::new();
         parts.counters.iter().for_each(|part| counters.merge(part));
+        let mut tables = Vec::new();
+        parts.tables.iter().for_each(|part| Occupancy::merge(&mut tables, part));
+        Occupancy::merge(&mut tables, &parts.detector.tables);
         View {
             counters,
+            tables,
             detector: parts.detector.clone(),
             sinks: parts.sinks.as_ref().map(Monitor::statuses).unwrap_or_default(),
             silent_seconds: parts.heard.map(|heard| heard.elapsed().as_secs_f64()),
@@ -182,6 +228,13 @@ impl Publisher {
         }
     }
 
+    /// Replaces what is known of this thread's tables.
+    pub fn publish_tables(&self, tables: Vec<Occupancy>) {
+        if let Some(part) = self.board.lock().tables.get_mut(self.part) {
+            *part = tables;
+        }
+    }
+
     /// The board.
     pub fn board(&self) -> &Board {
         &self.board
@@ -191,7 +244,6 @@ impl Publisher {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::Counter;
 
     #[test]
     fn threads_add_up_and_replace_what_they_said() {
@@ -207,8 +259,20 @@ mod tests {
         one.publish(&counters(6));
         assert_eq!(board.view().counters.value(Counter::Frames), 13);
         assert!(two.is_due() && !two.is_due());
-        assert!(board.view().complaints().is_empty(), "nothing is known yet");
-        let stuck = View { silent_seconds: Some(31.0), ..board.view() };
-        assert_eq!(stuck.complaints().len(), 1);
+        let flows = |entries| Occupancy { table: "flows", entries, limit: 10, bytes: 100 * entries, budget: 1_000 };
+        one.publish_tables(vec![flows(2)]);
+        two.publish_tables(vec![flows(9)]);
+        one.publish_tables(vec![flows(3)]);
+        board
+            .tell(DetectorView { tables: vec![Occupancy { table: "clients", ..flows(1) }], ..DetectorView::default() });
+        let both = Occupancy { table: "flows", entries: 12, limit: 20, bytes: 1_200, budget: 2_000 };
+        assert_eq!(board.view().tables, [both, Occupancy { table: "clients", ..flows(1) }]);
+        assert_eq!(board.view().health(), (Health::Ok, Vec::new()), "nothing is known yet");
+        let mut stuck = View { silent_seconds: Some(31.0), ..board.view() };
+        assert_eq!(stuck.health().0, Health::Stuck);
+        stuck.counters.set(Counter::InterfacesDown, 1);
+        assert!(stuck.health().0 == Health::Stuck && stuck.health().1.len() == 2);
+        stuck.silent_seconds = Some(1.0);
+        assert_eq!(stuck.health().0, Health::InterfaceDown);
     }
 }

@@ -14,7 +14,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use super::{Board, TYPE, exposition};
+use super::{Board, Health, TYPE, exposition};
 
 /// Connections at a time; more wait. Each takes about 40 KiB while it is answered.
 const CONNECTIONS: usize = 16;
@@ -85,10 +85,11 @@ fn answer<B>(request: &Request<B>, board: &Board) -> Response<Full<Bytes>> {
         "/metrics" => response(StatusCode::OK, TYPE, exposition(&board.view())),
         "/health" => {
             let view = board.view();
-            let complaints = view.complaints();
-            let status = if complaints.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+            let (health, complaints) = view.health();
+            // Who starts again what is not well is to do so where that helps.
+            let status = if health == Health::Stuck { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
             let body = serde_json::json!({
-                "status": if complaints.is_empty() { "ok" } else { "stuck" },
+                "status": health,
                 "complaints": complaints,
                 "version": env!("CARGO_PKG_VERSION"),
                 "traffic_time": view.detector.now,

@@ -2,14 +2,14 @@
 
 use std::fmt::Write;
 
-use super::View;
+use super::{Occupancy, View};
 use crate::stats::Counter;
 
 /// Its media type.
 pub const TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Counters that are sizes rather than counts that grow.
-const GAUGES: [Counter; 2] = [Counter::Readers, Counter::KernelBufferBytes];
+const GAUGES: [Counter; 3] = [Counter::Readers, Counter::KernelBufferBytes, Counter::InterfacesDown];
 
 /// What was lost, by stage and cause: of packets, segments and calls.
 const DROPS: [(Counter, &str, &str); 5] = [
@@ -44,9 +44,28 @@ pub fn exposition(view: &View) -> String {
             view.counters.value(counter) as f64,
         );
     }
+    tables(&mut text, view);
     detector(&mut text, view);
     sinks(&mut text, view);
     text
+}
+
+fn tables(text: &mut String, view: &View) {
+    type Reads = fn(&Occupancy) -> Option<u64>;
+    const METRICS: [(&str, &str, Reads); 4] = [
+        ("apitap_table_entries", "Entries of the tables.", |table| (table.limit > 0).then_some(table.entries)),
+        ("apitap_table_limit", "Entries that the tables may hold.", |table| (table.limit > 0).then_some(table.limit)),
+        ("apitap_table_bytes", "Memory of the tables, estimated.", |table| Some(table.bytes)),
+        ("apitap_table_budget_bytes", "Memory that the tables may take by the settings.", |table| Some(table.budget)),
+    ];
+    for (name, help, value) in METRICS {
+        family(text, name, "gauge", help);
+        for table in &view.tables {
+            if let Some(value) = value(table) {
+                sample(text, name, &[("table", table.table)], value as f64);
+            }
+        }
+    }
 }
 
 fn detector(text: &mut String, view: &View) {
@@ -59,14 +78,6 @@ fn detector(text: &mut String, view: &View) {
     sample(text, "apitap_detector_seconds_total", &[], detector.seconds);
     family(text, "apitap_traffic_time_seconds", "gauge", "The traffic's time, in seconds since 1970.");
     sample(text, "apitap_traffic_time_seconds", &[], detector.now.seconds());
-    family(text, "apitap_table_entries", "gauge", "Entries of the detector's tables.");
-    for table in &detector.tables {
-        sample(text, "apitap_table_entries", &[("table", table.table)], table.entries as f64);
-    }
-    family(text, "apitap_table_limit", "gauge", "Entries that the detector's tables may hold.");
-    for table in &detector.tables {
-        sample(text, "apitap_table_limit", &[("table", table.table)], table.limit as f64);
-    }
     let Some(budget) = &detector.budget else { return };
     family(text, "apitap_budget_false_alarms_per_day", "gauge", "The budget of false alarms.");
     sample(text, "apitap_budget_false_alarms_per_day", &[], budget.false_alarms_per_day);
@@ -139,7 +150,7 @@ fn resident() -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::{Board, DetectorView, Occupancy};
+    use crate::metrics::{Board, DetectorView};
     use std::collections::{HashMap, HashSet};
     use std::sync::Arc;
 
@@ -174,7 +185,10 @@ mod tests {
         publisher.publish(&counters);
         board.tell(DetectorView {
             kinds: [("recon.\"odd\\".to_owned(), 2)].into(),
-            tables: vec![Occupancy { table: "clients", entries: 5, limit: 10 }],
+            tables: vec![
+                Occupancy { table: "clients", entries: 5, limit: 10, bytes: 70, budget: 100 },
+                Occupancy { table: "texts", bytes: 7, budget: 8, ..Occupancy::default() },
+            ],
             ..DetectorView::default()
         });
         let mut view = board.view();
@@ -189,6 +203,9 @@ mod tests {
         assert_eq!(value("apitap_frames_total"), Some(1_000_000_007.0));
         assert_eq!(value("apitap_drops_total{stage=\"source\",cause=\"kernel_buffer_full\"}"), Some(3.0));
         assert_eq!(value("apitap_table_entries{table=\"clients\"}"), Some(5.0));
+        assert_eq!(value("apitap_table_bytes{table=\"clients\"}"), Some(70.0));
+        assert_eq!(value("apitap_table_budget_bytes{table=\"texts\"}"), Some(8.0));
+        assert_eq!(value("apitap_table_entries{table=\"texts\"}"), None, "bounded by its bytes alone");
         assert_eq!(value("apitap_sink_spooled{sink=\"siem\",type=\"splunk\"}"), Some(7.0));
         assert_eq!(value("apitap_sink_up{sink=\"siem\",type=\"splunk\"}"), Some(1.0));
         assert_eq!(value("apitap_incident_lines_total{kind=\"recon.\\\"odd\\\\\"}"), Some(2.0));

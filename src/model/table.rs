@@ -9,6 +9,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// Entries that are compared when one has to go.
 const CANDIDATES: usize = 16;
 
+/// Entries that are asked what they take.
+const SAMPLE: usize = 256;
+
 /// A map of at most a given number of entries. When it is full, a hand walks on by sixteen entries and the one of least worth
 /// goes: an approximation of the least worth of all that costs the same whatever the size, and depends on nothing
 /// but the order of insertions. Serialises as the list of its entries.
@@ -39,6 +42,19 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
     /// How many there may be.
     pub fn capacity(&self) -> usize {
         self.capacity
+    }
+
+    /// Bytes that it takes, where `heap` tells what an entry takes besides: asked of a few of them, so that it costs the same
+    /// whatever the size.
+    pub fn bytes(&self, heap: impl Fn(&V) -> usize) -> usize {
+        let step = (self.entries.len() / SAMPLE).max(1);
+        let (mut asked, mut sum) = (0, 0);
+        for (_, value) in self.entries.iter().step_by(step) {
+            asked += 1;
+            sum += heap(value);
+        }
+        let behind = sum as f64 / f64::from(asked.max(1)) * self.entries.len() as f64;
+        self.entries.capacity() * size_of::<(K, V)>() + self.index.allocation_size() + behind as usize
     }
 
     /// True when there are none.
@@ -194,6 +210,18 @@ mod tests {
             table.insert(key, key % 7, |&worth| worth);
         }
         assert_eq!((table.len(), table.get(&0)), (100, Some(&1_000)));
+    }
+
+    #[test]
+    fn bytes_follow_what_is_held() {
+        let mut table = Table::new(10_000);
+        assert_eq!(table.bytes(Vec::capacity), 0);
+        for key in 0u64..5_000 {
+            table.insert(key, Vec::<u8>::with_capacity(100), |_| 0);
+        }
+        let bytes = table.bytes(Vec::capacity);
+        let least = 5_000 * (100 + size_of::<(u64, Vec<u8>)>() + size_of::<(u64, u32)>());
+        assert!((least..3 * least).contains(&bytes), "{bytes} where {least} are needed");
     }
 
     proptest! {

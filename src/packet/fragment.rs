@@ -23,6 +23,7 @@ use super::Settings;
 use super::duplicate::{window, write_addresses};
 use super::ip::{Addresses, Packet, Place};
 use super::recent::{Known, Recent};
+use crate::metrics::Occupancy;
 use crate::stats::{Counter, Counters};
 use crate::time::Timestamp;
 
@@ -114,6 +115,17 @@ impl Fragments {
             order: BTreeMap::new(),
             next: 0,
             cost: 0,
+        }
+    }
+
+    /// Unfinished packets, and what they take.
+    pub(super) fn occupancy(&self) -> Occupancy {
+        Occupancy {
+            table: "fragments",
+            entries: self.unfinished.len() as u64,
+            limit: self.packets as u64,
+            bytes: self.cost as u64,
+            budget: self.bytes as u64,
         }
     }
 

@@ -30,6 +30,7 @@ use ahash::RandomState;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::metrics::Occupancy;
 use crate::source::{Frame, LinkType};
 use crate::stats::{Counter, Counters};
 use bytes::Bytes;
@@ -218,6 +219,11 @@ impl Decoder {
     pub fn unknown_link_types(&self) -> Vec<UnknownLinkType> {
         let all = self.unknown.iter();
         all.map(|(&link, &frames)| UnknownLinkType { link, name: link_name(link), frames }).collect()
+    }
+
+    /// Unfinished fragmented packets, those of the decoders beside this one too.
+    pub fn fragments(&self) -> Occupancy {
+        self.fragments.lock().unwrap_or_else(PoisonError::into_inner).occupancy()
     }
 
     /// At the end of the traffic: counts the packets that are still waiting for fragments, as timed out; those of the

@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use super::assembly::Assembly;
 use super::front::{Front, Taker};
-use super::{Consumer, Outcome, Settings};
+use super::{Consumer, Outcome, PATIENCE, Settings};
 use crate::call::Record;
 use crate::inspect::Inspector;
 use crate::metrics::{Board, Publisher};
@@ -42,6 +42,8 @@ pub(super) fn run(
             out,
             publisher: settings.board.as_ref().map(Board::publisher),
             every_step: settings.evidence.is_some(),
+            live: settings.live,
+            told: Timestamp::ZERO,
         };
         for front in &mut fronts {
             front.read(source, &mut alone, settings, stop, progress);
@@ -127,6 +129,9 @@ struct Alone<'o, 'c> {
     publisher: Option<Publisher>,
     /// The consumer is told of the time though there are no records.
     every_step: bool,
+    live: bool,
+    /// What the consumer knows of the time.
+    told: Timestamp,
 }
 
 impl Alone<'_, '_> {
@@ -172,9 +177,16 @@ impl Taker for Alone<'_, '_> {
         self.assembly.tick(now);
         if let Some(publisher) = Publisher::due(&mut self.publisher) {
             publisher.publish(&self.assembly.counters());
+            publisher.publish_tables(self.assembly.tables());
         }
         self.release(now);
-        (self.records.is_empty() && !quiet && !self.every_step) || self.send(now, counters)
+        // Packets of which no records come are no silence: who waits for the time to pass is told of it.
+        let due = self.every_step || quiet || (self.live && now.since(self.told) >= PATIENCE);
+        if self.records.is_empty() && !due {
+            return true;
+        }
+        self.told = now;
+        self.send(now, counters)
     }
 
     fn finish(&mut self, now: Timestamp, counters: &mut Counters) {

@@ -6,6 +6,7 @@ use super::Settings;
 use crate::call::Record;
 use crate::http::Http;
 use crate::inspect::Inspector;
+use crate::metrics::Occupancy;
 use crate::packet::{Duplicates, Segment};
 use crate::stats::Counters;
 use crate::stream::{self, Tracker};
@@ -59,6 +60,12 @@ impl Assembly {
     /// Takes back records that are done with; leaves the vector empty.
     pub(super) fn recycle(&mut self, records: &mut Vec<Record>) {
         self.tracker.handler().recycle(records);
+    }
+
+    /// How full its tables are.
+    pub(super) fn tables(&mut self) -> Vec<Occupancy> {
+        let flows = self.tracker.tables();
+        flows.into_iter().chain(self.tracker.handler().tables()).collect()
     }
 
     /// What was counted.

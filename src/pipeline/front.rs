@@ -3,13 +3,14 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::timeline::Timeline;
 use super::{Outcome, Settings};
 use crate::evidence::Tap;
 use crate::metrics::{Board, Publisher};
 use crate::packet::{Decoder, Segment};
 use crate::source::{Advance, Frame, Source, SourceError};
 use crate::stats::{Counter, Counters};
-use crate::time::{Clock, Timestamp};
+use crate::time::Timestamp;
 
 /// Frames between two looks at the stop flag and the progress.
 const FRAMES_A_TURN: u32 = 1024;
@@ -35,8 +36,10 @@ pub(super) struct Front {
     counters: Counters,
     errors: Vec<SourceError>,
     first: Option<Timestamp>,
-    clock: Clock,
+    timeline: Timeline,
     publisher: Option<Publisher>,
+    /// Fragments are the same for all: the first one tells of them.
+    first_of_all: bool,
     tap: Option<Tap>,
 }
 
@@ -46,16 +49,17 @@ impl Front {
         let first = Decoder::new(settings.packet.clone());
         let mut decoders: Vec<_> = (1..count).map(|_| first.beside()).collect();
         decoders.push(first);
-        let front = |decoder| Front {
+        let front = |(decoder, number)| Front {
             decoder,
             counters: Counters::new(),
             errors: Vec::new(),
             first: None,
-            clock: Clock::default(),
+            timeline: Timeline::default(),
             publisher: settings.board.as_ref().map(Board::publisher),
+            first_of_all: number == 0,
             tap: settings.evidence.clone(),
         };
-        decoders.into_iter().map(front).collect()
+        decoders.into_iter().zip(0..).map(front).collect()
     }
 
     /// Reads a source to its end, or until `stop` is set or nobody takes what it gives.
@@ -72,8 +76,8 @@ impl Front {
             let mut full = false;
             let quiet = match source.advance() {
                 Ok(Advance::Frame) => {
-                    let frame = source.frame();
-                    let now = self.note(&frame);
+                    let frame = self.note(source.frame());
+                    let now = self.timeline.now();
                     if let Some(segment) = self.decoder.decode(&frame, &mut self.counters) {
                         let much = self.tap.as_mut().is_some_and(|tap| tap.take(&frame, &segment, now));
                         full = taker.segment(segment, now) || much;
@@ -89,7 +93,7 @@ impl Front {
                     false
                 }
                 Ok(Advance::Idle(now)) => {
-                    self.clock.observe(now);
+                    self.timeline.place(now, &mut self.counters);
                     true
                 }
                 Ok(Advance::End) => break,
@@ -99,7 +103,7 @@ impl Front {
                 }
             };
             turn += 1;
-            let now = self.clock.now();
+            let now = self.timeline.now();
             let look = quiet || turn >= FRAMES_A_TURN || now >= due;
             if full || look {
                 self.hand_on();
@@ -122,7 +126,7 @@ impl Front {
             }
         }
         self.hand_on();
-        taker.finish(self.clock.now(), &mut self.counters);
+        taker.finish(self.timeline.now(), &mut self.counters);
         source.report(&mut self.counters);
     }
 
@@ -138,26 +142,31 @@ impl Front {
         let Some(publisher) = Publisher::due(&mut self.publisher) else { return };
         source.report(&mut self.counters);
         publisher.publish(&self.counters);
+        if self.first_of_all {
+            publisher.publish_tables(vec![self.decoder.fragments()]);
+        }
     }
 
-    /// Counts a frame; gives the traffic's time.
+    /// Counts a frame; gives it with its time as it is to be told.
     #[inline]
-    fn note(&mut self, frame: &Frame<'_>) -> Timestamp {
+    fn note<'f>(&mut self, frame: Frame<'f>) -> Frame<'f> {
         self.counters.count(Counter::Frames);
         self.counters.add(Counter::FrameBytes, frame.data.len() as u64);
         if frame.original_length as usize > frame.data.len() {
             self.counters.count(Counter::FramesSnapped);
         }
-        if frame.time < self.clock.now() {
+        let before = self.timeline.now();
+        let time = self.timeline.place(frame.time, &mut self.counters);
+        if time < before {
             self.counters.count(Counter::FramesOutOfOrder);
         }
-        self.first.get_or_insert(frame.time);
-        self.clock.observe(frame.time)
+        self.first.get_or_insert(time);
+        Frame { time, ..frame }
     }
 
     /// The traffic's time from after which secrets that come now are visible ([`crate::tls::keylog::KeyLog::add`]).
     fn since(&self) -> Option<Timestamp> {
-        self.first.map(|_| self.clock.now())
+        self.first.map(|_| self.timeline.now())
     }
 
     /// What the reading of all sources came to.
@@ -175,7 +184,7 @@ impl Front {
                 named.1 += kind.frames;
             }
             if let Some(first) = front.first {
-                let last = front.clock.now();
+                let last = front.timeline.now();
                 outcome.span = Some(match outcome.span {
                     Some((begin, end)) => (begin.min(first), end.max(last)),
                     None => (first, last),

@@ -60,6 +60,8 @@ struct Kept {
     calls: Vec<String>,
     dawdle: Duration,
     watermark: Timestamp,
+    /// How often it was told of something.
+    told: usize,
     finished: bool,
 }
 
@@ -69,6 +71,7 @@ impl Consumer for Kept {
         assert!(watermark >= self.watermark, "time goes on");
         assert!(records.iter().all(|record| record.end_time() >= self.watermark), "what comes was not said to be over");
         self.watermark = watermark;
+        self.told += 1;
         self.calls.extend(records.iter().map(|record| format!("{record:?}")));
         Ok(())
     }
@@ -124,6 +127,19 @@ fn what_live_has_no_room_for_is_counted() {
         assert_eq!(value(Counter::Calls), kept.calls.len() as u64 + value(Counter::CallsDropped));
         assert!(value(Counter::CallsDropped) + value(Counter::SegmentsDropped) > 0, "{workers} workers lost nothing");
     }
+}
+
+#[test]
+fn time_is_told_live_though_no_records_come() {
+    // Nothing that is understood, for fifty seconds without a pause.
+    let begin = Timestamp::from_parts(1_772_460_000, 0);
+    let frame = |number| (begin + Duration::from_millis(10 * number), LinkType(1), vec![0; 60]);
+    let mut kept = Kept::default();
+    run_through(vec![Given::boxed((0..5_000).map(frame).collect())], true, 1, &mut kept);
+    assert!(kept.calls.is_empty() && kept.told > 200, "told {} times", kept.told);
+    let mut kept = Kept::default();
+    run_through(vec![Given::boxed((0..5_000).map(frame).collect())], false, 1, &mut kept);
+    assert!(kept.told < 10, "a replay has no use for it: {} times", kept.told);
 }
 
 #[test]

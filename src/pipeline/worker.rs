@@ -201,6 +201,7 @@ impl Worker {
         let mut counters = self.assembly.counters();
         counters.merge(&self.counters);
         publisher.publish(&counters);
+        publisher.publish_tables(self.assembly.tables());
     }
 
     /// Waits for a parcel of a reader of whom there is none.

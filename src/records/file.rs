@@ -42,6 +42,8 @@ pub(super) struct File {
     ended: bool,
     /// The first line that could not be read, and why.
     first_error: Option<(u64, String)>,
+    /// The same of a line within which the file ends.
+    torn: Option<(u64, String)>,
     /// Lines before the format was recognised.
     unrecognised: u64,
 }
@@ -98,6 +100,7 @@ impl File {
             clock: Clock::default(),
             ended: false,
             first_error: None,
+            torn: None,
             unrecognised: 0,
         }
     }
@@ -131,7 +134,7 @@ impl File {
         let name = &self.name;
         let error = |(line, reason)| RecordError { name: name.clone(), line: Some(line), reason };
         let damage = self.lines.failure().map(|reason| (self.lines.number().max(1), reason));
-        self.first_error.take().into_iter().chain(damage).map(error).collect()
+        self.first_error.take().into_iter().chain(self.torn.take()).chain(damage).map(error).collect()
     }
 
     fn is_due(&self) -> bool {
@@ -175,7 +178,17 @@ impl File {
                 Ok(Taken::Nothing) => {}
                 Err(reason) => {
                     counters.count(Counter::CallsUnreadable);
-                    self.first_error.get_or_insert((number, reason));
+                    // Whoever writes it has not come to its end.
+                    match self.lines.torn() {
+                        Some(offset) => {
+                            let reason =
+                                format!("the file ends within this line, which begins at byte {offset}: {reason}");
+                            self.torn = Some((number, reason));
+                        }
+                        None => {
+                            self.first_error.get_or_insert((number, reason));
+                        }
+                    }
                     self.unrecognised += u64::from(self.format.is_none());
                     if self.unrecognised >= RECOGNITION_LINES {
                         return None;

@@ -20,18 +20,25 @@ pub(super) struct Lines {
     /// Bytes of the window that belong to the line given last.
     given: usize,
     number: u64,
+    /// Where the line given last begins, when the file ends without its end.
+    torn: Option<u64>,
 }
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 impl Lines {
     pub(super) fn new(input: Input, limit: usize) -> Lines {
-        Lines { input, limit: limit.max(1), given: 0, number: 0 }
+        Lines { input, limit: limit.max(1), given: 0, number: 0, torn: None }
     }
 
     /// Number of the line given last, from 1.
     pub(super) fn number(&self) -> u64 {
         self.number
+    }
+
+    /// Where the line given last begins, in bytes of the (decompressed) file, when the file ends within it.
+    pub(super) fn torn(&self) -> Option<u64> {
+        self.torn
     }
 
     /// Why there are no more lines, when it is not that the file is over.
@@ -77,6 +84,7 @@ impl Lines {
             return None;
         }
         self.given = end;
+        self.torn = (!ended && !skipping).then(|| self.input.offset());
         let line = self.input.window().get(..end).unwrap_or_default();
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         if skipping || line.len() > self.limit {

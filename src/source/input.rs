@@ -78,6 +78,11 @@ impl Input {
         }
     }
 
+    /// Bytes of the (decompressed) capture before the window.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
     /// The window as it stands.
     #[inline]
     pub(crate) fn window(&self) -> &[u8] {

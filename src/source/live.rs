@@ -3,13 +3,14 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use ::pcap::{Active, Capture, Device, IfFlags, Precision};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::binding::{Binding, Presence};
 use super::fanout::Group;
 use super::{Advance, Frame, LinkType, Source, SourceError};
 use crate::stats::{Counter, Counters};
@@ -44,6 +45,9 @@ pub struct Settings {
     pub batch_milliseconds: u16,
     /// Silence in milliseconds after which a quiet interface tells its time.
     pub idle_milliseconds: u16,
+    /// Longest pause in milliseconds between two attempts to listen again to an interface that was removed. The first attempt comes
+    /// after a tenth of a second, and each pause is twice as long as the one before.
+    pub retry_milliseconds: u32,
 }
 
 impl Default for Settings {
@@ -59,6 +63,7 @@ impl Default for Settings {
             immediate: false,
             batch_milliseconds: 50,
             idle_milliseconds: 100,
+            retry_milliseconds: 5_000,
         }
     }
 }
@@ -138,10 +143,18 @@ pub struct Live {
     data: Vec<u8>,
     /// Earlier frames are from before the capture began.
     begin: Timestamp,
-    /// The latest time told while idle.
-    clock: Timestamp,
     stop: Arc<AtomicBool>,
     state: State,
+    /// The interface, when it is one that can go down or away.
+    binding: Option<Binding>,
+    outage: Option<Outage>,
+    /// Outages so far.
+    outages: u64,
+    retry: Duration,
+    /// Of several readers the first one tells of an outage.
+    speaks: bool,
+    /// Set when the interface can be listened to no more by this process.
+    lost: Arc<AtomicBool>,
     idle: Duration,
     /// How long the kernel may keep a frame that it has stamped.
     held_back: Duration,
@@ -159,6 +172,19 @@ enum State {
     Ended,
 }
 
+/// The first pause before an attempt to listen again.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// A time in which an interface was down or away.
+struct Outage {
+    since: Instant,
+    /// It was removed: down is what comes up again by itself.
+    gone: bool,
+    /// Before the next attempt, and how long to wait after that one.
+    next: Instant,
+    pause: Duration,
+}
+
 /// A count that libpcap keeps in 32 bits, without the wrapping.
 #[derive(Default)]
 struct Total {
@@ -168,7 +194,11 @@ struct Total {
 
 impl Total {
     fn update(&mut self, now: u32) -> u64 {
-        self.sum += u64::from(now.wrapping_sub(self.last));
+        let step = now.wrapping_sub(self.last);
+        // What goes back is the count of an interface that was made anew.
+        if step < 1 << 31 {
+            self.sum += u64::from(step);
+        }
         self.last = now;
         self.sum
     }
@@ -211,6 +241,7 @@ impl Live {
         let link = link_type(capture.get_datalink().0);
         // libpcap's own time-out begins with the first packet and so never ends on a quiet interface: wait by poll.
         let capture = capture.setnonblock().map_err(failure)?;
+        let binding = Binding::of(&capture, interface, settings.promiscuous && interface != ANY);
         Ok(Live {
             name: interface.to_owned(),
             capture,
@@ -220,9 +251,14 @@ impl Live {
             original_length: 0,
             data: Vec::new(),
             begin: Timestamp::ZERO,
-            clock: Timestamp::ZERO,
             stop,
             state: State::Running,
+            binding,
+            outage: None,
+            outages: 0,
+            retry: Duration::from_millis(settings.retry_milliseconds.into()).max(FIRST_PAUSE),
+            speaks: true,
+            lost: Arc::default(),
             idle: Duration::from_millis(settings.idle_milliseconds.max(1).into()),
             held_back: Duration::from_millis(settings.batch_milliseconds.max(1).into()) * 2,
             buffer_bytes: settings.buffer_bytes.into(),
@@ -276,8 +312,16 @@ impl Live {
         }
         // What came to a socket before it joined came to the group as well.
         let begin = now();
-        all.iter_mut().for_each(|live| live.begin = begin);
+        let lost: Arc<AtomicBool> = Arc::default();
+        for (number, live) in all.iter_mut().enumerate() {
+            (live.begin, live.speaks, live.lost) = (begin, number == 0, lost.clone());
+        }
         Ok((all, None))
+    }
+
+    /// True once the source has ended because its interface was removed and this process can listen to no other.
+    pub fn lost(&self) -> Arc<AtomicBool> {
+        self.lost.clone()
     }
 
     /// Fetches a packet into the buffer; false when there is none now.
@@ -285,6 +329,8 @@ impl Live {
         let packet = match self.capture.next_packet() {
             Ok(packet) => packet,
             Err(::pcap::Error::TimeoutExpired) => return Ok(false),
+            // What reads netfilter's logs says so when there is nothing to read.
+            Err(::pcap::Error::PcapError(text)) if text.contains(NOTHING_THERE) => return Ok(false),
             Err(error) => return Err(error),
         };
         let unit = if self.nanoseconds { 1 } else { 1000 };
@@ -298,12 +344,115 @@ impl Live {
     }
 
     /// Waits for packets; false when none came in time.
-    fn wait(&self) -> bool {
+    fn wait(&mut self) -> bool {
         let wait = if matches!(self.state, State::Running) { self.idle } else { self.held_back };
         let timeout = Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: wait.subsec_nanos().into() };
         let mut descriptors = [PollFd::new(&self.capture, PollFlags::IN)];
         // An interrupted or failed wait is no silence: the next read tells what is the matter.
-        poll(&mut descriptors, Some(&timeout)).map_or(true, |ready| ready > 0)
+        let ready = poll(&mut descriptors, Some(&timeout)).map_or(true, |ready| ready > 0);
+        let [descriptor] = &descriptors;
+        // The socket says so once when its interface goes down, however soon it comes up again.
+        if descriptor.revents().contains(PollFlags::ERR) && self.binding.is_some() && self.outage.is_none() {
+            self.begin_outage(false);
+        }
+        ready
+    }
+
+    /// How it stands with the interface.
+    fn presence(&self) -> Presence {
+        self.binding.as_ref().map_or(Presence::Up, |binding| binding.presence(&self.capture))
+    }
+
+    fn begin_outage(&mut self, gone: bool) {
+        let since = Instant::now();
+        self.outages += 1;
+        self.outage = Some(Outage { since, gone, next: since + FIRST_PAUSE, pause: FIRST_PAUSE });
+        if self.speaks && !gone {
+            tracing::warn!("interface {} went down: nothing is seen until it is up again", self.name);
+        } else if self.speaks {
+            tracing::warn!("interface {} was removed: nothing is seen until there is one of that name", self.name);
+        }
+    }
+
+    /// Looks how it stands with the interface, and listens again as soon as that can be.
+    ///
+    /// # Errors
+    ///
+    /// When it was removed, and the socket cannot be bound to another.
+    fn look_after(&mut self) -> Result<(), SourceError> {
+        let presence = self.presence();
+        match (&mut self.outage, presence) {
+            (None, Presence::Up) => {}
+            (None, Presence::Down) => self.begin_outage(false),
+            (None, Presence::Gone) => self.begin_outage(true),
+            (Some(_), Presence::Up) => {
+                if let Some(outage) = self.outage.take().filter(|_| self.speaks) {
+                    let seconds = outage.since.elapsed().as_secs_f64();
+                    tracing::info!("interface {} is up again after {seconds:.1} seconds", self.name);
+                }
+            }
+            (Some(_), Presence::Down) => {}
+            (Some(outage), Presence::Gone) => {
+                if !std::mem::replace(&mut outage.gone, true) && self.speaks {
+                    tracing::warn!("interface {} was removed: waiting for one of that name", self.name);
+                }
+                let now = Instant::now();
+                if now < outage.next {
+                    return Ok(());
+                }
+                outage.pause = (outage.pause * 2).min(self.retry);
+                outage.next = now + outage.pause;
+                return self.renew();
+            }
+        }
+        Ok(())
+    }
+
+    fn renew(&mut self) -> Result<(), SourceError> {
+        let Some(binding) = &self.binding else { return Ok(()) };
+        match binding.renew(&self.capture) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            // Removed again meanwhile.
+            Err(error) if [Some(libc::ENODEV), Some(libc::ENXIO)].contains(&error.raw_os_error()) => Ok(()),
+            Err(error) => {
+                self.lost.store(true, Ordering::Relaxed);
+                let why = match error.raw_os_error() {
+                    Some(libc::EINVAL) => "several readers share its packets".to_owned(),
+                    _ => error.to_string(),
+                };
+                let reason = format!(
+                    "the interface was removed and made anew, and cannot be listened to again without the rights that were given up ({why}): \
+                     start apitap again"
+                );
+                Err(SourceError { name: self.name.clone(), offset: None, reason })
+            }
+        }
+    }
+
+    /// Whether an error of libpcap is that the interface is down or away, which ends nothing.
+    fn is_outage(&mut self, error: &::pcap::Error) -> bool {
+        let presence = self.presence();
+        let down = self.binding.is_some() && (presence != Presence::Up || text_of(error).contains(WENT_DOWN));
+        if down && self.outage.is_none() {
+            self.begin_outage(presence == Presence::Gone);
+        }
+        down
+    }
+
+    /// The system's time, before which nothing can come any more. Packets stamped before this moment may still be gathered into a
+    /// batch, so it lies that much earlier.
+    fn clock(&self) -> Timestamp {
+        let now = now();
+        let told = now - self.held_back;
+        // What is later than now was stamped before the clock was set back.
+        if self.time <= now { told.max(self.time) } else { told }
+    }
+
+    /// Ends with an error, which one of several readers tells.
+    fn fail(&mut self, error: SourceError) -> Result<Advance, SourceError> {
+        let end = self.end();
+        if self.speaks { Err(error) } else { Ok(end) }
     }
 
     fn end(&mut self) -> Advance {
@@ -326,23 +475,29 @@ impl Source for Live {
                 Ok(true) => match self.state {
                     State::Stopping(moment) if self.time > moment => return Ok(self.end()),
                     _ if self.time < self.begin => continue,
-                    _ => return Ok(Advance::Frame),
+                    _ => {
+                        self.begin = Timestamp::ZERO; // a clock that is set back later hides nothing
+                        return Ok(Advance::Frame);
+                    }
                 },
                 Ok(false) => {}
-                Err(error) => {
-                    self.end();
-                    return Err(explain(&self.name, &error));
-                }
+                Err(error) if self.is_outage(&error) => {}
+                Err(error) => return self.fail(explain(&self.name, &error)),
             }
-            if !self.wait() {
+            if self.outage.is_some() || !self.wait() {
                 if matches!(self.state, State::Stopping(_)) {
                     return Ok(self.end());
                 }
+                if let Err(error) = self.look_after() {
+                    return self.fail(error);
+                }
+                if self.outage.is_some() {
+                    std::thread::sleep(self.idle);
+                }
+                self.begin = Timestamp::ZERO;
                 // Of a quiet interface the only clock is the one that stamps its packets, which is the system's: the
-                // one place where apitap looks at it. Packets stamped before this moment may still be gathered into a
-                // batch, so the time that nothing can come before any more lies that much earlier.
-                self.clock = self.clock.max(self.time).max(now() - self.held_back);
-                return Ok(Advance::Idle(self.clock));
+                // one place where apitap looks at it.
+                return Ok(Advance::Idle(self.clock()));
             }
         }
     }
@@ -361,6 +516,10 @@ impl Source for Live {
         counters.set(Counter::KernelBufferBytes, self.buffer_bytes);
         counters.set(Counter::KernelDrops, self.kernel_drops.sum);
         counters.set(Counter::InterfaceDrops, self.interface_drops.sum);
+        if self.speaks {
+            counters.set(Counter::InterfaceOutages, self.outages);
+            counters.set(Counter::InterfacesDown, self.outage.is_some().into());
+        }
     }
 }
 
@@ -370,6 +529,12 @@ const SEVERAL_MILLISECONDS: u16 = 10;
 
 /// libpcap's name for all interfaces together.
 const ANY: &str = "any";
+
+/// What libpcap says before version 1.10 when an interface goes down; later ones go on by themselves.
+const WENT_DOWN: &str = "went down";
+
+/// What the system calls it when there is nothing to read (`EAGAIN`).
+const NOTHING_THERE: &str = "temporarily unavailable";
 
 fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();

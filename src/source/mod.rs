@@ -4,6 +4,7 @@
 //! packet in order travels from there to the parser without a copy.
 
 mod ahead;
+mod binding;
 mod decompress;
 mod error;
 mod fanout;

@@ -59,6 +59,18 @@ impl<S> Table<S> {
         self.index.len()
     }
 
+    /// Bytes of its flows and their index, and what a flow takes at worst.
+    pub(super) fn bytes(&self) -> (usize, usize) {
+        let (flow, state) = (size_of::<Option<Flow<S>>>(), size_of::<S>());
+        let index = self.index.allocation_size() + self.free.capacity() * size_of::<u32>();
+        let flows = self.flows.capacity() * flow + self.len() * state;
+        // A place in the index is free for each that is taken, at worst, and has a byte beside its number.
+        (
+            flows + index + self.wheel.len() * size_of::<List>(),
+            flow + state + 2 * (size_of::<u32>() + 1) + size_of::<u32>(),
+        )
+    }
+
     pub(super) fn half_open_count(&self) -> u32 {
         self.half_open_count
     }

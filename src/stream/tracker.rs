@@ -11,6 +11,7 @@ use super::hold::Piece;
 use super::table::{Table, second_of};
 use super::{Close, Direction, End, FlowInfo, Gap, Handler, Interest, MAX_TIMEOUT, Run, Settings, TICK};
 use crate::call::FlowId;
+use crate::metrics::Occupancy;
 use crate::packet::{Flags, Layer, Segment};
 use crate::stats::{Counter, Counters};
 use crate::time::Timestamp;
@@ -76,6 +77,27 @@ impl<H: Handler> Tracker<H> {
     /// Flows in the table.
     pub fn flows(&self) -> usize {
         self.table.len()
+    }
+
+    /// The flows, and what is held behind holes.
+    pub fn tables(&self) -> [Occupancy; 2] {
+        let (bytes, each) = self.table.bytes();
+        let limit = u64::from(self.settings.max_flows);
+        [
+            Occupancy {
+                table: "flows",
+                entries: self.table.len() as u64,
+                limit,
+                bytes: bytes as u64,
+                budget: limit * each as u64,
+            },
+            Occupancy {
+                table: "held_segments",
+                bytes: self.held as u64,
+                budget: self.settings.held_total as u64,
+                ..Occupancy::default()
+            },
+        ]
     }
 
     /// Bytes held behind holes, bookkeeping included.
