@@ -397,7 +397,7 @@ impl Conversation {
                 return;
             }
             self.readers[d].begin_head(cursor.run, cursor.used);
-            if let Some(end) = head_end(trimmed, 0) {
+            if let Some(end) = head_end(trimmed, 0, false) {
                 cursor.used += end;
                 self.readers[d].end_head(cursor.run, cursor.used);
                 let head = head::read(&trimmed[..end], &reading);
@@ -409,8 +409,10 @@ impl Conversation {
         let rest = cursor.rest();
         let mut partial = std::mem::take(&mut self.readers[d].partial);
         let known = partial.len();
+        // All of a long line looked at anew for each segment would be work without end: only what is new is.
+        let has_line = known > 0 && self.readers[d].has_line;
         partial.extend_from_slice(&rest[..rest.len().min(limit - known.min(limit))]);
-        match head_end(&partial, known.saturating_sub(3)) {
+        match head_end(&partial, known, has_line) {
             Some(end) => {
                 cursor.used += end - known;
                 self.readers[d].end_head(cursor.run, cursor.used);
@@ -427,7 +429,10 @@ impl Conversation {
             None => {
                 cursor.used += rest.len();
                 let in_step = !self.readers[d].disturbed;
-                if self.is_head(d, &partial, in_step) {
+                let ends = !has_line && memchr::memchr(b'\n', &partial[known..]).is_some();
+                self.readers[d].has_line = has_line || ends;
+                let judged = has_line || (!ends && recognise::is_judged(&partial[..known]));
+                if judged || self.is_head(d, &partial, in_step) {
                     self.readers[d].partial = partial;
                 } else {
                     counters.add(Counter::BytesSkipped, partial.len() as u64);
@@ -907,12 +912,16 @@ fn direction_of(d: usize) -> Direction {
 
 const NO_CAPS: Caps = Caps { decoded: u64::MAX, ratio: u64::MAX, encodings: 0, message: 0 };
 
-/// Where a head ends: at the empty line, or, for a request without a version and headers, at the end of its line.
-fn head_end(bytes: &[u8], from: usize) -> Option<usize> {
-    if let Some(end) = head::find_end(bytes, from) {
+/// Where a head ends: at the empty line, or, for a request without a version and headers, at the end of its line. It is known not to end
+/// in the first `known` bytes; whether a line does is `has_line`.
+fn head_end(bytes: &[u8], known: usize, has_line: bool) -> Option<usize> {
+    if let Some(end) = head::find_end(bytes, known.saturating_sub(3)) {
         return Some(end);
     }
-    let line_end = memchr::memchr(b'\n', bytes)? + 1;
+    if has_line {
+        return None;
+    }
+    let line_end = known + memchr::memchr(b'\n', bytes.get(known..)?)? + 1;
     let bare = line_end == bytes.len() && !bytes.starts_with(b"HTTP/") && {
         memchr::memmem::find(bytes, b" HTTP/").is_none() && memchr::memmem::find(bytes, b"\tHTTP/").is_none()
     };

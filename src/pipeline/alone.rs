@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use super::assembly::Assembly;
 use super::front::{Front, Taker};
-use super::{Consumer, Outcome, Settings};
+use super::{Consumer, MOST_HELD, Outcome, Settings};
 use crate::call::Record;
 use crate::inspect::Inspector;
 use crate::metrics::{Board, Publisher};
@@ -106,16 +106,29 @@ impl Sequencer {
         self.held.append(records);
     }
 
-    /// Appends all records that ended before the watermark to `out`, in order.
-    pub(super) fn release(&mut self, watermark: Timestamp, out: &mut Vec<Record>) {
-        let due = match watermark {
-            Timestamp::MAX => self.held.len(),
-            _ => self.held.partition_point(|record| record.end_time() < watermark),
+    /// Appends all records that ended before the watermark to `out`, in order; those that ended at it, too, when they are more than
+    /// [`MOST_HELD`]: gives their number then.
+    pub(super) fn release(&mut self, watermark: Timestamp, out: &mut Vec<Record>) -> usize {
+        let (due, early) = match watermark {
+            Timestamp::MAX => (self.held.len(), 0),
+            _ => due(&self.held, watermark),
         };
         let first = out.len();
         out.extend(self.held.drain(..due));
         out[first..].sort_by_key(|record| record.order());
+        early
     }
+}
+
+/// How many of these, which are in the order of their ends, are to be handed on at a watermark, and how many of them before it is known
+/// that there are no more of their moment.
+pub(super) fn due(held: &[Record], watermark: Timestamp) -> (usize, usize) {
+    let due = held.partition_point(|record| record.end_time() < watermark);
+    if held.len() - due <= MOST_HELD {
+        return (due, 0);
+    }
+    let with = held.partition_point(|record| record.end_time() <= watermark);
+    if with - due > MOST_HELD { (with, with - due) } else { (due, 0) }
 }
 
 struct Alone<'o, 'c> {
@@ -131,9 +144,10 @@ struct Alone<'o, 'c> {
 
 impl Alone<'_, '_> {
     /// Puts the records that ended before the watermark in order.
-    fn release(&mut self, watermark: Timestamp) {
+    fn release(&mut self, watermark: Timestamp, counters: &mut Counters) {
         self.sequencer.take(self.assembly.records());
-        self.sequencer.release(watermark, &mut self.records);
+        let early = self.sequencer.release(watermark, &mut self.records);
+        counters.add(Counter::RecordsUnordered, early as u64);
     }
 
     /// False when the consumer is gone. Leaves `records` empty.
@@ -173,14 +187,14 @@ impl Taker for Alone<'_, '_> {
         if let Some(publisher) = Publisher::due(&mut self.publisher) {
             publisher.publish(&self.assembly.counters());
         }
-        self.release(now);
+        self.release(now, counters);
         (self.records.is_empty() && !quiet && !self.every_step) || self.send(now, counters)
     }
 
     fn finish(&mut self, now: Timestamp, counters: &mut Counters) {
         self.assembly.tick(now);
         self.assembly.finish();
-        self.release(Timestamp::MAX);
+        self.release(Timestamp::MAX, counters);
         self.send(now, counters);
     }
 }
