@@ -333,6 +333,54 @@ fn heads_of_64_kib() {
     large_heads(64, 32 << 10);
 }
 
+/// A request line that comes byte by byte, as many at a time as fit into a head.
+#[test]
+fn long_lines_byte_by_byte() {
+    let attack = Attack {
+        name: "long-lines",
+        command: "replay",
+        arguments: &[],
+        configuration: small_tables(),
+        worst: 2 * MIB + SMALL_TABLES + TEMPLATES,
+        size: 100 << 10,
+    };
+    let load = |wire: &mut Wire, random: &mut StdRng, size: u32| {
+        let mut talk = wire.open(anybody(random), SERVER)?;
+        let line = format!("GET /{} HTTP/1.1\r\nHost: api.example\r\n\r\n", "a".repeat(size as usize));
+        wire.say_in(&mut talk, CLIENT, line.as_bytes(), 1)?;
+        wire.say(&mut talk, SERVICE, b"HTTP/1.1 414 Too Long\r\nContent-Length: 0\r\n\r\n")?;
+        wire.close(&mut talk)?;
+        wire.honest_call()
+    };
+    attack.run(load, |outcome, _| assert_eq!(outcome.counter("calls"), outcome.honest + 1));
+}
+
+/// Requests that nobody answers cost the same however many of them may wait.
+#[test]
+fn pipelines_without_answers() {
+    let folder = Folder::new("pipelines");
+    let cost = |limit: u32| {
+        let configuration = format!("[http]\npending_limit = {limit}\n");
+        let outcome = feed(&folder, "calls", &[], &configuration, |wire| {
+            let mut talk = wire.open(SocketAddrV4::new(Ipv4Addr::new(203, 0, 113, 7), 4_096), SERVER)?;
+            let request = b"GET / HTTP/1.1\r\n\r\n";
+            wire.say(&mut talk, CLIENT, request)?;
+            wire.say(&mut talk, SERVICE, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")?;
+            for _ in 0..600 {
+                wire.say(&mut talk, CLIENT, &request.repeat(70))?;
+                wire.wait(1_000);
+            }
+            Ok(())
+        });
+        assert_eq!(outcome.counter("calls"), 1 + 600 * 70);
+        assert_eq!(outcome.counter("pending_requests_dropped"), u64::from(600 * 70 - limit));
+        println!("pipelines {limit}: {:.2} s, {} MiB", outcome.cpu, outcome.peak / MIB);
+        outcome.cpu
+    };
+    let (few, many) = (cost(64), cost(4_096));
+    assert!(many <= 2.0 * few + 0.3, "{few} s, and {many} s where more may wait");
+}
+
 /// Chunked bodies whose chunks have no end: the data, the size, its extension, the trailers; and sizes that are no numbers.
 fn endless_chunks(size: u32) {
     let attack = Attack {

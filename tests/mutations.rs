@@ -21,6 +21,7 @@ use apitap::inspect::{self, Inspector, Rules};
 use apitap::inventory::Inventory;
 use apitap::key::Key;
 use apitap::pipeline::{self, Consumer};
+use apitap::records::RecordPrinter;
 use apitap::rules::RuleFile;
 use apitap::source::{Settings, from_bytes};
 use apitap::time::Timestamp;
@@ -46,13 +47,13 @@ static RULES: LazyLock<DetectRules> = LazyLock::new(|| {
 });
 
 /// Prints what it gets as lines, and gives it to an inventory with its detector.
-struct All(Inventory, Vec<u8>);
+struct All(Inventory, RecordPrinter, Vec<u8>);
 
 impl Consumer for All {
     fn records(&mut self, records: &mut Vec<Record>, _: Timestamp) -> io::Result<()> {
         for record in records.iter() {
-            self.1.clear();
-            serde_json::to_writer(&mut self.1, record)?;
+            self.2.clear();
+            self.1.print(record, &mut self.2)?;
         }
         self.0.records(records);
         Ok(())
@@ -69,7 +70,7 @@ fn run(bytes: Vec<u8>) -> u64 {
     let settings = detect::Settings { clients: 1_000, endpoints: 1_000, ..Default::default() };
     let detector = Detector::new(settings, RULES.clone(), |call| Some(call.client.ip));
     let inventory = Inventory::new(&Default::default(), detector, HashKey::new([3; 16]));
-    let mut consumer = All(inventory, Vec::new());
+    let mut consumer = All(inventory, RecordPrinter::default(), Vec::new());
     let mut sources: Vec<Box<dyn apitap::source::Source>> = vec![Box::new(opened)];
     let mut settings = pipeline::Settings::default();
     settings.http.recall_bytes = 64 << 10;

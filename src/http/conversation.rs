@@ -76,6 +76,8 @@ pub(crate) struct Conversation {
     /// The direction of requests, once that is known.
     requests: Option<Direction>,
     exchanges: VecDeque<Exchange>,
+    /// How many of them have a response alone.
+    unasked: usize,
     /// Serial of the exchange at the front.
     first: u64,
     /// Calls completed.
@@ -116,6 +118,7 @@ impl Conversation {
             readers: [Reader::new(midstream), Reader::new(midstream)],
             requests: None,
             exchanges: VecDeque::new(),
+            unasked: 0,
             first: 0,
             position,
             community_id: None,
@@ -543,13 +546,18 @@ impl Conversation {
         let mark = self.readers[d].mark;
         self.note_step(d, mark);
         // A response that the server began after it had the head of this request, and that found no request then.
-        let waiting = self.exchanges.iter().position(|exchange| {
+        let waits = |exchange: &Exchange| {
             !exchange.has_request
                 && exchange.response.acknowledged.is_some_and(|seen| seen >= mark.end)
                 && mark.acknowledged.is_none_or(|seen| seen <= exchange.response.offset)
-        });
+        };
+        // Thousands of requests may wait, and none of them is looked at for each that comes.
+        let waiting = if self.unasked > 0 { self.exchanges.iter().position(waits) } else { None };
         let at = match waiting {
-            Some(at) => at,
+            Some(at) => {
+                self.unasked -= 1;
+                at
+            }
             None => {
                 if self.exchanges.len() >= shared.settings.pending_limit.max(1) {
                     counters.count(Counter::PendingRequestsDropped);
@@ -742,6 +750,7 @@ impl Conversation {
                 body.serial += 1;
             }
         }
+        self.unasked += usize::from(!exchange.has_request);
         self.exchanges.insert(at, exchange);
         at
     }
@@ -880,6 +889,7 @@ impl Conversation {
                 return;
             }
             let Some(exchange) = self.exchanges.pop_front() else { return };
+            self.unasked -= usize::from(!exchange.has_request);
             self.first += 1;
             self.emit(flow, exchange, now, shared, counters);
         }
