@@ -146,7 +146,11 @@ fn mutate(capture: &[u8], other: &[u8], random: &mut StdRng) -> Vec<u8> {
                 let value = *[0, 1, 19, 20, 255, 256, 1_500, 65_535].choose(random).expect("eight") as u16;
                 let place = record.start + *[8, 12, 32, 30, 46, 62].choose(random).expect("six");
                 if let Some(field) = bytes.get_mut(place..place + 2) {
-                    field.copy_from_slice(&if place < record.start + 16 { value.to_le_bytes() } else { value.to_be_bytes() });
+                    field.copy_from_slice(&if place < record.start + 16 {
+                        value.to_le_bytes()
+                    } else {
+                        value.to_be_bytes()
+                    });
                 }
             }
             7 | 8 => {
@@ -262,7 +266,9 @@ fn run_mutations(count: u64, seed: u64) {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         match supervised(format!("{stem} {number}"), &bytes, &current) {
             Ok(found) => calls += found,
-            Err(failure) => failures.push(format!("{failure}: {}", keep(&format!("{stem} {number}"), &bytes).display())),
+            Err(failure) => {
+                failures.push(format!("{failure}: {}", keep(&format!("{stem} {number}"), &bytes).display()))
+            }
         }
         if number % 5_000 == 4_999 {
             println!("{} mutations in {:?}, {calls} calls, {} failures", number + 1, begin.elapsed(), failures.len());
