@@ -113,12 +113,10 @@ fn syn_flood(size: u32, limits: &Limits, flows: u32, half_open: u32) {
         size,
     };
     let load = |wire: &mut Wire, random: &mut StdRng, size: u32| {
-        for number in 0..size {
+        for _ in 0..size {
             wire.segment(&[], [anybody(random), SERVER], [random.random(), 0], SYN, &[])?;
-            wire.wait(20);
-            if number % 100 == 0 {
-                wire.honest_call()?;
-            }
+            wire.wait(200);
+            wire.honest_calls()?;
         }
         Ok(())
     };
@@ -164,10 +162,8 @@ fn fragment_flood(size: u32, limits: &Limits, bytes: u32, packets: u32) {
                 frame.extend(u64::from(number).to_be_bytes());
                 wire.frame(&frame)?;
             }
-            wire.wait(20);
-            if number % 100 == 0 {
-                wire.honest_call()?;
-            }
+            wire.wait(200);
+            wire.honest_calls()?;
         }
         Ok(())
     };
@@ -211,10 +207,8 @@ fn churn(size: u32, limits: &Limits, flows: u32) {
                     wire.close(&mut talk)?;
                 }
             }
-            wire.wait(100);
-            if number % 100 == 0 {
-                wire.honest_call()?;
-            }
+            wire.wait(400);
+            wire.honest_calls()?;
         }
         Ok(())
     };
@@ -301,7 +295,7 @@ fn large_heads(size: u32, limits: &Limits, limit: usize) {
         size,
     };
     let load = |wire: &mut Wire, random: &mut StdRng, size: u32| {
-        for round in 0..size.div_ceil(SIDE_BY_SIDE) {
+        for _ in 0..size.div_ceil(SIDE_BY_SIDE) {
             let mut talks = Vec::new();
             for number in 0..SIDE_BY_SIDE {
                 let mut head = b"GET /v1/orders HTTP/1.1\r\nHost: api.example\r\n".to_vec();
@@ -331,10 +325,8 @@ fn large_heads(size: u32, limits: &Limits, limit: usize) {
                 wire.say(&mut talk, SERVICE, b"HTTP/1.1 431 Too Large\r\nContent-Length: 0\r\n\r\n")?;
                 wire.close(&mut talk)?;
             }
-            for _ in 0..20 * (1 + round % 2) {
-                wire.honest_call()?;
-            }
             wire.wait(1_000_000);
+            wire.honest_calls()?;
         }
         Ok(())
     };
@@ -431,10 +423,8 @@ fn endless_chunks(size: u32, limits: &Limits) {
             for number in 0..size {
                 // Where lines are what does not end, in small segments, too.
                 wire.say_in(&mut talk, CLIENT, &part, if sort < 2 || number % 8 > 0 { 1_400 } else { 100 })?;
-                wire.wait(200);
-                if number % 8 == 0 {
-                    wire.honest_call()?;
-                }
+                wire.wait(20_000);
+                wire.honest_calls()?;
             }
         }
         Ok(())
@@ -520,10 +510,8 @@ fn bombs(size: u32, limits: &Limits, decoded: usize) {
             body.extend(number.to_be_bytes());
             let body = &body[..body.len() - 4];
             wire.call(anybody(random), &[request.as_bytes(), body].concat(), &[response.as_bytes(), body].concat())?;
-            wire.wait(10_000);
-            for _ in 0..4 {
-                wire.honest_call()?;
-            }
+            wire.wait(500_000);
+            wire.honest_calls()?;
         }
         Ok(())
     };
@@ -560,10 +548,8 @@ fn deep_bodies(size: u32, limits: &Limits) {
             let request = format!("POST /graphql HTTP/1.1\r\nHost: api.example\r\n{message}");
             let response = format!("HTTP/1.1 200 OK\r\n{message}");
             wire.call(anybody(random), &[request.as_bytes(), &body].concat(), &[response.as_bytes(), &body].concat())?;
-            wire.wait(10_000);
-            for _ in 0..4 {
-                wire.honest_call()?;
-            }
+            wire.wait(500_000);
+            wire.honest_calls()?;
         }
         Ok(())
     };

@@ -38,6 +38,8 @@ pub struct Wire<W> {
     identification: u16,
     frame: Vec<u8>,
     people: StdRng,
+    /// When the next of them makes a call.
+    next_call: u64,
     /// Calls of honest clients so far.
     pub honest: u64,
 }
@@ -65,7 +67,7 @@ impl<W: Write> Wire<W> {
             out.write_all(&word.to_le_bytes())?;
         }
         let people = StdRng::seed_from_u64(3);
-        Ok(Wire { out, now: 0, identification: 0, frame: Vec::new(), people, honest: 0 })
+        Ok(Wire { out, now: 0, identification: 0, frame: Vec::new(), people, next_call: 0, honest: 0 })
     }
 
     /// Lets microseconds go by.
@@ -178,6 +180,15 @@ impl<W: Write> Wire<W> {
         self.say(&mut talk, CLIENT, request)?;
         self.say(&mut talk, SERVICE, response)?;
         self.close(&mut talk)
+    }
+
+    /// The calls that the people who use the service make until now, five a second.
+    pub fn honest_calls(&mut self) -> io::Result<()> {
+        while self.next_call <= self.now {
+            self.next_call += 200_000;
+            self.honest_call()?;
+        }
+        Ok(())
     }
 
     /// One of the people who use the service makes a call.
