@@ -394,6 +394,31 @@ fn pipelines_without_answers() {
     assert!(many <= 2.0 * few + 0.3, "{few} s, and {many} s where more may wait");
 }
 
+/// Where the next head has to be looked for, what begins like many heads and is none costs no more than anything else.
+#[test]
+fn beginnings_of_heads_behind_a_loss() {
+    let folder = Folder::new("beginnings");
+    let cost = |word: &str| {
+        let outcome = feed(&folder, "calls", &[], "", |wire| {
+            let mut talk = wire.open(SocketAddrV4::new(Ipv4Addr::new(203, 0, 113, 7), 4_096), SERVER)?;
+            wire.say(&mut talk, CLIENT, b"GET / HTTP/1.1\r\nHost: api.example\r\n\r\n")?;
+            wire.say(&mut talk, SERVICE, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")?;
+            let part = word.repeat(60_000 / word.len());
+            for _ in 0..300 {
+                wire.say_in(&mut talk, SERVICE, part.as_bytes(), part.len())?;
+                wire.wait(20_000);
+            }
+            wire.honest_call()
+        });
+        assert_eq!(outcome.counter("calls"), 2);
+        assert!(outcome.counter("bytes_skipped") > 300 * 59_000, "{}", outcome.summary);
+        println!("beginnings {word:?}: {:.2} s", outcome.cpu);
+        outcome.cpu
+    };
+    let (other, beginnings) = (cost("HTTP/1.1 2OO "), cost("HTTP/1.1 200 "));
+    assert!(beginnings <= 2.0 * other + 0.3, "{other} s, and {beginnings} s for what may begin a head");
+}
+
 /// Chunked bodies whose chunks have no end: the data, the size, its extension, the trailers; and sizes that are no numbers.
 fn endless_chunks(size: u32, limits: &Limits) {
     let attack = Attack {
