@@ -99,7 +99,7 @@ counters! {
     FlowsOneSided = "flows_one_sided",
     /// Flows that never came past the handshake.
     FlowsHalfOpen = "flows_half_open",
-    /// Flows evicted because the table was full.
+    /// Flows evicted because the table was full, or because too many had the same addresses and ports in different layers.
     FlowsEvicted = "flows_evicted",
     /// Half-open flows evicted because their share of the table was full.
     HalfOpenEvicted = "half_open_evicted",
@@ -230,6 +230,9 @@ counters! {
     /// Bodies inspected only up to the configured length.
     InspectionTruncated = "inspection_truncated",
 
+    /// Calls, and records of connections, handed on before all others of the same moment were known: the packets' time stood
+    /// still, or had gone back, for longer than they are held.
+    RecordsUnordered = "records_unordered",
     /// Segments dropped live because the workers were behind.
     SegmentsDropped = "segments_dropped",
     /// Calls, and records of connections, dropped live because the detector was behind.

@@ -76,6 +76,8 @@ pub(crate) struct Conversation {
     /// The direction of requests, once that is known.
     requests: Option<Direction>,
     exchanges: VecDeque<Exchange>,
+    /// How many of them have a response alone.
+    unasked: usize,
     /// Serial of the exchange at the front.
     first: u64,
     /// Calls completed.
@@ -116,6 +118,7 @@ impl Conversation {
             readers: [Reader::new(midstream), Reader::new(midstream)],
             requests: None,
             exchanges: VecDeque::new(),
+            unasked: 0,
             first: 0,
             position,
             community_id: None,
@@ -397,7 +400,7 @@ impl Conversation {
                 return;
             }
             self.readers[d].begin_head(cursor.run, cursor.used);
-            if let Some(end) = head_end(trimmed, 0) {
+            if let Some(end) = head_end(trimmed, 0, false) {
                 cursor.used += end;
                 self.readers[d].end_head(cursor.run, cursor.used);
                 let head = head::read(&trimmed[..end], &reading);
@@ -409,8 +412,10 @@ impl Conversation {
         let rest = cursor.rest();
         let mut partial = std::mem::take(&mut self.readers[d].partial);
         let known = partial.len();
+        // All of a long line looked at anew for each segment would be work without end: only what is new is.
+        let has_line = known > 0 && self.readers[d].has_line;
         partial.extend_from_slice(&rest[..rest.len().min(limit - known.min(limit))]);
-        match head_end(&partial, known.saturating_sub(3)) {
+        match head_end(&partial, known, has_line) {
             Some(end) => {
                 cursor.used += end - known;
                 self.readers[d].end_head(cursor.run, cursor.used);
@@ -427,7 +432,10 @@ impl Conversation {
             None => {
                 cursor.used += rest.len();
                 let in_step = !self.readers[d].disturbed;
-                if self.is_head(d, &partial, in_step) {
+                let ends = !has_line && memchr::memchr(b'\n', &partial[known..]).is_some();
+                self.readers[d].has_line = has_line || ends;
+                let judged = has_line || (!ends && recognise::is_judged(&partial[..known]));
+                if judged || self.is_head(d, &partial, in_step) {
                     self.readers[d].partial = partial;
                 } else {
                     counters.add(Counter::BytesSkipped, partial.len() as u64);
@@ -538,13 +546,18 @@ impl Conversation {
         let mark = self.readers[d].mark;
         self.note_step(d, mark);
         // A response that the server began after it had the head of this request, and that found no request then.
-        let waiting = self.exchanges.iter().position(|exchange| {
+        let waits = |exchange: &Exchange| {
             !exchange.has_request
                 && exchange.response.acknowledged.is_some_and(|seen| seen >= mark.end)
                 && mark.acknowledged.is_none_or(|seen| seen <= exchange.response.offset)
-        });
+        };
+        // Thousands of requests may wait, and none of them is looked at for each that comes.
+        let waiting = if self.unasked > 0 { self.exchanges.iter().position(waits) } else { None };
         let at = match waiting {
-            Some(at) => at,
+            Some(at) => {
+                self.unasked -= 1;
+                at
+            }
             None => {
                 if self.exchanges.len() >= shared.settings.pending_limit.max(1) {
                     counters.count(Counter::PendingRequestsDropped);
@@ -737,6 +750,7 @@ impl Conversation {
                 body.serial += 1;
             }
         }
+        self.unasked += usize::from(!exchange.has_request);
         self.exchanges.insert(at, exchange);
         at
     }
@@ -875,6 +889,7 @@ impl Conversation {
                 return;
             }
             let Some(exchange) = self.exchanges.pop_front() else { return };
+            self.unasked -= usize::from(!exchange.has_request);
             self.first += 1;
             self.emit(flow, exchange, now, shared, counters);
         }
@@ -907,12 +922,16 @@ fn direction_of(d: usize) -> Direction {
 
 const NO_CAPS: Caps = Caps { decoded: u64::MAX, ratio: u64::MAX, encodings: 0, message: 0 };
 
-/// Where a head ends: at the empty line, or, for a request without a version and headers, at the end of its line.
-fn head_end(bytes: &[u8], from: usize) -> Option<usize> {
-    if let Some(end) = head::find_end(bytes, from) {
+/// Where a head ends: at the empty line, or, for a request without a version and headers, at the end of its line. It is known not to end
+/// in the first `known` bytes; whether a line does is `has_line`.
+fn head_end(bytes: &[u8], known: usize, has_line: bool) -> Option<usize> {
+    if let Some(end) = head::find_end(bytes, known.saturating_sub(3)) {
         return Some(end);
     }
-    let line_end = memchr::memchr(b'\n', bytes)? + 1;
+    if has_line {
+        return None;
+    }
+    let line_end = known + memchr::memchr(b'\n', bytes.get(known..)?)? + 1;
     let bare = line_end == bytes.len() && !bytes.starts_with(b"HTTP/") && {
         memchr::memmem::find(bytes, b" HTTP/").is_none() && memchr::memmem::find(bytes, b"\tHTTP/").is_none()
     };

@@ -55,6 +55,9 @@ impl Chunks {
             Chunks::Size { size, digits, extension, read } => {
                 for (at, &byte) in bytes.iter().enumerate() {
                     *read += 1;
+                    if *read > LINE_LIMIT {
+                        return Step::Malformed;
+                    }
                     if byte == b'\n' {
                         if !*digits {
                             return Step::Malformed;
@@ -64,9 +67,6 @@ impl Chunks {
                         return Step::Framing(at + 1);
                     }
                     if *extension {
-                        if *read > LINE_LIMIT {
-                            return Step::Malformed;
-                        }
                         continue;
                     }
                     match (byte as char).to_digit(16) {
@@ -150,5 +150,13 @@ mod tests {
         assert_eq!(decode(b"zz\r\n", 9), None);
         assert_eq!(decode(b"ffffffffffffffffff\r\n", 99), None);
         assert_eq!(decode(b"\r\n", 9), None);
+        // Neither zeros, blanks, an extension nor trailers may go on for ever.
+        for endless in ["0", " ", "5;a=", "0\r\nX-A: "] {
+            let (first, last) = endless.split_at(endless.len() - 1);
+            let line = [first.as_bytes(), &last.as_bytes().repeat(LINE_LIMIT as usize + 2)].concat();
+            for piece in [1, 1_400] {
+                assert_eq!(decode(&line, piece), None, "{endless}");
+            }
+        }
     }
 }

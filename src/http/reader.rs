@@ -51,6 +51,8 @@ pub(crate) struct Reader {
     pub(crate) phase: Phase,
     /// The beginning of a head that is not whole yet.
     pub(crate) partial: Vec<u8>,
+    /// Its first line is whole, and was judged.
+    pub(crate) has_line: bool,
     pub(crate) mark: Mark,
     /// Offset behind everything read or given up.
     pub(crate) next: u64,
@@ -66,6 +68,7 @@ impl Reader {
             role: None,
             phase: Phase::Head,
             partial: Vec::new(),
+            has_line: false,
             mark: Mark::default(),
             next: 0,
             disturbed: midstream,

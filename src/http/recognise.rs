@@ -1,6 +1,6 @@
 //! What the beginning of an HTTP message looks like, on any port.
 
-use memchr::{memchr, memmem};
+use memchr::{memchr, memmem, memrchr};
 
 /// Which message a direction carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,9 @@ pub(crate) enum Verdict {
 
 /// Longest method that is taken for one. The longest registered is UPDATEREDIRECTREF.
 const METHOD_LIMIT: usize = 32;
+
+/// Bytes of a request's line that are looked at while it has no end; more than a method has.
+const LOOKED_AT: usize = 64;
 
 /// Methods that are believed without a version behind the target, at the beginning of a connection.
 const KNOWN: [&[u8]; 9] = [b"GET", b"POST", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"TRACE", b"CONNECT"];
@@ -58,6 +61,11 @@ pub(crate) fn judge(bytes: &[u8], trusting: bool) -> Verdict {
     judge_request(bytes, trusting)
 }
 
+/// True when these undecided bytes stay so until their line ends, whatever comes behind them.
+pub(crate) fn is_judged(bytes: &[u8]) -> bool {
+    bytes.len() >= LOOKED_AT && !bytes.starts_with(b"HTTP/")
+}
+
 /// `HTTP/1.` and what follows.
 fn judge_status(bytes: &[u8]) -> Verdict {
     let Some(line) = memchr(b'\n', bytes).map(|end| &bytes[..end]) else {
@@ -82,7 +90,7 @@ fn judge_request(bytes: &[u8], trusting: bool) -> Verdict {
     let known = KNOWN.contains(&method);
     let Some(end) = memchr(b'\n', bytes) else {
         let plausible = known || method.iter().all(|byte| byte.is_ascii_uppercase() || matches!(byte, b'_' | b'-'));
-        let printable = bytes.iter().take(64).all(|&byte| byte >= b' ' || byte == b'\t' || byte == b'\r');
+        let printable = bytes.iter().take(LOOKED_AT).all(|&byte| byte >= b' ' || byte == b'\t' || byte == b'\r');
         return if plausible && printable { Verdict::Undecided } else { Verdict::No };
     };
     let line = bytes[..end].trim_ascii_end();
@@ -115,7 +123,9 @@ pub(crate) fn find_inside(bytes: &[u8], role: Option<Role>) -> Option<usize> {
         )
     };
     let status_line = || {
-        memmem::find_iter(bytes, b"HTTP/1.").find(|&at| {
+        // What stands behind the last end of a line is no whole line; to look for its end from each place would be work without end.
+        let lines = bytes.get(..memrchr(b'\n', bytes)? + 1)?;
+        memmem::find_iter(lines, b"HTTP/1.").find(|&at| {
             matches!(&bytes[at + 7..], [b'0' | b'1', b' ', a, b, c, b' ' | b'\r', ..]
                 if [a, b, c].iter().all(|byte| byte.is_ascii_digit()))
                 && at > 0

@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use super::assembly::Assembly;
 use super::front::{Front, Taker};
-use super::{Consumer, Outcome, PATIENCE, Settings};
+use super::{Consumer, MOST_HELD, Outcome, PATIENCE, Settings};
 use crate::call::Record;
 use crate::inspect::Inspector;
 use crate::metrics::{Board, Publisher};
@@ -108,16 +108,29 @@ impl Sequencer {
         self.held.append(records);
     }
 
-    /// Appends all records that ended before the watermark to `out`, in order.
-    pub(super) fn release(&mut self, watermark: Timestamp, out: &mut Vec<Record>) {
-        let due = match watermark {
-            Timestamp::MAX => self.held.len(),
-            _ => self.held.partition_point(|record| record.end_time() < watermark),
+    /// Appends all records that ended before the watermark to `out`, in order; those that ended at it, too, when they are more than
+    /// [`MOST_HELD`]: gives their number then.
+    pub(super) fn release(&mut self, watermark: Timestamp, out: &mut Vec<Record>) -> usize {
+        let (due, early) = match watermark {
+            Timestamp::MAX => (self.held.len(), 0),
+            _ => due(&self.held, watermark),
         };
         let first = out.len();
         out.extend(self.held.drain(..due));
         out[first..].sort_by_key(|record| record.order());
+        early
     }
+}
+
+/// How many of these, which are in the order of their ends, are to be handed on at a watermark, and how many of them before it is known
+/// that there are no more of their moment.
+pub(super) fn due(held: &[Record], watermark: Timestamp) -> (usize, usize) {
+    let due = held.partition_point(|record| record.end_time() < watermark);
+    if held.len() - due <= MOST_HELD {
+        return (due, 0);
+    }
+    let with = held.partition_point(|record| record.end_time() <= watermark);
+    if with - due > MOST_HELD { (with, with - due) } else { (due, 0) }
 }
 
 struct Alone<'o, 'c> {
@@ -136,9 +149,10 @@ struct Alone<'o, 'c> {
 
 impl Alone<'_, '_> {
     /// Puts the records that ended before the watermark in order.
-    fn release(&mut self, watermark: Timestamp) {
+    fn release(&mut self, watermark: Timestamp, counters: &mut Counters) {
         self.sequencer.take(self.assembly.records());
-        self.sequencer.release(watermark, &mut self.records);
+        let early = self.sequencer.release(watermark, &mut self.records);
+        counters.add(Counter::RecordsUnordered, early as u64);
     }
 
     /// False when the consumer is gone. Leaves `records` empty.
@@ -179,7 +193,7 @@ impl Taker for Alone<'_, '_> {
             publisher.publish(&self.assembly.counters());
             publisher.publish_tables(self.assembly.tables());
         }
-        self.release(now);
+        self.release(now, counters);
         // Packets of which no records come are no silence: who waits for the time to pass is told of it.
         let due = self.every_step || quiet || (self.live && now.since(self.told) >= PATIENCE);
         if self.records.is_empty() && !due {
@@ -192,7 +206,7 @@ impl Taker for Alone<'_, '_> {
     fn finish(&mut self, now: Timestamp, counters: &mut Counters) {
         self.assembly.tick(now);
         self.assembly.finish();
-        self.release(Timestamp::MAX);
+        self.release(Timestamp::MAX, counters);
         self.send(now, counters);
     }
 }

@@ -22,7 +22,7 @@ use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TrySendError, bounde
 use super::front::{Front, Taker};
 use super::parcel::Parcel;
 use super::worker::{Answer, Lane, Worker};
-use super::{Consumer, Outcome, PATIENCE, Settings};
+use super::{Consumer, MOST_HELD, Outcome, PATIENCE, Settings, alone};
 use crate::call::Record;
 use crate::inspect::Inspector;
 use crate::packet::Segment;
@@ -198,7 +198,10 @@ pub(super) fn run(
         for counted in working.into_iter().map(joined) {
             outcome.counters.merge(&counted);
         }
-        outcome.output = joined(consuming).err();
+        match joined(consuming) {
+            Ok(early) => outcome.counters.add(Counter::RecordsUnordered, early),
+            Err(error) => outcome.output = Some(error),
+        }
         outcome
     })
 }
@@ -251,14 +254,15 @@ impl Places<'_> {
     }
 }
 
-/// Puts the records of all workers into their total order. Without records the consumer is told of the time unless it is to be
+/// Puts the records of all workers into their total order; gives how many were handed on before they were known to be in it. Without records the consumer is told of the time unless it is to be
 /// `silent` for as long as passed since it was told last.
 fn consume(
     consumer: &mut dyn Consumer,
     answers: &Receiver<Answer>,
     returns: &[Sender<Vec<Record>>],
     silent: impl Fn(Duration) -> bool,
-) -> io::Result<()> {
+) -> io::Result<u64> {
+    let mut early = 0;
     let mut reached = vec![Timestamp::ZERO; returns.len()];
     let (mut held, mut due) = (Vec::<Record>::new(), Vec::new());
     let (mut told, mut end) = (Timestamp::ZERO, Timestamp::ZERO);
@@ -269,12 +273,13 @@ fn consume(
             *reached = if answer.last { Timestamp::MAX } else { answer.now };
         }
         let mut watermark = reached.iter().copied().min().unwrap_or(Timestamp::MAX);
-        if watermark <= told {
+        if watermark <= told && held.len() <= MOST_HELD {
             continue;
         }
         let last = watermark == Timestamp::MAX;
         held.sort_by_key(|record| record.order());
-        let count = if last { held.len() } else { held.partition_point(|record| record.end_time() < watermark) };
+        let (count, unordered) = if last { (held.len(), 0) } else { alone::due(&held, watermark) };
+        early += unordered as u64;
         due.extend(held.drain(..count));
         if last {
             watermark = end;
@@ -289,5 +294,5 @@ fn consume(
             let _ = worker.try_send(records); // a full queue only means that they are freed
         }
     }
-    consumer.finish()
+    consumer.finish().map(|()| early)
 }

@@ -275,6 +275,9 @@ pub struct Settings {
     pub max_flows: u32,
     /// Flows kept that have not come past the handshake: 32 MiB at the default. Beyond, the oldest is evicted.
     pub max_half_open: u32,
+    /// Flows kept of the same addresses and ports, which differ in the layers around them (VLANs, tunnels) alone; they are looked through
+    /// one by one. Costs no memory. Beyond, one that was quiet for long is evicted, first of those seen in one direction alone.
+    pub max_flows_alike: u32,
     /// Bytes held behind holes in one direction of one flow, with 64 bytes of bookkeeping a segment. Beyond, the hole
     /// is given up.
     pub held_per_direction: usize,
@@ -297,6 +300,7 @@ impl Default for Settings {
         Settings {
             max_flows: 1_048_576,
             max_half_open: 65_536,
+            max_flows_alike: 64,
             held_per_direction: 1 << 20,
             held_total: 64 << 20,
             idle_timeout: 300,

@@ -107,6 +107,23 @@ impl<S> Table<S> {
         self.index.find(hash, fitting).copied()
     }
 
+    /// Of the flows of these ends, in whatever layers, when there are `most` of them: the one that was quiet longest among those of
+    /// which one direction alone was seen, else among all.
+    pub(super) fn crowded(&self, source: SocketAddr, destination: SocketAddr, most: usize) -> Option<u32> {
+        let hash = hash_ends(&self.hasher, source, destination);
+        let mut count = 0;
+        let mut least: Option<(bool, Timestamp, u32)> = None;
+        for &at in self.index.iter_hash(hash) {
+            let Some(flow) = self.peek(at) else { continue };
+            if flow.direction_between(source, destination).is_some() {
+                count += 1;
+                let worth = (flow.info.seen == [true; 2], flow.last, at);
+                least = Some(least.map_or(worth, |least| least.min(worth)));
+            }
+        }
+        least.filter(|_| count >= most).map(|(_, _, at)| at)
+    }
+
     /// Adds a flow in the list of its stage. The caller has made room.
     pub(super) fn insert(&mut self, flow: Flow<S>, check: Timestamp) -> u32 {
         let hash = hash_of(&self.hasher, &flow);

@@ -575,3 +575,22 @@ fn a_handshake_opens_a_flow_once() {
     }
     assert_eq!(tracker.handler().opened, 1);
 }
+
+#[test]
+fn flows_alike_but_for_their_layers_are_few() {
+    let settings = Settings { max_flows_alike: 8, ..Settings::default() };
+    let mut tracker = tracker(settings);
+    // One conversation in both directions, and a flood of others of the same ends, each on a VLAN of its own.
+    feed(&mut tracker, &handshake(100, 200).into_iter().map(|wire| wire.on_vlan(1)).collect::<Vec<_>>());
+    feed(&mut tracker, &[wire(10, true, 101, Some(201), b"request").on_vlan(1)]);
+    feed(&mut tracker, &[wire(11, false, 201, Some(108), b"response").on_vlan(1)]);
+    for vlan in 2..1_000 {
+        let far = u32::from(vlan) * 0x0020_0001;
+        feed(&mut tracker, &[wire(20 + u64::from(vlan), true, far, Some(!far), b"alike").on_vlan(vlan)]);
+        assert!(tracker.flows() <= 8);
+    }
+    assert_eq!(tracker.counters().value(Counter::FlowsEvicted), 999 - 8);
+    feed(&mut tracker, &[wire(2_000, true, 108, Some(209), b" again").on_vlan(1)]);
+    assert_eq!(tracker.handler().flows[0].bytes[0], b"request again", "it is still there");
+    assert_eq!(tracker.handler().flows[0].end, None);
+}

@@ -176,7 +176,7 @@ impl<H: Handler> Tracker<H> {
         if syn && segment.flags.has(Flags::RST) {
             return None;
         }
-        self.make_room(syn);
+        self.make_room(syn, segment);
         let stage = if syn { Stage::HalfOpen } else { Stage::Open };
         let id = flow_id(segment);
         let mut flow = Flow {
@@ -225,7 +225,12 @@ impl<H: Handler> Tracker<H> {
         Some(self.table.insert(flow, check))
     }
 
-    fn make_room(&mut self, syn: bool) {
+    fn make_room(&mut self, syn: bool, segment: &Segment<'_>) {
+        let alike = self.settings.max_flows_alike.max(1) as usize;
+        if let Some(at) = self.table.crowded(segment.source, segment.destination, alike) {
+            self.counters.count(Counter::FlowsEvicted);
+            self.end(at, End::Evicted, self.now);
+        }
         if syn
             && self.table.half_open_count() >= self.settings.max_half_open.max(1)
             && let Some((at, _)) = self.table.oldest_half_open()

@@ -53,6 +53,7 @@ impl Conversation {
         let mut begin = self.frames_begin(d);
         let acknowledged = self.readers[d].mark.acknowledged;
         let Some(Exchange { mut call, request, has_request, .. }) = self.exchanges.remove(at) else { return };
+        self.unasked -= usize::from(!has_request);
         begin[1 - d] = match acknowledged {
             _ if has_request => request.end + call.request.wire_bytes,
             // Where the request was lost, the server says how long it was.
