@@ -14,6 +14,8 @@
 //! * What a client has done since it was first seen is its habit, and so it stays, outages included: the run must have begun an hour and
 //!   [`WANDERS`] visits at no regular time after the client was first seen. What was there before the capture cannot be told
 //!   from a program's purpose.
+//! * A page that is left open comes back by the clock as well. It does so in a program that others use at this server too, by its fingerprint; such
+//!   visits must go on for longer than any working day ([`OVERNIGHT`]).
 //! * At least [`PEERS`] other clients must have been at the same server often enough to show whether they are regular. Of a server that only one
 //!   client goes to nothing can be said.
 //! * Evidence is divided by one more than the others that are regular there, and is never more than [`CEILING`] times what is asked
@@ -75,8 +77,17 @@ const PEERS: u64 = 8;
 /// Regular visits that are worth an alert.
 const VISITS: u32 = 24;
 
-/// The time that they take at least: whoever leaves a page open for an hour is no beacon.
-const LASTING: Duration = Duration::from_secs(7_200);
+/// The time that they take at least.
+const LASTING: Duration = Duration::from_secs(2 * 3_600);
+
+/// The same of a program that others use there too: who leaves a page open closes it in the evening.
+const OVERNIGHT: Duration = Duration::from_secs(16 * 3_600);
+
+/// Programs of which it is known how many clients use them at one server.
+const PROGRAMS: usize = 16;
+
+/// Clients that make a program one that others use there too.
+const USERS: usize = 3;
 
 /// Visits at no regular time before a client is known for something else.
 const WANDERS: u32 = 24;
@@ -180,6 +191,38 @@ struct Visited {
     shown: Distinct,
     /// Those of them that were, at some time.
     regular: Distinct,
+    /// The first [`PROGRAMS`] that came often enough for their visits to be foretold.
+    programs: Vec<Program>,
+}
+
+/// A fingerprint of TLS, and the first clients that had it.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Program {
+    hash: u64,
+    users: [u64; USERS],
+    count: u8,
+}
+
+impl Visited {
+    /// Notes who uses a program; true once it is one that others use too. Of those beyond the first nothing is known.
+    fn uses(&mut self, hash: u64, client: u64) -> bool {
+        let place = match self.programs.iter().position(|program| program.hash == hash) {
+            Some(place) => place,
+            None if self.programs.len() < PROGRAMS => {
+                self.programs.push(Program { hash, users: [0; USERS], count: 0 });
+                self.programs.len() - 1
+            }
+            None => return false,
+        };
+        let Some(program) = self.programs.get_mut(place) else { return false };
+        let count = usize::from(program.count);
+        let known = program.users.iter().take(count).any(|user| *user == client);
+        if let Some(free) = program.users.get_mut(count).filter(|_| !known) {
+            *free = client;
+            program.count += 1;
+        }
+        usize::from(program.count) == USERS
+    }
 }
 
 /// All visits in what is encrypted.
@@ -212,7 +255,8 @@ pub(super) fn observe(
     let call = seen.call;
     let (start, end) = (call.request_time.unwrap_or(call.end_time), call.end_time);
     let program = call.tls.as_ref().and_then(|tls| tls.ja4.as_deref()).unwrap_or_default();
-    let key = seen.key.pair(seen.key.pair(seen.client_hash, seen.place_hash), seen.key.hash(&[program.as_bytes()]));
+    let program = seen.key.hash(&[program.as_bytes()]);
+    let key = seen.key.pair(seen.key.pair(seen.client_hash, seen.place_hash), program);
     let bytes = call.request.wire_bytes.saturating_add(call.response.wire_bytes);
     let size = bytes as f32;
     let Some(series) = beacons.series.get_mut(&key) else {
@@ -238,6 +282,7 @@ pub(super) fn observe(
     let Some((period, usual)) = foretold else { return };
     let Some(visited) = beacons.servers.entry(seen.place_hash, Visited::default, |held| held.last) else { return };
     visited.last = seen.time;
+    let common = visited.uses(program, seen.client_hash);
     if series.count >= SHOWN {
         visited.shown.insert(seen.client_hash);
     }
@@ -272,7 +317,7 @@ pub(super) fn observe(
     visited.regular.insert(seen.client_hash);
 
     let lasted = start.since(series.run.since);
-    if series.run.regular < VISITS || lasted < LASTING {
+    if series.run.regular < VISITS || lasted < if common { OVERNIGHT } else { LASTING } {
         return;
     }
     let known = series.run.wanders >= WANDERS && series.run.since.since(client.first) >= ACQUAINTED;

@@ -52,7 +52,7 @@ pub struct Settings {
     /// Beyond, the one that asked about the fewest leaves. For each sixteen of them one endpoint is remembered, 640 bytes.
     pub lookups: usize,
     /// Series of connections in TLS without keys that are remembered, of one client, server and fingerprint each; 200 bytes each. Beyond, one that is not regular, or was not
-    /// heard of for longest, leaves and is counted (`series_evicted`). For each sixteen of them one server is remembered, at most 1.1 KiB.
+    /// heard of for longest, leaves and is counted (`series_evicted`). For each sixteen of them one server is remembered, at most 1.8 KiB.
     pub beacons: usize,
 }
 

@@ -30,12 +30,14 @@ struct Day {
     random: StdRng,
     visits: Vec<Visit>,
     hours: f64,
+    /// What comes by the clock is a page of a browser.
+    page: bool,
 }
 
 impl Day {
     /// Twenty-four people who go to three servers when they like, with a few connections each time.
     fn of_people(seed: u64, hours: f64) -> Day {
-        let mut day = Day { random: StdRng::seed_from_u64(seed), visits: Vec::new(), hours };
+        let mut day = Day { random: StdRng::seed_from_u64(seed), visits: Vec::new(), hours, page: false };
         for client in 0..24 {
             let mut at = day.exponential(300.0);
             while at < hours * 3_600.0 {
@@ -60,7 +62,8 @@ impl Day {
         let mut at = from * 3_600.0 + self.random.random_range(0.0..period);
         while at < self.hours * 3_600.0 {
             let bytes = 1_500 + self.random.random_range(0..80);
-            self.visits.push(Visit { at, lasts: 0.3, client, server: server.into(), program: PROGRAM, bytes });
+            let program = if self.page { BROWSER } else { PROGRAM };
+            self.visits.push(Visit { at, lasts: 0.3, client, server: server.into(), program, bytes });
             at += period * (1.0 + jitter * self.random.random_range(-1.0..1.0));
         }
     }
@@ -173,5 +176,24 @@ fn one_more_where_another_is_regular_takes_twice_as_long() {
         day.clock(7, "api.example", 3.0, 600.0, 0.05);
         let bench = day.live();
         assert_eq!(bench.kinds(), [("leak.beacon", Some(address(7)))], "seed {seed}");
+    }
+}
+
+#[test]
+fn a_page_that_is_left_open_is_closed_in_the_evening() {
+    for seed in 1..4 {
+        for (until, found) in [(11.0, false), (30.0, true)] {
+            let mut day = Day::of_people(seed, 30.0);
+            // The people rest after ten hours.
+            day.visits.retain(|visit| visit.at < 10.0 * 3_600.0);
+            // Nobody works beside the page, whose visits would lie between.
+            day.visits.retain(|visit| visit.client != 7 || visit.server != "api.example" || visit.at < 3.0 * 3_600.0);
+            day.page = true;
+            day.clock(7, "api.example", 3.0, 300.0, 0.02);
+            day.visits.retain(|visit| visit.at < until * 3_600.0);
+            let bench = day.live();
+            let expected: &[_] = if found { &[("leak.beacon", Some(address(7)))] } else { &[] };
+            assert_eq!(bench.kinds(), expected, "seed {seed}, until {until}");
+        }
     }
 }
