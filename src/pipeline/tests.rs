@@ -133,7 +133,7 @@ fn what_live_has_no_room_for_is_counted() {
 fn time_is_told_live_though_no_records_come() {
     // Nothing that is understood, for fifty seconds without a pause.
     let begin = Timestamp::from_parts(1_772_460_000, 0);
-    let frame = |number| (begin + Duration::from_millis(10 * number), LinkType(1), vec![0; 60]);
+    let frame = |number: u64| (begin + Duration::from_millis(10 * number), LinkType(1), vec![0; 60]);
     let mut kept = Kept::default();
     run_through(vec![Given::boxed((0..5_000).map(frame).collect())], true, 1, &mut kept);
     assert!(kept.calls.is_empty() && kept.told > 200, "told {} times", kept.told);
