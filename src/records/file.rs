@@ -182,7 +182,7 @@ impl File {
                     match self.lines.torn() {
                         Some(offset) => {
                             let reason =
-                                format!("the file ends within this line, which begins at byte {offset}: {reason}");
+                                format!("{reason}; the file ends within this line, which begins at byte {offset}");
                             self.torn = Some((number, reason));
                         }
                         None => {
