@@ -2,7 +2,7 @@
 //! cost is counted by name, honest calls beside it are seen as ever, and nobody honest is accused.
 //!
 //! Each load is run twice, the second time twice as large. Here they are small, under small limits; the same with millions and the
-//! defaults' limits is `cargo test --release --test hostile -- --ignored --test-threads 1 --nocapture`, which prints what each came to.
+//! defaults' limits is `cargo test --test hostile -- --ignored --test-threads 1 --nocapture`, which prints what each came to.
 
 #[path = "support/load.rs"]
 mod load;
