@@ -1,7 +1,7 @@
 //! Captures of the corpus, whole and damaged in every way that comes to mind, through the whole program but for its command
 //! line: no panic, and nothing that takes long for its size.
 //!
-//! A few hundred damaged ones each time; `MUTATIONS=100000 cargo test --release --test mutations -- --ignored --nocapture` is for a
+//! A few hundred damaged ones each time; `MUTATIONS=100000 cargo test --test mutations -- --ignored --nocapture` is for a
 //! quiet hour. One that fails is named by its capture and its number, from which it is made again, and left in the system's
 //! folder for temporary files.
 
