@@ -193,7 +193,7 @@ pub struct Watching {
 /// The packets of incidents.
 #[derive(Debug, Args)]
 pub struct Keeping {
-    /// Keep the packets of incidents in this folder, a pcapng file each; the table [evidence] of the configuration has the limits.
+    /// Keep the packets of incidents in this folder, a pcapng file each; the table `[evidence]` of the configuration has the limits.
     #[arg(long, value_name = "DIR", env = "APITAP_EVIDENCE", help_heading = "Evidence")]
     pub evidence: Option<PathBuf>,
 }
