@@ -254,8 +254,9 @@ impl Places<'_> {
     }
 }
 
-/// Puts the records of all workers into their total order; gives how many were handed on before they were known to be in it. Without records the consumer is told of the time unless it is to be
-/// `silent` for as long as passed since it was told last.
+/// Puts the records of all workers into their total order; gives how many were handed on before they were known to be in
+/// it. Without records the consumer is told of the time unless it is to be `silent` for as long as passed since it was told
+/// last.
 fn consume(
     consumer: &mut dyn Consumer,
     answers: &Receiver<Answer>,
