@@ -21,9 +21,11 @@ impl Folder {
         self.0.join(name)
     }
 
-    /// The binary with these arguments and the folder's key.
+    /// The binary with these arguments and the folder's key: the one that `APITAP_BINARY` names, as one that was installed, or else
+    /// the one that was built with the tests.
     pub fn apitap(&self, command: &str, arguments: &[&str]) -> Command {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_apitap"));
+        let built = || env!("CARGO_BIN_EXE_apitap").into();
+        let mut process = Command::new(std::env::var_os("APITAP_BINARY").unwrap_or_else(built));
         process.arg(command).args(arguments).arg("--key-file").arg(self.path("test.key")).current_dir(&self.0);
         process
     }
