@@ -163,7 +163,8 @@ fn inside(client: &str) {
     let capture = std::env::var("APITAP_SOAK_CAPTURE").unwrap_or_else(|_| fixture());
     let rate = number("APITAP_SOAK_RATE", 20_000).to_string();
     let mut load = Command::new("ip");
-    load.args(["netns", "exec", client, "tcpreplay", "-q", "-i", "veth0", "--loop", "0", "--pps", &rate, &capture]);
+    load.args(["netns", "exec", client, "tcpreplay", "-q", "-i", "veth0", "--loop", "0", "--pps", &rate]);
+    load.args(["--timer", "nano", "--pps-multi", "20"]).arg(&capture); // sleeps in between
     let load = Ended(load.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("tcpreplay starts"));
     let mut attackers = Command::new("ip");
     attackers.args(["netns", "exec", client, "python3", "-c", ATTACKERS, &seconds.to_string()]);

@@ -11,13 +11,14 @@ use crate::time::Timestamp;
 
 use super::Shared;
 use super::content::{Caps, Found, Stopped, Totals};
-use super::conversation::{community_id, query_names, split_target};
+use super::conversation::community_id;
 use super::grpc;
 use super::head::{Fields, Kind, RequestHead, ResponseHead};
 use super::intern::printable_into;
 use super::limits;
 use super::operation::{self, Carrier};
 use super::payload::Payload;
+use super::target::{query_names, split_target};
 
 /// A call of this flow, of which nothing is known yet.
 pub(super) fn new_call(

@@ -46,6 +46,7 @@ mod recognise;
 mod repeat;
 mod secured;
 pub mod slow;
+mod target;
 #[cfg(test)]
 mod tests;
 mod websocket;
@@ -64,11 +65,12 @@ use crate::stream::{Close, Direction, End, FlowInfo, Gap, Handler, Interest, Run
 use crate::time::Timestamp;
 use crate::tls::{self, keylog::KeyLog};
 
+pub(crate) use conversation::community_id;
 use conversation::{Conversation, Upgrade};
-pub(crate) use conversation::{community_id, query_names, split_target};
 pub(crate) use intern::{Interner, printable_into};
 use secured::Secured;
 use slow::{UnderWay, Watch};
+pub(crate) use target::{query_names, split_target};
 
 /// Limits of the HTTP stage. Worst-case memory a connection: `head_limit` in each direction, about 1 KiB for each of
 /// `pending_limit` requests, and one decoder (up to 8 MiB for zstd's and brotli's windows, 48 KiB for gzip's).
