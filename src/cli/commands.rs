@@ -76,6 +76,7 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Interfaces(options) => interfaces(options),
         Command::Config(options) => config(options),
         Command::Doctor(options) => doctor(options),
+        Command::Top(options) => super::top::run(options),
         Command::Manual { folder } => super::manual::write(&folder),
         Command::Schema { of } => {
             let mut lines = consumers::standard_output();
@@ -193,8 +194,11 @@ fn watch(mut options: Watch) -> Result<ExitCode, Failure> {
         live::pin(&live.cpus).map_err(Failure::Usage)?;
     }
     settings.evidence.folder = options.keeping.evidence.or(settings.evidence.folder);
-    settings.confinement.user = options.user.or(settings.confinement.user);
-    settings.confinement.enabled &= !options.no_confinement;
+    let confining = move |settings: &mut Settings| {
+        settings.confinement.user = options.user.clone().or(settings.confinement.user.take());
+        settings.confinement.enabled &= !options.no_confinement;
+    };
+    confining(&mut settings);
     let stop = Arc::new(AtomicBool::new(false));
     let filter = options.filter.or(settings.source.live.filter.clone());
     let interface = options
@@ -225,7 +229,7 @@ fn watch(mut options: Watch) -> Result<ExitCode, Failure> {
     let board = Arc::new(Board::default());
     let slot = Arc::new(Slot::default());
     let _server = metrics(&settings, &board)?;
-    reload::start(watched(&settings, &options.common, &options.decoding, &options.detecting), slot.clone())?;
+    reload::start(watched(&settings, &options.common, &options.decoding, &options.detecting, confining), slot.clone())?;
     let memory = Memory::Live { fresh: options.fresh };
     let consumer = detecting(&mut settings, (&options.detecting, &options.watching), memory, &options.common)?;
     let mut consumer = consumer.live(Board::publisher(&board), slot, settings.metrics.loss_share);
@@ -278,7 +282,13 @@ fn metrics(settings: &Settings, board: &Arc<Board>) -> Result<Option<Server>, Fa
 }
 
 /// How the configuration is read again: as at the start, with the same flags.
-fn watched(settings: &Settings, common: &Common, decoding: &Decoding, detecting: &Detecting) -> Watched {
+fn watched(
+    settings: &Settings,
+    common: &Common,
+    decoding: &Decoding,
+    detecting: &Detecting,
+    confining: impl Fn(&mut Settings) + Send + 'static,
+) -> Watched {
     let (common, decoding, detecting) = (common.clone(), decoding.clone(), detecting.clone());
     let file = common.config.clone();
     let (live, evidence) = (settings.source.live.clone(), settings.evidence.folder.clone());
@@ -288,6 +298,7 @@ fn watched(settings: &Settings, common: &Common, decoding: &Decoding, detecting:
         apply_decoding(&mut settings, &decoding);
         apply_detecting(&mut settings, &mut detecting);
         // The flags of `watch` itself hold on.
+        confining(&mut settings);
         settings.source.live = live.clone();
         settings.evidence.folder = evidence.clone();
         Ok(settings)
@@ -496,7 +507,7 @@ fn config(mut options: Config) -> Result<ExitCode, Failure> {
     } else if options.schema {
         format!("{}\n", serde_json::to_string_pretty(&crate::settings::schema())?)
     } else {
-        let mut loaded = loaded(&options.common)?;
+        let mut loaded = loaded(options.common.config.as_deref())?;
         let mut settings = settings(&mut options.common)?;
         apply_decoding(&mut settings, &options.decoding);
         apply_detecting(&mut settings, &mut options.detecting);
@@ -515,16 +526,16 @@ fn config(mut options: Config) -> Result<ExitCode, Failure> {
 }
 
 /// The configuration file with the environment over it.
-fn loaded(common: &Common) -> Result<Loaded, Failure> {
+pub(super) fn loaded(config: Option<&Path>) -> Result<Loaded, Failure> {
     // Names and values that are no text set nothing.
     let variables =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    Ok(crate::settings::load(common.config.as_deref(), variables)?)
+    Ok(crate::settings::load(config, variables)?)
 }
 
 /// The same with flags over it.
 fn settings(common: &mut Common) -> Result<Settings, Failure> {
-    let mut settings = loaded(common)?.settings;
+    let mut settings = loaded(common.config.as_deref())?.settings;
     settings.rules = common.rules.clone().or(settings.rules);
     settings.state = common.state.clone().or(settings.state);
     settings.key_file = common.key_file.clone().or(settings.key_file);

@@ -18,7 +18,7 @@ use crate::export::har;
 use crate::export::selection::Selector;
 use crate::inventory::Inventory;
 use crate::inventory::events::Event;
-use crate::metrics::{DetectorView, Loss, Publisher};
+use crate::metrics::{DetectorView, Lookout, Loss, Publisher};
 use crate::pipeline::Consumer;
 use crate::practice::Practice;
 use crate::practice::finding::Finding;
@@ -119,6 +119,7 @@ struct Live {
     publisher: Publisher,
     slot: Arc<Slot>,
     loss: Loss,
+    lookout: Lookout,
     /// Time that the detector took.
     busy: Duration,
 }
@@ -207,7 +208,8 @@ impl Detecting {
     /// The same while it is looked into, may be given another configuration, and may lose a share of the packets.
     pub(super) fn live(mut self, publisher: Publisher, slot: Arc<Slot>, share: f64) -> Detecting {
         publisher.board().watch_sinks(self.outlets.monitor());
-        self.live = Some(Live { publisher, slot, loss: Loss::new(share), busy: Duration::ZERO });
+        let (loss, lookout) = (Loss::new(share), Lookout::default());
+        self.live = Some(Live { publisher, slot, loss, lookout, busy: Duration::ZERO });
         self
     }
 
@@ -321,6 +323,7 @@ impl Detecting {
     fn tell(&mut self, since: Instant, watermark: Timestamp) {
         let Some(live) = &mut self.live else { return };
         live.busy += since.elapsed();
+        live.lookout.step(live.publisher.board(), self.engine.detector());
         if !live.publisher.is_due() {
             return;
         }

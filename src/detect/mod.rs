@@ -22,6 +22,8 @@
 //! | `returned` | whose answers have fields that nobody else's have |
 //! | `auth` | who tries credential after credential, or uses those of others |
 //!
+//! Whoever looks on is told by the [`survey`] how clients stand.
+//!
 //! All of them bring evidence, in nats, to the `budget`, whose thresholds come from one number, the false alarms a day
 //! that the operator will read. Tests that are made once a client and day ask for ln(clients × tests / budget);
 //! sequential tests, whose false alarms come by the trial, for ln(trials a day / (budget × share)). Both are Bonferroni's
@@ -57,6 +59,7 @@ mod sentence;
 mod settings;
 mod slow;
 mod state;
+pub mod survey;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -612,6 +615,7 @@ fn observe(
         scales.budget.client_day();
     }
     client.last = seen.time;
+    client.bytes.add(Window::Minute, seen.time, seen.carried());
     if !seen.goes_on() {
         client.calls += 1;
         client.damaged += u64::from(!seen.whole);

@@ -168,10 +168,13 @@ const UNSEEN_PEOPLE: u64 = 4;
 
 /// What one client did.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(super) struct Client {
     pub(super) first: Timestamp,
     pub(super) last: Timestamp,
     pub(super) calls: u64,
+    /// Bytes of a minute, requests and answers: for who looks on, no test asks for them.
+    pub(super) bytes: Ring,
     /// Calls of which something was lost.
     pub(super) damaged: u64,
     /// An API key was accepted: it is counted among machines.
