@@ -13,7 +13,7 @@ use clap::CommandFactory;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::call::Record;
-use crate::checkpoint::Keeper;
+use crate::checkpoint::{Keeper, Rest};
 use crate::client::TrustedProxies;
 use crate::confinement;
 use crate::detect::{self, BudgetReport, DetectRules, Detector};
@@ -598,16 +598,16 @@ fn detector(settings: &Settings) -> Result<Detector, Failure> {
 }
 
 /// Goes on from what an earlier run with the same state folder learned, and keeps what this one learns.
-fn keeper(settings: &Settings, detector: &mut Detector, common: &Common) -> Result<Keeper, Failure> {
+fn keeper(settings: &Settings, detector: &mut Detector, common: &Common) -> Result<(Keeper, Option<Rest>), Failure> {
     let folder = settings.state.clone().unwrap_or_else(default_state);
     let failed = |error: io::Error| Failure::Failed(format!("{}: {error}", folder.display()));
     std::fs::create_dir_all(&folder).map_err(failed)?;
     let mut keeper = Keeper::new(&folder, &settings.checkpoint).map_err(failed)?;
-    let notes = keeper.resume(detector).map_err(failed)?;
+    let (rest, notes) = keeper.resume(detector).map_err(failed)?;
     for note in notes.iter().filter(|_| !common.quiet) {
         eprintln!("apitap: {note}");
     }
-    Ok(keeper)
+    Ok((keeper, rest))
 }
 
 /// Gives up what a live run needs no more, its interfaces being open.
@@ -658,32 +658,41 @@ fn memory(resume: bool) -> Memory {
     if resume { Memory::Resume } else { Memory::None }
 }
 
+/// What goes on from what was learned before.
+struct Remembering {
+    detector: Detector,
+    /// What keeps what is learned now.
+    keeper: Option<Keeper>,
+    /// What was learned beside the detector; none where there is nothing to go on from.
+    rest: Option<Rest>,
+}
+
 /// A detector that goes on from what was learned before, and what keeps it.
-fn remembering(settings: &Settings, memory: Memory, common: &Common) -> Result<(Detector, Option<Keeper>), Failure> {
+fn remembering(settings: &Settings, memory: Memory, common: &Common) -> Result<Remembering, Failure> {
     let mut detector = detector(settings)?;
     let fresh = match memory {
         Memory::Resume => {
-            let keeper = keeper(settings, &mut detector, common)?;
-            return Ok((detector, Some(keeper)));
+            let (keeper, rest) = keeper(settings, &mut detector, common)?;
+            return Ok(Remembering { detector, keeper: Some(keeper), rest });
         }
         Memory::Live { fresh } if settings.state.is_some() => fresh,
-        Memory::None | Memory::Live { .. } => return Ok((detector, None)),
+        Memory::None | Memory::Live { .. } => return Ok(Remembering { detector, keeper: None, rest: None }),
     };
-    let keeper = match keeper(settings, &mut detector, common) {
-        Ok(mut keeper) => {
+    let (keeper, mut rest) = match keeper(settings, &mut detector, common) {
+        Ok((mut keeper, rest)) => {
             keeper.pass_nothing_over();
-            Some(keeper)
+            (Some(keeper), rest)
         }
         Err(Failure::Failed(reason)) => {
             tracing::warn!("{reason}; what is learned now is lost at the end");
-            None
+            (None, None)
         }
         Err(failure) => return Err(failure),
     };
     if fresh {
-        detector = self::detector(settings)?;
+        (detector, rest) = (self::detector(settings)?, None);
     }
-    Ok((detector, keeper))
+    Ok(Remembering { detector, keeper, rest })
 }
 
 /// What holds calls against the practices.
@@ -703,8 +712,19 @@ fn detecting(
     memory: Memory,
     common: &Common,
 ) -> Result<consumers::Detecting, Failure> {
-    let practice = if options.findings || settings.output.findings { Some(practice(settings)?) } else { None };
-    let (detector, keeper) = remembering(settings, memory, common)?;
+    let mut practice = if options.findings || settings.output.findings { Some(practice(settings)?) } else { None };
+    let Remembering { detector, keeper, rest } = remembering(settings, memory, common)?;
+    let said = |what: &str| {
+        if !common.quiet {
+            eprintln!("apitap: what was learned before has no {what}: it begins anew");
+        }
+    };
+    let (resumed, rest) = (rest.is_some(), rest.unwrap_or_default());
+    match (&mut practice, rest.practice) {
+        (Some(practice), Some(memory)) => practice.restore(memory),
+        (Some(_), None) if resumed => said("findings of practices"),
+        _ => {}
+    }
     let outlets = outlets(settings)?;
     if !watching.events {
         return Ok(consumers::Detecting::new(detector, outlets).keeping(keeper).finding(practice));
@@ -715,6 +735,11 @@ fn detecting(
     let baseline = watching.baseline.as_deref().map(inventory::read).transpose()?;
     let mut inventory = inventory(settings, detector)?;
     inventory.watch(&settings.inventory, baseline.as_deref());
+    match rest.inventory {
+        Some(memory) => inventory.restore(memory),
+        None if resumed => said("inventory"),
+        None => {}
+    }
     Ok(consumers::Detecting::watching(inventory, outlets).keeping(keeper).finding(practice))
 }
 

@@ -92,8 +92,8 @@ pub use rules::{
     MeterRule, Prior, ProbeKind, ProbeRule, ProbeRules, SecretRules,
 };
 pub use settings::Settings;
-pub use state::State;
 use state::{Client, Endpoint};
+pub use state::{State, Stored};
 pub use trace::{Curve, Move, Trace};
 
 /// What the detector made of one call.
@@ -547,17 +547,15 @@ impl Detector {
         &self.state
     }
 
-    /// Goes on from a remembered state, fitted to the settings' limits. Counters go on from where they are. One that was learned under
-    /// another key means nothing here: it is not taken, and false is given.
-    pub fn restore(&mut self, state: State) -> bool {
-        if state.key != self.state.key {
-            return false;
-        }
+    /// Goes on from a remembered state, fitted to the settings' limits. Counters go on from where they are. Gives the names of what
+    /// was not kept, and begins anew; none for a state that was learned under another key, which means nothing here and is not taken.
+    pub fn restore(&mut self, stored: Stored) -> Option<Vec<&'static str>> {
+        let (state, absent) = stored.resume(&self.settings, &self.rules, self.state.key)?;
         self.state = state;
         let (clients, endpoints) = self.state.limit(&self.settings);
         self.counters.add(Counter::ClientsEvicted, clients as u64);
         self.counters.add(Counter::EndpointsEvicted, endpoints as u64);
-        true
+        Some(absent)
     }
 
     /// Thresholds out of the budget and what was seen so far, and the short cuts that follow from them.
