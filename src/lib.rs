@@ -26,7 +26,7 @@
 //! [`call::Record`] is the seam: before it nothing knows policy, behind it nothing knows packets. [`pipeline`] wires
 //! the stages to threads and is the only place that knows how many there are. Time is always the traffic's
 //! ([`time`]), and whatever is lost is counted by name ([`stats`]);
-//! [`metrics`] shows it while it runs. [`doctor`] looks at what a sensor needs of its machine.
+//! [`metrics`] shows it while it runs, and [`top`] draws that in a terminal. [`doctor`] looks at what a sensor needs of its machine.
 
 pub mod alert;
 pub mod call;
@@ -59,3 +59,4 @@ pub mod stats;
 pub mod stream;
 pub mod time;
 pub mod tls;
+pub mod top;

@@ -5,10 +5,14 @@ mod support;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 use support::{Folder, fixture};
+
+/// Calls that the checkpoint among the fixtures holds.
+const FIRST_FORM_CALLS: u64 = 1_000;
 
 /// The calls of the bundled capture, a line each.
 fn calls(folder: &Folder) -> Vec<String> {
@@ -131,4 +135,75 @@ fn a_damaged_checkpoint_is_said_and_the_one_before_is_used() {
     let again = run("two");
     assert!(again.stderr.contains("checksum is wrong"), "{}", again.stderr);
     assert!(again.stdout == second.stdout, "it went on from the one before");
+}
+
+/// Lines of what a run printed, but for what findings came to at its end, which are given apart.
+fn told(run: &support::Run) -> (Vec<String>, Vec<String>) {
+    let text = std::str::from_utf8(&run.stdout).expect("JSON");
+    text.lines().map(str::to_owned).partition(|line| !line.contains(r#""state":"total""#))
+}
+
+#[test]
+fn news_and_findings_are_told_once_over_all_runs() {
+    let folder = Folder::new("news");
+    let run = folder.run("calls", &[&fixture(), "--quiet", "--shapes"]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let calls: Vec<_> = String::from_utf8(run.stdout).expect("JSON").lines().map(|line| format!("{line}\n")).collect();
+    fs::write(folder.path("all"), calls.concat()).expect("room");
+    fs::write(folder.path("settings.toml"), "[inventory.events]\nsettle_seconds = 60\n").expect("room");
+    let arguments =
+        ["--resume", "--events", "--learning", "120", "--findings", "--json-summary", "--config", "settings.toml"];
+    let detect = |name: &str, state: &str| {
+        let run = folder.run("detect", &[&[name, "--state", state], &arguments[..]].concat());
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        run
+    };
+    let whole = detect("all", "whole");
+    let (lines, totals) = told(&whole);
+    let of = |schema: &str| lines.iter().filter(|line| line.contains(schema)).count();
+    let (events, findings) = (of("apitap.event.v1"), of("apitap.finding.v1"));
+    assert!(events > 3 && findings > 3 && totals.len() > 3, "{events} {findings} {lines:#?}");
+    let mut parts = Vec::new();
+    let mut last = Vec::new();
+    for (number, part) in calls.chunks(calls.len().div_ceil(9)).enumerate() {
+        let name = format!("part{number}");
+        fs::write(folder.path(&name), part.concat()).expect("room");
+        let run = detect(&name, "parts");
+        assert!(!run.stderr.contains("begins anew"), "{}", run.stderr);
+        let (lines, totals) = told(&run);
+        parts.extend(lines);
+        last = totals;
+    }
+    let differing: Vec<_> = lines.iter().zip(&parts).filter(|(one, other)| one != other).take(2).collect();
+    assert!(differing.is_empty() && parts.len() == lines.len(), "{} {} {differing:#?}", lines.len(), parts.len());
+    assert_eq!(last, totals, "what findings came to over all runs");
+    // What is not asked for in one run is not kept by it, and that is said.
+    fs::write(folder.path("none"), "").expect("room");
+    assert_eq!(folder.run("detect", &["none", "--state", "parts", "--resume", "--quiet"]).code, Some(0));
+    let run = detect("none", "parts");
+    assert!(run.stderr.contains("no inventory: it begins anew"), "{}", run.stderr);
+    assert!(run.stderr.contains("no findings of practices: it begins anew"), "{}", run.stderr);
+}
+
+/// Written by the last version of the first form, from the first calls of the bundled capture.
+#[test]
+fn the_first_form_is_gone_on_with() {
+    let folder = Folder::new("first-form");
+    let calls = calls(&folder);
+    fs::write(folder.path("all"), calls.concat()).expect("room");
+    let whole = folder.run("detect", &["all", "--quiet"]);
+    let old = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/checkpoint/form-1.checkpoint");
+    fs::create_dir(folder.path("state")).expect("a folder");
+    fs::copy(old, folder.path("state").join("detector.checkpoint")).expect("room");
+    let run = folder.run("detect", &["all", "--state", "state", "--resume", "--json-summary"]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert_eq!(run.summary()["counters"]["records_passed_over"].as_u64(), Some(FIRST_FORM_CALLS));
+    assert!(!run.stderr.contains("cannot be used") && !run.stderr.contains("anew"), "{}", run.stderr);
+    // The alerts of what it held were told by then; all others come as if there had been one run.
+    let (whole, rest) = (by_id(&whole.stdout), by_id(&run.stdout));
+    assert!(!rest.is_empty() && rest.len() < whole.len());
+    assert!(rest.iter().all(|(id, line)| whole.get(id) == Some(line)), "{rest:#?}");
+    // Gone on with, it is kept in the present form.
+    let again = folder.run("detect", &["all", "--state", "state", "--resume", "--quiet"]);
+    assert_eq!(again.stdout, b"");
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use receivers::{Reply, Service};
 use serde_json::Value;
-use support::Folder;
+use support::{Folder, Run, check, strict};
 
 #[test]
 fn the_defaults_are_a_file_that_changes_nothing() {
@@ -43,7 +43,7 @@ fn who_set_what_is_told() {
         .env("APITAP_STREAM__IDLE_TIMEOUT", "99")
         .env("APITAP_QUIET", "true")
         .env("APITAP_SINK__SIEM__TOKEN", "hunter2");
-    let run = support::Run::of(process.output().expect("it starts"));
+    let run = Run::of(process.output().expect("it starts"));
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     let text = String::from_utf8(run.stdout).expect("text");
     for (key, origin) in [
@@ -139,6 +139,99 @@ fn metric(text: &str, name: &str) -> f64 {
     line.rsplit(' ').next().and_then(|value| value.parse().ok()).expect("a number")
 }
 
+/// `apitap top`, without the folder's key, which it knows nothing of.
+fn top(folder: &Folder, arguments: &[&str]) -> Run {
+    let mut process = std::process::Command::new(env!("CARGO_BIN_EXE_apitap"));
+    process.arg("top").args(arguments).current_dir(folder.path("")).env_remove("APITAP_CONFIG");
+    Run::of(process.output().expect("it starts"))
+}
+
+/// Looks with `apitap top` into a sensor that sees the calls to a port.
+fn look_into(folder: &Folder, listen: &str, port: u16) {
+    for number in 0..20 {
+        get(&format!("127.0.0.1:{port}"), &format!("/items/{number}?q=%1b%5b2J")).expect("an answer");
+    }
+    let validator = strict(folder, "status");
+    let mut last = Value::Null;
+    let known = soon(|| {
+        let run = top(folder, &["--address", listen, "--json"]);
+        assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""));
+        last = run.lines().pop().expect("an object");
+        check(&validator, &last);
+        let busiest = &last["clients"]["busiest"][0];
+        busiest["calls"].as_u64() >= Some(20)
+            && busiest["bytes"].as_u64() > Some(1_000)
+            && last["packets"]["total"].as_u64() > Some(20) // told once a second by another thread
+    });
+    assert!(known, "{last}");
+    assert_eq!((&last["clients"]["busiest"][0]["ip"], &last["clients"]["known"]), (&"127.0.0.1".into(), &1.into()));
+    assert_eq!(last["health"], "ok", "{last}");
+    // The configuration says where it is.
+    let run = top(folder, &["--config", "apitap.toml", "--once", "--width", "100"]);
+    assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""));
+    let text = String::from_utf8(run.stdout).expect("text");
+    assert!(text.contains("Busiest clients of 1 in 60 s") && text.contains("127.0.0.1"), "{text}");
+    assert!(text.contains("kernel buffer full") && text.contains("packets/s"), "{text}");
+    assert!(text.lines().all(|line| line.chars().count() <= 100 && !line.contains(char::is_control)), "{text}");
+}
+
+#[test]
+fn top_says_what_is_wrong() {
+    let folder = Folder::new("operate-top");
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").to_string();
+    let run = top(&folder, &["--address", &free, "--once"]);
+    assert_eq!((run.code, run.stdout.as_slice()), (Some(1), &b""[..]));
+    assert!(run.stderr.contains("nobody listens there") && run.stderr.contains("apitap watch"), "{}", run.stderr);
+    let service = Service::start(0, |_, _| Reply(200, "content-type: application/json\r\n", "{\"ok\":true}".into()));
+    let run = top(&folder, &["--address", &format!("127.0.0.1:{}", service.port), "--json"]);
+    assert_eq!(run.code, Some(1));
+    assert!(run.stderr.contains("what listens there is no apitap"), "{}", run.stderr);
+    let run = top(&folder, &["--address", &free]);
+    assert_eq!(run.code, Some(2));
+    assert!(run.stderr.contains("--once"), "{}", run.stderr);
+    std::fs::write(folder.path("apitap.toml"), "[metrics]\nlisten = ''\n").expect("a file");
+    let run = top(&folder, &["--config", "apitap.toml", "--once"]);
+    assert_eq!(run.code, Some(2));
+    assert!(run.stderr.contains("[metrics]"), "{}", run.stderr);
+    assert_eq!(top(&folder, &["--address", "nowhere"]).code, Some(2));
+}
+
+/// In a terminal that `script` makes: the alternate screen is left however it ends.
+#[test]
+fn top_gives_the_terminal_back() {
+    if std::process::Command::new("script").arg("--version").output().is_err() {
+        return eprintln!("skipped: script (util-linux) is not installed");
+    }
+    let folder = Folder::new("operate-terminal");
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
+    let line = format!("stty size; {} top --address {free}; echo ended $?; stty -a", env!("CARGO_BIN_EXE_apitap"));
+    for ending in ["q", "\u{3}"] {
+        let mut process = std::process::Command::new("script");
+        process.args(["-qfec", &line, "typed"]).current_dir(folder.path("")).env("TERM", "xterm");
+        let mut child = process.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
+        let shown = Arc::new(Mutex::new(Vec::new()));
+        let (mut stdout, kept) = (child.stdout.take().expect("a pipe"), shown.clone());
+        let reader = std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(count @ 1..) = stdout.read(&mut buffer) {
+                kept.lock().expect("no panic").extend_from_slice(&buffer[..count]);
+            }
+        });
+        let text = || String::from_utf8_lossy(&shown.lock().expect("no panic")).into_owned();
+        let mut stdin = child.stdin.take().expect("a pipe");
+        assert!(soon(|| text().contains("\u{1b}[?1049h")), "the alternate screen: {:?}", text());
+        stdin.write_all(ending.as_bytes()).expect("it reads");
+        let ended = soon(|| text().contains("ended 0"));
+        drop(stdin);
+        let _ = child.kill();
+        let _ = child.wait();
+        reader.join().expect("no panic");
+        assert!(ended, "{:?}", text());
+        let (_, after) = text().split_once("\u{1b}[?1049l").map(|(a, b)| (a.to_owned(), b.to_owned())).expect("left");
+        assert!(after.contains(" icanon") && after.contains(" echo "), "{after:?}");
+    }
+}
+
 #[test]
 fn a_running_sensor_tells_and_listens() {
     let root = rustix::process::geteuid().is_root();
@@ -190,6 +283,8 @@ fn a_running_sensor_tells_and_listens() {
     assert!(metric(&text, "apitap_table_entries{table=\"flows\"}") > 0.0, "{text}");
     let health = get(&listen, "/health").expect("it listens");
     assert!(health.starts_with("HTTP/1.1 200 ") && health.contains("\"status\":\"ok\""), "{health}");
+
+    look_into(&folder, &listen, service.port);
 
     // A change of the file is noticed, and takes effect as a whole.
     config(

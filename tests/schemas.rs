@@ -2,36 +2,7 @@
 
 mod support;
 
-use serde_json::Value;
-use support::{Folder, fixture, shared};
-
-/// The schema as printed, but without room for what it does not name.
-fn strict(folder: &Folder, of: &str) -> jsonschema::Validator {
-    let mut process = std::process::Command::new(env!("CARGO_BIN_EXE_apitap"));
-    let output = process.args(["schema", of]).current_dir(folder.path("")).output().expect("the binary starts");
-    assert!(output.status.success());
-    let mut schema: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    fn close(schema: &mut Value) {
-        match schema {
-            Value::Object(map) => {
-                if map.contains_key("properties") {
-                    map.insert("additionalProperties".into(), false.into());
-                }
-                map.values_mut().for_each(close);
-            }
-            Value::Array(items) => items.iter_mut().for_each(close),
-            _ => {}
-        }
-    }
-    close(&mut schema);
-    jsonschema::validator_for(&schema).expect("a schema")
-}
-
-fn check(validator: &jsonschema::Validator, line: &Value) {
-    let errors: Vec<String> =
-        validator.iter_errors(line).map(|error| format!("{error} at {}", error.instance_path())).collect();
-    assert!(errors.is_empty(), "{errors:#?} in {line}");
-}
+use support::{Folder, check, fixture, shared, strict};
 
 /// Checks all records of captures; gives how many calls and connections there were.
 fn records(folder: &Folder, captures: &[String]) -> (usize, usize) {

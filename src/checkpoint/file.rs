@@ -4,8 +4,20 @@
 //! | --- | --- |
 //! | 8 | `APITAPCP` |
 //! | 4 | version of the form, little-endian |
-//! | … | a zstd frame of MessagePack; structures are maps by name, so that what a later version adds can be told apart |
+//! | … | a zstd frame: from version 2 on sections (see `sections`), in version 1 a map of `taken` and `detector` |
 //! | 32 | SHA-256 of all bytes before |
+//!
+//! | section | version | what |
+//! | --- | --- | --- |
+//! | `taken` | 1 | the last record that the detector had taken |
+//! | `detector` | 1 | what the detector remembers |
+//! | `inventory` | 1 | the inventory, and what of it was told |
+//! | `practice` | 1 | findings of practices, and what they rest on |
+//!
+//! All is MessagePack, in which structures are maps by name: fields that are absent begin anew, and those that are not known are passed
+//! over. Only what is written otherwise than before under the same name raises a section's version, and only another order of bytes
+//! around the sections that of the form. A section that is not known, or of a version that is not, is passed over, and that is said;
+//! without `taken` and `detector` it is no checkpoint.
 //!
 //! A folder holds `detector.checkpoint`, the one before it as `detector.checkpoint.previous`, and `detector.checkpoint.damaged` if
 //! there was one that could not be used. All have mode 0600: they hold the key of the detector's hashes.
@@ -16,11 +28,21 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use ring::digest::{Context, SHA256, SHA256_OUTPUT_LEN};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
-use super::Checkpoint;
+use super::sections::{self, Section, Sections};
+use super::{Checkpoint, Kept, Order, Rest};
+use crate::detect::Stored;
 
 /// Version of the form that is written. Version 1 is the first; all up to this one can be read.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
+
+/// Names and versions of the sections.
+const TAKEN: (&str, u32) = ("taken", 1);
+const DETECTOR: (&str, u32) = ("detector", 1);
+const INVENTORY: (&str, u32) = ("inventory", 1);
+const PRACTICE: (&str, u32) = ("practice", 1);
 
 /// The newest checkpoint of a folder.
 pub const NAME: &str = "detector.checkpoint";
@@ -86,13 +108,28 @@ fn draw(path: &Path, checkpoint: &Checkpoint) -> io::Result<u64> {
     let mut hashing = Hashing { writer: BufWriter::with_capacity(256 << 10, file), hash: Context::new(&SHA256) };
     hashing.write_all(MAGIC)?;
     hashing.write_all(&VERSION.to_le_bytes())?;
-    let mut packed = zstd::Encoder::new(hashing, LEVEL)?;
-    rmp_serde::encode::write_named(&mut packed, checkpoint).map_err(io::Error::other)?;
-    let Hashing { mut writer, hash } = packed.finish()?;
+    let mut sections = Sections::new(zstd::Encoder::new(hashing, LEVEL)?);
+    let Checkpoint { taken, learned } = checkpoint;
+    put(&mut sections, TAKEN, taken)?;
+    put(&mut sections, DETECTOR, &learned.detector)?;
+    if let Some(inventory) = &learned.inventory {
+        put(&mut sections, INVENTORY, inventory)?;
+    }
+    if let Some(practice) = &learned.practice {
+        put(&mut sections, PRACTICE, practice)?;
+    }
+    let Hashing { mut writer, hash } = sections.finish()?.finish()?;
     writer.write_all(hash.finish().as_ref())?;
     let file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
     file.sync_all()?;
     Ok(file.metadata()?.len())
+}
+
+/// Writes one section.
+fn put<W: Write>(sections: &mut Sections<W>, (name, version): (&str, u32), what: &impl Serialize) -> io::Result<()> {
+    sections.begin(name, version)?;
+    rmp_serde::encode::write_named(sections, what).map_err(io::Error::other)?;
+    sections.end()
 }
 
 /// Reads one checkpoint.
@@ -100,7 +137,7 @@ fn draw(path: &Path, checkpoint: &Checkpoint) -> io::Result<u64> {
 /// # Errors
 ///
 /// A file that is not there ([`io::ErrorKind::NotFound`]), cannot be read, or is none ([`io::ErrorKind::InvalidData`], with the reason).
-pub fn read(path: &Path) -> io::Result<Checkpoint> {
+pub fn read(path: &Path) -> io::Result<Kept> {
     let invalid = |reason: String| io::Error::new(io::ErrorKind::InvalidData, reason);
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();
@@ -135,9 +172,56 @@ pub fn read(path: &Path) -> io::Result<Checkpoint> {
     }
     let mut file = File::open(path)?;
     file.read_exact(&mut head)?;
-    let unpacked = zstd::Decoder::new(file.take(body))?;
-    rmp_serde::decode::from_read(BufReader::with_capacity(256 << 10, unpacked))
-        .map_err(|error| invalid(error.to_string()))
+    let mut unpacked = BufReader::with_capacity(256 << 10, zstd::Decoder::new(file.take(body))?);
+    match version {
+        1 => first_form(&mut unpacked),
+        _ => second_form(&mut unpacked),
+    }
+    .map_err(|error| invalid(error.to_string()))
+}
+
+/// Version 1: one map.
+fn first_form<R: Read>(reader: &mut R) -> io::Result<Kept> {
+    #[derive(Deserialize)]
+    struct First {
+        taken: Option<Order>,
+        detector: Stored,
+    }
+    let First { taken, detector } = rmp_serde::decode::from_read(reader).map_err(io::Error::other)?;
+    Ok(Kept { taken, detector, rest: Rest::default(), notes: Vec::new() })
+}
+
+/// Version 2: sections.
+fn second_form<R: Read>(reader: &mut R) -> io::Result<Kept> {
+    let (mut taken, mut detector, mut rest, mut notes) = (None, None, Rest::default(), Vec::new());
+    while let Some(mut section) = sections::next(reader)? {
+        let known = match &*section.name {
+            "taken" => get(&mut section, TAKEN).map(|read| taken = Some(read)),
+            "detector" => get(&mut section, DETECTOR).map(|read| detector = Some(read)),
+            "inventory" => get(&mut section, INVENTORY).map(|read| rest.inventory = Some(read)),
+            "practice" => get(&mut section, PRACTICE).map(|read| rest.practice = Some(read)),
+            _ => Err("this apitap does not know it".to_owned()),
+        };
+        if let Err(reason) = known {
+            notes.push(format!("its section `{}` is not used: {reason}", section.name));
+        }
+        section.skip()?;
+    }
+    let absent = |name: &str| {
+        let why: Vec<_> = notes.iter().filter(|note| note.contains(&format!("`{name}`"))).cloned().collect();
+        io::Error::other(if why.is_empty() { format!("it has no section `{name}`") } else { why.join("; ") })
+    };
+    let taken = taken.ok_or_else(|| absent(TAKEN.0))?;
+    let detector = detector.ok_or_else(|| absent(DETECTOR.0))?;
+    Ok(Kept { taken, detector, rest, notes })
+}
+
+/// Reads what is in a section.
+fn get<R: Read, T: DeserializeOwned>(section: &mut Section<'_, R>, (_, version): (&str, u32)) -> Result<T, String> {
+    if section.version > version {
+        return Err(format!("it is of version {}; this apitap knows those up to {version}", section.version));
+    }
+    rmp_serde::decode::from_read(section).map_err(|error| error.to_string())
 }
 
 /// The newest checkpoint of `folder` that is whole, if there is one, and what has to be said about those that are not. Of these the
@@ -146,16 +230,17 @@ pub fn read(path: &Path) -> io::Result<Checkpoint> {
 /// # Errors
 ///
 /// A file that is there and cannot be read for another reason than damage.
-pub fn newest(folder: &Path) -> io::Result<(Option<Checkpoint>, Vec<String>)> {
+pub fn newest(folder: &Path) -> io::Result<(Option<Kept>, Vec<String>)> {
     let mut notes = Vec::new();
     let newest = folder.join(NAME);
     for path in [newest.clone(), previous(folder)] {
         match read(&path) {
-            Ok(checkpoint) => {
+            Ok(mut kept) => {
                 if !notes.is_empty() {
                     notes.push(format!("{}: used instead", path.display()));
                 }
-                return Ok((Some(checkpoint), notes));
+                notes.extend(kept.notes.drain(..).map(|note| format!("{}: {note}", path.display())));
+                return Ok((Some(kept), notes));
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) => {

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::{Checkpoint, Order, Settings, file};
+use super::{Checkpoint, Kept, Learned, Order, Rest, Settings, file};
 use crate::call::Record;
 use crate::detect::Detector;
 use crate::stats::{Counter, Counters};
@@ -77,21 +77,25 @@ impl Keeper {
         })
     }
 
-    /// Gives the detector back what an earlier run had learned, if there is something. What has to be said of it is given.
+    /// Gives the detector back what an earlier run had learned, if there is something; gives what else that had learned, none where
+    /// there is nothing, and what has to be said of it.
     ///
     /// # Errors
     ///
     /// A checkpoint that is there and cannot be read for another reason than damage.
-    pub fn resume(&mut self, detector: &mut Detector) -> io::Result<Vec<String>> {
-        let (checkpoint, mut notes) = file::newest(&self.folder)?;
-        if let Some(Checkpoint { taken, detector: state }) = checkpoint {
-            if detector.restore(state) {
-                (self.taken, self.held) = (taken, taken);
-            } else {
-                notes.push("what was learned before belongs to another key, and is not used".into());
-            }
+    pub fn resume(&mut self, detector: &mut Detector) -> io::Result<(Option<Rest>, Vec<String>)> {
+        let (kept, mut notes) = file::newest(&self.folder)?;
+        let Some(Kept { taken, detector: stored, rest, .. }) = kept else { return Ok((None, notes)) };
+        let Some(absent) = detector.restore(stored) else {
+            notes.push("what was learned before belongs to another key, and is not used".into());
+            return Ok((None, notes));
+        };
+        if !absent.is_empty() {
+            let absent = absent.join(", ");
+            notes.push(format!("what was learned before is of another version, and has not all: {absent} begin anew"));
         }
-        Ok(notes)
+        (self.taken, self.held) = (taken, taken);
+        Ok((Some(rest), notes))
     }
 
     /// Nothing is passed over: time may have been set back since, and a live sensor hears nothing twice.
@@ -110,9 +114,9 @@ impl Keeper {
         new
     }
 
-    /// The detector has taken the records up to `last`, and its alerts are told. Writes a checkpoint when one is due; gives what has to
-    /// be said, when writing began to fail or does so no more.
-    pub fn taken(&mut self, last: Option<&Record>, detector: &Detector) -> Option<String> {
+    /// The detector has taken the records up to `last`, and its alerts are told. Writes a checkpoint of what was learned when one is due;
+    /// gives what has to be said, when writing began to fail or does so no more.
+    pub fn taken(&mut self, last: Option<&Record>, learned: impl FnOnce() -> Learned) -> Option<String> {
         if let Some(last) = last {
             self.taken = Some(last.order());
         }
@@ -125,7 +129,7 @@ impl Keeper {
         if self.writer.as_ref().is_some_and(|writer| writer.busy) {
             return note; // the disk is slow: at the next records
         }
-        self.hand_over(detector);
+        self.hand_over(learned);
         self.due = now + interval.max(now.elapsed() * SHARE);
         note
     }
@@ -135,7 +139,7 @@ impl Keeper {
     /// # Errors
     ///
     /// What kept it from being written.
-    pub fn finish(&mut self, detector: &Detector) -> io::Result<()> {
+    pub fn finish(&mut self, learned: Learned) -> io::Result<()> {
         if let Some(Writer { work, done, thread, .. }) = self.writer.take() {
             drop(work);
             let _ = thread.join();
@@ -143,7 +147,7 @@ impl Keeper {
                 let _ = self.count(earlier); // the last one is what counts
             }
         }
-        let checkpoint = Checkpoint { taken: self.taken, detector: detector.state().clone() };
+        let checkpoint = Checkpoint { taken: self.taken, learned };
         self.count(file::write(&self.folder, &checkpoint)).map_err(|(error, _)| error)
     }
 
@@ -183,12 +187,12 @@ impl Keeper {
         }
     }
 
-    fn hand_over(&mut self, detector: &Detector) {
+    fn hand_over(&mut self, learned: impl FnOnce() -> Learned) {
         if self.writer.is_none() {
             self.writer = Writer::start(self.folder.clone()).ok();
         }
         let Some(writer) = &mut self.writer else { return };
-        let checkpoint = Box::new(Checkpoint { taken: self.taken, detector: detector.state().clone() });
+        let checkpoint = Box::new(Checkpoint { taken: self.taken, learned: learned() });
         writer.busy = writer.work.try_send(checkpoint).is_ok();
     }
 }

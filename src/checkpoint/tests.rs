@@ -1,4 +1,5 @@
 use std::fs;
+use std::io::Write;
 use std::net::Ipv4Addr;
 
 use super::*;
@@ -26,18 +27,23 @@ fn record(second: u64) -> Record {
     }))
 }
 
+/// What is kept of a detector alone.
+fn learned(detector: &Detector) -> Learned {
+    Learned { detector: detector.state().clone(), inventory: None, practice: None }
+}
+
 /// A run over the seconds given, as a consumer does it.
 fn run(folder: &std::path::Path, key: u8, seconds: std::ops::Range<u64>) -> (Keeper, Detector, Vec<String>) {
     let mut keeper = Keeper::new(folder, &Settings::default()).expect("a folder of its own");
     let mut detector = detector(key);
-    let notes = keeper.resume(&mut detector).expect("readable");
+    let (_, notes) = keeper.resume(&mut detector).expect("readable");
     for record in seconds.map(record) {
         if keeper.is_new(&record) {
             detector.record(&record, &mut Vec::new());
-            assert_eq!(keeper.taken(Some(&record), &detector), None);
+            assert_eq!(keeper.taken(Some(&record), || learned(&detector)), None);
         }
     }
-    keeper.finish(&detector).expect("room");
+    keeper.finish(learned(&detector)).expect("room");
     (keeper, detector, notes)
 }
 
@@ -106,10 +112,10 @@ fn of_damaged_checkpoints_the_one_before_is_used_and_nothing_panics() {
     assert!(notes.iter().any(|note| note.contains("lost")), "{notes:?}");
     // A form that is not known yet is no reason to write over it.
     let mut later = good.clone();
-    later[8] = 2;
+    later[8] = file::VERSION as u8 + 1;
     fs::write(&newest, &later).expect("room");
     let error = file::read(&newest).expect_err("a later form");
-    assert!(error.to_string().contains("version 2"), "{error}");
+    assert!(error.to_string().contains("version 3"), "{error}");
 }
 
 #[test]
@@ -121,8 +127,85 @@ fn what_cannot_be_written_is_said_and_the_last_good_one_stays() {
     let mut keeper = Keeper::new(folder.path(), &Settings::default()).expect("a folder of its own");
     let mut detector = detector(1);
     keeper.resume(&mut detector).expect("readable");
-    assert!(keeper.finish(&detector).is_err());
+    assert!(keeper.finish(learned(&detector)).is_err());
     assert_eq!(keeper.counters().value(Counter::CheckpointsFailed), 1);
     let (found, notes) = file::newest(folder.path()).expect("readable");
     assert!(found.is_some() && notes.is_empty());
+}
+
+/// A checkpoint of the form 2 with these sections, written as `file` describes it.
+fn second_form(folder: &std::path::Path, sections: &[(&str, u32, Vec<u8>)]) {
+    let mut body = sections::Sections::new(Vec::new());
+    for (name, version, bytes) in sections {
+        body.begin(name, *version).expect("room");
+        body.write_all(bytes).expect("room");
+        body.end().expect("room");
+    }
+    let mut bytes = b"APITAPCP\x02\0\0\0".to_vec();
+    bytes.extend(zstd::encode_all(&body.finish().expect("room")[..], 1).expect("room"));
+    bytes.extend(ring::digest::digest(&ring::digest::SHA256, &bytes).as_ref());
+    fs::write(folder.join(file::NAME), bytes).expect("room");
+}
+
+fn packed(what: &impl Serialize) -> Vec<u8> {
+    rmp_serde::to_vec_named(what).expect("plain data")
+}
+
+/// What a detector remembers, as values that a test may change.
+fn remembered(seconds: std::ops::Range<u64>) -> serde_json::Value {
+    let mut detector = detector(1);
+    seconds.map(record).for_each(|record| detector.record(&record, &mut Vec::new()));
+    rmp_serde::from_slice(&packed(detector.state())).expect("names and numbers")
+}
+
+#[test]
+fn what_other_versions_kept_is_read_as_far_as_it_is_known() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let taken = packed(&Some(record(49).order()));
+    // A later version: with sections, fields and tests that are not known.
+    let mut state = remembered(0..50);
+    state["unheard_of"] = serde_json::json!({"a": [1, 2]});
+    state["budget"]["trials"]["unheard_of"] = 7.0.into();
+    let detector_section = ("detector", 1, packed(&state));
+    second_form(
+        folder.path(),
+        &[
+            ("weather", 3, vec![0xc1; 200_000]),
+            ("taken", 1, taken.clone()),
+            detector_section.clone(),
+            ("practice", 9, vec![0xc1, 7]),
+            ("inventory", 1, vec![0xc1, 7]),
+        ],
+    );
+    let (_, resumed, notes) = run(folder.path(), 1, 40..60);
+    assert_eq!(seen(&resumed), 10);
+    let told = |word: &str| notes.iter().filter(|note| note.contains(word)).count();
+    assert_eq!(
+        (told("`weather` is not used"), told("version 9"), told("`inventory` is not used")),
+        (1, 1, 1),
+        "{notes:?}"
+    );
+
+    // An earlier one: without a table, without a test, and without a field of a client.
+    let mut state = remembered(0..50);
+    let fields = state.as_object_mut().expect("fields");
+    assert!(fields.remove("beacons").is_some());
+    for column in ["thresholds", "trials", "spent"] {
+        assert!(fields["budget"][column].as_object_mut().expect("tests").remove("beacons").is_some(), "{column}");
+    }
+    for entry in fields["clients"]["entries"].as_array_mut().expect("clients") {
+        assert!(entry[1].as_object_mut().expect("a client").remove("bytes").is_some());
+    }
+    second_form(folder.path(), &[("taken", 1, taken.clone()), ("detector", 1, packed(&state))]);
+    let (_, resumed, notes) = run(folder.path(), 1, 40..60);
+    assert_eq!((seen(&resumed), notes.len()), (10, 1), "{notes:?}");
+    assert!(notes[0].contains("beacons begin anew"), "{notes:?}");
+    assert!(resumed.budget().tests.iter().all(|test| test.threshold_decades > 0.0), "nothing passes unasked");
+
+    // One without a detector, or with one that is not understood, is none.
+    for broken in [vec![("taken", 1, taken.clone())], vec![("taken", 1, taken), ("detector", 1, vec![0xc1])]] {
+        second_form(folder.path(), &broken);
+        let error = file::read(&folder.path().join(file::NAME)).expect_err("no detector").to_string();
+        assert!(error.contains("`detector`"), "{error}");
+    }
 }

@@ -53,7 +53,9 @@ pub enum Command {
     Config(Config),
     /// Look at what `watch` needs of this machine: interface, privileges, clock, disk, sinks; and say what to put right.
     Doctor(Doctor),
-    /// Print the JSON Schema of alerts, calls, connections or checks.
+    /// Look into a running `watch`: rates, drops, memory, sinks, the busiest and the most suspicious clients.
+    Top(Top),
+    /// Print the JSON Schema of alerts, calls, connections, checks or a status.
     Schema {
         /// Of what.
         of: super::schema::Printed,
@@ -496,6 +498,38 @@ pub struct Doctor {
     #[allow(missing_docs, reason = "documented at the type")]
     #[command(flatten)]
     pub common: Common,
+}
+
+/// `apitap top`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Keys: q quits, Tab chooses a table, left and right sort it, up and down move through it. Evidence is in decades: 6 is a \
+chance of one in a million if nothing were wrong.\n\nExamples:\n  apitap top\n  apitap top --config /etc/apitap/apitap.toml\n  apitap \
+top --json | jq '.clients.suspicious[] | [.ip, .share, .incidents[].kind]'"
+)]
+pub struct Top {
+    /// Where `watch` listens for who looks into it. Default: `listen` in [metrics] of the configuration, 127.0.0.1:9464 if it says
+    /// nothing.
+    #[arg(long, short, value_name = "HOST:PORT", env = "APITAP_ADDRESS")]
+    pub address: Option<crate::top::Address>,
+    /// Configuration file (TOML) of that `watch`.
+    #[arg(long, value_name = "FILE", env = "APITAP_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Seconds between two questions.
+    #[arg(long, value_name = "SECONDS", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub interval: u64,
+    /// Clients that each list has at most; of the busiest twice as many, by calls and by bytes.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=crate::metrics::CLIENTS as i64))]
+    pub clients: u16,
+    /// Print one picture as plain text, and end.
+    #[arg(long)]
+    pub once: bool,
+    /// Letters of a line of that. Default: as many as the terminal has, else 120.
+    #[arg(long, value_name = "N", requires = "once", value_parser = clap::value_parser!(u16).range(40..=1000))]
+    pub width: Option<u16>,
+    /// Print one status as a JSON object (apitap.status.v1), and end.
+    #[arg(long, conflicts_with = "once")]
+    pub json: bool,
 }
 
 /// `apitap detect`.

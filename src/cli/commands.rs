@@ -13,7 +13,7 @@ use clap::CommandFactory;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::call::Record;
-use crate::checkpoint::Keeper;
+use crate::checkpoint::{Keeper, Rest};
 use crate::client::TrustedProxies;
 use crate::confinement;
 use crate::detect::{self, BudgetReport, DetectRules, Detector};
@@ -76,6 +76,7 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Interfaces(options) => interfaces(options),
         Command::Config(options) => config(options),
         Command::Doctor(options) => doctor(options),
+        Command::Top(options) => super::top::run(options),
         Command::Manual { folder } => super::manual::write(&folder),
         Command::Schema { of } => {
             let mut lines = consumers::standard_output();
@@ -193,8 +194,11 @@ fn watch(mut options: Watch) -> Result<ExitCode, Failure> {
         live::pin(&live.cpus).map_err(Failure::Usage)?;
     }
     settings.evidence.folder = options.keeping.evidence.or(settings.evidence.folder);
-    settings.confinement.user = options.user.or(settings.confinement.user);
-    settings.confinement.enabled &= !options.no_confinement;
+    let confining = move |settings: &mut Settings| {
+        settings.confinement.user = options.user.clone().or(settings.confinement.user.take());
+        settings.confinement.enabled &= !options.no_confinement;
+    };
+    confining(&mut settings);
     let stop = Arc::new(AtomicBool::new(false));
     let filter = options.filter.or(settings.source.live.filter.clone());
     let interface = options
@@ -225,7 +229,7 @@ fn watch(mut options: Watch) -> Result<ExitCode, Failure> {
     let board = Arc::new(Board::default());
     let slot = Arc::new(Slot::default());
     let _server = metrics(&settings, &board)?;
-    reload::start(watched(&settings, &options.common, &options.decoding, &options.detecting), slot.clone())?;
+    reload::start(watched(&settings, &options.common, &options.decoding, &options.detecting, confining), slot.clone())?;
     let memory = Memory::Live { fresh: options.fresh };
     let consumer = detecting(&mut settings, (&options.detecting, &options.watching), memory, &options.common)?;
     let mut consumer = consumer.live(Board::publisher(&board), slot, settings.metrics.loss_share);
@@ -278,7 +282,13 @@ fn metrics(settings: &Settings, board: &Arc<Board>) -> Result<Option<Server>, Fa
 }
 
 /// How the configuration is read again: as at the start, with the same flags.
-fn watched(settings: &Settings, common: &Common, decoding: &Decoding, detecting: &Detecting) -> Watched {
+fn watched(
+    settings: &Settings,
+    common: &Common,
+    decoding: &Decoding,
+    detecting: &Detecting,
+    confining: impl Fn(&mut Settings) + Send + 'static,
+) -> Watched {
     let (common, decoding, detecting) = (common.clone(), decoding.clone(), detecting.clone());
     let file = common.config.clone();
     let (live, evidence) = (settings.source.live.clone(), settings.evidence.folder.clone());
@@ -288,6 +298,7 @@ fn watched(settings: &Settings, common: &Common, decoding: &Decoding, detecting:
         apply_decoding(&mut settings, &decoding);
         apply_detecting(&mut settings, &mut detecting);
         // The flags of `watch` itself hold on.
+        confining(&mut settings);
         settings.source.live = live.clone();
         settings.evidence.folder = evidence.clone();
         Ok(settings)
@@ -496,7 +507,7 @@ fn config(mut options: Config) -> Result<ExitCode, Failure> {
     } else if options.schema {
         format!("{}\n", serde_json::to_string_pretty(&crate::settings::schema())?)
     } else {
-        let mut loaded = loaded(&options.common)?;
+        let mut loaded = loaded(options.common.config.as_deref())?;
         let mut settings = settings(&mut options.common)?;
         apply_decoding(&mut settings, &options.decoding);
         apply_detecting(&mut settings, &mut options.detecting);
@@ -515,16 +526,16 @@ fn config(mut options: Config) -> Result<ExitCode, Failure> {
 }
 
 /// The configuration file with the environment over it.
-fn loaded(common: &Common) -> Result<Loaded, Failure> {
+pub(super) fn loaded(config: Option<&Path>) -> Result<Loaded, Failure> {
     // Names and values that are no text set nothing.
     let variables =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    Ok(crate::settings::load(common.config.as_deref(), variables)?)
+    Ok(crate::settings::load(config, variables)?)
 }
 
 /// The same with flags over it.
 fn settings(common: &mut Common) -> Result<Settings, Failure> {
-    let mut settings = loaded(common)?.settings;
+    let mut settings = loaded(common.config.as_deref())?.settings;
     settings.rules = common.rules.clone().or(settings.rules);
     settings.state = common.state.clone().or(settings.state);
     settings.key_file = common.key_file.clone().or(settings.key_file);
@@ -587,16 +598,16 @@ fn detector(settings: &Settings) -> Result<Detector, Failure> {
 }
 
 /// Goes on from what an earlier run with the same state folder learned, and keeps what this one learns.
-fn keeper(settings: &Settings, detector: &mut Detector, common: &Common) -> Result<Keeper, Failure> {
+fn keeper(settings: &Settings, detector: &mut Detector, common: &Common) -> Result<(Keeper, Option<Rest>), Failure> {
     let folder = settings.state.clone().unwrap_or_else(default_state);
     let failed = |error: io::Error| Failure::Failed(format!("{}: {error}", folder.display()));
     std::fs::create_dir_all(&folder).map_err(failed)?;
     let mut keeper = Keeper::new(&folder, &settings.checkpoint).map_err(failed)?;
-    let notes = keeper.resume(detector).map_err(failed)?;
+    let (rest, notes) = keeper.resume(detector).map_err(failed)?;
     for note in notes.iter().filter(|_| !common.quiet) {
         eprintln!("apitap: {note}");
     }
-    Ok(keeper)
+    Ok((keeper, rest))
 }
 
 /// Gives up what a live run needs no more, its interfaces being open.
@@ -647,32 +658,41 @@ fn memory(resume: bool) -> Memory {
     if resume { Memory::Resume } else { Memory::None }
 }
 
+/// What goes on from what was learned before.
+struct Remembering {
+    detector: Detector,
+    /// What keeps what is learned now.
+    keeper: Option<Keeper>,
+    /// What was learned beside the detector; none where there is nothing to go on from.
+    rest: Option<Rest>,
+}
+
 /// A detector that goes on from what was learned before, and what keeps it.
-fn remembering(settings: &Settings, memory: Memory, common: &Common) -> Result<(Detector, Option<Keeper>), Failure> {
+fn remembering(settings: &Settings, memory: Memory, common: &Common) -> Result<Remembering, Failure> {
     let mut detector = detector(settings)?;
     let fresh = match memory {
         Memory::Resume => {
-            let keeper = keeper(settings, &mut detector, common)?;
-            return Ok((detector, Some(keeper)));
+            let (keeper, rest) = keeper(settings, &mut detector, common)?;
+            return Ok(Remembering { detector, keeper: Some(keeper), rest });
         }
         Memory::Live { fresh } if settings.state.is_some() => fresh,
-        Memory::None | Memory::Live { .. } => return Ok((detector, None)),
+        Memory::None | Memory::Live { .. } => return Ok(Remembering { detector, keeper: None, rest: None }),
     };
-    let keeper = match keeper(settings, &mut detector, common) {
-        Ok(mut keeper) => {
+    let (keeper, mut rest) = match keeper(settings, &mut detector, common) {
+        Ok((mut keeper, rest)) => {
             keeper.pass_nothing_over();
-            Some(keeper)
+            (Some(keeper), rest)
         }
         Err(Failure::Failed(reason)) => {
             tracing::warn!("{reason}; what is learned now is lost at the end");
-            None
+            (None, None)
         }
         Err(failure) => return Err(failure),
     };
     if fresh {
-        detector = self::detector(settings)?;
+        (detector, rest) = (self::detector(settings)?, None);
     }
-    Ok((detector, keeper))
+    Ok(Remembering { detector, keeper, rest })
 }
 
 /// What holds calls against the practices.
@@ -692,8 +712,19 @@ fn detecting(
     memory: Memory,
     common: &Common,
 ) -> Result<consumers::Detecting, Failure> {
-    let practice = if options.findings || settings.output.findings { Some(practice(settings)?) } else { None };
-    let (detector, keeper) = remembering(settings, memory, common)?;
+    let mut practice = if options.findings || settings.output.findings { Some(practice(settings)?) } else { None };
+    let Remembering { detector, keeper, rest } = remembering(settings, memory, common)?;
+    let said = |what: &str| {
+        if !common.quiet {
+            eprintln!("apitap: what was learned before has no {what}: it begins anew");
+        }
+    };
+    let (resumed, rest) = (rest.is_some(), rest.unwrap_or_default());
+    match (&mut practice, rest.practice) {
+        (Some(practice), Some(memory)) => practice.restore(memory),
+        (Some(_), None) if resumed => said("findings of practices"),
+        _ => {}
+    }
     let outlets = outlets(settings)?;
     if !watching.events {
         return Ok(consumers::Detecting::new(detector, outlets).keeping(keeper).finding(practice));
@@ -704,6 +735,11 @@ fn detecting(
     let baseline = watching.baseline.as_deref().map(inventory::read).transpose()?;
     let mut inventory = inventory(settings, detector)?;
     inventory.watch(&settings.inventory, baseline.as_deref());
+    match rest.inventory {
+        Some(memory) => inventory.restore(memory),
+        None if resumed => said("inventory"),
+        None => {}
+    }
     Ok(consumers::Detecting::watching(inventory, outlets).keeping(keeper).finding(practice))
 }
 

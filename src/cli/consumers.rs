@@ -11,14 +11,14 @@ use super::notify;
 use super::reload::{Change, Slot};
 use crate::alert::Alert;
 use crate::call::Record;
-use crate::checkpoint::Keeper;
+use crate::checkpoint::{Keeper, Learned};
 use crate::detect::{BudgetReport, Detector};
 use crate::evidence::Witness;
 use crate::export::har;
 use crate::export::selection::Selector;
 use crate::inventory::Inventory;
 use crate::inventory::events::Event;
-use crate::metrics::{DetectorView, Loss, Publisher};
+use crate::metrics::{DetectorView, Lookout, Loss, Publisher};
 use crate::pipeline::Consumer;
 use crate::practice::Practice;
 use crate::practice::finding::Finding;
@@ -119,6 +119,7 @@ struct Live {
     publisher: Publisher,
     slot: Arc<Slot>,
     loss: Loss,
+    lookout: Lookout,
     /// Time that the detector took.
     busy: Duration,
 }
@@ -144,6 +145,15 @@ impl Engine {
             Engine::Plain(detector) => detector,
             Engine::Watching(inventory) => inventory.detector_mut(),
         }
+    }
+
+    /// All that was learned, with what the practices remember.
+    fn learned(&self, practice: Option<&Practice>) -> Learned {
+        let inventory = match self {
+            Engine::Plain(_) => None,
+            Engine::Watching(inventory) => Some(inventory.memory()),
+        };
+        Learned { detector: self.detector().state().clone(), inventory, practice: practice.map(Practice::memory) }
     }
 }
 
@@ -207,7 +217,8 @@ impl Detecting {
     /// The same while it is looked into, may be given another configuration, and may lose a share of the packets.
     pub(super) fn live(mut self, publisher: Publisher, slot: Arc<Slot>, share: f64) -> Detecting {
         publisher.board().watch_sinks(self.outlets.monitor());
-        self.live = Some(Live { publisher, slot, loss: Loss::new(share), busy: Duration::ZERO });
+        let (loss, lookout) = (Loss::new(share), Lookout::default());
+        self.live = Some(Live { publisher, slot, loss, lookout, busy: Duration::ZERO });
         self
     }
 
@@ -276,11 +287,19 @@ impl Detecting {
 
     /// All up to `last` is taken and told.
     fn keep(&mut self, last: Option<&Record>) {
-        if let Some(keeper) = &mut self.keeper
-            && let Some(note) = keeper.taken(last, self.engine.detector())
+        let Detecting { engine, practice, keeper, .. } = self;
+        if let Some(keeper) = keeper
+            && let Some(note) = keeper.taken(last, || engine.learned(practice.as_ref()))
         {
             tracing::warn!("{note}");
         }
+    }
+
+    /// Writes the last checkpoint, where there are any; true if another run can go on from it.
+    fn keep_last(&mut self) -> bool {
+        let Some(keeper) = &mut self.keeper else { return false };
+        self.unkept = keeper.finish(self.engine.learned(self.practice.as_ref())).err();
+        self.unkept.is_none()
     }
 
     /// What is new was so before the record that raised the alerts.
@@ -321,6 +340,7 @@ impl Detecting {
     fn tell(&mut self, since: Instant, watermark: Timestamp) {
         let Some(live) = &mut self.live else { return };
         live.busy += since.elapsed();
+        live.lookout.step(live.publisher.board(), self.engine.detector());
         if !live.publisher.is_due() {
             return;
         }
@@ -379,11 +399,15 @@ impl Consumer for Detecting {
 
     fn finish(&mut self) -> io::Result<()> {
         self.engine.detector_mut().finish(&mut self.alerts);
-        if let Engine::Watching(inventory) = &mut self.engine {
+        self.print()?;
+        let kept = self.keep_last();
+        // What waits to be told is told by the run that goes on, when it is due: as if there had been no end in between.
+        if let Engine::Watching(inventory) = &mut self.engine
+            && !kept
+        {
             inventory.finish(&mut self.events);
         }
         self.print()?;
-        self.unkept = self.keeper.as_mut().and_then(|keeper| keeper.finish(self.engine.detector()).err());
         // That settles the templates, which a run that goes on from the checkpoint is not to find done.
         if let Some(practice) = &mut self.practice {
             self.findings.append(&mut practice.finish(self.engine.detector_mut()));

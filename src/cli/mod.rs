@@ -18,6 +18,7 @@ mod quotas;
 mod reload;
 mod schema;
 mod summary;
+mod top;
 
 use std::process::ExitCode;
 

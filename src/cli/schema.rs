@@ -13,6 +13,8 @@ pub enum Printed {
     Connection,
     /// A line of `apitap doctor --json` (`apitap.check.v1`).
     Check,
+    /// What `apitap top --json` prints, and `/status` answers (`apitap.status.v1`).
+    Status,
 }
 
 impl Printed {
@@ -23,6 +25,7 @@ impl Printed {
             Printed::Call => include_str!("../../schemas/call.json"),
             Printed::Connection => include_str!("../../schemas/connection.json"),
             Printed::Check => include_str!("../../schemas/check.json"),
+            Printed::Status => include_str!("../../schemas/status.json"),
         }
     }
 }

@@ -172,7 +172,7 @@ const OTHERS: f64 = {
 /// What is asked of the tests, and what they have cost.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Budget {
-    #[serde(with = "column")]
+    #[serde(serialize_with = "column::serialize", deserialize_with = "column::thresholds")]
     thresholds: [f64; COUNT],
     /// Trials of sequential tests, weighted; tails of daily ones.
     #[serde(with = "column")]
@@ -190,25 +190,105 @@ pub(super) struct Budget {
     client_days: u64,
 }
 
-/// A number for each test as a list: serde itself knows no arrays of more than 32.
+/// A number for each test by its name, so that tests may come and go from version to version.
 mod column {
-    use serde::de::Error;
+    use std::fmt;
+
+    use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    use super::COUNT;
+    use super::{COUNT, Test};
+
+    /// The tests in the first form of a checkpoint, where a column was a list.
+    const FIRST_FORM: [Test; 33] = {
+        use Test::*;
+        [
+            FirstContacts,
+            ObjectDenials,
+            ObjectAbsences,
+            Objects,
+            Lookups,
+            Newcomers,
+            Calls,
+            Repeats,
+            CostlyCalls,
+            ServerTime,
+            BusyMinutes,
+            Pace,
+            LoginRate,
+            SlowConnections,
+            SlowClients,
+            Resets,
+            Crowd,
+            Swarm,
+            Values,
+            Excess,
+            Exposure,
+            Unauthenticated,
+            Oversized,
+            Returned,
+            Beacons,
+            Secrets,
+            Logins,
+            LoginsTogether,
+            Guessers,
+            Functions,
+            Fields,
+            TokenUse,
+            Cleartext,
+        ]
+    };
 
     pub(super) fn serialize<T: Serialize, S: Serializer>(
         column: &[T; COUNT],
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        column.as_slice().serialize(serializer)
+        serializer.collect_map(Test::ALL.iter().map(|test| test.name()).zip(column))
     }
 
-    pub(super) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    pub(super) fn deserialize<'de, T: Deserialize<'de> + Copy + Default, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<[T; COUNT], D::Error> {
-        let wrong = |list: Vec<T>| Error::invalid_length(list.len(), &"a number for each test");
-        Vec::deserialize(deserializer)?.try_into().map_err(wrong)
+        deserializer.deserialize_any(Column { column: [T::default(); COUNT] })
+    }
+
+    /// What a test has to reach that was not known: more than it can, until thresholds are set anew.
+    pub(super) fn thresholds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[f64; COUNT], D::Error> {
+        deserializer.deserialize_any(Column { column: [f64::MAX; COUNT] })
+    }
+
+    struct Column<T> {
+        column: [T; COUNT],
+    }
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Column<T> {
+        type Value = [T; COUNT];
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a number for each test")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self::Value, A::Error> {
+            while let Some(name) = map.next_key::<String>()? {
+                let place = Test::ALL.iter().position(|test| test.name() == name);
+                match place.and_then(|place| self.column.get_mut(place)) {
+                    Some(held) => *held = map.next_value()?,
+                    None => drop(map.next_value::<IgnoredAny>()?),
+                }
+            }
+            Ok(self.column)
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<Self::Value, A::Error> {
+            for test in FIRST_FORM {
+                let Some(value) = list.next_element()? else { break };
+                if let Some(held) = self.column.get_mut(test as usize) {
+                    *held = value;
+                }
+            }
+            while list.next_element::<IgnoredAny>()?.is_some() {}
+            Ok(self.column)
+        }
     }
 }
 

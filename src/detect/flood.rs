@@ -56,6 +56,19 @@ pub enum Quantity {
     BusyMinutes,
 }
 
+impl Quantity {
+    /// What tests it.
+    const fn test(self) -> Test {
+        match self {
+            Quantity::Calls => Test::Calls,
+            Quantity::Repeats => Test::Repeats,
+            Quantity::CostlyCalls => Test::CostlyCalls,
+            Quantity::ServerSeconds => Test::ServerTime,
+            Quantity::BusyMinutes => Test::BusyMinutes,
+        }
+    }
+}
+
 /// Where each meter is found. Calls and repeats are not counted by the day: a client that is steady, and new, would be
 /// accused, and by the time that its past explains the count it would explain an attack's as well.
 pub(super) const METERS: [(Quantity, Window); 11] = [
@@ -108,6 +121,14 @@ pub(super) struct Meters {
 }
 
 impl Meters {
+    /// The calls of the minute that ends at `now`.
+    pub(super) fn minute(&self, now: Timestamp) -> u64 {
+        self.meters.get(MINUTE).map_or(0, |meter| {
+            let mut ring = meter.ring; // a copy: to look at it must not roll it
+            ring.sum(Window::Minute, now)
+        })
+    }
+
     /// Reads a word of each meter.
     #[inline]
     pub(super) fn warm(&self) -> u64 {
@@ -262,24 +283,17 @@ fn count(
         if count <= limit.max(rule.floor as u64) * people || !meter.step.due(count) {
             continue;
         }
-        let each = count / people;
-        let crowd = tail::count(each, moments.mean(), moments.variance());
-        let expected = meter.extreme.settled().max(moments.mean());
-        let usual = expected * people as f64;
-        let spread = usual + usual * usual / OWN_SHAPE;
-        let own = tail::count(count, usual, spread);
-        let nats = crowd.min(own);
+        let (nats, usual) = improbability(count, people, meter, moments);
         if nats > best.map_or(0.0, |finding| finding.nats) {
-            let (test, technique) = match quantity {
-                Quantity::Calls if *run * 10 > count * 9 => (Test::Calls, Technique::Loop),
-                Quantity::Calls if meter.ring.rises(window, seen.time) => (Test::Calls, Technique::Ramp),
-                Quantity::Calls => (Test::Calls, Technique::Volumetric),
-                Quantity::Repeats => (Test::Repeats, Technique::Loop),
-                Quantity::CostlyCalls => (Test::CostlyCalls, Technique::Expensive),
-                Quantity::ServerSeconds => (Test::ServerTime, Technique::Expensive),
-                Quantity::BusyMinutes => (Test::BusyMinutes, Technique::Pulse),
+            let technique = match quantity {
+                Quantity::Calls if *run * 10 > count * 9 => Technique::Loop,
+                Quantity::Calls if meter.ring.rises(window, seen.time) => Technique::Ramp,
+                Quantity::Calls => Technique::Volumetric,
+                Quantity::Repeats => Technique::Loop,
+                Quantity::CostlyCalls | Quantity::ServerSeconds => Technique::Expensive,
+                Quantity::BusyMinutes => Technique::Pulse,
             };
-            let finding = Finding::new(test, technique, nats);
+            let finding = Finding::new(quantity.test(), technique, nats);
             best = Some(finding.compared(count as f64, usual).within(window.seconds()));
         }
     }
@@ -304,6 +318,38 @@ fn count(
         client.sight(Family::Flood, Sighting::of(seen.call));
     }
     minute
+}
+
+/// How improbable a count is for the population and for the client's own past, in nats, and what would be usual.
+fn improbability(count: u64, people: u64, meter: &Meter, moments: &Moments) -> (f64, f64) {
+    let crowd = tail::count(count / people, moments.mean(), moments.variance());
+    let expected = meter.extreme.settled().max(moments.mean());
+    let usual = expected * people as f64;
+    let spread = usual + usual * usual / OWN_SHAPE;
+    let own = tail::count(count, usual, spread);
+    (crowd.min(own), usual)
+}
+
+/// What the counts of a client come to at `now`, test by test and window by window, as far as they may be worth something.
+/// Only a copy of a meter is rolled.
+pub(super) fn standing<'a>(
+    client: &'a Client,
+    population: &'a Population,
+    rules: &'a [MeterRule],
+    now: Timestamp,
+) -> impl Iterator<Item = (Test, f64)> + 'a {
+    let people = client.people();
+    let fixed = METERS.iter().zip(&population.limits).zip(rules);
+    let held = client.meters.meters.iter().zip(&population.moments).zip(fixed);
+    held.filter_map(move |((meter, moments), ((&(quantity, window), &limit), rule))| {
+        let mut ring = meter.ring;
+        let mut count = ring.sum(window, now);
+        if quantity == Quantity::ServerSeconds {
+            count /= MILLISECONDS;
+        }
+        let telling = count > limit.max(rule.floor as u64) * people;
+        telling.then(|| (quantity.test(), improbability(count, people, meter, moments).0))
+    })
 }
 
 /// A client's place in the population goes from `old`, if it has one, to `new`, cut off where one client would weigh too

@@ -50,6 +50,16 @@ struct Incident {
     alert: Alert,
 }
 
+/// An incident that is open, for who looks on.
+pub(super) struct Open<'i> {
+    pub(super) subject: Subject,
+    /// The last line.
+    pub(super) alert: &'i Alert,
+    pub(super) findings: u64,
+    /// Of the last finding.
+    pub(super) last: Timestamp,
+}
+
 /// What was told of an incident, and how much had been observed then.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Chapter {
@@ -151,6 +161,16 @@ impl Incidents {
     /// The last line of each that is open.
     pub(super) fn lines(&self) -> impl Iterator<Item = &Alert> {
         self.quiet.iter().filter_map(|(_, subject)| Some(&self.open.get(subject)?.alert))
+    }
+
+    /// Those that are open, from a place in their table on: what each is about, its last line, and what came of it since.
+    pub(super) fn entries_from(&self, place: usize) -> impl Iterator<Item = Open<'_>> {
+        self.open.entries_from(place).map(|(&subject, incident)| Open {
+            subject,
+            alert: &incident.alert,
+            findings: incident.findings,
+            last: incident.last,
+        })
     }
 
     /// Whether it is open.

@@ -22,6 +22,8 @@
 //! | `returned` | whose answers have fields that nobody else's have |
 //! | `auth` | who tries credential after credential, or uses those of others |
 //!
+//! Whoever looks on is told by the [`survey`] how clients stand.
+//!
 //! All of them bring evidence, in nats, to the `budget`, whose thresholds come from one number, the false alarms a day
 //! that the operator will read. Tests that are made once a client and day ask for ln(clients × tests / budget);
 //! sequential tests, whose false alarms come by the trial, for ln(trials a day / (budget × share)). Both are Bonferroni's
@@ -57,6 +59,7 @@ mod sentence;
 mod settings;
 mod slow;
 mod state;
+pub mod survey;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -89,8 +92,8 @@ pub use rules::{
     MeterRule, Prior, ProbeKind, ProbeRule, ProbeRules, SecretRules,
 };
 pub use settings::Settings;
-pub use state::State;
 use state::{Client, Endpoint};
+pub use state::{State, Stored};
 pub use trace::{Curve, Move, Trace};
 
 /// What the detector made of one call.
@@ -544,17 +547,15 @@ impl Detector {
         &self.state
     }
 
-    /// Goes on from a remembered state, fitted to the settings' limits. Counters go on from where they are. One that was learned under
-    /// another key means nothing here: it is not taken, and false is given.
-    pub fn restore(&mut self, state: State) -> bool {
-        if state.key != self.state.key {
-            return false;
-        }
+    /// Goes on from a remembered state, fitted to the settings' limits. Counters go on from where they are. Gives the names of what
+    /// was not kept, and begins anew; none for a state that was learned under another key, which means nothing here and is not taken.
+    pub fn restore(&mut self, stored: Stored) -> Option<Vec<&'static str>> {
+        let (state, absent) = stored.resume(&self.settings, &self.rules, self.state.key)?;
         self.state = state;
         let (clients, endpoints) = self.state.limit(&self.settings);
         self.counters.add(Counter::ClientsEvicted, clients as u64);
         self.counters.add(Counter::EndpointsEvicted, endpoints as u64);
-        true
+        Some(absent)
     }
 
     /// Thresholds out of the budget and what was seen so far, and the short cuts that follow from them.
@@ -612,6 +613,7 @@ fn observe(
         scales.budget.client_day();
     }
     client.last = seen.time;
+    client.bytes.add(Window::Minute, seen.time, seen.carried());
     if !seen.goes_on() {
         client.calls += 1;
         client.damaged += u64::from(!seen.whole);

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
 use super::rules::DetectRules;
-use crate::call::{Anomaly, Call, CredentialKind, Fingerprint};
+use crate::call::{Anomaly, Call, CredentialKind, Fingerprint, Message};
 use crate::endpoint::{EndpointId, HashKey, Place, method_hash};
 use crate::time::Timestamp;
 
@@ -194,6 +194,15 @@ impl<'a> Observation<'a> {
     /// The call came with an API key.
     pub(super) fn api_key(&self) -> bool {
         self.call.credential.as_ref().is_some_and(|credential| credential.kind == CredentialKind::ApiKey)
+    }
+
+    /// Bytes of request and answer, heads included, as far as a record tells them.
+    pub(super) fn carried(&self) -> u64 {
+        let of = |message: &Message| {
+            let body = if message.wire_bytes > 0 { message.wire_bytes } else { message.body_bytes };
+            message.head_bytes.saturating_add(body)
+        };
+        of(&self.call.request).saturating_add(of(&self.call.response))
     }
 
     /// Bytes of the answer's body on the wire.

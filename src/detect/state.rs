@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::beacon::Beacons;
 use super::budget::Budget;
@@ -27,48 +27,94 @@ use crate::time::Timestamp;
 /// Seconds of traffic before which an alert's confidence is low.
 const COLD: u64 = 600;
 
-/// What the detector remembers.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct State {
-    pub(super) key: HashKey,
-    pub(super) templates: Templates,
-    pub(super) now: Timestamp,
-    pub(super) begin: Option<Timestamp>,
-    pub(super) calls: u64,
-    pub(super) budget: Budget,
-    pub(super) incidents: Incidents,
-    pub(super) clients: Table<IpAddr, Client>,
-    pub(super) endpoints: Table<EndpointId, Endpoint>,
-    pub(super) places: Table<u64, Timestamp>,
-    pub(super) parameters: Table<u64, Timestamp>,
-    pub(super) misses: Table<u64, Missed>,
-    pub(super) credentials: Table<Fingerprint, Holder>,
-    pub(super) principals: Principals,
-    pub(super) roles: Roles,
-    pub(super) people: Population,
-    pub(super) machines: Population,
-    pub(super) newcomers: Newcomers,
+macro_rules! remembered {
+    ($($(#[doc = $doc:literal])* $field:ident: $of:ty,)+) => {
+        /// What the detector remembers.
+        #[derive(Clone, Debug, Serialize)]
+        pub struct State {
+            $($(#[doc = $doc])* pub(super) $field: $of,)+
+        }
+
+        /// The same as an earlier run kept it, perhaps one of another version: what that did not know is absent, and what is not
+        /// known any more is passed over.
+        #[derive(Debug, Default, Deserialize)]
+        #[serde(default)]
+        pub struct Stored {
+            $(#[serde(deserialize_with = "present")] $field: Option<$of>,)+
+        }
+
+        impl Stored {
+            /// Lays it over a state that has seen nothing. Gives the names of what was not kept, and so begins anew.
+            fn over(self, mut state: State) -> (State, Vec<&'static str>) {
+                let mut absent = Vec::new();
+                $(match self.$field {
+                    Some(kept) => state.$field = kept,
+                    None => absent.push(stringify!($field)),
+                })+
+                (state, absent)
+            }
+        }
+    };
+}
+
+/// What is there is present, be it nothing.
+fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+remembered! {
+    key: HashKey,
+    templates: Templates,
+    now: Timestamp,
+    begin: Option<Timestamp>,
+    calls: u64,
+    budget: Budget,
+    incidents: Incidents,
+    clients: Table<IpAddr, Client>,
+    endpoints: Table<EndpointId, Endpoint>,
+    places: Table<u64, Timestamp>,
+    parameters: Table<u64, Timestamp>,
+    misses: Table<u64, Missed>,
+    credentials: Table<Fingerprint, Holder>,
+    principals: Principals,
+    roles: Roles,
+    people: Population,
+    machines: Population,
+    newcomers: Newcomers,
     /// Newcomers that called fast and long.
-    pub(super) swarm: Newcomers,
+    swarm: Newcomers,
     /// Clients that failed to log in to several accounts.
-    pub(super) guessers: Newcomers,
+    guessers: Newcomers,
     /// Clients that were accused of recon, by user agent.
-    pub(super) kin: Table<u64, Kin>,
+    kin: Table<u64, Kin>,
     /// Failed logins by endpoint.
-    pub(super) logins: Table<u64, LoginFailures>,
-    pub(super) basic: Distinct,
+    logins: Table<u64, LoginFailures>,
+    basic: Distinct,
     /// Connections that keep a server waiting.
-    pub(super) slow: Slow,
+    slow: Slow,
     /// Requests that are given up at once.
-    pub(super) resets: Table<IpAddr, Resets>,
+    resets: Table<IpAddr, Resets>,
     /// What is written where.
-    pub(super) writes: Writes,
+    writes: Writes,
     /// What is given where.
-    pub(super) returns: Returns,
+    returns: Returns,
     /// Who asks about whom.
-    pub(super) lookups: Lookups,
+    lookups: Lookups,
     /// Who comes back by the clock.
-    pub(super) beacons: Beacons,
+    beacons: Beacons,
+}
+
+impl Stored {
+    /// The state of a run that goes on from it under these settings and rules, and the names of what was not kept; none where
+    /// it was learned under another key, and means nothing.
+    pub(super) fn resume(
+        self,
+        settings: &Settings,
+        rules: &DetectRules,
+        key: HashKey,
+    ) -> Option<(State, Vec<&'static str>)> {
+        (self.key == Some(key)).then(|| self.over(State::new(settings, rules, key)))
+    }
 }
 
 impl State {
@@ -168,10 +214,13 @@ const UNSEEN_PEOPLE: u64 = 4;
 
 /// What one client did.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(super) struct Client {
     pub(super) first: Timestamp,
     pub(super) last: Timestamp,
     pub(super) calls: u64,
+    /// Bytes of a minute, requests and answers: for who looks on, no test asks for them.
+    pub(super) bytes: Ring,
     /// Calls of which something was lost.
     pub(super) damaged: u64,
     /// An API key was accepted: it is counted among machines.

@@ -9,6 +9,7 @@ mod operations;
 mod probes;
 mod resets;
 mod streams;
+mod survey;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;

@@ -93,7 +93,8 @@ pub struct Settings {
     /// Content encodings of one body that are undone one behind the other.
     pub encoding_limit: usize,
     /// Bytes of bodies that a worker remembers with what was found in them, so that what comes again need not be
-    /// decoded and inspected again: the worst case of their memory. 0 remembers none; the calls are the same.
+    /// decoded and inspected again: the worst case of their memory. Below 8192, where the first eight places
+    /// have no room, none are remembered; the calls are the same.
     pub recall_bytes: usize,
     /// Bytes of one gRPC message that are kept until it is whole, so that its fields can be told apart, and that a
     /// compressed one may come to. Of a larger one the rest is inspected as it stands, or not where it is compressed.

@@ -153,7 +153,7 @@ pub(crate) struct Sought {
 }
 
 impl Recall {
-    /// Of at most `limit` bytes; none at all for 0.
+    /// Of at most `limit` bytes; none at all where they have no room for one set of places.
     pub(crate) fn new(limit: usize) -> Recall {
         let sets = if limit < WAYS * A_PLACE { 0 } else { 1 << (limit / A_PLACE / WAYS).ilog2() };
         let bytes = sets * (size_of::<Set>() + TAGS * WAYS * size_of::<u32>());

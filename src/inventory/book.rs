@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 use super::Settings;
 use super::budget::Budget;
@@ -23,7 +24,7 @@ use crate::time::Timestamp;
 const OPERATIONS: usize = 256;
 
 /// An endpoint, and what is asked for there by other names.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Known {
     pub(super) own: Facts,
     pub(super) operations: BTreeMap<Box<str>, Facts>,
@@ -36,6 +37,21 @@ impl Known {
 
     fn worth(&self) -> (u64, Timestamp) {
         self.operations.values().map(Facts::worth).fold(self.own.worth(), Ord::max)
+    }
+}
+
+/// All that an inventory knows, as it is kept from one run to the next.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Memory {
+    known: Table<EndpointId, Known>,
+    edges: Table<u64, Calls>,
+    span: Option<(Timestamp, Timestamp)>,
+    events: Option<events::Memory>,
+}
+
+impl std::fmt::Debug for Memory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Memory").field("endpoints", &self.known.len()).finish_non_exhaustive()
     }
 }
 
@@ -71,6 +87,31 @@ impl Book {
             place: Place::default(),
             counters: Counters::new(),
             span: None,
+        }
+    }
+
+    /// All that it knows, to be kept.
+    pub(super) fn memory(&self) -> Memory {
+        Memory {
+            known: self.known.clone(),
+            edges: self.edges.clone(),
+            span: self.span,
+            events: self.events.as_ref().map(|events| events.memory()),
+        }
+    }
+
+    /// Goes on from what was kept under the same key, fitted to the limits. What the schemas take is reckoned anew.
+    pub(super) fn restore(&mut self, memory: Memory) {
+        let Memory { mut known, mut edges, span, events } = memory;
+        let forgotten = known.limit(self.known.capacity()) + edges.limit(self.edges.capacity());
+        self.counters.add(Counter::InventoryForgotten, forgotten as u64);
+        (self.known, self.edges, self.span) = (known, edges, span);
+        let all = || self.known.iter().map(|(_, known)| known);
+        self.operations = all().map(|known| known.operations.len()).sum();
+        self.budget
+            .restore(all().flat_map(|known| known.operations.values().chain([&known.own])).map(Facts::budgeted).sum());
+        if let (Some(watching), Some(events)) = (&mut self.events, events) {
+            watching.restore(events);
         }
     }
 

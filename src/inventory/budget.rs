@@ -27,6 +27,11 @@ impl Budget {
         self.held = self.held.saturating_sub(bytes);
     }
 
+    /// So much is held, be it more than may be.
+    pub(super) fn restore(&mut self, held: usize) {
+        self.held = held;
+    }
+
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
         self.held

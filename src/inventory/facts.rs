@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use sketches_ddsketch::{Config, DDSketch};
 
 use super::budget::Budget;
@@ -43,7 +44,7 @@ pub(super) const AUTH: [Option<CredentialKind>; 6] = [
 ];
 
 /// Quantiles of one measure (DDSketch: Masson, Rim, Lee 2019).
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Sketch(Option<Box<DDSketch>>);
 
 impl Sketch {
@@ -69,7 +70,7 @@ impl Sketch {
 }
 
 /// A parameter of the query, a header or a cookie.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Parameter {
     pub(super) name: Arc<str>,
     /// Good calls that had it.
@@ -82,7 +83,8 @@ pub(super) struct Parameter {
 }
 
 /// What is known. At worst 32 KiB beside the schemas: 3 KiB of sketches, the rest parameters with their names.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(default)]
 pub(super) struct Facts {
     /// Good answers.
     pub(super) calls: u64,
@@ -123,6 +125,12 @@ pub(super) struct Facts {
     pub(super) with_body: u64,
     pub(super) grpc: bool,
     pub(super) protocol: Option<Protocol>,
+}
+
+impl Default for Facts {
+    fn default() -> Self {
+        Facts::new(Timestamp::ZERO)
+    }
 }
 
 impl Facts {
@@ -371,6 +379,12 @@ impl Facts {
         }
         self.request.absorb(&other.request, budget);
         self.response.absorb(&other.response, budget);
+    }
+
+    /// What it takes of the budget.
+    pub(super) fn budgeted(&self) -> usize {
+        let words = self.parameters.iter().flatten().filter_map(|parameter| parameter.words.as_ref());
+        self.request.bytes_with_words() + self.response.bytes_with_words() + words.map(Words::bytes).sum::<usize>()
     }
 
     /// Gives back what its schemas took.

@@ -21,7 +21,7 @@ pub const SCHEMA: &str = "apitap.graph.v1";
 const DRAWN: usize = 8;
 
 /// Calls of one client to one service, as they are counted.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Calls {
     pub(super) client: IpAddr,
     /// The address on the wire, where a trusted proxy spoke for the client.

@@ -47,6 +47,7 @@ use crate::stats::{Counter, Counters};
 use crate::time::Timestamp;
 
 use book::Book;
+pub use book::Memory;
 use events::Event;
 use facts::{CALLERS, Facts};
 use report::{Endpoint, Operation, Parameter, Quantiles, rounded};
@@ -126,6 +127,16 @@ impl Inventory {
         self.book.watch(settings.events, baseline);
     }
 
+    /// All that it knows beside the detector, to be kept.
+    pub fn memory(&self) -> Memory {
+        self.book.memory()
+    }
+
+    /// Goes on from what an earlier run kept, under the same key. Before the first record, and behind [`Inventory::watch`].
+    pub fn restore(&mut self, memory: Memory) {
+        self.book.restore(memory);
+    }
+
     /// Takes one record, as [`Inventory::record`]; appends what is told by then of what is new, and the alerts that the
     /// record raised.
     /// `tell` hears what was made of a call.
@@ -147,7 +158,7 @@ impl Inventory {
         }
     }
 
-    /// Appends what is new and still waits: there are to be no more records.
+    /// Appends what is new and still waits: there are to be no more records, and nobody goes on from what is known now.
     pub fn finish(&mut self, events: &mut Vec<Event>) {
         self.tell(Timestamp::MAX, events);
     }

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::budget::Budget;
 use super::report;
 use super::words::Words;
@@ -21,7 +23,7 @@ const WORDINGS: usize = 64;
 const MAP_FIELDS: usize = 64;
 
 /// One place in the bodies.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Node {
     name: Option<Box<str>>,
     /// Fields, sorted by name.
@@ -71,14 +73,15 @@ impl Node {
 }
 
 /// A structure that was merged, and where its places went.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Merged {
     structure: u64,
     places: Box<[u32]>,
 }
 
 /// The bodies of one endpoint in one direction.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(super) struct Schema {
     nodes: Vec<Node>,
     merged: Vec<Merged>,
@@ -99,6 +102,12 @@ impl Schema {
             + self.nodes.iter().map(names).sum::<usize>()
             + self.settled.capacity() * size_of::<u64>()
             + self.merged.iter().map(|merged| size_of::<Merged>() + 4 * merged.places.len()).sum::<usize>()
+    }
+
+    /// The same with its words.
+    pub(super) fn bytes_with_words(&self) -> usize {
+        let words = self.nodes.iter().filter_map(|node| node.words.as_ref()).map(|words| words.bytes());
+        self.bytes() + words.sum::<usize>()
     }
 
     /// Adds the body that a caller sent or got. Gives the fields that had no room.

@@ -1,5 +1,7 @@
 //! Which words a field or parameter takes: an enumeration, if the set is closed and nobody is behind one of them.
 
+use serde::{Deserialize, Serialize};
+
 use super::budget::Budget;
 
 /// Words of an enumeration.
@@ -12,20 +14,25 @@ const CALLERS: usize = 5;
 const SEEN: u64 = 8;
 
 /// A word, and hashes of the first callers that it came from or went to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Word {
     text: Box<str>,
     callers: [u32; CALLERS],
 }
 
 /// The words so far.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Words {
     words: Vec<Word>,
     seen: u64,
 }
 
 impl Words {
+    /// What they took of the budget.
+    pub(super) fn bytes(&self) -> usize {
+        self.words.iter().map(|word| word.text.len() + size_of::<Word>()).sum()
+    }
+
     /// Nothing more is to be learned from this word: it is known to be shared.
     pub(super) fn is_settled(&self, word: &str) -> bool {
         let shared = |known: &Word| *known.text == *word && known.callers.iter().all(|held| *held != 0);

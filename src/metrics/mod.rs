@@ -1,13 +1,18 @@
-//! A look inside while it runs: what all threads have counted so far, as metrics for Prometheus and as a state of health.
+//! A look inside while it runs: what all threads have counted so far, as metrics for Prometheus, as a state of health, and with
+//! how the clients stand as one [`Status`].
 //!
 //! Nobody waits for whoever looks. Each thread puts a copy of its counters on a [`Board`] once a second ([`Publisher`]), and a
-//! thread of its own (`server`) writes what is there when it is asked. Without a board, in every replay, nothing is copied.
+//! thread of its own (`server`) writes what is there when it is asked. How the clients stand is looked at while somebody asks
+//! ([`Lookout`]). Without a board, in every replay, nothing is copied.
 
+mod lookout;
 mod loss;
 mod server;
+mod status;
 mod text;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,16 +20,25 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::detect::BudgetReport;
+use crate::detect::survey::Standings;
 use crate::sink::Monitor;
 use crate::stats::{Counter, Counters};
 use crate::time::Timestamp;
 
+pub use lookout::Lookout;
 pub use loss::Loss;
 pub use server::{Server, serve};
+pub use status::{CLIENTS, Clients, Dropped, Rate, SCHEMA, Status, Usage};
 pub use text::{TYPE, exposition};
 
 /// How often a thread tells what it has counted.
 const PERIOD: Duration = Duration::from_secs(1);
+
+/// Time without news from a thread after which what it has counted is taken to grow no more.
+const LATE: Duration = Duration::from_secs(3);
+
+/// How long after a question the standings of clients are kept up to date.
+const ASKED: Duration = Duration::from_secs(5);
 
 /// Time without news from the detector after which the sensor does not count as well: on a silent interface it comes at
 /// least each second.
@@ -34,8 +48,9 @@ const STUCK: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Address and port at which `watch` tells metrics (`/metrics`, in the format of Prometheus) and health (`/health`), to
-    /// whoever can reach it; empty for none. A copy of all counters, 1 KiB for each thread.
+    /// Address and port at which `watch` tells metrics (`/metrics`, in the format of Prometheus), health (`/health`), and what
+    /// `apitap top` shows (`/status`, which names clients), to whoever can reach it; empty for none. Two copies of all counters,
+    /// 2 KiB for each thread, and 1 MiB while somebody asks how clients stand.
     pub listen: String,
     /// Share of the packets of a minute (by the traffic's time) that `watch` may lose, in the kernel's buffer, the interface or
     /// between its own threads; beyond, that is an alert (`sensor.loss`). 0 for none.
@@ -95,27 +110,88 @@ pub struct DetectorView {
     pub tables: Vec<Occupancy>,
 }
 
+/// What one thread has told.
+#[derive(Debug, Default)]
+struct Part {
+    counters: Counters,
+    /// When it told them.
+    told: Option<Instant>,
+    /// What it had told before, and when.
+    before: Counters,
+    told_before: Option<Instant>,
+    tables: Vec<Occupancy>,
+}
+
+impl Part {
+    fn publish(&mut self, counters: &Counters, now: Instant) {
+        std::mem::swap(&mut self.before, &mut self.counters);
+        self.counters.clone_from(counters);
+        self.told_before = self.told.replace(now);
+    }
+
+    /// Seconds between the last two times that it told something, and what is late now; none before there were two.
+    fn seconds(&self, now: Instant) -> Option<f64> {
+        let (told, before) = (self.told?, self.told_before?);
+        let late = now.saturating_duration_since(told) > LATE;
+        let until = if late { now } else { told };
+        Some(until.saturating_duration_since(before).as_secs_f64()).filter(|&seconds| seconds > 0.0)
+    }
+}
+
 #[derive(Debug, Default)]
 struct Parts {
-    /// What each thread has counted.
-    counters: Vec<Counters>,
-    /// The tables of each.
-    tables: Vec<Vec<Occupancy>>,
+    threads: Vec<Part>,
     detector: DetectorView,
     sinks: Option<Monitor>,
     /// When the detector told something last.
     heard: Option<Instant>,
+    /// How clients stood, and when that was looked at.
+    standings: Option<(Instant, Arc<Standings>)>,
 }
 
 /// What all threads have told of themselves.
-#[derive(Debug, Default)]
-pub struct Board(Mutex<Parts>);
+#[derive(Debug)]
+pub struct Board {
+    parts: Mutex<Parts>,
+    begun: Instant,
+    /// Until when somebody wants to know how clients stand, in milliseconds since `begun`.
+    wanted: AtomicU64,
+}
+
+impl Default for Board {
+    fn default() -> Self {
+        Board { parts: Mutex::default(), begun: Instant::now(), wanted: AtomicU64::new(0) }
+    }
+}
+
+/// How fast counters grow, a second: by what each thread told last and before.
+#[derive(Clone, Debug)]
+pub struct Rates(Vec<f64>);
+
+impl Rates {
+    fn of(parts: &[Part], now: Instant) -> Rates {
+        let mut rates = vec![0.0; Counter::ALL.len()];
+        for (part, seconds) in parts.iter().filter_map(|part| Some((part, part.seconds(now)?))) {
+            for (rate, &counter) in rates.iter_mut().zip(Counter::ALL) {
+                *rate += part.counters.value(counter).saturating_sub(part.before.value(counter)) as f64 / seconds;
+            }
+        }
+        Rates(rates)
+    }
+
+    /// That of one.
+    pub fn of_counter(&self, counter: Counter) -> f64 {
+        self.0.get(counter as usize).copied().unwrap_or_default()
+    }
+}
 
 /// All of it at a moment.
 #[derive(Clone, Debug)]
 pub struct View {
     /// The counters of all threads together.
     pub counters: Counters,
+    /// How fast they grow, a second.
+    pub rates: Rates,
     /// The detector.
     pub detector: DetectorView,
     /// The tables of all threads together.
@@ -127,10 +203,11 @@ pub struct View {
 }
 
 /// How it stands with a sensor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Health {
     /// All goes on.
+    #[default]
     Ok,
     /// Its interface is down or away: it goes on by itself when that is up, and to start it again would not help.
     InterfaceDown,
@@ -155,15 +232,14 @@ impl View {
 
 impl Board {
     fn lock(&self) -> MutexGuard<'_, Parts> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A place for the counters of one more thread.
     pub fn publisher(board: &Arc<Board>) -> Publisher {
         let mut parts = board.lock();
-        parts.counters.push(Counters::new());
-        parts.tables.push(Vec::new());
-        Publisher { board: board.clone(), part: parts.counters.len() - 1, next: Instant::now() }
+        parts.threads.push(Part::default());
+        Publisher { board: board.clone(), part: parts.threads.len() - 1, next: Instant::now() }
     }
 
     /// The detector's thread tells of itself.
@@ -178,16 +254,41 @@ impl Board {
         self.lock().sinks = Some(sinks);
     }
 
+    /// Somebody wants to know how clients stand, for the next seconds.
+    pub fn ask(&self) {
+        let until = self.begun.elapsed() + ASKED;
+        self.wanted.fetch_max(u64::try_from(until.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Whether somebody does.
+    pub fn is_asked(&self) -> bool {
+        match self.wanted.load(Ordering::Relaxed) {
+            0 => false, // nobody ever did: no clock is read
+            until => self.begun.elapsed().as_millis() < u128::from(until),
+        }
+    }
+
+    /// How clients stand.
+    pub fn tell_standings(&self, standings: Standings) {
+        self.lock().standings = Some((Instant::now(), Arc::new(standings)));
+    }
+
+    /// How clients stood when that was last looked at, and when it was.
+    pub fn standings(&self) -> Option<(Instant, Arc<Standings>)> {
+        self.lock().standings.clone()
+    }
+
     /// All that was told.
     pub fn view(&self) -> View {
         let parts = self.lock();
         let mut counters = Counters::new();
-        parts.counters.iter().for_each(|part| counters.merge(part));
+        parts.threads.iter().for_each(|part| counters.merge(&part.counters));
         let mut tables = Vec::new();
-        parts.tables.iter().for_each(|part| Occupancy::merge(&mut tables, part));
+        parts.threads.iter().for_each(|part| Occupancy::merge(&mut tables, &part.tables));
         Occupancy::merge(&mut tables, &parts.detector.tables);
         View {
             counters,
+            rates: Rates::of(&parts.threads, Instant::now()),
             tables,
             detector: parts.detector.clone(),
             sinks: parts.sinks.as_ref().map(Monitor::statuses).unwrap_or_default(),
@@ -223,15 +324,15 @@ impl Publisher {
 
     /// Replaces what this thread has counted.
     pub fn publish(&self, counters: &Counters) {
-        if let Some(part) = self.board.lock().counters.get_mut(self.part) {
-            part.clone_from(counters);
+        if let Some(part) = self.board.lock().threads.get_mut(self.part) {
+            part.publish(counters, Instant::now());
         }
     }
 
     /// Replaces what is known of this thread's tables.
     pub fn publish_tables(&self, tables: Vec<Occupancy>) {
-        if let Some(part) = self.board.lock().tables.get_mut(self.part) {
-            *part = tables;
+        if let Some(part) = self.board.lock().threads.get_mut(self.part) {
+            part.tables = tables;
         }
     }
 

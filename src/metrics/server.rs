@@ -1,20 +1,20 @@
-//! Answers whoever asks for metrics or health, by HTTP/1.1 on a thread of its own.
+//! Answers whoever asks for metrics, health or status, by HTTP/1.1 on a thread of its own.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{self, HeaderValue};
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use super::{Board, Health, TYPE, exposition};
+use super::{Board, CLIENTS, Clients, Health, Status, TYPE, exposition};
 
 /// Connections at a time; more wait. Each takes about 40 KiB while it is answered.
 const CONNECTIONS: usize = 16;
@@ -24,6 +24,15 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long a connection is kept at most.
 const LIFE: Duration = Duration::from_secs(60);
+
+/// Clients of a status when the question does not say how many.
+const CLIENTS_BY_DEFAULT: usize = 20;
+
+/// How old standings may be that are told without waiting for others.
+const FRESH: Duration = Duration::from_secs(5);
+
+/// How long the detector is waited for.
+const WAIT: Duration = Duration::from_secs(3);
 
 /// It answers as long as this is held.
 #[derive(Debug)]
@@ -64,9 +73,9 @@ async fn accept(listener: TcpListener, board: Arc<Board>) {
         };
         let board = board.clone();
         tokio::spawn(async move {
-            let service = service_fn(move |request| {
-                let answer = answer(&request, &board);
-                async move { Ok::<_, Infallible>(answer) }
+            let service = service_fn(move |request: Request<hyper::body::Incoming>| {
+                let board = board.clone();
+                async move { Ok::<_, Infallible>(answer(request.method().clone(), request.uri().clone(), &board).await) }
             });
             let mut builder = hyper::server::conn::http1::Builder::new();
             builder.timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(16 << 10);
@@ -77,11 +86,11 @@ async fn accept(listener: TcpListener, board: Arc<Board>) {
     }
 }
 
-fn answer<B>(request: &Request<B>, board: &Board) -> Response<Full<Bytes>> {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+async fn answer(method: Method, uri: Uri, board: &Board) -> Response<Full<Bytes>> {
+    if !matches!(method, Method::GET | Method::HEAD) {
         return response(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "GET or HEAD\n".into());
     }
-    match request.uri().path() {
+    match uri.path() {
         "/metrics" => response(StatusCode::OK, TYPE, exposition(&board.view())),
         "/health" => {
             let view = board.view();
@@ -97,7 +106,44 @@ fn answer<B>(request: &Request<B>, board: &Board) -> Response<Full<Bytes>> {
             });
             response(status, "application/json", format!("{body}\n"))
         }
-        _ => response(StatusCode::NOT_FOUND, "text/plain", "/metrics or /health\n".into()),
+        "/status" => match limit(uri.query()) {
+            Some(limit) => {
+                let clients = clients(board, limit).await;
+                let status = Status::of(&board.view(), clients);
+                match serde_json::to_string(&status) {
+                    Ok(body) => response(StatusCode::OK, "application/json", body + "\n"),
+                    Err(error) => response(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", format!("{error}\n")),
+                }
+            }
+            None => {
+                let reason = format!("clients is a number from 0 to {CLIENTS}\n");
+                response(StatusCode::BAD_REQUEST, "text/plain", reason)
+            }
+        },
+        _ => response(StatusCode::NOT_FOUND, "text/plain", "/metrics, /health or /status\n".into()),
+    }
+}
+
+/// How many clients each list of a status is to have.
+fn limit(query: Option<&str>) -> Option<usize> {
+    let Some(query) = query.filter(|query| !query.is_empty()) else { return Some(CLIENTS_BY_DEFAULT) };
+    query.strip_prefix("clients=")?.parse().ok().filter(|&limit| limit <= CLIENTS)
+}
+
+/// How clients stand, as of the last few seconds. The detector begins to look when somebody asks, and it is waited for then.
+async fn clients(board: &Board, limit: usize) -> Option<Clients> {
+    if limit == 0 {
+        return None;
+    }
+    let asked = Instant::now();
+    board.ask();
+    loop {
+        let standings = board.standings();
+        let fresh = standings.as_ref().is_some_and(|(looked, _)| looked.elapsed() < FRESH);
+        if fresh || asked.elapsed() >= WAIT {
+            return standings.map(|standings| Clients::of(standings, limit));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
@@ -123,6 +169,27 @@ mod tests {
     }
 
     #[test]
+    fn standings_are_waited_for_and_are_told_as_they_were_when_nothing_comes() {
+        let board = Arc::new(Board::default());
+        let server = serve("127.0.0.1:0", board.clone()).expect("a free port");
+        let address = server.address;
+        let get = move || ask(address, "GET /status?clients=1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        // A detector that does not come to it.
+        let begin = Instant::now();
+        let status = get();
+        assert!(!status.contains("\"clients\"") && begin.elapsed() >= WAIT, "{status}");
+        // One that does as soon as it is asked.
+        let asking = std::thread::spawn(get);
+        let until = Instant::now() + Duration::from_secs(10);
+        while !board.is_asked() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        board.tell_standings(crate::detect::survey::Standings { known: 77, ..Default::default() });
+        let status = asking.join().expect("an answer");
+        assert!(status.contains("\"known\":77"), "{status}");
+    }
+
+    #[test]
     fn who_asks_is_answered() {
         let board = Arc::new(Board::default());
         let server = serve("127.0.0.1:0", board).expect("a free port");
@@ -132,6 +199,12 @@ mod tests {
         assert!(metrics.starts_with("HTTP/1.1 200 ") && metrics.contains("\napitap_frames_total 0\n"), "{metrics}");
         let health = get("/health");
         assert!(health.starts_with("HTTP/1.1 200 ") && health.contains("\"status\":\"ok\""), "{health}");
+        let status = get("/status?clients=0");
+        assert!(status.starts_with("HTTP/1.1 200 ") && status.contains("\"schema\":\"apitap.status.v1\""), "{status}");
+        assert!(!status.contains("\"clients\""), "nobody asked for them: {status}");
+        for wrong in ["clients=101", "clients=-1", "clients", "limit=1", "clients=1&clients=2"] {
+            assert!(get(&format!("/status?{wrong}")).starts_with("HTTP/1.1 400 "), "{wrong}");
+        }
         assert!(get("/").starts_with("HTTP/1.1 404 "));
         let post =
             ask(server.address, "POST /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");

@@ -12,7 +12,7 @@ pub const TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 const GAUGES: [Counter; 3] = [Counter::Readers, Counter::KernelBufferBytes, Counter::InterfacesDown];
 
 /// What was lost, by stage and cause: of packets, segments and calls.
-const DROPS: [(Counter, &str, &str); 5] = [
+pub(super) const DROPS: [(Counter, &str, &str); 5] = [
     (Counter::KernelDrops, "source", "kernel_buffer_full"),
     (Counter::InterfaceDrops, "source", "interface"),
     (Counter::FragmentsDropped, "packet", "fragment_budget"),
@@ -115,13 +115,13 @@ fn sinks(text: &mut String, view: &View) {
     for (name, kind, help, value) in METRICS {
         family(text, name, kind, help);
         for sink in &view.sinks {
-            sample(text, name, &[("sink", &sink.name), ("type", sink.r#type)], value(sink));
+            sample(text, name, &[("sink", &sink.name), ("type", &sink.r#type)], value(sink));
         }
     }
     family(text, "apitap_sink_up", "gauge", "1 while a sink's last attempt was well.");
     for sink in &view.sinks {
         let up = if sink.failure.is_none() { 1.0 } else { 0.0 };
-        sample(text, "apitap_sink_up", &[("sink", &sink.name), ("type", sink.r#type)], up);
+        sample(text, "apitap_sink_up", &[("sink", &sink.name), ("type", &sink.r#type)], up);
     }
 }
 
@@ -141,7 +141,7 @@ fn sample(text: &mut String, name: &str, labels: &[(&str, &str)], value: f64) {
 }
 
 /// Resident memory, from Linux's `/proc`.
-fn resident() -> Option<u64> {
+pub(super) fn resident() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
@@ -194,7 +194,7 @@ mod tests {
         let mut view = board.view();
         view.sinks.push(crate::sink::Status {
             name: "siem".into(),
-            r#type: "splunk",
+            r#type: "splunk".into(),
             spooled: 7,
             ..Default::default()
         });

@@ -140,6 +140,11 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
         self.entries.iter().map(|(key, value)| (key, value))
     }
 
+    /// The entries from a place on, in the order of their places: to go through a large table by and by.
+    pub fn entries_from(&self, place: usize) -> impl Iterator<Item = (&K, &V)> {
+        self.entries.get(place..).unwrap_or_default().iter().map(|(key, value)| (key, value))
+    }
+
     /// Sets the limit; what lies beyond it leaves. Gives how many left.
     pub fn limit(&mut self, capacity: usize) -> usize {
         self.capacity = capacity.clamp(1, u32::MAX as usize);

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::finding::{Finding, SCHEMA, State, Subject};
 use super::kind::Kind;
 use crate::alert::{Severity, Sighting};
@@ -53,7 +55,7 @@ impl Shown<'_> {
 }
 
 /// One finding, while calls come.
-#[derive(Clone)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Held {
     id: u64,
     kind: Kind,
@@ -238,6 +240,18 @@ impl Book {
                 self.held.insert(to, gone, |held| (held.severity, held.count));
             }
         }
+    }
+
+    /// All of them, to be kept.
+    pub(super) fn memory(&self) -> Table<u64, Held> {
+        self.held.clone()
+    }
+
+    /// Goes on from what was kept, up to the limit; gives how many findings are forgotten.
+    pub(super) fn restore(&mut self, mut held: Table<u64, Held>) -> usize {
+        let forgotten = held.limit(self.held.capacity());
+        self.held = held;
+        forgotten
     }
 
     /// All of them.

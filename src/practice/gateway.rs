@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 use super::Found;
 use super::book::{Held, Proof, Shown};
 use super::finding::Subject;
@@ -14,7 +16,7 @@ use crate::stats::Counter;
 use crate::time::Timestamp;
 
 /// A server, and who called it around the gateway.
-#[derive(Clone)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Server {
     /// A gateway called it.
     behind: bool,
@@ -32,6 +34,22 @@ pub(super) struct Servers {
 impl Servers {
     pub(super) fn new(limit: usize, gateway: Gateway, key: HashKey) -> Servers {
         Servers { known: Table::new(limit), gateway, key }
+    }
+
+    /// All of them, to be kept, with the gateways that they were seen under.
+    pub(super) fn memory(&self) -> (Gateway, Table<u64, Server>) {
+        (self.gateway.clone(), self.known.clone())
+    }
+
+    /// Goes on from what was kept, up to the limit; gives how many servers are forgotten. Under other gateways what was seen means
+    /// something else, and all begins anew.
+    pub(super) fn restore(&mut self, (gateway, mut known): (Gateway, Table<u64, Server>)) -> usize {
+        if gateway != self.gateway {
+            return 0;
+        }
+        let forgotten = known.limit(self.known.capacity());
+        self.known = known;
+        forgotten
     }
 
     /// There are no gateways to look for.

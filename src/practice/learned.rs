@@ -10,6 +10,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::kind::Kind;
 use super::settings::Settings;
 use super::{Found, Seen};
@@ -32,7 +34,7 @@ const STEADY: u32 = 3;
 const ENOUGH: (usize, u64) = (5, 2);
 
 /// One client that sends a name.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Holder {
     client: u64,
     value: u64,
@@ -40,7 +42,7 @@ struct Holder {
 }
 
 /// One name at one service.
-#[derive(Clone)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Name {
     service: Arc<str>,
     name: Arc<str>,
@@ -56,7 +58,7 @@ struct Name {
 }
 
 /// How an endpoint is called.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Called {
     names: Vec<u64>,
     keyed: Distinct,
@@ -69,6 +71,13 @@ pub(super) struct Learned {
     names: Table<u64, Name>,
     endpoints: Table<u64, Called>,
     key: HashKey,
+}
+
+/// All of it, to be kept.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Memory {
+    names: Table<u64, Name>,
+    endpoints: Table<u64, Called>,
 }
 
 /// A name that was learned.
@@ -98,6 +107,18 @@ impl Name {
 impl Learned {
     pub(super) fn new(settings: &Settings, key: HashKey) -> Learned {
         Learned { names: Table::new(settings.key_names), endpoints: Table::new(settings.endpoints), key }
+    }
+
+    pub(super) fn memory(&self) -> Memory {
+        Memory { names: self.names.clone(), endpoints: self.endpoints.clone() }
+    }
+
+    /// Goes on from what was kept, up to the limits; gives how many entries are forgotten.
+    pub(super) fn restore(&mut self, memory: Memory) -> usize {
+        let Memory { mut names, mut endpoints } = memory;
+        let forgotten = names.limit(self.names.capacity()) + endpoints.limit(self.endpoints.capacity());
+        (self.names, self.endpoints) = (names, endpoints);
+        forgotten
     }
 
     fn hash(&self, service: &str, candidate: &KeyCandidate) -> u64 {

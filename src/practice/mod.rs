@@ -31,6 +31,8 @@ mod tests;
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::alert::Severity;
 use crate::call::{Anomaly, Call, Connection, Signature};
 use crate::detect::{Access, Detector, Judged};
@@ -41,12 +43,12 @@ use crate::time::Timestamp;
 
 use book::{Book, Held, Proof, Shown};
 use finding::{Finding, State, Subject};
-use gateway::Servers;
+use gateway::{Server, Servers};
 pub use kind::{Advice, Kind};
 use learned::Learned;
 use posture::{Configured, Incidents, Posture};
 pub use quota::{Dimension, Quota};
-use quota::{Quotas, Waiting};
+use quota::{Quotas, Use, Wait, Waiting};
 pub use settings::{Boundary, Gateway, Network, Settings};
 pub use tally::{LearnedKey, Tally};
 
@@ -73,8 +75,22 @@ impl std::fmt::Debug for Practice {
     }
 }
 
+/// All that the practices remember, as it is kept from one run to the next. What an earlier version did not keep is absent.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Memory {
+    findings: Option<Table<u64, Held>>,
+    signing: Option<Table<u64, Signing>>,
+    learned: Option<learned::Memory>,
+    servers: Option<(Gateway, Table<u64, Server>)>,
+    quotas: Option<(Vec<Quota>, Table<u64, Use>)>,
+    waits: Option<Table<u64, Wait>>,
+    tally: Tally,
+    span: Option<(Timestamp, Timestamp)>,
+}
+
 /// Who signs calls to an endpoint.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Signing {
     calls: u32,
     signer: u64,
@@ -172,6 +188,38 @@ impl Practice {
             tally: Tally::default(),
             span: None,
         }
+    }
+
+    /// All that it remembers, to be kept: findings, and what is told of them, and what they rest on.
+    pub fn memory(&self) -> Memory {
+        Memory {
+            findings: Some(self.book.memory()),
+            signing: Some(self.signing.clone()),
+            learned: Some(self.learned.memory()),
+            servers: Some(self.servers.memory()),
+            quotas: Some(self.quotas.memory()),
+            waits: Some(self.waiting.memory()),
+            tally: self.tally.clone(),
+            span: self.span,
+        }
+    }
+
+    /// Goes on from what an earlier run kept, fitted to the settings' limits, under the same key. Before the first call.
+    pub fn restore(&mut self, memory: Memory) {
+        let Memory { findings, signing, learned, servers, quotas, waits, tally, span } = memory;
+        let findings = findings.map_or(0, |findings| self.book.restore(findings));
+        self.counters.add(Counter::FindingsForgotten, findings as u64);
+        let mut forgotten = 0;
+        if let Some(mut signing) = signing {
+            forgotten += signing.limit(self.signing.capacity());
+            self.signing = signing;
+        }
+        forgotten += learned.map_or(0, |learned| self.learned.restore(learned));
+        forgotten += servers.map_or(0, |servers| self.servers.restore(servers));
+        forgotten += quotas.map_or(0, |quotas| self.quotas.restore(quotas));
+        forgotten += waits.map_or(0, |waits| self.waiting.restore(waits));
+        self.counters.add(Counter::PracticeForgotten, forgotten as u64);
+        (self.tally, self.span) = (tally, span);
     }
 
     /// Takes a call with what the detector made of it, in the order of [`crate::call::Record::order`]. Findings of which a line

@@ -1,12 +1,13 @@
 //! What one sink has yet to deliver: its spool, and behind it a bounded queue in memory for when the disk is full.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use super::spool::{Damage, Position, Refusal, Spool};
@@ -15,12 +16,13 @@ use super::spool::{Damage, Position, Refusal, Spool};
 const SAY_AGAIN: Duration = Duration::from_secs(60);
 
 /// What a sink has come to.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Status {
     /// The sink's name.
     pub name: String,
     /// Its type.
-    pub r#type: &'static str,
+    pub r#type: Cow<'static, str>,
     /// Alerts that passed its filter.
     pub taken: u64,
     /// Alerts that its receiver has.
@@ -274,7 +276,7 @@ impl Outbox {
         let oldest = inner.oldest.filter(|_| waiting > 0);
         Status {
             name: self.name.clone(),
-            r#type: self.r#type,
+            r#type: self.r#type.into(),
             taken: self.taken.load(Ordering::Relaxed),
             delivered: self.delivered.load(Ordering::Relaxed),
             retries: self.retries.load(Ordering::Relaxed),

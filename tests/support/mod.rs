@@ -79,6 +79,35 @@ pub fn fixture() -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/three-families.pcap.zst").display().to_string()
 }
 
+/// A schema as printed, but without room for what it does not name.
+pub fn strict(folder: &Folder, of: &str) -> jsonschema::Validator {
+    let mut process = Command::new(env!("CARGO_BIN_EXE_apitap"));
+    let output = process.args(["schema", of]).current_dir(folder.path("")).output().expect("the binary starts");
+    assert!(output.status.success());
+    let mut schema: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    fn close(schema: &mut serde_json::Value) {
+        match schema {
+            serde_json::Value::Object(map) => {
+                if map.contains_key("properties") {
+                    map.insert("additionalProperties".into(), false.into());
+                }
+                map.values_mut().for_each(close);
+            }
+            serde_json::Value::Array(items) => items.iter_mut().for_each(close),
+            _ => {}
+        }
+    }
+    close(&mut schema);
+    jsonschema::validator_for(&schema).expect("a schema")
+}
+
+/// That a value keeps to a schema.
+pub fn check(validator: &jsonschema::Validator, line: &serde_json::Value) {
+    let errors: Vec<String> =
+        validator.iter_errors(line).map(|error| format!("{error} at {}", error.instance_path())).collect();
+    assert!(errors.is_empty(), "{errors:#?} in {line}");
+}
+
 /// An Ethernet frame as IPv4 fragments of at most 256 bytes.
 pub fn in_fragments(frame: &[u8], id: u16) -> Vec<Vec<u8>> {
     let length = usize::from(u16::from_be_bytes([frame[16], frame[17]]));

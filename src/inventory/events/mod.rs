@@ -107,7 +107,8 @@ fn is_zero(value: &u64) -> bool {
 }
 
 /// Where something is new.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(super) struct Waiting {
     pub(super) host: String,
     pub(super) method: String,
@@ -120,6 +121,16 @@ pub(super) struct Waiting {
     flow: FlowId,
     position: u32,
     community_id: String,
+}
+
+/// What is known and what waits, as it is kept from one run to the next.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Memory {
+    known: Vec<u64>,
+    waiting: Vec<(Timestamp, u64, Waiting)>,
+    names: Vec<(Peer, Option<Box<str>>)>,
+    started: Option<Timestamp>,
 }
 
 /// An endpoint at which a call was answered well.
@@ -166,6 +177,32 @@ impl Events {
 
     pub(super) fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// What is known and what waits, to be kept.
+    pub(super) fn memory(&self) -> Memory {
+        Memory {
+            known: self.known.iter().copied().collect(),
+            waiting: self.waiting.iter().map(|(&(due, key), one)| (due, key, one.clone())).collect(),
+            names: self.names.iter().map(|(&server, name)| (server, name.clone())).collect(),
+            started: self.started,
+        }
+    }
+
+    /// Goes on from what was kept. More than is to be known is left out, and what waits has its time then.
+    pub(super) fn restore(&mut self, memory: Memory) {
+        let Memory { mut known, waiting, mut names, started } = memory;
+        if known.len() > self.settings.known {
+            known.sort_unstable(); // which of them go does not depend on the order in which they were kept
+            known.truncate(self.settings.known);
+        }
+        self.known = known.into_iter().collect();
+        self.due = waiting.iter().map(|&(due, key, _)| (key, due)).collect();
+        self.waiting = waiting.into_iter().map(|(due, key, one)| ((due, key), one)).collect();
+        names.sort_unstable();
+        names.truncate(SERVERS);
+        self.names = names.into_iter().collect();
+        self.started = started;
     }
 
     fn key_of(&self, id: EndpointId, operation: Option<&str>) -> u64 {

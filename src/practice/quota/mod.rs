@@ -7,8 +7,9 @@ mod wait;
 
 use std::fmt::Write;
 
+use serde::{Deserialize, Serialize};
 pub use settings::{Dimension, Quota};
-pub(super) use wait::Waiting;
+pub(super) use wait::{Wait, Waiting};
 
 use super::finding::Subject;
 use super::kind::Kind;
@@ -28,7 +29,7 @@ const HOVERING: u32 = 5;
 pub(super) const MEASURES: [&str; 4] = ["calls", "bytes", "seconds", "objects"];
 
 /// What one use of a quota came to in a window.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Used {
     calls: u64,
     bytes: u64,
@@ -56,8 +57,8 @@ impl Used {
 }
 
 /// One use of one quota.
-#[derive(Clone)]
-struct Use {
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Use {
     /// The window that is being filled.
     window: i64,
     used: Used,
@@ -78,6 +79,21 @@ pub(super) struct Quotas {
 impl Quotas {
     pub(super) fn new(quotas: &[Quota], uses: usize, key: HashKey) -> Quotas {
         Quotas { quotas: quotas.to_vec(), uses: Table::new(uses), key }
+    }
+
+    /// All uses, to be kept, with the quotas that they are of.
+    pub(super) fn memory(&self) -> (Vec<Quota>, Table<u64, Use>) {
+        (self.quotas.clone(), self.uses.clone())
+    }
+
+    /// Goes on from what was kept, up to the limit; gives how many uses are forgotten. Those of other quotas mean nothing.
+    pub(super) fn restore(&mut self, (quotas, mut uses): (Vec<Quota>, Table<u64, Use>)) -> usize {
+        if quotas != self.quotas {
+            return 0;
+        }
+        let forgotten = uses.limit(self.uses.capacity());
+        self.uses = uses;
+        forgotten
     }
 
     /// There are none.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::super::finding::Subject;
 use super::super::kind::Kind;
 use super::super::{Found, Seen};
@@ -20,8 +22,8 @@ const GRACE: Duration = Duration::from_secs(1);
 const LONGEST: u64 = 86_400;
 
 /// A client that was told to wait.
-#[derive(Clone, Copy)]
-struct Wait {
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(in super::super) struct Wait {
     from: Timestamp,
     until: Timestamp,
     ignored: u32,
@@ -36,6 +38,18 @@ pub(in super::super) struct Waiting {
 impl Waiting {
     pub(in super::super) fn new(limit: usize, key: HashKey) -> Waiting {
         Waiting { known: Table::new(limit), key }
+    }
+
+    /// All of them, to be kept.
+    pub(in super::super) fn memory(&self) -> Table<u64, Wait> {
+        self.known.clone()
+    }
+
+    /// Goes on from what was kept, up to the limit; gives how many clients are forgotten.
+    pub(in super::super) fn restore(&mut self, mut known: Table<u64, Wait>) -> usize {
+        let forgotten = known.limit(self.known.capacity());
+        self.known = known;
+        forgotten
     }
 
     /// Takes a call.
