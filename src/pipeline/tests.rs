@@ -160,7 +160,7 @@ fn records_of_both_kinds_leave_in_one_order() {
         call(2, 7, 0),
         connection(3, 1, 2),
     ];
-    let mut sequencer = Sequencer::new(4);
+    let mut sequencer = Sequencer::new(16);
     // As a worker completes them: flows mixed, each flow in its order.
     let mut completed: Vec<Record> = [0, 5, 1, 2, 3, 4, 6].map(|place: usize| ordered[place].clone()).into();
     sequencer.take(&mut completed);
