@@ -47,6 +47,7 @@ pub mod key;
 mod lanes;
 pub mod metrics;
 pub mod model;
+mod network;
 pub mod packet;
 pub mod pipeline;
 pub mod practice;

@@ -39,11 +39,6 @@ use crate::{http, packet, stream};
 /// which a thread without records says how far it is.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// Records of one moment that are held until the traffic's time has passed it, about 2 KiB each: 128 MiB. A clock that stands still, as
-/// after it was set back, makes any number of them; beyond, they are handed on as they are and counted
-/// ([`Counter::RecordsUnordered`](crate::stats::Counter::RecordsUnordered)): nothing waits until the clock has caught up.
-const MOST_HELD: usize = 1 << 16;
-
 /// Settings of the stages before the seam.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {

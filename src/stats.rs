@@ -287,6 +287,8 @@ counters! {
     EndpointsEvicted = "endpoints_evicted",
     /// Series of encrypted connections forgotten because there were too many.
     SeriesEvicted = "series_evicted",
+    /// Fields of bodies that the detectors did not look at, or did not remember, because there were too many.
+    FieldsLeftOut = "fields_left_out",
     /// Path segments forgotten because there were too many to remember.
     SegmentsForgotten = "path_segments_forgotten",
     /// Good answers that taught no endpoint: one client alone created too many paths, or a path had too many methods.

@@ -43,13 +43,29 @@ impl Traffic {
 
     /// The same with a body of JSON.
     fn send(&mut self, client: [u8; 4], request: &str, headers: &str, body: &str, status: &str, answer: &str) {
+        self.post(client, request, headers, (Some("application/json"), body), status, answer);
+    }
+
+    /// The same with a body of this media type, or of none that is declared.
+    fn post(
+        &mut self,
+        client: [u8; 4],
+        request: &str,
+        headers: &str,
+        (media, body): (Option<&str>, &str),
+        status: &str,
+        answer: &str,
+    ) {
         self.at += 1.0;
         self.port += 1;
         let at = seconds(self.at);
         let mut connection = self.wire.open_to(at, client, self.port, self.server);
         let content = match body.len() {
             0 => String::new(),
-            length => format!("Content-Type: application/json\r\nContent-Length: {length}\r\n"),
+            length => {
+                let declared = media.map(|media| format!("Content-Type: {media}\r\n")).unwrap_or_default();
+                format!("{declared}Content-Length: {length}\r\n")
+            }
         };
         let head = format!("{request} HTTP/1.1\r\nHost: shop.example\r\n{headers}{content}\r\n{body}");
         self.wire.send(at + 100, &mut connection, CLIENT, head.as_bytes());
@@ -305,12 +321,20 @@ fn shown(name: &str, configuration: &str, alerts: bool, make: &dyn Fn(&mut Traff
 /// A client beside the usual ones.
 const ODD: [u8; 4] = [198, 51, 100, 90];
 
+/// The body of a multipart form with these fields, parted by this word.
+fn parts(boundary: &str, fields: &[(&str, &str)]) -> String {
+    let part = |(name, value): &(&str, &str)| {
+        format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+    };
+    format!("{}--{boundary}--\r\n", fields.iter().map(part).collect::<String>())
+}
+
 /// A kind, a configuration, what raises it and what nearly does.
 type Pair = (&'static str, &'static str, fn(&mut Traffic, bool));
 
 #[test]
 fn each_finding_has_a_capture_that_raises_it_and_a_twin_that_does_not() {
-    let pairs: [Pair; 14] = [
+    let pairs: [Pair; 23] = [
         ("credential.missing", "", |traffic, raises| {
             traffic.call(ODD, "GET /v1/orders/7", "", "401", "{}");
             traffic.call(ODD, "GET /v1/orders/7", "", if raises { "200" } else { "401" }, r#"{"total":7}"#);
@@ -318,6 +342,32 @@ fn each_finding_has_a_capture_that_raises_it_and_a_twin_that_does_not() {
         ("credential.default_account", "", |traffic, raises| {
             let body = r#"{"username":"admin","password":"hunter2"}"#;
             traffic.send(ODD, "POST /v1/login", "", body, if raises { "200" } else { "401" }, r#"{"ok":1}"#);
+        }),
+        ("credential.default_account", "", |traffic, raises| {
+            // A form, whose answer leads on, or back to where it was sent from.
+            let form = (Some("application/x-www-form-urlencoded"), "username=admin&password=hunter2");
+            let to = if raises { "/account" } else { "/login?error=1" };
+            traffic.post(ODD, "POST /login", "", form, "302", &format!("Location: {to}\r\n\n"));
+        }),
+        ("credential.default_account", "", |traffic, raises| {
+            // Back to the same page, with a session or without.
+            let form =
+                (Some("multipart/form-data; boundary=b0"), &*parts("b0", &[("user", "root"), ("password", "hunter2")]));
+            let cookie = if raises { "Set-Cookie: sid=4f9aQ2b7c1d8; HttpOnly\r\n" } else { "Set-Cookie: lang=de\r\n" };
+            traffic.post(ODD, "POST /login", "", form, "303", &format!("Location: /login\r\n{cookie}\n"));
+        }),
+        ("credential.missing", "", |traffic, raises| {
+            // Keys in a cookie that no rule names. In the twin it is one that every browser bears, whoever is refused.
+            for round in 0..5u8 {
+                for client in 0..8u8 {
+                    let key = format!("Cookie: theme=dark; acme_pass=Zk3vQ9xW2pLr7TbN{client}f8e1\r\n");
+                    traffic.call([198, 51, 100, client], "GET /v1/stock/17", &key, "200", r#"{"left":7}"#);
+                }
+                let cookie = format!("Cookie: acme_pass=Ab5cQ9xW2pLr7TbN{round}f8e1\r\n");
+                let headers = if raises { "" } else { &cookie };
+                traffic.call([198, 51, 100, 60 + round], "GET /v1/stock/17", headers, "401", "{}");
+            }
+            traffic.call(ODD, "GET /v1/stock/17", "", "200", r#"{"left":7}"#);
         }),
         ("credential.missing", "", |traffic, raises| {
             // Keys under a name that no rule knows; the twin's are one and the same, and say nothing of who calls.
@@ -330,6 +380,45 @@ fn each_finding_has_a_capture_that_raises_it_and_a_twin_that_does_not() {
                 traffic.call([198, 51, 100, 60 + round], "GET /v1/stock/17", "", "401", "{}");
             }
             traffic.call(ODD, "GET /v1/stock/17", "", "200", r#"{"left":7}"#);
+        }),
+        ("credential.unsigned", "", |traffic, raises| {
+            let header = if raises { r#"{"alg":"none"}"# } else { r#"{"alg":"HS256"}"# };
+            let held = token(header, r#"{"sub":"user-77","iat":1772460000,"exp":1772463600}"#);
+            traffic.call(ODD, "GET /v1/orders/7", &format!("Authorization: {held}\r\n"), "200", "{}");
+        }),
+        ("credential.expired", "", |traffic, raises| {
+            // An hour before the capture, or a minute and a half, by which clocks differ.
+            let expires = if raises { 1_772_456_400 } else { 1_772_459_910 };
+            let held = token(r#"{"alg":"RS256"}"#, &format!(r#"{{"sub":"u","iat":1772452800,"exp":{expires}}}"#));
+            traffic.call(ODD, "GET /v1/orders/7", &format!("Authorization: {held}\r\n"), "200", "{}");
+        }),
+        ("credential.long_lived", "", |traffic, raises| {
+            let expires = 1_772_460_000 + if raises { 90_000 } else { 82_800 };
+            let held = token(r#"{"alg":"RS256"}"#, &format!(r#"{{"sub":"u","iat":1772460000,"exp":{expires}}}"#));
+            traffic.call(ODD, "GET /v1/orders/7", &format!("Authorization: {held}\r\n"), "200", "{}");
+        }),
+        ("credential.basic_in_clear", "", |traffic, raises| {
+            let headers = match raises {
+                true => format!("Authorization: Basic {}\r\n", STANDARD.encode("ana:hunter2")),
+                false => "Authorization: Digest username=\"ana\", realm=\"x\", response=\"0f3a\"\r\n".to_owned(),
+            };
+            traffic.call(ODD, "GET /v1/orders/7", &headers, "200", "{}");
+        }),
+        (
+            "transport.clear_across_boundary",
+            "[practice]\nencrypted = [\"10.1.0.0/16 -> 10.2.0.0/16\"]\n",
+            |traffic, raises| {
+                let headers = format!("Authorization: {}\r\n", usual(9));
+                let from = if raises { [10, 1, 0, 3] } else { [10, 3, 0, 3] };
+                traffic.call(from, "GET /v1/orders/7", &headers, "200", "{}");
+            },
+        ),
+        ("gateway.bypass", "[gateway]\naddresses = [\"10.9.0.5\"]\nexempt = [\"10.8.0.0/24\"]\n", |traffic, raises| {
+            traffic.server = ([10, 2, 0, 7], 8080);
+            let headers = format!("Authorization: {}\r\n", usual(9));
+            for from in [[10, 9, 0, 5], if raises { [10, 1, 0, 3] } else { [10, 8, 0, 3] }] {
+                traffic.call(from, "GET /v1/orders/7", &headers, "200", "{}");
+            }
         }),
         ("credential.in_url", "", |traffic, raises| match raises {
             true => traffic.call(ODD, "GET /v1/orders/7?api_key=sk_live_4f9aQ2b7c1", "", "200", "{}"),
@@ -427,10 +516,49 @@ fn of_role(traffic: &mut Traffic, user: u8, role: &str, request: &str, status: &
     traffic.call([198, 51, 101, user], request, &headers, status, "{}");
 }
 
+/// Forty people who use two functions, and one who sends odd values to fields of theirs, or in the twin what only resembles such.
+/// `write` puts a value into a field.
+fn probing(traffic: &mut Traffic, raises: bool, media: Option<&str>, write: impl Fn(&str, &str) -> String) {
+    for path in ["/v1/search", "/v1/comments"] {
+        forty(traffic, |traffic, client, person, headers| {
+            for (field, value) in [("sort", "price"), ("author", &*format!("O'Brien {person}"))] {
+                traffic.post(client, &format!("POST {path}"), headers, (media, &write(field, value)), "200", "{}");
+            }
+        });
+    }
+    let probes = ["x' OR '1'='1", "1; DROP TABLE users", "1' AND SLEEP(5)-- ", "{{7*7}}", "; cat /etc/hosts"];
+    let plain = ["O'Brien & sons", "drop; table", "good sleep", "{{name}}", "salt; pepper"];
+    let headers = format!("Authorization: {}\r\n", usual(9));
+    for field in ["sort", "author", "note"] {
+        for value in if raises { probes } else { plain } {
+            for path in ["/v1/search", "/v1/comments"] {
+                traffic.post(ODD, &format!("POST {path}"), &headers, (media, &write(field, value)), "200", "{}");
+            }
+        }
+    }
+}
+
+/// A value as forms and XML write it.
+fn escaped(value: &str, escapes: &[(char, &str)]) -> String {
+    let escape = |letter: char| escapes.iter().find(|(known, _)| *known == letter).map(|(_, text)| *text);
+    value.chars().map(|letter| escape(letter).map_or_else(|| letter.to_string(), str::to_owned)).collect()
+}
+
+/// One who tries account after account with passwords, among people who log in once; `log_in` makes one attempt.
+fn guessing(traffic: &mut Traffic, mut log_in: impl FnMut(&mut Traffic, [u8; 4], u32, bool), fails: bool) {
+    forty(traffic, |traffic, client, person, headers| {
+        log_in(traffic, client, u32::from(person), false);
+        traffic.call(client, "GET /v1/me", headers, "200", "{}");
+    });
+    for number in 0..40 {
+        log_in(traffic, ODD, 1_000 + number, fails);
+    }
+}
+
 #[test]
 fn each_detector_of_the_practices_has_a_capture_that_raises_it_and_a_twin_that_does_not() {
     const SHAPES: &str = "[inspect]\nshapes = true\n";
-    let pairs: [Pair; 5] = [
+    let pairs: [Pair; 15] = [
         ("recon.injection_probing", "", |traffic, raises| {
             for path in ["/v1/search", "/v1/comments"] {
                 forty(traffic, |traffic, client, person, headers| {
@@ -448,6 +576,130 @@ fn each_detector_of_the_practices_has_a_capture_that_raises_it_and_a_twin_that_d
                         traffic.send(ODD, &format!("POST {path}"), &headers, &body, "200", "{}");
                     }
                 }
+            }
+        }),
+        ("recon.injection_probing", "", |traffic, raises| {
+            let media = Some("multipart/form-data; boundary=b0undary");
+            probing(traffic, raises, media, |field, value| parts("b0undary", &[("page", "1"), (field, value)]));
+        }),
+        ("recon.injection_probing", "", |traffic, raises| {
+            let escapes = [('<', "&lt;"), ('&', "&amp;"), ('\'', "&apos;")];
+            probing(traffic, raises, Some("application/soap+xml"), |field, value| {
+                let (text, body) = (escaped(value, &escapes), "http://www.w3.org/2003/05/soap-envelope");
+                format!(
+                    r#"<s:Envelope xmlns:s="{body}"><s:Body><find {field}='{text}'><name>{text}</name></find></s:Body></s:Envelope>"#
+                )
+            });
+        }),
+        ("recon.injection_probing", "", |traffic, raises| {
+            // Nothing says what it is: JSON, and a form.
+            probing(traffic, raises, None, |field, value| format!(r#"{{"page":1,"{field}":"{value}"}}"#));
+        }),
+        ("recon.injection_probing", "", |traffic, raises| {
+            let escapes = [('&', "%26"), (' ', "+"), (';', "%3B"), ('=', "%3D")];
+            probing(traffic, raises, None, |field, value| format!("page=1&{field}={}", escaped(value, &escapes)));
+        }),
+        ("auth.credential_stuffing", "", |traffic, raises| {
+            // Forms that lead back to themselves, or on.
+            let log_in = |traffic: &mut Traffic, client, number, fails| {
+                let body = format!("user=u{number:07}%40webmail.net&password=hunter2");
+                let form = (Some("application/x-www-form-urlencoded"), &*body);
+                let to = if fails { "https://shop.example/login?failed" } else { "https://shop.example/account" };
+                traffic.post(client, "POST /login", "", form, "302", &format!("Location: {to}\r\n\n"));
+            };
+            guessing(traffic, log_in, raises);
+        }),
+        ("auth.credential_stuffing", "", |traffic, raises| {
+            // Several accounts in a call: 40 calls would be few.
+            let log_in = |traffic: &mut Traffic, client, number: u32, fails| {
+                if number > 1_002 {
+                    return;
+                }
+                let one = |account: u32| {
+                    let result = match fails {
+                        true => r#""error":{"code":-32001,"message":"no"}"#,
+                        false => r#""result":{"ok":1}"#,
+                    };
+                    let params =
+                        format!(r#""params":{{"email":"u{number}x{account}@webmail.net","password":"hunter2"}}"#);
+                    (
+                        format!(r#"{{"jsonrpc":"2.0","id":{account},"method":"auth.login",{params}}}"#),
+                        format!(r#"{{"jsonrpc":"2.0","id":{account},{result}}}"#),
+                    )
+                };
+                let (asked, answered): (Vec<_>, Vec<_>) = (0..if number < 1_000 { 1 } else { 12 }).map(one).unzip();
+                let (asked, answered) = (format!("[{}]", asked.join(",")), format!("[{}]", answered.join(",")));
+                traffic.send(client, "POST /rpc", "", &asked, "200", &answered);
+            };
+            guessing(traffic, log_in, raises);
+        }),
+        ("leak.unauthenticated", "", |traffic, raises| {
+            forty(traffic, |traffic, client, person, headers| {
+                traffic.call(client, &format!("GET /v1/records/{person}"), headers, "200", r#"{"record":7}"#);
+            });
+            let anybody = |traffic: &mut Traffic, from: u8, status: &str| {
+                let client = [203, 0, 113, from];
+                traffic.call(client, &format!("GET /v1/records/{from}"), "", status, r#"{"record":7}"#);
+            };
+            (0..5).for_each(|from| anybody(traffic, from, "401"));
+            // A deploy, after which the door is open, or still shut.
+            (10..40).for_each(|from| anybody(traffic, from, if raises { "200" } else { "401" }));
+        }),
+        ("leak.new_exposure", "", |traffic, raises| {
+            let profile = |traffic: &mut Traffic, more: &dyn Fn(u8) -> String| {
+                forty(traffic, |traffic, client, person, headers| {
+                    let answer = format!(r#"{{"name":"a","city":"b"{}}}"#, more(person));
+                    traffic.call(client, "GET /v1/profile", headers, "200", &answer);
+                });
+            };
+            (0..3).for_each(|_| profile(traffic, &|_| String::new()));
+            // Numbers of cards, or such whose last digit is wrong.
+            profile(traffic, &|person| {
+                let body = format!("4539{:011}", u64::from(person) * 7_654_321);
+                let sum: u32 = body
+                    .bytes()
+                    .rev()
+                    .enumerate()
+                    .map(|(place, digit)| {
+                        let digit = u32::from(digit - b'0') * if place % 2 == 0 { 2 } else { 1 };
+                        digit / 10 + digit % 10
+                    })
+                    .sum();
+                let check = (10 - sum % 10 + u32::from(!raises)) % 10;
+                format!(r#","card_number":"{body}{check}""#)
+            });
+        }),
+        ("auth.token_reuse", "", |traffic, raises| {
+            // A program beside the browser of the holder. In the twin that browser itself, on another address.
+            let (browser, program) = ("Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0", "python-requests/2.32");
+            let ask = |traffic: &mut Traffic, client, agent: &str, page: u32| {
+                let headers = format!("User-Agent: {agent}\r\nAuthorization: {}\r\n", usual(77));
+                traffic.call(client, &format!("GET /v1/orders/{page}"), &headers, "200", "{}");
+            };
+            let holder = [198, 51, 100, 77];
+            (0..20).for_each(|page| ask(traffic, holder, browser, page));
+            for page in 0..12 {
+                ask(traffic, ODD, if raises { program } else { browser }, page);
+                ask(traffic, holder, browser, page);
+            }
+        }),
+        ("recon.account_enumeration", "", |traffic, raises| {
+            let ask = |traffic: &mut Traffic, client, headers: &str, person: u32, there: bool| {
+                let (status, answer) = if there { ("200", r#"{"user":7}"#) } else { ("404", "{}") };
+                let body = format!(r#"{{"email":"mara{person}@webmail.net"}}"#);
+                traffic.send(client, "POST /v1/users/lookup", headers, &body, status, answer);
+            };
+            forty(traffic, |traffic, client, person, headers| {
+                for number in 0..4 {
+                    ask(traffic, client, headers, u32::from(person) * 10 + number % 3, number > 0);
+                    traffic.call(client, "GET /v1/me", headers, "200", "{}");
+                }
+            });
+            // The twin asks as often, about the few whom they know.
+            let headers = format!("Authorization: {}\r\n", usual(9));
+            for number in 0..240 {
+                let person = if raises { 5_000 + number } else { 5_000 + number % 12 };
+                ask(traffic, ODD, &headers, person, number % 3 > 0);
             }
         }),
         ("recon.request_forgery_probing", "", |traffic, raises| {

@@ -28,6 +28,13 @@ pub struct ResponseFields {
     /// names no host, which is the one that was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redirects_to: Option<Arc<str>>,
+    /// Where a redirection leads that answers a POST or PUT with 302 or 303, as forms are answered: its path, without query and
+    /// masked as targets are, of at most 256 bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redirect_path: Option<Arc<str>>,
+    /// Such a redirection sets a session cookie (`session_cookies` of `rules/credentials.toml`), other than to end a session.
+    #[serde(skip_serializing_if = "super::is_false")]
+    pub sets_session: bool,
     /// `Retry-After` (RFC 9110, section 10.2.3), as seconds from the response on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,

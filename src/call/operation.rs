@@ -95,6 +95,9 @@ pub struct Operation {
     /// Fields with an alias, counted as often as fragments bring them in, over all of a batch. GraphQL only.
     #[serde(skip_serializing_if = "is_zero")]
     pub aliases: u32,
+    /// Fields of the top level that are asked for once more, under another name, over all of a batch. GraphQL only.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub repeats: u32,
     /// Operations that are asked for at once; absent for one. With `unread` at least so many.
     #[serde(skip_serializing_if = "is_one")]
     pub count: u32,
@@ -144,6 +147,7 @@ impl Default for Operation {
             fields: Vec::new(),
             depth: 0,
             aliases: 0,
+            repeats: 0,
             count: 1,
             others: Vec::new(),
             introspection: false,

@@ -13,7 +13,7 @@ pub struct KeyCandidate {
     /// Where it stands; a header is left out in JSON.
     #[serde(skip_serializing_if = "super::credential::is_header", default)]
     pub place: CredentialPlace,
-    /// The header, in lower case, or the parameter.
+    /// The header, in lower case, the parameter or the cookie.
     pub name: Arc<str>,
     /// Keyed hash of the value, as a key under a known name would have.
     pub fingerprint: Fingerprint,
@@ -24,8 +24,9 @@ pub struct KeyCandidate {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Probe {
-    /// The names that lead to it, as the request has them: `filter.name`, `items[].note`; at most 128 bytes. Names that are
-    /// data are `*`.
+    /// The names that lead to it, as the request has them: `filter.name`, `items[].note`, of an attribute in XML
+    /// `Order.item.@id`, of what a file is called `avatar.filename`; at most 128 bytes. Names that are data are `*`. The
+    /// declaration of a document type in XML is `!DOCTYPE`.
     pub field: Arc<str>,
     /// The rule.
     pub rule: Arc<str>,

@@ -131,7 +131,7 @@ pub struct Selecting {
     #[arg(long, value_name = "ENDPOINT", help_heading = "Selection")]
     pub endpoint: Vec<Endpoint>,
     /// Only calls of this client (address or CIDR), as trusted proxies tell; repeatable.
-    #[arg(long, value_name = "CIDR", value_delimiter = ',', value_parser = network, help_heading = "Selection")]
+    #[arg(long, value_name = "CIDR", value_delimiter = ',', value_parser = crate::network::parse, help_heading = "Selection")]
     pub client: Vec<IpNet>,
     /// Only calls with this status: 404, 4xx, 400-499, none; repeatable.
     #[arg(long, value_name = "STATUS", value_delimiter = ',', help_heading = "Selection")]
@@ -148,7 +148,7 @@ pub struct Selecting {
 #[derive(Clone, Debug, Args)]
 pub struct Proxies {
     /// Proxy whose X-Forwarded-For, Forwarded and X-Real-IP are believed (address or CIDR); repeatable.
-    #[arg(long, value_name = "CIDR", env = "APITAP_TRUSTED_PROXY", value_delimiter = ',', value_parser = network,
+    #[arg(long, value_name = "CIDR", env = "APITAP_TRUSTED_PROXY", value_delimiter = ',', value_parser = crate::network::parse,
           help_heading = "Detection")]
     pub trusted_proxy: Vec<IpNet>,
 }
@@ -651,14 +651,4 @@ pub struct Interfaces {
     /// As JSON lines.
     #[arg(long, env = "APITAP_JSON")]
     pub json: bool,
-}
-
-/// An address or a network.
-fn network(text: &str) -> Result<IpNet, String> {
-    if let Ok(net) = text.parse::<IpNet>() {
-        return Ok(net);
-    }
-    text.parse::<std::net::IpAddr>()
-        .map(IpNet::from)
-        .map_err(|_| format!("{text:?} is neither an address nor a network such as 10.0.0.0/8"))
 }

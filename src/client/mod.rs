@@ -18,8 +18,10 @@ use crate::call::{Call, Forwarding};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Networks of the proxies (`10.0.0.0/8`, `2001:db8::/32`). None: the address on the wire is the client.
+    /// Addresses and networks of the proxies (`10.20.0.5`, `10.0.0.0/8`, `2001:db8::/32`). None: the address on the wire is the
+    /// client.
     #[schemars(with = "Vec<String>")]
+    #[serde(deserialize_with = "crate::network::list")]
     pub trusted_proxies: Vec<IpNet>,
 }
 
@@ -150,12 +152,14 @@ mod tests {
     }
 
     #[test]
-    fn settings_name_networks() {
-        let settings: Settings = toml::from_str(r#"trusted_proxies = ["10.20.0.5/32", "fd00::/8"]"#).expect("networks");
+    fn settings_name_addresses_and_networks() {
+        let settings: Settings = toml::from_str(r#"trusted_proxies = ["10.20.0.5", "fd00::/8"]"#).expect("networks");
         let trusted = TrustedProxies::new(&settings);
         assert!(trusted.contains("10.20.0.5".parse().expect("an address")));
         assert!(trusted.contains("::ffff:10.20.0.5".parse().expect("an address")));
         assert!(!trusted.contains("10.20.0.6".parse().expect("an address")));
-        assert!(toml::from_str::<Settings>(r#"trusted_proxies = ["10.20.0.5/33"]"#).is_err());
+        for wrong in ["10.20.0.5/33", "10.20.0", "proxy"] {
+            assert!(toml::from_str::<Settings>(&format!("trusted_proxies = ['{wrong}']")).is_err(), "{wrong}");
+        }
     }
 }

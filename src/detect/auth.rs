@@ -3,6 +3,7 @@
 use super::budget::{Scales, Test};
 use super::campaign::Newcomers;
 use super::finding::Finding;
+use super::login::{self, Logins};
 use super::observation::Observation;
 use super::state::{Client, Holder, LoginFailures};
 use crate::alert::{Family, Sighting, Technique};
@@ -46,20 +47,41 @@ pub(super) fn login(
     (endpoints, guessers): (&mut Table<u64, LoginFailures>, &mut Newcomers),
     scales: &mut Scales<'_>,
 ) {
-    let failed = match seen.status {
-        Some(200..=399) => false,
-        Some(400 | 401 | 403 | 422 | 429) => true,
-        _ => return,
-    };
+    let Logins { failed, succeeded, unclear } = login::outcome(seen);
+    if failed > 0 {
+        client.sight(Family::Auth, Sighting::of(seen.call));
+    }
+    // What does not say that it failed gets the benefit of the doubt.
+    for _ in 0..succeeded + unclear {
+        attempt(seen, client, None, (&mut *endpoints, &mut *guessers), scales);
+    }
+    for number in 0..failed {
+        attempt(seen, client, Some(number), (&mut *endpoints, &mut *guessers), scales);
+    }
+}
+
+/// Takes one attempt of a call; of one that failed, which of these it was.
+fn attempt(
+    seen: &Observation<'_>,
+    client: &mut Client,
+    failed: Option<u32>,
+    (endpoints, guessers): (&mut Table<u64, LoginFailures>, &mut Newcomers),
+    scales: &mut Scales<'_>,
+) {
     let logins = &mut client.logins;
     let mut weight = 1.0_f64;
     let mut recent = 0;
     let mut fresh = false;
-    if failed {
+    if let Some(number) = failed {
         // Accounts are told apart by what inspection found in the request, else by its length. The same attempt
         // again and again is a forgotten daemon: it adds nothing.
-        let account = seen.call.sensitive.request.iter().flat_map(|sensitive| sensitive.values.iter()).next();
-        let attempt = account.map_or(seen.call.request.body_bytes, |value| value.0);
+        let accounts = seen.call.sensitive.request.iter().flat_map(|sensitive| sensitive.values.iter());
+        let account = accounts.take(number as usize + 1).last();
+        let attempt = match (account, number) {
+            (Some(value), _) => value.0,
+            (None, 0) => seen.call.request.body_bytes,
+            (None, _) => seen.key.pair(seen.call.request.body_bytes, number.into()),
+        };
         fresh = logins.attempts.insert(seen.key.pair(seen.endpoint.0, attempt));
         if !fresh {
             weight = if account.is_some() || logins.attempts.count() < 6 { 0.0 } else { 0.4 };
@@ -72,14 +94,13 @@ pub(super) fn login(
     }
     let ceiling: f64 = seen.rules.prior.login_ceiling;
     scales.tried(Test::Logins, weight);
-    let nats = logins.walk.advance(failed, weight, ceiling, (2.5 * ceiling).min(0.95));
+    let nats = logins.walk.advance(failed.is_some(), weight, ceiling, (2.5 * ceiling).min(0.95));
     let failures = logins.failures;
-    if !failed {
+    if failed.is_none() {
         logins.successes += 1;
         return;
     }
     let several = fresh && logins.attempts.count() == ACCOUNTS && failures > 2 * logins.successes;
-    client.sight(Family::Auth, Sighting::of(seen.call));
     if several {
         guessers.enter(seen.time, seen.client, Sighting::of(seen.call));
     }

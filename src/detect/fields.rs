@@ -9,15 +9,17 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::body;
 use super::budget::{Scales, Test};
 use super::finding::Finding;
 use super::observation::Observation;
 use super::settings::Settings;
 use super::state::{Client, Parameter};
 use crate::alert::{Family, Sighting, Technique};
-use crate::call::{BodyShape, Within};
+use crate::call::BodyShape;
 use crate::endpoint::EndpointId;
 use crate::model::{Distinct, Table};
+use crate::stats::{Counter, Counters};
 
 /// Fields of an endpoint that are remembered.
 const FIELDS: usize = 64;
@@ -58,13 +60,19 @@ impl Writes {
 
 /// Takes one call.
 #[inline]
-pub(super) fn observe(seen: &Observation<'_>, client: &mut Client, writes: &mut Writes, scales: &mut Scales<'_>) {
+pub(super) fn observe(
+    seen: &Observation<'_>,
+    client: &mut Client,
+    writes: &mut Writes,
+    counters: &mut Counters,
+    scales: &mut Scales<'_>,
+) {
     let Some(shape) = seen.call.shape.as_ref().and_then(|shape| shape.request.as_ref()) else { return };
     let writes_what = matches!(&*seen.call.method, "POST" | "PUT" | "PATCH");
     if !writes_what || !seen.good() || shape.incomplete || shape.malformed {
         return;
     }
-    written(seen, shape, client, writes, scales);
+    written(seen, shape, client, writes, counters, scales);
 }
 
 fn written(
@@ -72,6 +80,7 @@ fn written(
     shape: &BodyShape,
     client: &mut Client,
     writes: &mut Writes,
+    counters: &mut Counters,
     scales: &mut Scales<'_>,
 ) {
     let suspect = client.suspect();
@@ -79,34 +88,31 @@ fn written(
     let known = held.writes >= KNOWN.0 && held.writers.count() >= KNOWN.1;
     let writers = held.writers.count();
     let mut news: Vec<f64> = Vec::new();
-    let mut paths: Vec<u64> = Vec::with_capacity(PLACES.min(16));
-    for place in shape.places().take(PLACES) {
-        let above = paths.get(place.parent).copied().unwrap_or_default();
-        let Within::Field(name) = place.within else {
-            paths.push(if place.number == 0 { 0 } else { seen.key.pair(above, 1) });
-            continue;
-        };
-        let field = seen.key.pair(above, seen.key.hash(&[name.as_bytes()]));
-        paths.push(field);
+    let mut unknown = 0;
+    let beyond = body::fields(shape, &seen.key, PLACES, |field, name| {
         let full = held.fields.len() >= FIELDS;
         match held.fields.iter_mut().find(|known| known.name == field) {
-            Some(known) if known.confirmed || known.first == seen.client_hash => continue,
+            Some(known) if known.confirmed || known.first == seen.client_hash => return,
             Some(known) => {
                 known.confirmed |= !suspect;
-                continue;
+                return;
             }
             None if !suspect && !full => {
                 held.fields.push(Parameter { name: field, first: seen.client_hash, confirmed: false });
             }
             // Where there are more fields than are remembered, a new one says nothing.
-            None if full => continue,
+            None if full => {
+                unknown += 1;
+                return;
+            }
             None => {}
         }
         if known && client.touched.touch(seen.key.pair(seen.endpoint.0, field)) == 0 {
             let part = if seen.rules.is_privilege(name) { 1.0 } else { ORDINARY };
             news.push(part * ((writers + 2) as f64).ln().min(MOST));
         }
-    }
+    });
+    counters.add(Counter::FieldsLeftOut, beyond + unknown);
     if !suspect {
         held.writes += 1;
         held.writers.insert(seen.client_hash);

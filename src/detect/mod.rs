@@ -20,6 +20,7 @@
 //! | `beacon` | who comes back by the clock in such connections |
 //! | `fields` | who writes fields that nobody else writes |
 //! | `returned` | whose answers have fields that nobody else's have |
+//! | `login` | which calls are attempts to log in, and how they came out; the others ask it |
 //! | `auth` | who tries credential after credential, or uses those of others |
 //!
 //! Whoever looks on is told by the [`survey`] how clients stand.
@@ -33,6 +34,7 @@
 
 mod auth;
 mod beacon;
+mod body;
 mod budget;
 #[cfg(test)]
 mod calibration;
@@ -44,6 +46,7 @@ mod flood;
 mod functions;
 mod incident;
 mod leak;
+mod login;
 mod lookup;
 mod objects;
 mod observation;
@@ -84,6 +87,7 @@ use encrypted::Encrypted;
 use finding::Finding;
 pub use flood::Quantity;
 use incident::{Due, Subject};
+pub use login::Logins;
 use observation::{Agents, Observation};
 use report::Report;
 pub(crate) use rules::RULE_FILES;
@@ -176,9 +180,9 @@ impl Judged<'_> {
         self.seen.rules.is_of_logins(&self.seen.call.path)
     }
 
-    /// It is an attempt to log in.
-    pub fn logs_in(&self) -> bool {
-        self.seen.login
+    /// What came of its attempts to log in, where it is one.
+    pub fn logins(&self) -> Option<Logins> {
+        self.seen.login.then(|| login::outcome(self.seen))
     }
 
     /// Whether a parameter of this name is a secret by the rules.
@@ -681,8 +685,8 @@ fn observe(
         auth::login(seen, client, others, &mut scales);
     }
     lookup::observe(seen, client, &mut state.lookups, &mut scales);
-    fields::observe(seen, client, &mut state.writes, &mut scales);
-    returned::observe(seen, client, &mut state.returns, &mut scales);
+    fields::observe(seen, client, &mut state.writes, counters, &mut scales);
+    returned::observe(seen, client, &mut state.returns, counters, &mut scales);
     reset::observe(seen, client, &mut state.resets, &mut scales);
     auth::credential(seen, client, &mut state.credentials, &mut state.basic, &mut scales);
     let probed = {

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
+use super::login;
 use super::rules::DetectRules;
 use crate::call::{Anomaly, Call, CredentialKind, Fingerprint, Message};
 use crate::endpoint::{EndpointId, HashKey, Place, method_hash};
@@ -143,7 +144,7 @@ impl<'a> Observation<'a> {
             whole,
             recorded: call.completeness.recorder.is_some() || call.completeness.unknown_fields > 0,
             authenticated: call.credential.is_some() || call.query_names.iter().any(|name| rules.is_secret(name)),
-            login: rules.is_login(&call.method, &call.path),
+            login: login::is_login(call, rules),
             agent,
             program,
             encrypted: None,

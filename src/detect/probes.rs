@@ -5,8 +5,8 @@
 //! contacts ([`super::recon`]) once for each parameter and rule, less by each other client that sends the like there: what a
 //! parameter takes by design is no discovery. So one odd value proves next to nothing, and a few of different sorts do.
 //!
-//! Parameters are those of the query, segments of the path that a template leaves open, and fields of the request's body, of
-//! which the inspection says which rules their values fit ([`crate::call::RequestValues`]). People write what they like into
+//! Parameters are those of the query, segments of the path that a template leaves open, and fields of the request's body (and
+//! what files are called in it), of which the inspection says which rules their values fit ([`crate::call::RequestValues`]). People write what they like into
 //! bodies: a field counts by how many called the endpoint well before, less by each other client of whom any rule was seen
 //! in that field, a quarter where it stands in a long text, and what comes in one call is one decision. A box for comments,
 //! searches or programs is harmless as soon as a few use it; what a field of many callers never had counts nearly whole.

@@ -12,15 +12,17 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::body;
 use super::budget::{Scales, Test};
 use super::finding::Finding;
 use super::observation::Observation;
 use super::settings::Settings;
 use super::state::{Client, Missed};
 use crate::alert::{Family, Sighting, Technique};
-use crate::call::{BodyShape, Within};
+use crate::call::BodyShape;
 use crate::endpoint::EndpointId;
 use crate::model::{Distinct, Table};
+use crate::stats::{Counter, Counters};
 
 /// Fields of an endpoint that are known, and that wait.
 const FIELDS: [usize; 2] = [256, 32];
@@ -66,22 +68,28 @@ pub(super) struct Returns(Table<EndpointId, Returned>);
 
 impl Returns {
     pub(super) fn new(settings: &Settings) -> Returns {
-        Returns(Table::new(settings.written_endpoints))
+        Returns(Table::new(settings.returned_endpoints))
     }
 
     pub(super) fn limit(&mut self, settings: &Settings) {
-        self.0.limit(settings.written_endpoints);
+        self.0.limit(settings.returned_endpoints);
     }
 }
 
 /// Takes one call.
 #[inline]
-pub(super) fn observe(seen: &Observation<'_>, client: &mut Client, returns: &mut Returns, scales: &mut Scales<'_>) {
+pub(super) fn observe(
+    seen: &Observation<'_>,
+    client: &mut Client,
+    returns: &mut Returns,
+    counters: &mut Counters,
+    scales: &mut Scales<'_>,
+) {
     let Some(shape) = seen.call.shape.as_ref().and_then(|shape| shape.response.as_ref()) else { return };
     if !seen.good() || !seen.whole || shape.incomplete || shape.malformed {
         return;
     }
-    returned(seen, shape, client, returns, scales);
+    returned(seen, shape, client, returns, counters, scales);
 }
 
 fn returned(
@@ -89,6 +97,7 @@ fn returned(
     shape: &BodyShape,
     client: &mut Client,
     returns: &mut Returns,
+    counters: &mut Counters,
     scales: &mut Scales<'_>,
 ) {
     let suspect = client.suspect();
@@ -96,21 +105,13 @@ fn returned(
     let (settled, readers) = (held.answers >= KNOWN.0 && held.readers.count() >= KNOWN.1, held.readers.count() as f64);
     // Fields of this answer that are not known, and whether their names matter.
     let mut odd: Vec<(u64, bool)> = Vec::new();
-    let mut paths: Vec<u64> = Vec::with_capacity(PLACES.min(16));
     let mut fields = 0;
-    for place in shape.places().take(PLACES) {
-        let above = paths.get(place.parent).copied().unwrap_or_default();
-        let Within::Field(name) = place.within else {
-            paths.push(if place.number == 0 { 0 } else { seen.key.pair(above, 1) });
-            continue;
-        };
-        let field = seen.key.pair(above, seen.key.hash(&[name.as_bytes()]));
-        paths.push(field);
+    let mut left_out = body::fields(shape, &seen.key, PLACES, |field, name| {
         fields += 1;
         if !held.known.contains(&field) {
             odd.push((field, seen.rules.is_privilege(name) || seen.rules.is_secret(name)));
         }
-    }
+    });
     let usual = fields - odd.len();
     let mut due: Vec<bool> = Vec::new();
     for &(field, matters) in &odd {
@@ -125,17 +126,18 @@ fn returned(
             Some(_) if suspect => {}
             Some(_) => {
                 held.waiting.swap_remove(place.unwrap_or_default());
-                know(&mut held.known, field);
+                left_out += know(&mut held.known, field);
             }
             None if suspect => {}
             // Where there are more fields than are remembered, a new one says nothing.
-            None if !settled => know(&mut held.known, field),
+            None if !settled => left_out += know(&mut held.known, field),
             None if held.waiting.len() < FIELDS[1] && held.known.len() < FIELDS[0] => {
                 held.waiting.push(Waiting { name: field, first: seen.client_hash, without: Missed::default() });
             }
-            None => {}
+            None => left_out += 1,
         }
     }
+    counters.add(Counter::FieldsLeftOut, left_out);
     if !suspect {
         for waiting in held.waiting.iter_mut().filter(|waiting| waiting.first != seen.client_hash) {
             // Those that had it have just made it known.
@@ -162,9 +164,11 @@ fn returned(
     }
 }
 
-/// Remembers a field, if there is room.
-fn know(known: &mut Vec<u64>, field: u64) {
-    if known.len() < FIELDS[0] {
+/// Remembers a field, if there is room; gives how many were left out.
+fn know(known: &mut Vec<u64>, field: u64) -> u64 {
+    let room = known.len() < FIELDS[0];
+    if room {
         known.push(field);
     }
+    u64::from(!room)
 }

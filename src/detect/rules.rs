@@ -80,6 +80,12 @@ pub struct LoginRules {
     /// Last segments, lower case, that make it none.
     #[serde(default)]
     pub except: Vec<String>,
+    /// Names of operations that are logins, lower case and without `_` and `-`.
+    #[serde(default)]
+    pub operations: Vec<String>,
+    /// Last segments, lower case and without what stands behind a point, of pages on which people log in.
+    #[serde(default)]
+    pub pages: Vec<String>,
 }
 
 /// What looks for descriptions, configuration and secrets.
@@ -315,6 +321,8 @@ impl DetectRules {
             &self.agents.programs,
             &self.login.segments,
             &self.login.except,
+            &self.login.operations,
+            &self.login.pages,
             &self.probes.contains,
             &self.secrets.parameters,
             &self.lookups.classes,
@@ -337,6 +345,29 @@ impl DetectRules {
         let mut segments = path.split('/').filter(|segment| !segment.is_empty());
         let last = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
         segments.any(|segment| has(&self.login.segments, segment)) && !has(&self.login.except, last)
+    }
+
+    /// Whether an operation of this name is an attempt to log in.
+    pub fn is_login_operation(&self, name: &str) -> bool {
+        let name = name.rsplit('.').next().unwrap_or_default();
+        let plain = || name.bytes().filter(|byte| !matches!(byte, b'_' | b'-')).map(|byte| byte.to_ascii_lowercase());
+        self.login.operations.iter().any(|known| plain().eq(known.bytes()))
+    }
+
+    /// Whether a path is that of a page on which people log in.
+    pub fn is_login_page(&self, path: &str) -> bool {
+        let has = |list: &[String], segment: &str| list.iter().any(|word| word.eq_ignore_ascii_case(segment));
+        let mut segments = path.trim_end_matches('/').rsplit('/');
+        let last = segments.next().unwrap_or_default();
+        let plain = last.split('.').next().unwrap_or_default();
+        has(&self.login.pages, plain)
+            || last == "new" && segments.next().is_some_and(|above| has(&self.login.segments, above))
+    }
+
+    /// Whether the last segment of a path makes it a login.
+    pub fn ends_in_login(&self, path: &str) -> bool {
+        let last = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+        self.login.segments.iter().any(|word| word.eq_ignore_ascii_case(last))
     }
 
     /// Whether a path has to do with logging in: a login, or what renews and ends one.
@@ -430,6 +461,10 @@ mod tests {
     fn those_compiled_in_load() {
         let rules = DetectRules::default();
         assert!(rules.is_login("POST", "/v1/Login") && rules.is_login("POST", "/oauth/token"));
+        assert!(rules.is_login_page("/shop/Login.php") && rules.is_login_page("/sessions/new/"));
+        assert!(!rules.is_login_page("/home") && !rules.is_login_page("/items/new") && !rules.is_login_page("/"));
+        assert!(rules.is_login_operation("auth.logIn") && rules.is_login_operation("create_token"));
+        assert!(!rules.is_login_operation("lastLogin") && !rules.is_login_operation("login.history"));
         assert!(!rules.is_login("GET", "/v1/login") && !rules.is_login("POST", "/v1/token/refresh"));
         assert!(rules.is_probe("/v3/API-docs?x") && !rules.is_probe("/v1/orders"));
         assert_eq!(rules.class("payment_card"), (10.0, true));

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// Budget and limits of the detector.
 ///
-/// Worst-case memory is `clients` × 16 KiB + `endpoints` × 48 KiB + `misses` × 128 bytes + `credentials` × 8.2 KiB + `incidents` × 32 KiB + `slow_clients` × 3 KiB + `lookups` × 0.7 KiB + `beacons` × 0.3 KiB + `written_endpoints` × 7 KiB: with the
+/// Worst-case memory is `clients` × 16 KiB + `endpoints` × 48 KiB + `misses` × 128 bytes + `credentials` × 8.2 KiB + `incidents` × 32 KiB + `slow_clients` × 3 KiB + `lookups` × 0.7 KiB + `beacons` × 0.3 KiB + `written_endpoints` × 2 KiB + `returned_endpoints` × 5 KiB: with the
 /// defaults 3.6 GiB when all clients and endpoints are as suspicious as can be, and about 0.3 GiB when they are quiet.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -44,10 +44,12 @@ pub struct Settings {
     pub servers: usize,
     /// Groups of principals, and roles, that are remembered; 64 bytes each, 32 for a role. Beyond, one of the fewest members leaves.
     pub groups: usize,
-    /// Endpoints of which the fields that are written are remembered, and as many of which those of answers are, where calls
-    /// have shapes; 2 KiB each, and 5 KiB. Beyond, the one that is written
-    /// least leaves.
+    /// Endpoints of which the fields that are written are remembered, where calls have shapes; 2 KiB each, with 64 fields. Beyond,
+    /// the one that is written least leaves. Fields that are not remembered are counted (`fields_left_out`), here and below.
     pub written_endpoints: usize,
+    /// Endpoints of which the fields of answers are remembered, where calls have shapes; 5 KiB each, with 256 fields and 32 of which
+    /// it is not known yet. Beyond, the one that answered least leaves.
+    pub returned_endpoints: usize,
     /// Askers of lookups that are remembered, an endpoint each; 128 bytes each, and at most 640 when they ask about many people.
     /// Beyond, the one that asked about the fewest leaves. For each sixteen of them one endpoint is remembered, 640 bytes.
     pub lookups: usize,
@@ -80,6 +82,7 @@ impl Default for Settings {
             servers: 4_096,
             groups: 4_096,
             written_endpoints: 4_096,
+            returned_endpoints: 4_096,
             lookups: 65_536,
             beacons: 65_536,
         }

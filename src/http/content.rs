@@ -17,6 +17,9 @@ const PIECE: usize = 32 << 10;
 /// Largest window that a zstd frame may ask for, as a power of two (8 MiB, what RFC 8878 asks decoders to support).
 const ZSTD_WINDOW_LOG: u32 = 23;
 
+/// Media type of a stream, as far as inspection is concerned.
+const STREAM: &str = "text/event-stream";
+
 /// One content coding (RFC 9110, section 8.4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Coding {
@@ -208,7 +211,8 @@ impl Content {
         let Some(scan) = self.scan.take() else { return (totals, None) };
         let side = scan.side();
         let findings = inspector.finish(scan, &mut pool.scans);
-        self.scan = inspector.begin(side, None, &mut pool.scans);
+        // Only streams are told in parts, and what one is made of does not begin anew with each.
+        self.scan = inspector.begin(side, Some(STREAM), &mut pool.scans);
         (totals, Some(findings))
     }
 
@@ -230,9 +234,8 @@ impl Content {
             [Decoder::Gzip(_)] => 1,
             _ => return None,
         };
-        (!pool.recall.is_off()).then(|| {
-            Before::Nothing(8 * u8::from(scan.reads()) + 4 * u8::from(scan.walks()) + 2 * encoded + scan.side() as u8)
-        })
+        (!pool.recall.is_off())
+            .then(|| Before::Nothing(8 * scan.reads() + 4 * u8::from(scan.walks()) + 2 * encoded + scan.side() as u8))
     }
 
     /// What the body has come to so far.

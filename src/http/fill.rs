@@ -77,9 +77,10 @@ pub(super) fn request(call: &mut Call, head: &RequestHead<'_>, length: u64, shar
     };
     call.credential = shared.inspector.credential(&headers, &mut shared.credentials);
     let fields = &head.fields;
-    if call.credential.is_none() && (!fields.own.is_empty() || !call.query_names.is_empty()) {
-        let texts = &mut shared.texts;
-        call.key_candidates = shared.inspector.key_candidates(&fields.own, &target, |name| texts.text(name));
+    let may_have_key = !fields.own.is_empty() || !call.query_names.is_empty() || fields.cookie.is_some();
+    if call.credential.is_none() && may_have_key {
+        let (texts, cookies) = (&mut shared.texts, fields.cookie);
+        call.key_candidates = shared.inspector.key_candidates(&fields.own, &target, cookies, |name| texts.text(name));
     }
     if shared.inspector.own_headers().is_some() && fields.has_own() {
         let texts = &mut shared.texts;
@@ -125,11 +126,26 @@ pub(super) fn response(call: &mut Call, head: &ResponseHead<'_>, length: u64, sh
     describe(&mut call.response, &head.fields, shared);
     if !head.fields.rare.is_empty() {
         call.response_fields = limits::response_fields(&head.fields, head.status, call.response_time).map(Box::new);
+        if matches!(head.status, Some(302 | 303)) && matches!(&*call.method, "POST" | "PUT") {
+            form_answer(call, &head.fields, shared);
+        }
     }
     if let Some(status) = head.fields.grpc_status {
         // An answer without messages says it at once.
         grpc_status(call, status);
     }
+}
+
+/// Takes where the answer to a form leads.
+fn form_answer(call: &mut Call, fields: &Fields<'_>, shared: &mut Shared) {
+    let inspector = &shared.inspector;
+    let (path, sets_session) = limits::form_answer(fields, &call.path, |name| inspector.is_session_cookie(name));
+    if path.is_none() && !sets_session {
+        return;
+    }
+    let told = call.response_fields.get_or_insert_default();
+    told.redirect_path = path.map(|path| inspector.target(&path).0.as_ref().into());
+    told.sets_session = sets_session;
 }
 
 /// Takes a `grpc-status`, of the head or of the trailers.

@@ -199,7 +199,7 @@ impl Body {
         message.capped |= findings.capped;
         let list = if response { &mut call.sensitive.response } else { &mut call.sensitive.request };
         inspector.merge(list, &findings.sensitive);
-        self.scan = inspector.begin(side, None, &mut pool.scans);
+        self.scan = inspector.begin(side, Some("application/grpc"), &mut pool.scans);
     }
 
     pub(super) fn finish(mut self, inspector: &Inspector, pool: &mut Decoders) -> Option<Found> {

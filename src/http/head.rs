@@ -108,6 +108,7 @@ pub(super) enum Kind {
     Signature,
     SignatureInput,
     Location,
+    SetCookie,
     RetryAfter,
     Challenge,
     /// `RateLimit`, and what says a part of it.
@@ -124,7 +125,7 @@ pub(super) enum Kind {
 impl Kind {
     #[inline]
     pub(super) fn of(name: &[u8], reading: &Reading<'_>) -> Kind {
-        // Of those that are looked for, no two of one length begin alike, but for two that differ in the middle.
+        // Of those that are looked for, no two of one length begin alike, but for some that differ in the middle.
         let (kind, text) = match (name.len(), name.first().map(u8::to_ascii_lowercase)) {
             (8, _) => (Kind::Location, "location"),
             (9, Some(b's')) => (Kind::Signature, "signature"),
@@ -147,7 +148,10 @@ impl Kind {
             (7, _) => (Kind::Upgrade, "upgrade"),
             (9, Some(b'x')) => (Kind::XRealIp, "x-real-ip"),
             (9, _) => (Kind::Forwarded, "forwarded"),
-            (10, Some(b's')) => (Kind::SoapAction, "soapaction"),
+            (10, Some(b's')) => match name.get(3).map(u8::to_ascii_lowercase) {
+                Some(b'-') => (Kind::SetCookie, "set-cookie"),
+                _ => (Kind::SoapAction, "soapaction"),
+            },
             (10, _) => (Kind::UserAgent, "user-agent"),
             (11, _) => (Kind::GrpcStatus, "grpc-status"),
             (12, _) => (Kind::ContentType, "content-type"),
@@ -399,7 +403,12 @@ fn response_tolerant<'h>(head: &'h [u8], reading: &Reading<'_>) -> Option<Respon
 impl<'h> Fields<'h> {
     /// The value of one that few heads have.
     pub(super) fn rare(&self, kind: Kind) -> Option<&'h [u8]> {
-        self.rare.iter().find(|(found, _)| *found == kind).map(|(_, value)| *value)
+        self.all_rare(kind).next()
+    }
+
+    /// The values of one that few heads have, and some more than once.
+    pub(super) fn all_rare(&self, kind: Kind) -> impl Iterator<Item = &'h [u8]> {
+        self.rare.iter().filter(move |(found, _)| *found == kind).map(|(_, value)| *value)
     }
 
     /// A proxy says something of who was before it.
@@ -499,7 +508,10 @@ impl<'h> Fields<'h> {
                 }
                 return;
             }
-            Kind::Signature
+            // Servers may set many: room is left for the others.
+            Kind::SetCookie if self.rare.len() >= RARE_LIMIT / 2 => return,
+            Kind::SetCookie
+            | Kind::Signature
             | Kind::SignatureInput
             | Kind::Location
             | Kind::RetryAfter

@@ -17,6 +17,9 @@ const SCHEMES: usize = 4;
 /// A limit that says when there is more as a moment, not as seconds, does so with a number beyond this (2001).
 const MOMENT: u64 = 1_000_000_000;
 
+/// Bytes of a path to which a form is redirected that are told.
+const PATH: usize = 256;
+
 /// What is told of the header fields of a response with this status that came at `time`. None where there is nothing.
 pub(super) fn response_fields(
     fields: &Fields<'_>,
@@ -26,11 +29,74 @@ pub(super) fn response_fields(
     let redirects = matches!(status, Some(301 | 302 | 303 | 307 | 308));
     let told = ResponseFields {
         redirects_to: fields.rare(Kind::Location).filter(|_| redirects).and_then(origin),
+        redirect_path: None,
+        sets_session: false,
         retry_after: fields.rare(Kind::RetryAfter).and_then(|value| retry_after(value, time)),
         rate_limit: rate_limit(fields, time),
         challenge: fields.rare(Kind::Challenge).and_then(challenge),
     };
     (!told.is_empty()).then_some(told)
+}
+
+/// Where the answer to a form that was sent to `path` leads, and whether it sets a cookie that is a session's by `is_session`.
+/// The path is not masked.
+pub(super) fn form_answer(
+    fields: &Fields<'_>,
+    path: &str,
+    is_session: impl Fn(&[u8]) -> bool,
+) -> (Option<String>, bool) {
+    let leads = fields.rare(Kind::Location).and_then(|location| resolved(location, path));
+    (leads, fields.all_rare(Kind::SetCookie).any(|cookie| sets(cookie, &is_session)))
+}
+
+/// The path of a reference that stands at a path (RFC 3986, section 5.2), without query.
+fn resolved(location: &[u8], path: &str) -> Option<String> {
+    let text = std::str::from_utf8(location).ok()?.trim();
+    let text = text.split(['?', '#']).next()?;
+    let at_host = match text.split_once("//") {
+        Some((scheme, rest)) if scheme.is_empty() || scheme.ends_with(':') => {
+            Some(rest.find('/').and_then(|slash| rest.get(slash..)).unwrap_or("/"))
+        }
+        _ => text.starts_with('/').then_some(text),
+    };
+    let mut all = match at_host {
+        Some(own) => own.to_owned(),
+        None if text.is_empty() => path.to_owned(),
+        // An application's own scheme.
+        None if text.split('/').next().is_some_and(|first| first.contains(':')) => return None,
+        None => {
+            let (folder, _) = path.rsplit_once('/').unwrap_or_default();
+            let (mut folder, mut rest) = (folder, text);
+            while let Some((dots, behind)) = rest.split_once('/').filter(|(dots, _)| matches!(*dots, "." | "..")) {
+                if dots == ".." {
+                    folder = folder.rsplit_once('/').map_or("", |(above, _)| above);
+                }
+                rest = behind;
+            }
+            format!("{folder}/{rest}")
+        }
+    };
+    all.truncate(all.floor_char_boundary(PATH));
+    Some(all)
+}
+
+/// Whether a `Set-Cookie` (RFC 6265, section 4.1) sets a session, rather than that it ends one.
+fn sets(cookie: &[u8], is_session: impl Fn(&[u8]) -> bool) -> bool {
+    let mut parts = cookie.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
+    let pair = parts.next().unwrap_or_default();
+    let Some((name, value)) = memchr::memchr(b'=', pair).and_then(|equals| pair.split_at_checked(equals)) else {
+        return false;
+    };
+    let value = value.get(1..).unwrap_or_default().trim_ascii();
+    let ends = |part: &[u8]| {
+        let (name, value) = part.split_at(memchr::memchr(b'=', part).unwrap_or(part.len()));
+        let value = value.get(1..).unwrap_or_default().trim_ascii();
+        let of_1970 = || value.windows(4).any(|year| year == b"1970");
+        name.eq_ignore_ascii_case(b"max-age") && (value.starts_with(b"-") || value == b"0")
+            || name.eq_ignore_ascii_case(b"expires") && of_1970()
+    };
+    let empty = matches!(value, b"" | b"\"\"" | b"deleted" | b"deleteMe");
+    !empty && is_session(name.trim_ascii()) && !parts.take(16).any(ends)
 }
 
 /// Scheme and host of an absolute reference (RFC 3986, section 4.3), or of one without a scheme that names a host.
@@ -139,6 +205,41 @@ mod tests {
             assert_eq!(origin(here), None, "{here}");
         }
         assert_eq!(told(201, "Location: https://h.example/7"), None);
+    }
+
+    #[test]
+    fn forms_are_told_where_they_lead() {
+        let leads = |location: &str| resolved(location.as_bytes(), "/app/users/login");
+        for (location, path) in [
+            ("/login?error=1", "/login"),
+            ("https://shop.example/login#top", "/login"),
+            ("https://shop.example?x=//y", "/"),
+            ("//shop.example/a//b", "/a//b"),
+            ("", "/app/users/login"),
+            ("?failed", "/app/users/login"),
+            ("home", "/app/users/home"),
+            ("../../home/", "/home/"),
+            ("./login", "/app/users/login"),
+            ("../../../../x", "/x"),
+        ] {
+            assert_eq!(leads(location).as_deref(), Some(path), "{location}");
+        }
+        assert_eq!(leads("shop.app:done"), None);
+        assert!(leads(&format!("/{}", "\u{e4}".repeat(500))).is_some_and(|path| path.len() <= PATH));
+        let sets = |cookie: &str| sets(cookie.as_bytes(), |name| name == b"sid");
+        assert!(
+            sets("sid=abc123; Path=/; HttpOnly; Max-Age=3600") && sets("sid=x; expires=Tue, 01 Jan 2030 00:00:00 GMT")
+        );
+        for none in [
+            "sid=; Path=/",
+            "sid=x; max-age=0",
+            "sid=x; Expires=Thu, 01 Jan 1970 00:00:00 GMT",
+            "lang=de",
+            "sid",
+            "sid=deleted",
+        ] {
+            assert!(!sets(none), "{none}");
+        }
     }
 
     #[test]

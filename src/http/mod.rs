@@ -142,6 +142,11 @@ pub struct Settings {
     /// answers that are streams (server-sent events, newline-delimited JSON, JSON text sequences,
     /// `multipart/x-mixed-replace`). 0 reports none before its end.
     pub stream_report_seconds: u32,
+    /// Records of calls and connections of one moment that are held until the traffic's time has passed it, since they are told in
+    /// order; of all workers together. 2 KiB each in the usual case, 128 MiB at the default, and where targets are long up to
+    /// `head_limit` more for each. A clock of packets that stands still, as after it was set back, makes any number of them; beyond,
+    /// they are handed on as they are and counted (`records_unordered`): nothing waits until the clock has caught up.
+    pub held_records: usize,
     /// From when on a connection that keeps a server waiting is told of.
     pub slow: slow::Settings,
 }
@@ -171,6 +176,7 @@ impl Default for Settings {
             http2_control_frames: 1000,
             websocket_decoders: 4096,
             stream_report_seconds: 60,
+            held_records: 65_536,
             slow: slow::Settings::default(),
         }
     }

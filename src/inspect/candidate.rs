@@ -34,10 +34,92 @@ const OF_CALLS: [&str; 17] = [
     "idempotency",
 ];
 
+/// Beginnings of names of cookies that tell browsers apart for analytics, advertisers and protection against robots, or keep
+/// what somebody chose. Lower case.
+const OF_BROWSERS: [&str; 42] = [
+    "_ga",
+    "_gid",
+    "_gat",
+    "_gac",
+    "_gcl",
+    "__utm",
+    "_utm",
+    "_fbp",
+    "_fbc",
+    "_hj",
+    "_pk_",
+    "_uet",
+    "_clck",
+    "_clsk",
+    "_mkto",
+    "_scid",
+    "_ttp",
+    "_tt_",
+    "_pin",
+    "_rdt",
+    "_li",
+    "__gads",
+    "__gpi",
+    "__hs",
+    "__qca",
+    "__cf",
+    "_cf",
+    "cf_",
+    "ajs_",
+    "amp_",
+    "amplitude",
+    "mp_",
+    "optimizely",
+    "intercom",
+    "hubspot",
+    "visid_incap",
+    "incap_ses",
+    "nlbi_",
+    "awsalb",
+    "bm_",
+    "ak_bmsc",
+    "datadome",
+];
+
+/// Parts of names of cookies that are no key, whatever their values look like: what somebody chose or agreed to, what protects a
+/// form, and what tells a browser or a visit from another without saying whose it is. Lower case.
+const OF_VISITS: [&str; 23] = [
+    "consent",
+    "cookie",
+    "gdpr",
+    "ccpa",
+    "privacy",
+    "csrf",
+    "xsrf",
+    "forgery",
+    "locale",
+    "lang",
+    "theme",
+    "currency",
+    "timezone",
+    "visit",
+    "analytics",
+    "track",
+    "experiment",
+    "variant",
+    "utm",
+    "campaign",
+    "referr",
+    "nonce",
+    "route",
+];
+
 /// Whether a header of this name may carry a key: it is one of the API's own, and not one that differs from call to call.
 pub(super) fn is_name(name: &[u8]) -> bool {
     let has = |part: &str| name.windows(part.len()).any(|window| window.eq_ignore_ascii_case(part.as_bytes()));
     head::is_own(name) && !OF_CALLS.iter().any(|part| has(part))
+}
+
+/// Whether a cookie of this name may carry a key.
+fn is_cookie_name(name: &[u8]) -> bool {
+    let begins = |part: &str| name.get(..part.len()).is_some_and(|start| start.eq_ignore_ascii_case(part.as_bytes()));
+    let has = |part: &str| name.windows(part.len()).any(|window| window.eq_ignore_ascii_case(part.as_bytes()));
+    !OF_BROWSERS.iter().any(|part| begins(part)) && !OF_VISITS.iter().any(|part| has(part))
 }
 
 /// Whether a value looks drawn rather than chosen.
@@ -53,11 +135,12 @@ fn is_drawn(value: &[u8]) -> bool {
     parts.map(|part| -part * part.log2()).sum::<f64>() >= BITS
 }
 
-/// The candidates of a request: of its headers that may carry one, and of its query. `text` makes their names, `hash` their
-/// fingerprints, `known` says which names the rules know.
+/// The candidates of a request: of its headers that may carry one, of its query and of its cookies. `text` makes their names,
+/// `hash` their fingerprints, `known` says which names the rules know.
 pub(super) fn of(
     headers: &[(&[u8], &[u8])],
     target: &str,
+    cookies: &[u8],
     mut text: impl FnMut(&[u8]) -> std::sync::Arc<str>,
     hash: impl Fn(&[u8]) -> crate::call::Fingerprint,
     known: impl Fn(&[u8]) -> bool,
@@ -83,6 +166,14 @@ pub(super) fn of(
             all.push(KeyCandidate { place: CredentialPlace::Query, name: text(name), fingerprint: hash(&value) });
         }
     }
+    for (name, value) in head::cookies(cookies) {
+        if all.len() >= TOLD {
+            break;
+        }
+        if is_drawn(value) && is_cookie_name(name) {
+            all.push(KeyCandidate { place: CredentialPlace::Cookie, name: text(name), fingerprint: hash(value) });
+        }
+    }
     all
 }
 
@@ -102,6 +193,14 @@ mod tests {
         }
         for name in ["X-Acme-Pass", "acme-client"] {
             assert!(is_name(name.as_bytes()), "{name}");
+        }
+        for name in ["acme_pass", "partner", "device"] {
+            assert!(is_cookie_name(name.as_bytes()), "{name}");
+        }
+        for name in
+            ["_ga", "_GID", "euconsent-v2", "XSRF-TOKEN", "csrftoken", "NEXT_LOCALE", "AWSALB", "__cf_bm", "visitor"]
+        {
+            assert!(!is_cookie_name(name.as_bytes()), "{name}");
         }
         for name in ["X-Request-Id", "traceparent", "Idempotency-Key", "X-CSRF-Token", "User-Agent", "Accept"] {
             assert!(!is_name(name.as_bytes()), "{name}");

@@ -21,6 +21,7 @@ mod generated_tests;
 mod identity;
 mod literals;
 mod national;
+mod parts;
 mod pattern;
 mod rules;
 pub(crate) mod shape;
@@ -49,7 +50,7 @@ pub use self::rules::{Class, Rules};
 use self::shape::{Kind, Limits, Walker};
 use self::tally::Tally;
 pub use self::validate::Validator;
-use self::values::ValueReader;
+use self::values::{Against, Syntax, ValueReader};
 use crate::call::{
     BodyShape, Call, Credential, KeyCandidate, NamedShape, ParameterShape, RequestValues, Sensitive, SensitiveClasses,
 };
@@ -96,8 +97,9 @@ pub struct Settings {
     pub shape_nodes: usize,
     /// Lists and objects within each other that are looked into; 32 bytes each.
     pub shape_depth: usize,
-    /// Values of one request body (JSON texts, fields of a form) that are out of the ordinary and are held against the
-    /// `[[probe]]` rules, each in its first KiB; beyond, the message is marked as capped. 0: none. Costs a body under way 2 KiB.
+    /// Values of one request body (texts of JSON and XML, attributes, fields of forms and names of files) that are out of the
+    /// ordinary and are held against the `[[probe]]` rules, each in its first KiB; beyond, the message is marked as capped.
+    /// 0: none. Costs a body under way 3 KiB, one of `multipart/form-data` 6 KiB.
     pub probed_values: u32,
     /// Tell of requests without a credential what may be a key under a name that no rule knows
     /// ([`crate::call::KeyCandidate`]): such names are learned.
@@ -187,7 +189,7 @@ pub struct Scan {
     /// Kept from message to message; in use when `valued`.
     reader: Option<Box<ValueReader>>,
     /// Values are to be read.
-    reads: Option<Kind>,
+    reads: Option<Syntax>,
     valued: bool,
 }
 
@@ -252,7 +254,8 @@ impl Inspector {
     }
 
     /// Begins looking at one body. None when inspection is off, or for a media type that holds no text: images, video,
-    /// audio, fonts, archives. An unknown or absent type is looked at.
+    /// audio, fonts, archives. An unknown or absent type is looked at; where it is absent, the values of a request are read by
+    /// how the body begins.
     pub fn begin(&self, side: Side, content_type: Option<&str>, idle: &mut Scans) -> Option<Box<Scan>> {
         if !self.settings.enabled || content_type.is_some_and(is_opaque) {
             return None;
@@ -267,7 +270,7 @@ impl Inspector {
             scan.tally.spans = (kind == Kind::Json).then(Vec::new);
         }
         if side == Side::Request && self.settings.probed_values > 0 {
-            scan.reads = content_type.and_then(Kind::of).filter(|kind| *kind != Kind::Parts);
+            scan.reads = Syntax::of(content_type);
         }
         Some(scan)
     }
@@ -284,7 +287,7 @@ impl Inspector {
             walker.data(bytes);
         }
         if let Some(reader) = scan.reader() {
-            reader.data(bytes, &self.compiled, self.settings.probed_values);
+            reader.data(bytes, self.against());
         }
         if let Some(mut table) = scan.table.take() {
             table.decode(bytes, |piece| self.feed(scan, piece));
@@ -351,7 +354,7 @@ impl Inspector {
             findings.shape = walker.finish(class, |name| self.compiled.credentials.is_secret(name));
         }
         if let Some(reader) = scan.reader() {
-            let (values, capped) = reader.finish(&self.compiled, self.settings.probed_values);
+            let (values, capped) = reader.finish(self.against());
             findings.values = values;
             findings.capped |= capped;
         }
@@ -391,13 +394,15 @@ impl Inspector {
         &self,
         headers: &[(&[u8], &[u8])],
         target: &str,
+        cookies: Option<&[u8]>,
         text: impl FnMut(&[u8]) -> Arc<str>,
     ) -> Vec<KeyCandidate> {
-        if !self.settings.key_candidates || (headers.is_empty() && !target.contains('=')) {
+        let cookies = cookies.unwrap_or_default();
+        if !self.settings.key_candidates || (headers.is_empty() && !target.contains('=') && cookies.is_empty()) {
             return Vec::new();
         }
-        let rules = &self.compiled.credentials;
-        candidate::of(headers, target, text, |value| self.credential_domains.key(value), |name| rules.is_secret(name))
+        let (rules, domains) = (&self.compiled.credentials, &self.credential_domains);
+        candidate::of(headers, target, cookies, text, |value| domains.key(value), |name| rules.is_secret(name))
     }
 
     /// What headers of the API's own look like, and the one that carries a key; `text` makes their names.
@@ -428,6 +433,11 @@ impl Inspector {
         shape::head::cookies(cookies).map(named).collect()
     }
 
+    /// Whether a cookie of this name is a session by the rules.
+    pub(crate) fn is_session_cookie(&self, name: &[u8]) -> bool {
+        self.compiled.credentials.is_session_cookie(name)
+    }
+
     /// Who calls. In order of preference: `Authorization`, an API key header, a session cookie, a query parameter.
     pub fn credential(&self, headers: &CredentialHeaders<'_>, known: &mut KnownCredentials) -> Option<Credential> {
         self.compiled.credentials.credential(headers, &self.credential_domains, known)
@@ -448,6 +458,11 @@ impl Inspector {
         if let Some(class) = self.parameter_class {
             finder.add(tally, class, value);
         }
+    }
+
+    /// What values of bodies are held against.
+    fn against(&self) -> Against<'_> {
+        Against { rules: &self.compiled, limit: self.settings.probed_values }
     }
 
     fn finder(&self, side: Side) -> Finder<'_> {
@@ -558,17 +573,17 @@ impl Scan {
         self.walks.is_some()
     }
 
-    /// True when values of the body are read.
-    pub fn reads(&self) -> bool {
-        self.reads.is_some()
+    /// How values of the body are read, by number, at most 5; 0 where they are not.
+    pub fn reads(&self) -> u8 {
+        self.reads.map_or(0, |syntax| syntax as u8)
     }
 
     /// What reads values, if anything does; begun at its first use, since most bodies are known.
     fn reader(&mut self) -> Option<&mut ValueReader> {
-        let kind = self.reads?;
+        let syntax = self.reads?;
         let reader = self.reader.get_or_insert_default();
         if !std::mem::replace(&mut self.valued, true) {
-            reader.begin(kind);
+            reader.begin(syntax);
         }
         Some(reader)
     }

@@ -69,6 +69,7 @@ pub struct Settings {
     /// Networks that are one's own; whoever calls from elsewhere calls from outside. By default those that are not to be
     /// reached from anywhere.
     #[schemars(with = "Vec<String>")]
+    #[serde(deserialize_with = "crate::network::list")]
     pub inside: Vec<IpNet>,
     /// When something new is told, where that is asked for.
     pub events: events::Settings,

@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use super::assembly::Assembly;
 use super::front::{Front, Taker};
-use super::{Consumer, MOST_HELD, Outcome, PATIENCE, Settings};
+use super::{Consumer, Outcome, PATIENCE, Settings};
 use crate::call::Record;
 use crate::inspect::Inspector;
 use crate::metrics::{Board, Publisher};
@@ -37,7 +37,7 @@ pub(super) fn run(
         let mut fronts = Front::several(settings, 1);
         let mut alone = Alone {
             assembly: Assembly::new(settings, inspector, 1),
-            sequencer: Sequencer::default(),
+            sequencer: Sequencer::new(settings.http.held_records),
             records: Vec::new(),
             out,
             publisher: settings.board.as_ref().map(Board::publisher),
@@ -97,23 +97,28 @@ enum Out<'c> {
 }
 
 /// Puts records, which come in ascending end time, into their total order.
-#[derive(Default)]
 pub(super) struct Sequencer {
     held: Vec<Record>,
+    limit: usize,
 }
 
 impl Sequencer {
+    /// One that holds so many of one moment.
+    pub(super) fn new(limit: usize) -> Sequencer {
+        Sequencer { held: Vec::new(), limit }
+    }
+
     /// Takes completed records; leaves the vector empty.
     pub(super) fn take(&mut self, records: &mut Vec<Record>) {
         self.held.append(records);
     }
 
     /// Appends all records that ended before the watermark to `out`, in order; those that ended at it, too, when they are more than
-    /// [`MOST_HELD`]: gives their number then.
+    /// the limit: gives their number then.
     pub(super) fn release(&mut self, watermark: Timestamp, out: &mut Vec<Record>) -> usize {
         let (due, early) = match watermark {
             Timestamp::MAX => (self.held.len(), 0),
-            _ => due(&self.held, watermark),
+            _ => due(&self.held, watermark, self.limit),
         };
         let first = out.len();
         out.extend(self.held.drain(..due));
@@ -123,14 +128,14 @@ impl Sequencer {
 }
 
 /// How many of these, which are in the order of their ends, are to be handed on at a watermark, and how many of them before it is known
-/// that there are no more of their moment.
-pub(super) fn due(held: &[Record], watermark: Timestamp) -> (usize, usize) {
+/// that there are no more of their moment, being more than `limit`.
+pub(super) fn due(held: &[Record], watermark: Timestamp, limit: usize) -> (usize, usize) {
     let due = held.partition_point(|record| record.end_time() < watermark);
-    if held.len() - due <= MOST_HELD {
+    if held.len() - due <= limit {
         return (due, 0);
     }
     let with = held.partition_point(|record| record.end_time() <= watermark);
-    if with - due > MOST_HELD { (with, with - due) } else { (due, 0) }
+    if with - due > limit { (with, with - due) } else { (due, 0) }
 }
 
 struct Alone<'o, 'c> {

@@ -22,7 +22,7 @@ use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TrySendError, bounde
 use super::front::{Front, Taker};
 use super::parcel::Parcel;
 use super::worker::{Answer, Lane, Worker};
-use super::{Consumer, MOST_HELD, Outcome, PATIENCE, Settings, alone};
+use super::{Consumer, Outcome, PATIENCE, Settings, alone};
 use crate::call::Record;
 use crate::inspect::Inspector;
 use crate::packet::Segment;
@@ -175,8 +175,9 @@ pub(super) fn run(
         drop(answer);
         let (live, every_step) = (settings.live, settings.evidence.is_some());
         let silent = move |passed| !(every_step || live && passed >= PATIENCE);
-        let consuming =
-            places.start(scope, "consumer".to_owned(), move || consume(consumer, &answers, &returns, silent));
+        let held_records = settings.http.held_records;
+        let consuming = places
+            .start(scope, "consumer".to_owned(), move || consume(consumer, &answers, &returns, held_records, silent));
         let fronts = Front::several(settings, sources.len());
         let mut parts = sources.iter_mut().zip(shards).zip(fronts);
         let here = parts.next();
@@ -256,11 +257,12 @@ impl Places<'_> {
 
 /// Puts the records of all workers into their total order; gives how many were handed on before they were known to be in
 /// it. Without records the consumer is told of the time unless it is to be `silent` for as long as passed since it was told
-/// last.
+/// last. `limit` is how many of one moment are held.
 fn consume(
     consumer: &mut dyn Consumer,
     answers: &Receiver<Answer>,
     returns: &[Sender<Vec<Record>>],
+    limit: usize,
     silent: impl Fn(Duration) -> bool,
 ) -> io::Result<u64> {
     let mut early = 0;
@@ -274,12 +276,12 @@ fn consume(
             *reached = if answer.last { Timestamp::MAX } else { answer.now };
         }
         let mut watermark = reached.iter().copied().min().unwrap_or(Timestamp::MAX);
-        if watermark <= told && held.len() <= MOST_HELD {
+        if watermark <= told && held.len() <= limit {
             continue;
         }
         let last = watermark == Timestamp::MAX;
         held.sort_by_key(|record| record.order());
-        let (count, unordered) = if last { (held.len(), 0) } else { alone::due(&held, watermark) };
+        let (count, unordered) = if last { (held.len(), 0) } else { alone::due(&held, watermark, limit) };
         early += unordered as u64;
         due.extend(held.drain(..count));
         if last {

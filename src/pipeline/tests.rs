@@ -160,7 +160,7 @@ fn records_of_both_kinds_leave_in_one_order() {
         call(2, 7, 0),
         connection(3, 1, 2),
     ];
-    let mut sequencer = Sequencer::default();
+    let mut sequencer = Sequencer::new(16);
     // As a worker completes them: flows mixed, each flow in its order.
     let mut completed: Vec<Record> = [0, 5, 1, 2, 3, 4, 6].map(|place: usize| ordered[place].clone()).into();
     sequencer.take(&mut completed);
@@ -170,4 +170,11 @@ fn records_of_both_kinds_leave_in_one_order() {
     sequencer.release(time(3), &mut out);
     sequencer.release(Timestamp::MAX, &mut out);
     assert_eq!(out, ordered);
+    // What is of one moment is held as long as it is no more than the limit.
+    let of_one = |count: u32| (0..count).map(|position| call(2, 1, position)).collect::<Vec<_>>();
+    for (count, early) in [(4, 0), (5, 5)] {
+        let (mut sequencer, mut out) = (Sequencer::new(4), Vec::new());
+        sequencer.take(&mut of_one(count));
+        assert_eq!((sequencer.release(time(2), &mut out), out.len()), (early, early));
+    }
 }

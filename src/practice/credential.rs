@@ -21,13 +21,13 @@ const IN_TARGET: &str = "url_credential";
 /// Good answers.
 pub(super) fn observe(seen: &Seen<'_>, found: &mut Found<'_>) {
     authorisation_request(seen, found);
+    login(seen, found);
     if !seen.good {
         return;
     }
     missing(seen, found);
     token(seen, found);
     in_url(seen, found);
-    login(seen, found);
     let Some(credential) = &seen.call.credential else { return };
     let claims = credential.claims.as_deref();
     if let Some(name) = claims.and_then(|claims| claims.default_account.as_deref())
@@ -46,12 +46,11 @@ pub(super) fn observe(seen: &Seen<'_>, found: &mut Found<'_>) {
     }
 }
 
-/// A login that was answered well to an account that everybody tries first. A page in answer to a login is as often the form
-/// again as what lies behind it, and shows nothing.
+/// A login with an account that everybody tries first, and that succeeded. Of a batch it is not known which did.
 fn login(seen: &Seen<'_>, found: &mut Found<'_>) {
-    let values = seen.call.request_values.as_deref().filter(|_| seen.judged.logs_in());
+    let values = seen.call.request_values.as_deref();
     let Some(name) = values.and_then(|values| values.default_account.as_deref()) else { return };
-    if seen.call.response.content_type.as_deref() != Some("text/html") {
+    if seen.judged.logins().is_some_and(|logins| logins.succeeded > 0 && logins.failed == 0) {
         found.endpoint(seen, Kind::DefaultAccount, Kind::DefaultAccount.severity(), &[name]);
     }
 }

@@ -1,8 +1,11 @@
 //! Keys under names that no rule knows: learned from how they are used.
 //!
-//! A header or a query parameter carries a key when several clients send it, each the same value again and again and nearly
-//! each another, and when calls without it (and without any other credential) are refused where calls with it are answered. From then
-//! on a call with it has said who made it, for findings and for the posture.
+//! A header, a query parameter or a cookie carries a key when several clients send it, each the same value again and again and
+//! nearly each another, and when calls without it (and without any other credential) are refused where calls with it are answered. From
+//! then on a call with it has said who made it, for findings and for the posture.
+//!
+//! Browsers bear cookies that keep to one value each and have nothing to do with it. Those of analytics, consent and the like are known
+//! by their names and are no candidates; of the others, one with which several clients were refused opens nothing.
 //!
 //! It does not become the call's credential. Who is behind a call decides whose evidence grows, and that must not change in the
 //! middle of a run, with what happened to be learned by then; and a header that anybody may send would let its sender choose
@@ -54,6 +57,8 @@ struct Name {
     /// Clients without it that were refused, and that were answered, where others sent it.
     refused: Distinct,
     answered: Distinct,
+    /// Clients that were refused although they sent it; of cookies alone.
+    in_vain: Distinct,
     learned: bool,
 }
 
@@ -101,6 +106,7 @@ impl Name {
             && self.changes * 10 <= self.calls
             && self.refused.count() >= ENOUGH.1
             && self.answered.count() * 4 <= self.refused.count()
+            && self.in_vain.count() * 4 <= steady.len() as u64
     }
 }
 
@@ -156,12 +162,18 @@ impl Learned {
             return;
         }
         if call.key_candidates.is_empty() {
-            return self.without(seen, found);
+            return self.without(seen, &[], found);
         }
         let service = seen.service();
+        let mut sent = Vec::with_capacity(call.key_candidates.len());
         for candidate in &call.key_candidates {
             let hash = self.hash(&service, candidate);
             self.with(seen, candidate, hash, &service, found);
+            sent.push(hash);
+        }
+        // What browsers bear by themselves does not say that nothing is missing.
+        if call.key_candidates.iter().all(|candidate| candidate.place == CredentialPlace::Cookie) {
+            self.without(seen, &sent, found);
         }
         if seen.good
             && let Some(candidate) = self.names(seen)
@@ -181,6 +193,12 @@ impl Learned {
         service: &Arc<str>,
         found: &mut Found<'_>,
     ) {
+        if candidate.place == CredentialPlace::Cookie
+            && is_refused(seen)
+            && let Some(name) = self.names.get_mut(&hash)
+        {
+            name.in_vain.insert(seen.judged.client_hash);
+        }
         if !seen.good || seen.judged.suspect {
             return;
         }
@@ -195,6 +213,7 @@ impl Learned {
                 changes: 0,
                 refused: Distinct::default(),
                 answered: Distinct::default(),
+                in_vain: Distinct::default(),
                 learned: false,
             };
             if self.names.insert(hash, new, |name| (name.learned, name.calls)).is_some() {
@@ -229,21 +248,24 @@ impl Learned {
         called.keyed.insert(client);
     }
 
-    /// A call that says nothing of who made it.
-    fn without(&mut self, seen: &Seen<'_>, found: &mut Found<'_>) {
+    /// A call that says nothing of who made it, beyond cookies of these names.
+    fn without(&mut self, seen: &Seen<'_>, sent: &[u64], found: &mut Found<'_>) {
         let Some(called) = self.endpoints.get_mut(&seen.endpoint.0) else { return };
-        let refused = matches!(seen.call.outcome(), Some(401 | 403));
+        let refused = is_refused(seen);
         if !(refused || seen.good) || !seen.anonymous() {
             return;
         }
         called.refused |= refused;
+        // A cookie under another name may be a key, too, until it was of no use to several.
+        let alone = sent.iter().all(|hash| self.names.get(hash).is_some_and(|name| name.in_vain.count() >= ENOUGH.1));
         let (mut locked, several) = (false, called.keyed.count() >= 2);
         let mut named: Option<Arc<str>> = None;
-        for hash in &called.names {
+        for hash in called.names.iter().filter(|hash| !sent.contains(hash)) {
             let Some(name) = self.names.get_mut(hash) else { continue };
             match refused {
                 true => name.refused.insert(seen.judged.client_hash),
-                false if !name.learned => name.answered.insert(seen.judged.client_hash),
+                // Another cookie of the same call may have opened it.
+                false if !name.learned && sent.is_empty() => name.answered.insert(seen.judged.client_hash),
                 false => false,
             };
             name.learned |= name.shows();
@@ -253,7 +275,7 @@ impl Learned {
             }
         }
         let body = seen.call.response.body_bytes.max(seen.call.response.wire_bytes) > 0;
-        if let (true, true, Some(name)) = (locked && seen.good, body, named) {
+        if let (true, true, Some(name)) = (locked && alone && seen.good, body, named) {
             let detail = format!("others send {name}");
             let classes = seen.call.sensitive.response.iter().map(|held| &*held.class);
             let severity = if seen.call.sensitive.response.is_empty() { Severity::High } else { Severity::Critical };
@@ -280,4 +302,9 @@ impl Learned {
             }
         }
     }
+}
+
+/// Whether a call was refused for who made it, or did not say.
+fn is_refused(seen: &Seen<'_>) -> bool {
+    matches!(seen.call.outcome(), Some(401 | 403))
 }

@@ -251,7 +251,8 @@ fn advice_row(
             for key in &traffic.learned_keys {
                 let (list, what) = match key.place {
                     CredentialPlace::Query => ("query_parameters", "parameter"),
-                    _ => ("api_key_headers", "header"),
+                    CredentialPlace::Cookie => ("session_cookies", "cookie"),
+                    CredentialPlace::Header => ("api_key_headers", "header"),
                 };
                 facts.push(format!(
                     "the {what} {} of {} carries keys, by its use in {}: name it in {list} of rules/credentials.toml",

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What is held against the practices. Worst-case memory: `findings` × 6 KiB, `endpoints` × 1.1 KiB, `key_names` × 2 KiB, `servers` × 6 KiB, and `quota_uses` × 900 bytes,
+/// What is held against the practices. Worst-case memory: `findings` × 6 KiB, `endpoints` × 1.1 KiB, `key_names` × 3 KiB, `servers` × 6 KiB, and `quota_uses` × 900 bytes,
 /// 175 MiB with the defaults; a finding takes 2 KiB in the usual case.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -16,8 +16,8 @@ pub struct Settings {
     /// Endpoints of which it is remembered who signs; beyond, of sixteen the one with the fewest signed calls leaves and is
     /// counted.
     pub endpoints: usize,
-    /// Names of headers and parameters that may carry keys, at each service; beyond, of sixteen the one with the fewest calls
-    /// leaves and is counted. 2 KiB each. As many endpoints as above are remembered to be called with such: 1 KiB each at worst.
+    /// Names of headers, parameters and cookies that may carry keys, at each service; beyond, of sixteen the one with the fewest calls
+    /// leaves and is counted. 3 KiB each. As many endpoints as above are remembered to be called with such: 1 KiB each at worst.
     pub key_names: usize,
     /// Servers that are watched for calls around the gateway; beyond, of sixteen the one with the fewest calls leaves and is
     /// counted.
@@ -31,6 +31,7 @@ pub struct Settings {
     /// Networks of the estate, whose calls to anywhere else are calls to third parties. Empty: the private networks (RFC 1918,
     /// RFC 4193, RFC 6598), loopback and link-local ones.
     #[schemars(with = "Vec<String>")]
+    #[serde(deserialize_with = "crate::network::list")]
     pub estate: Vec<IpNet>,
     /// Hours for which a token may be valid without being a finding.
     pub token_hours: f64,
@@ -81,8 +82,7 @@ impl TryFrom<String> for Network {
     type Error = String;
 
     fn try_from(text: String) -> Result<Network, String> {
-        let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
-        network.map(Network).ok_or_else(|| format!("{text:?} is neither an address nor a network"))
+        crate::network::parse(&text).map(Network)
     }
 }
 

@@ -64,7 +64,7 @@ pub struct LearnedKey {
     pub service: String,
     /// Where it stands.
     pub place: CredentialPlace,
-    /// The header, in lower case, or the parameter.
+    /// The header, in lower case, the parameter or the cookie.
     pub name: String,
     /// Good answers to calls with it.
     pub calls: u64,

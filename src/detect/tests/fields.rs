@@ -146,3 +146,19 @@ fn answers_after_a_deploy_and_objects_with_options_accuse_nobody() {
     }
     assert!(bench.alerts.is_empty(), "{:?}", bench.kinds());
 }
+
+#[test]
+fn fields_beyond_the_limits_are_counted() {
+    let mut bench = Bench::new();
+    let names: Vec<String> = (0..300).map(|number| format!("field_{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let left_out = |bench: &Bench| bench.detector.counters().value(crate::stats::Counter::FieldsLeftOut);
+    write(&mut bench, 1, "/v1/profile", &names[..64]);
+    read(&mut bench, 1, "/v1/profile", &names[..255]);
+    assert_eq!(left_out(&bench), 0);
+    // Of the first 127 fields 64 are remembered, and 73 are beyond.
+    write(&mut bench, 1, "/v1/profile", &names[..200]);
+    assert_eq!(left_out(&bench), 63 + 73);
+    read(&mut bench, 1, "/v1/profile", &names);
+    assert_eq!(left_out(&bench), 63 + 73 + 45);
+}

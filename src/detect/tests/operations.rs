@@ -59,6 +59,41 @@ fn one_url_with_many_operations_is_many_endpoints() {
 }
 
 #[test]
+fn each_login_of_a_batch_is_an_attempt() {
+    // Alone, so many calls are few; what several aliases ask for fails together.
+    let error = |failed| (failed > 0).then_some(OperationError { status: 401, code: None });
+    let batch = |count, failed| Operation {
+        protocol: Protocol::JsonRpc,
+        name: Some("auth.login".into()),
+        count,
+        failed: if count > 1 { failed } else { 0 },
+        error: error(failed),
+        ..Operation::default()
+    };
+    let aliases = |repeats, failed| Operation {
+        kind: Some(OperationKind::Mutation),
+        fields: vec!["login".into()],
+        repeats,
+        error: error(failed),
+        ..Operation::default()
+    };
+    let accused = |operation: Operation| {
+        let mut bench = Bench::lived_in();
+        for _ in 0..2 {
+            bench.ask(900, 200, operation.clone());
+            bench.wait(60);
+        }
+        bench.alerts.iter().any(|alert| alert.kind == Technique::CredentialStuffing)
+    };
+    assert!(accused(batch(30, 30)) && accused(aliases(29, 30)));
+    for harmless in [batch(1, 1), batch(30, 0), aliases(0, 1), aliases(29, 0)] {
+        assert!(!accused(harmless.clone()), "{harmless:?}");
+    }
+    // A batch of several sorts does not say which of them failed.
+    assert!(!accused(Operation { others: vec!["items".into()], ..batch(30, 30) }));
+}
+
+#[test]
 fn introspection_is_schema_probing_answered_or_not() {
     for status in [200, 400] {
         let mut bench = Bench::lived_in();

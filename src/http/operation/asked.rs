@@ -27,6 +27,7 @@ impl Asked {
         operation.count = operation.count.saturating_add(next.count);
         operation.depth = operation.depth.max(next.depth);
         operation.aliases = operation.aliases.saturating_add(next.aliases);
+        operation.repeats = operation.repeats.saturating_add(next.repeats);
         operation.introspection |= next.introspection;
         operation.unread = operation.unread.or(next.unread);
         let mut label = String::new();

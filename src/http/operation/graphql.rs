@@ -21,6 +21,8 @@ pub(super) struct Found<'t> {
     pub(super) fields: Vec<&'t str>,
     pub(super) depth: u32,
     pub(super) aliases: u32,
+    /// Fields of the top level beyond the distinct ones.
+    pub(super) repeats: u32,
     pub(super) introspection: bool,
 }
 
@@ -42,12 +44,14 @@ pub(super) fn find<'t>(text: &'t str, name: Option<&str>) -> Option<Found<'t>> {
     }
     let mut reach = Reach { definitions: &definitions, fragments, known: vec![State::Fresh; definitions.len()] };
     let weight = reach.weigh(operation, CHAIN);
+    let (fields, repeats) = reach.fields(operation);
     Some(Found {
         kind: operation.kind?,
         name: operation.name,
-        fields: reach.fields(operation),
+        fields,
         depth: weight.depth,
         aliases: weight.aliases,
+        repeats,
         introspection: weight.introspection,
     })
 }
@@ -121,19 +125,22 @@ impl<'d, 't> Reach<'d, 't> {
         }
     }
 
-    /// The distinct fields of the top level, each fragment entered once.
-    fn fields(&self, operation: &'d Definition<'t>) -> Vec<&'t str> {
+    /// The distinct fields of the top level, each fragment entered once, and how many there are beside these.
+    fn fields(&self, operation: &'d Definition<'t>) -> (Vec<&'t str>, u32) {
         let mut fields: Vec<&str> = Vec::new();
+        let mut repeats = 0u32;
         let mut entered = vec![false; self.definitions.len()];
         let mut waiting = vec![operation.top.iter()];
         while let Some(next) = waiting.last_mut() {
             match next.next() {
                 None => drop(waiting.pop()),
                 Some(Top::Field(field)) => {
-                    if !fields.contains(field) {
+                    if fields.contains(field) {
+                        repeats = repeats.saturating_add(1);
+                    } else {
                         fields.push(field);
                         if fields.len() == FIELDS {
-                            return fields;
+                            return (fields, repeats);
                         }
                     }
                 }
@@ -147,7 +154,7 @@ impl<'d, 't> Reach<'d, 't> {
                 }
             }
         }
-        fields
+        (fields, repeats)
     }
 }
 

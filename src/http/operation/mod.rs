@@ -253,6 +253,7 @@ fn of_document(found: &graphql::Found<'_>, texts: &mut Interner) -> Operation {
         fields: found.fields.iter().filter_map(|field| name(field, texts)).collect(),
         depth: found.depth,
         aliases: found.aliases,
+        repeats: found.repeats,
         introspection: found.introspection,
         ..Operation::default()
     }

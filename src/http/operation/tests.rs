@@ -42,6 +42,11 @@ fn a_document_says_what_it_asks_for() {
     assert_eq!((found.kind, found.name), (OperationKind::Query, Some("Both")));
     assert_eq!(found.fields, ["item", "items", "others", "__typename"]);
     assert_eq!((found.depth, found.aliases, found.introspection), (4, 2, false));
+    let found = graphql::find(
+        "mutation { a: login(n: 1) { t: token } b: login(n: 2) { t: token } ...F } fragment F on M { c: login }",
+        None,
+    );
+    assert_eq!(found.map(|found| (found.fields, found.repeats, found.aliases)), Some((vec!["login"], 2, 5)));
 }
 
 #[test]

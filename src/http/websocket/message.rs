@@ -65,7 +65,8 @@ impl Message {
             stopped: None,
             holed: nature.torn,
             utf8: text.then(Utf8::default),
-            scan: inspector.begin(side, None, &mut pool.scans),
+            // A message is no body whose values are told.
+            scan: inspector.begin(side, Some("text/plain"), &mut pool.scans),
             tap: tap.map(Box::new),
         }
     }

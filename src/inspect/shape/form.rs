@@ -1,14 +1,9 @@
 //! Forms: `application/x-www-form-urlencoded`, and `multipart/form-data` (RFC 7578) as it streams.
 
+use super::super::parts::{Event, Splitter};
 use super::draft::{Draft, NONE};
 use super::format::{self, LOOKED_AT};
 use crate::call::{Edge, Format, Type};
-
-/// Bytes of a part's head that are kept.
-const HEAD: usize = 1024;
-
-/// Bytes of the longest line between parts (RFC 2046, section 5.1.1: 70, with the hyphens before it).
-const BOUNDARY: usize = 72;
 
 /// A field of a form, with the beginning of its value.
 fn field(draft: &mut Draft, previous: &mut u32, name: &[u8], value: &[u8], format: Option<Format>) {
@@ -79,16 +74,15 @@ impl Pairs {
     }
 }
 
-/// Parts between lines.
+/// Parts of a multipart form.
 #[derive(Debug)]
 pub(super) struct Parts {
-    /// A line end and what each part ends with; empty until the first line is there.
-    boundary: Vec<u8>,
-    held: Vec<u8>,
-    /// The name of the part that is being read, and the beginning of its value.
-    part: Option<(Vec<u8>, bool)>,
+    splitter: Splitter,
+    name: Vec<u8>,
+    /// The part that is being read is a file.
+    file: bool,
+    /// The beginning of its value.
     value: Vec<u8>,
-    over: bool,
     any: bool,
     previous: u32,
 }
@@ -96,108 +90,41 @@ pub(super) struct Parts {
 impl Parts {
     pub(super) fn new() -> Parts {
         Parts {
-            boundary: Vec::new(),
-            held: Vec::new(),
-            part: None,
+            splitter: Splitter::default(),
+            name: Vec::new(),
+            file: false,
             value: Vec::new(),
-            over: false,
             any: false,
             previous: NONE,
         }
     }
 
     pub(super) fn data(&mut self, bytes: &[u8], draft: &mut Draft) {
-        // So that what is held stays small whatever comes at once.
-        for piece in bytes.chunks(4096) {
-            if self.over {
-                return;
+        let Parts { splitter, name, file, value, any, previous } = self;
+        splitter.data(bytes, |event| match event {
+            Event::Begin { name: called, file: of_file } => {
+                name.clear();
+                name.extend_from_slice(called);
+                *file = !of_file.is_empty();
+                value.clear();
             }
-            self.held.extend_from_slice(piece);
-            while self.step(draft) {}
-        }
-    }
-
-    /// Takes one thing off what is held; false when more is needed.
-    fn step(&mut self, draft: &mut Draft) -> bool {
-        if self.boundary.is_empty() {
-            let Some(end) = memchr::memmem::find(&self.held, b"\r\n") else {
-                self.over |= self.held.len() > BOUNDARY;
-                draft.malformed |= self.over;
-                return false;
-            };
-            if !self.held.starts_with(b"--") || !(3..=BOUNDARY).contains(&end) {
-                self.over = true;
-                draft.malformed = true;
-                return false;
+            Event::Data(bytes) => {
+                let room = LOOKED_AT.saturating_sub(value.len());
+                value.extend_from_slice(bytes.get(..bytes.len().min(room)).unwrap_or_default());
             }
-            self.boundary = [b"\r\n", self.held.get(..end).unwrap_or_default()].concat();
-            self.held.drain(..end);
-            return true;
-        }
-        if self.part.is_some() {
-            return self.value(draft);
-        }
-        if self.held.starts_with(b"--") {
-            self.over = true;
-            return false;
-        }
-        match memchr::memmem::find(&self.held, b"\r\n\r\n") {
-            Some(end) => {
-                let head = self.held.get(..end).unwrap_or_default();
-                self.part = Some((parameter(head, b"name=\"").to_vec(), !parameter(head, b"filename=\"").is_empty()));
-                self.value.clear();
-                self.held.drain(..end + 2); // the boundary of an empty part begins with the second line end
-                true
+            Event::End => {
+                if !*any {
+                    draft.value(draft.root(), Type::Object, None);
+                }
+                *any = true;
+                let format = if *file { Format::Binary } else { format::of(value) };
+                field(draft, previous, name, value, Some(format));
             }
-            None => {
-                self.over |= self.held.len() > HEAD;
-                draft.incomplete |= self.over;
-                false
-            }
-        }
-    }
-
-    /// Reads on in a part's value.
-    fn value(&mut self, draft: &mut Draft) -> bool {
-        let end = memchr::memmem::find(&self.held, &self.boundary);
-        let length = end.unwrap_or_else(|| self.held.len().saturating_sub(self.boundary.len()));
-        let room = (LOOKED_AT + 2).saturating_sub(self.value.len());
-        let value = self.held.get(..length).unwrap_or_default();
-        self.value.extend_from_slice(value.get(..value.len().min(room)).unwrap_or_default());
-        self.held.drain(..length);
-        if end.is_none() {
-            return false;
-        }
-        self.held.drain(..self.boundary.len());
-        let Some((name, file)) = self.part.take() else { return false };
-        if !self.any {
-            draft.value(draft.root(), Type::Object, None);
-        }
-        self.any = true;
-        let value = std::mem::take(&mut self.value);
-        let text = value.get(2..).unwrap_or_default(); // behind the line end of the head
-        let format = if file { Format::Binary } else { format::of(text) };
-        field(draft, &mut self.previous, &name, text, Some(format));
-        self.value = value;
-        true
+        });
     }
 
     pub(super) fn finish(&mut self, draft: &mut Draft) {
-        draft.incomplete |= !self.over;
+        draft.malformed |= self.splitter.is_malformed();
+        draft.incomplete |= !self.splitter.is_over();
     }
-}
-
-/// The value of a parameter of a part's `Content-Disposition`, without the quotes.
-fn parameter<'h>(head: &'h [u8], begins: &[u8]) -> &'h [u8] {
-    // `filename` ends in `name`: what is before must be no letter.
-    let mut from = 0;
-    while let Some(found) = memchr::memmem::find(head.get(from..).unwrap_or_default(), begins) {
-        let start = from + found;
-        from = start + begins.len();
-        if start == 0 || !head.get(start - 1).is_some_and(u8::is_ascii_alphabetic) {
-            let rest = head.get(from..).unwrap_or_default();
-            return rest.split(|&byte| byte == b'"').next().unwrap_or_default();
-        }
-    }
-    &[]
 }
