@@ -10,8 +10,8 @@ const HEAD: usize = 1024;
 /// Bytes of the longest line between parts (RFC 2046, section 5.1.1: 70, with the hyphens before it).
 const BOUNDARY: usize = 72;
 
-/// A field of a form, with the beginning of its value.
-fn field(draft: &mut Draft, previous: &mut u32, name: &[u8], value: &[u8], format: Option<Format>) {
+/// A field of a form, with the beginning of its value. Gives its node.
+fn field(draft: &mut Draft, previous: &mut u32, name: &[u8], value: &[u8], format: Option<Format>) -> u32 {
     let name = percent_encoding::percent_decode(name).collect::<Vec<u8>>();
     let node = if format::is_data(&name) {
         draft.inner(draft.root(), Edge::Entry)
@@ -27,6 +27,7 @@ fn field(draft: &mut Draft, previous: &mut u32, name: &[u8], value: &[u8], forma
         Format::Empty => {}
         _ => draft.no_words(node),
     }
+    node
 }
 
 /// A value as forms write it, decoded.
@@ -43,18 +44,36 @@ pub(super) struct Pairs {
     in_value: bool,
     any: bool,
     previous: u32,
+    /// Where the value began, and where the reader is, in bytes of the decoded form, which is what is searched; bytes of an
+    /// escape that is not whole yet.
+    begin: u64,
+    at: u64,
+    escape: u64,
 }
 
 impl Pairs {
     pub(super) fn new() -> Pairs {
-        Pairs { name: Vec::new(), value: Vec::new(), in_value: false, any: false, previous: NONE }
+        Pairs {
+            name: Vec::new(),
+            value: Vec::new(),
+            in_value: false,
+            any: false,
+            previous: NONE,
+            begin: 0,
+            at: 0,
+            escape: 0,
+        }
     }
 
     pub(super) fn data(&mut self, bytes: &[u8], draft: &mut Draft) {
         for &byte in bytes {
+            if byte == b'&' {
+                self.over(draft);
+            }
+            self.go_on(byte);
             match byte {
-                b'&' => self.over(draft),
-                b'=' if !self.in_value => self.in_value = true,
+                b'&' => {}
+                b'=' if !self.in_value => (self.in_value, self.begin) = (true, self.at),
                 _ => {
                     let part = if self.in_value { &mut self.value } else { &mut self.name };
                     if part.len() < LOOKED_AT {
@@ -65,13 +84,27 @@ impl Pairs {
         }
     }
 
+    /// Goes on by a byte, as the decoder does (`inspect::form`).
+    fn go_on(&mut self, byte: u8) {
+        (self.at, self.escape) = match (self.escape, byte) {
+            (0, b'%') => (self.at, 1),
+            (1, _) if byte.is_ascii_hexdigit() => (self.at, 2),
+            (2, _) if byte.is_ascii_hexdigit() => (self.at + 1, 0),
+            (held, b'%') => (self.at + held, 1),
+            (held, _) => (self.at + held + 1, 0),
+        };
+    }
+
     pub(super) fn over(&mut self, draft: &mut Draft) {
         if !self.name.is_empty() || self.in_value {
             if !self.any {
                 draft.value(draft.root(), Type::Object, None);
             }
             self.any = true;
-            field(draft, &mut self.previous, &self.name, &self.value, None);
+            let node = field(draft, &mut self.previous, &self.name, &self.value, None);
+            if self.in_value {
+                draft.spans.add(self.begin, self.at + self.escape, node);
+            }
         }
         self.name.clear();
         self.value.clear();
@@ -91,6 +124,9 @@ pub(super) struct Parts {
     over: bool,
     any: bool,
     previous: u32,
+    /// Where the value began, and where what is held begins, in bytes of the body.
+    begin: u64,
+    at: u64,
 }
 
 impl Parts {
@@ -103,7 +139,15 @@ impl Parts {
             over: false,
             any: false,
             previous: NONE,
+            begin: 0,
+            at: 0,
         }
+    }
+
+    /// Takes so many bytes off what is held.
+    fn take(&mut self, count: usize) {
+        self.held.drain(..count);
+        self.at += count as u64;
     }
 
     pub(super) fn data(&mut self, bytes: &[u8], draft: &mut Draft) {
@@ -131,7 +175,7 @@ impl Parts {
                 return false;
             }
             self.boundary = [b"\r\n", self.held.get(..end).unwrap_or_default()].concat();
-            self.held.drain(..end);
+            self.take(end);
             return true;
         }
         if self.part.is_some() {
@@ -146,7 +190,8 @@ impl Parts {
                 let head = self.held.get(..end).unwrap_or_default();
                 self.part = Some((parameter(head, b"name=\"").to_vec(), !parameter(head, b"filename=\"").is_empty()));
                 self.value.clear();
-                self.held.drain(..end + 2); // the boundary of an empty part begins with the second line end
+                self.take(end + 2); // the boundary of an empty part begins with the second line end
+                self.begin = self.at + 2;
                 true
             }
             None => {
@@ -164,11 +209,12 @@ impl Parts {
         let room = (LOOKED_AT + 2).saturating_sub(self.value.len());
         let value = self.held.get(..length).unwrap_or_default();
         self.value.extend_from_slice(value.get(..value.len().min(room)).unwrap_or_default());
-        self.held.drain(..length);
+        self.take(length);
         if end.is_none() {
             return false;
         }
-        self.held.drain(..self.boundary.len());
+        let end = self.at;
+        self.take(self.boundary.len());
         let Some((name, file)) = self.part.take() else { return false };
         if !self.any {
             draft.value(draft.root(), Type::Object, None);
@@ -177,7 +223,8 @@ impl Parts {
         let value = std::mem::take(&mut self.value);
         let text = value.get(2..).unwrap_or_default(); // behind the line end of the head
         let format = if file { Format::Binary } else { format::of(text) };
-        field(draft, &mut self.previous, &name, text, Some(format));
+        let node = field(draft, &mut self.previous, &name, text, Some(format));
+        draft.spans.add(self.begin, end, node);
         self.value = value;
         true
     }
