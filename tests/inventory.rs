@@ -1,12 +1,17 @@
 //! The inventory as it is used: its forms, what other tools make of its OpenAPI, drift, specifications, order.
 
+#[path = "support/load.rs"]
+mod load;
 mod support;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::process::Command;
 
-use serde_json::Value;
+use load::{HONEST, Wire};
+use serde_json::{Value, json};
 use support::{Folder, fixture};
 
 const PROXY: [&str; 2] = ["--trusted-proxy", "10.20.0.5"];
@@ -270,4 +275,254 @@ fn what_is_new_is_the_same_with_any_number_of_workers_and_out_of_calls() {
         folder.run("replay", &[&capture[..], PROXY[0], PROXY[1], "--events", "--baseline", "known.jsonl"]).lines();
     let news: Vec<_> = known.iter().filter(is_event).collect();
     assert!(news.is_empty(), "{news:#?}");
+}
+
+/// Writes a capture of calls to `api.example`, half a second after one another: each with a method, a path, the header lines and
+/// the body of the request, and a JSON answer.
+fn capture(folder: &Folder, name: &str, calls: impl IntoIterator<Item = (String, String)>) -> io::Result<()> {
+    let mut wire = Wire::new(io::BufWriter::new(fs::File::create(folder.path(name))?))?;
+    for (number, (request, answer)) in (0u32..).zip(calls) {
+        wire.wait(500_000);
+        let client = SocketAddrV4::new(Ipv4Addr::from(HONEST + 1 + number % 12), 20_000 + number as u16);
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ";
+        wire.call(client, request.as_bytes(), format!("{head}{}\r\n\r\n{answer}", answer.len()).as_bytes())?;
+    }
+    Ok(())
+}
+
+fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: api.example\r\n\r\n")
+}
+
+fn post(path: &str, media: &str, body: &str) -> String {
+    let length = body.len();
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: api.example\r\nContent-Type: {media}\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+}
+
+/// The document of a capture, which the capture has to fit.
+fn fitting_document(folder: &Folder, capture: &str) -> Value {
+    let document = folder.run("apis", &[capture, "--format", "openapi"]);
+    fs::write(folder.path("made.json"), &document.stdout).expect("a file");
+    let checked = folder.run("apis", &[capture, "--spec", "made.json", "--json"]);
+    assert_eq!((checked.code, checked.lines()), (Some(0), Vec::new()), "{}", checked.stderr);
+    serde_json::from_slice(&document.stdout).expect("one document")
+}
+
+/// What a document changed by `change` has against a capture: kind and field.
+fn misfits(folder: &Folder, capture: &str, document: &Value, change: impl FnOnce(&mut Value)) -> Vec<(String, String)> {
+    let mut document = document.clone();
+    change(&mut document);
+    fs::write(folder.path("changed.json"), document.to_string()).expect("a file");
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let checked = folder.run("apis", &[capture, "--spec", "changed.json", "--json"]).lines();
+    checked.iter().map(|finding| (text(&finding["kind"]), text(&finding["what"]))).collect()
+}
+
+#[test]
+fn what_may_be_null_and_what_is_one_of_several() {
+    let folder = Folder::new("one-of");
+    let bodies = [
+        r#"{"id":1,"note":null,"owner":"Ann Adler","lines":[1]}"#,
+        r#"{"id":2,"note":"left at the door","owner":{"id":7,"name":"Ann Adler"},"lines":[{"sku":"a b"}]}"#,
+        r#"{"id":3,"note":null,"owner":null,"lines":[]}"#,
+        r#"{"id":4,"note":"call first","owner":{"id":7}}"#,
+    ];
+    let calls = (0..48).map(|number| (get(&format!("/v1/orders/{number}")), bodies[number % 4].to_owned()));
+    capture(&folder, "orders.pcap", calls).expect("a file");
+    let lines = folder.run("apis", &["orders.pcap", "--json"]).lines();
+    assert_eq!(endpoints(&lines).len(), 1, "{lines:?}");
+    let body = &lines[0]["response"]["body"];
+    let fields = &body["fields"];
+    assert_eq!(fields["id"], json!({"types": ["integer"]}), "{body}");
+    assert_eq!(fields["note"]["types"], json!(["null", "string"]));
+    assert_eq!(fields["owner"]["types"], json!(["null", "string", "object"]));
+    assert_eq!(fields["owner"]["optional"], Value::Null, "it is always there");
+    assert_eq!(fields["owner"]["fields"]["name"]["optional"], true, "{body}");
+    assert_eq!(
+        (&fields["lines"]["optional"], &fields["lines"]["items"]["types"]),
+        (&json!(true), &json!(["integer", "object"]))
+    );
+
+    let document = fitting_document(&folder, "orders.pcap");
+    let schema = |document: &mut Value| {
+        document["paths"]["/v1/orders/{order_id}"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+            .take()
+    };
+    let written = schema(&mut document.clone());
+    assert_eq!(written["properties"]["note"], json!({"type": ["null", "string"]}));
+    let object = json!({"type": "object", "required": ["id"], "properties": {
+        "id": {"type": "integer"}, "name": {"type": "string"}}});
+    assert_eq!(written["properties"]["owner"], json!({"oneOf": [{"type": "null"}, {"type": "string"}, object]}));
+    assert_eq!(written["required"], json!(["id", "note", "owner"]));
+    let at = "/paths/~1v1~1orders~1{order_id}/get/responses/200/content/application~1json/schema/properties";
+    let changed = |field: &str, schema: Value| {
+        misfits(&folder, "orders.pcap", &document, |document| {
+            document.pointer_mut(at).expect("fields")[field] = schema;
+        })
+    };
+    let found = |kind: &str, field: &str| vec![(kind.to_owned(), field.to_owned())];
+    assert_eq!(changed("note", json!({"type": "string"})), found("field_types", "note"));
+    assert_eq!(changed("owner", json!({"oneOf": [{"type": "string"}, object]})), found("field_types", "owner"));
+    let named = json!({"type": "object", "required": ["id", "name"], "properties": object["properties"]});
+    let parts = json!({"anyOf": [{"type": "string"}, {"type": "null"}, named]});
+    assert_eq!(changed("owner", parts), found("field_missing", "owner.name"));
+}
+
+#[test]
+fn forms_have_fields() {
+    let folder = Folder::new("forms");
+    let calls = (0..60).map(|number| {
+        let request = match number % 2 {
+            0 => {
+                let topic = ["sales", "help"][number / 2 % 2];
+                let note = if number % 4 == 0 { "&note=call+me" } else { "" };
+                let body = format!("name=Ann+Adler&mail=ann{number}%40mail.example&topic={topic}&count={number}{note}");
+                post("/v1/contacts", "application/x-www-form-urlencoded", &body)
+            }
+            _ => {
+                let part = |name: &str, rest: &str, value: &str| {
+                    format!("--XyZ{number}\r\nContent-Disposition: form-data; name=\"{name}\"{rest}\r\n\r\n{value}\r\n")
+                };
+                let file = "; filename=\"a.png\"\r\nContent-Type: image/png";
+                let mut body = part("album", "", "4711") + &part("picture", file, "\u{0}PNG bytes");
+                if number % 4 == 1 {
+                    body += &part("title", "", "at the sea");
+                }
+                body += &format!("--XyZ{number}--\r\n");
+                post("/v1/pictures", &format!("multipart/form-data; boundary=XyZ{number}"), &body)
+            }
+        };
+        (request, r#"{"ok":true}"#.to_owned())
+    });
+    capture(&folder, "forms.pcap", calls).expect("a file");
+    let lines = folder.run("apis", &["forms.pcap", "--json"]).lines();
+    let told = |template: &str| {
+        let one = lines.iter().find(|one| one["template"] == template).expect("an endpoint");
+        (
+            one["request"]["media"][0].clone(),
+            one["request"]["required"].clone(),
+            one["request"]["body"]["fields"].clone(),
+        )
+    };
+    let (media, required, fields) = told("/v1/contacts");
+    assert_eq!((media, required), (json!("application/x-www-form-urlencoded"), json!(true)), "{lines:?}");
+    assert_eq!(fields["count"]["formats"], json!(["digits"]), "{fields}");
+    assert_eq!(fields["topic"]["values"], json!(["help", "sales"]));
+    assert_eq!((&fields["mail"]["formats"], &fields["mail"]["sensitive"]), (&json!(["email"]), &json!(["email"])));
+    assert_eq!((&fields["note"]["optional"], &fields["name"]["optional"]), (&json!(true), &Value::Null));
+    assert!(fields["name"]["values"].is_null(), "{fields}");
+    let (media, required, fields) = told("/v1/pictures");
+    assert_eq!((media, required), (json!("multipart/form-data"), json!(true)), "{lines:?}");
+    assert_eq!(fields["picture"]["formats"], json!(["binary"]));
+    assert_eq!(fields["album"]["formats"], json!(["digits"]), "{fields}");
+    assert_eq!((&fields["title"]["optional"], &fields["album"]["optional"]), (&json!(true), &Value::Null));
+
+    let document = fitting_document(&folder, "forms.pcap");
+    let schema = &document["paths"]["/v1/pictures"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"];
+    assert_eq!(schema["properties"]["picture"], json!({"type": "string", "format": "binary"}), "{document}");
+    assert_eq!(schema["required"], json!(["album", "picture"]));
+    let at = "/paths/~1v1~1contacts/post/requestBody/content/application~1x-www-form-urlencoded/schema/properties";
+    let found = misfits(&folder, "forms.pcap", &document, |document| {
+        document.pointer_mut(at).and_then(Value::as_object_mut).expect("fields").remove("note");
+    });
+    assert_eq!(found, [("field_unspecified".to_owned(), "note".to_owned())]);
+}
+
+/// A name of letters only, one of 676.
+fn name(number: usize) -> String {
+    [number / 26 % 26, number % 26].iter().map(|&place| char::from(b'a' + place as u8)).collect()
+}
+
+#[test]
+fn maps_are_told_from_records() {
+    let folder = Folder::new("maps");
+    let list = |pairs: &mut dyn Iterator<Item = (String, String)>| {
+        let pairs: Vec<_> = pairs.map(|(name, value)| format!("\"{name}\":{value}")).collect();
+        pairs.join(",")
+    };
+    let calls = (0..120).map(|number: usize| {
+        // Keys that are data; names that many objects have a few of each; a wide record; a record of which much is optional.
+        let by_id = list(&mut (0..3).map(|more| ((4_000 + number * 3 + more).to_string(), r#"{"n":1}"#.to_owned())));
+        let rates =
+            list(&mut (0..6).map(|more| (format!("rate_{}", name(number * 7 + more * 5)), format!("{more}.5"))));
+        let wide = list(&mut (0..90).map(|more| (format!("flag_{}", name(more)), "true".to_owned())));
+        let sparse = list(&mut (0..8).filter(|more| (number + more) % 3 == 0).map(|more| {
+            let value = if more % 2 == 0 { "1".to_owned() } else { r#""at the door""#.to_owned() };
+            (format!("part_{}", name(more)), value)
+        }));
+        let body = format!(r#"{{"by_id":{{{by_id}}},"rates":{{{rates}}},"wide":{{{wide}}},"sparse":{{{sparse}}}}}"#);
+        (get("/v1/overview"), body)
+    });
+    capture(&folder, "maps.pcap", calls).expect("a file");
+    let lines = folder.run("apis", &["maps.pcap", "--json"]).lines();
+    let fields = &lines[0]["response"]["body"]["fields"];
+    let width = |field: &str| fields[field]["fields"].as_object().map_or(0, serde_json::Map::len);
+    assert_eq!(fields["by_id"]["entries"]["fields"]["n"]["types"], json!(["integer"]), "{fields}");
+    assert_eq!((fields["rates"]["entries"]["types"].clone(), width("rates")), (json!(["number"]), 0), "{fields}");
+    assert_eq!((fields["wide"]["entries"].clone(), width("wide")), (Value::Null, 90));
+    assert!(fields["wide"]["fields"].as_object().expect("fields").values().all(|field| field["optional"].is_null()));
+    assert_eq!((fields["sparse"]["entries"].clone(), width("sparse")), (Value::Null, 8));
+    assert!(fields["sparse"]["fields"].as_object().expect("fields").values().all(|field| field["optional"] == true));
+
+    let document = fitting_document(&folder, "maps.pcap");
+    let schema = &document["paths"]["/v1/overview"]["get"]["responses"]["200"]["content"]["application/json"]["schema"];
+    let entries = json!({"type": "object", "additionalProperties": {"type": "number"}});
+    assert_eq!(schema["properties"]["rates"], entries, "{schema}");
+}
+
+/// Calls by endpoint.
+fn tally(lines: &[Value]) -> BTreeMap<String, u64> {
+    let key = |one: &Value| format!("{} {}{} {}", one["method"], one["host"], one["template"], one["operation"]);
+    lines.iter().map(|one| (key(one), one["calls"].as_u64().expect("a number"))).collect()
+}
+
+#[test]
+fn a_selection_says_whose_calls_and_which_endpoints() {
+    let folder = Folder::new("selection");
+    let capture = fixture();
+    let run = |more: &[&str]| folder.run("apis", &[&[&capture[..], PROXY[0], PROXY[1], "--json"], more].concat());
+    let all = run(&["--save", "all.jsonl"]).lines();
+
+    // Of a client: what it was answered well, and no more calls than it made.
+    let caller = all.iter().find_map(|one| one["callers"][1].as_str()).expect("one with several callers");
+    let of_client = run(&["--client", caller]).lines();
+    assert!(!of_client.is_empty() && of_client.len() < all.len());
+    assert!(of_client.iter().all(|one| one["callers"] == json!([caller]) && one["clients"] == 1), "{of_client:?}");
+    let had = |one: &&Value| one["callers"].as_array().is_some_and(|callers| callers.contains(&json!(caller)));
+    let whole = tally(&all);
+    let part = tally(&of_client);
+    assert!(
+        all.iter().filter(had).all(|one| tally(std::slice::from_ref(one)).keys().all(|key| part.contains_key(key)))
+    );
+    assert!(part.iter().all(|(key, calls)| calls <= &whole[key]));
+    assert!(tally(&run(&["--client", "203.0.113.250"]).lines()).is_empty());
+
+    // What was over before a time and what was over then or later are all.
+    let time = "2026-03-02T14:16:00Z";
+    let (before, since) = (run(&["--until", time]).lines(), run(&["--since", time]).lines());
+    assert!(before.iter().all(|one| one["last"].as_str() < Some(time)) && !before.is_empty());
+    assert!(since.iter().all(|one| one["first"].as_str() >= Some(time)) && !since.is_empty());
+    let (before, since) = (tally(&before), tally(&since));
+    let sum = |key: &String| before.get(key).unwrap_or(&0) + since.get(key).unwrap_or(&0);
+    assert!(whole.iter().all(|(key, calls)| sum(key) == *calls), "{whole:?}\n{before:?}\n{since:?}");
+
+    // By answers and services endpoints are told or not, as they are.
+    let missing = run(&["--status", "404"]).lines();
+    assert!(!missing.is_empty() && missing.len() < all.len());
+    assert!(all.iter().all(|one| missing.contains(one) == !one["statuses"]["404"].is_null()));
+    let shop = run(&["--service", "shop-*"]).lines();
+    assert!(!shop.is_empty() && all.iter().all(|one| shop.contains(one) == (one["host"] == "shop-api.example")));
+
+    // What is not told is neither gone nor not called.
+    let same = run(&["--diff", "all.jsonl", "--service", "shop-api.example", "--endpoint", "/v1/**"]);
+    assert_eq!((same.code, same.lines()), (Some(0), Vec::new()), "{}", same.stderr);
+    let document = folder.run("apis", &[&capture[..], PROXY[0], PROXY[1], "--format", "openapi"]);
+    fs::write(folder.path("made.json"), &document.stdout).expect("a file");
+    let found = run(&["--spec", "made.json", "--endpoint", "GET /v1/cart"]);
+    assert_eq!((found.code, found.lines()), (Some(0), Vec::new()), "{}", found.stderr);
+    for wrong in [&["--status", "none"][..], &["--status", "404", "--diff", "all.jsonl"]] {
+        assert_eq!(run(wrong).code, Some(2), "{wrong:?}");
+    }
 }

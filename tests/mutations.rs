@@ -16,7 +16,6 @@ use std::time::{Duration, Instant};
 
 use apitap::call::Record;
 use apitap::detect::{self, DetectRules, Detector};
-use apitap::endpoint::HashKey;
 use apitap::inspect::{self, Inspector, Rules};
 use apitap::inventory::Inventory;
 use apitap::key::Key;
@@ -69,7 +68,7 @@ fn run(bytes: Vec<u8>) -> u64 {
     let opened = from_bytes("a mutation", bytes, &Settings { zstd_window_log: 20, ..Settings::default() });
     let settings = detect::Settings { clients: 1_000, endpoints: 1_000, ..Default::default() };
     let detector = Detector::new(settings, RULES.clone(), |call| Some(call.client.ip));
-    let inventory = Inventory::new(&Default::default(), detector, HashKey::new([3; 16]));
+    let inventory = Inventory::new(&Default::default(), detector);
     let mut consumer = All(inventory, RecordPrinter::default(), Vec::new());
     let mut sources: Vec<Box<dyn apitap::source::Source>> = vec![Box::new(opened)];
     let mut settings = pipeline::Settings::default();

@@ -454,15 +454,31 @@ pub struct Shape {
     /// tracing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub headers: Vec<NamedShape>,
-    /// Of the request's cookies.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub cookies: Vec<NamedShape>,
+    /// Of the request's cookies; calls with the same cookies share them.
+    #[serde(skip_serializing_if = "has_none")]
+    pub cookies: Arc<[NamedShape]>,
     /// Of the request's body: JSON, form, multipart.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request: Option<Arc<BodyShape>>,
     /// Of the response's body.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub response: Option<Arc<BodyShape>>,
+}
+
+fn has_none(list: &Arc<[NamedShape]>) -> bool {
+    list.is_empty()
+}
+
+impl Shape {
+    /// Says nothing again; keeps the room of its lists.
+    pub(crate) fn clear(&mut self) {
+        self.query.clear();
+        self.headers.clear();
+        if !self.cookies.is_empty() {
+            self.cookies = Arc::default();
+        }
+        (self.request, self.response) = (None, None);
+    }
 }
 
 #[cfg(test)]

@@ -120,20 +120,20 @@ pub struct Decoding {
     pub keylog: Vec<PathBuf>,
 }
 
-/// Which calls.
+/// Which calls; of the inventory, which calls it is made of and which endpoints are told.
 #[derive(Debug, Args)]
 pub struct Selecting {
-    /// Only calls to this service, by its host; `*` stands for anything within it; repeatable.
+    /// Only this service, by its host; `*` stands for anything within it; repeatable.
     #[arg(long, value_name = "HOST", value_delimiter = ',', help_heading = "Selection")]
     pub service: Vec<String>,
-    /// Only calls of this endpoint: a path, or method and path ('GET /v1/orders/{id}'). {id} and * stand for one segment,
+    /// Only this endpoint: a path, or method and path ('GET /v1/orders/{id}'). {id} and * stand for one segment,
     /// {rest} and ** for all that follows; repeatable.
     #[arg(long, value_name = "ENDPOINT", help_heading = "Selection")]
     pub endpoint: Vec<Endpoint>,
     /// Only calls of this client (address or CIDR), as trusted proxies tell; repeatable.
     #[arg(long, value_name = "CIDR", value_delimiter = ',', value_parser = crate::network::parse, help_heading = "Selection")]
     pub client: Vec<IpNet>,
-    /// Only calls with this status: 404, 4xx, 400-499, none; repeatable.
+    /// Only what was answered with this status: 404, 4xx, 400-499, none; repeatable.
     #[arg(long, value_name = "STATUS", value_delimiter = ',', help_heading = "Selection")]
     pub status: Vec<Statuses>,
     /// Only calls that were over at this time (RFC 3339, or seconds since 1970) or later.
@@ -267,7 +267,10 @@ pub struct Calls {
 #[derive(Debug, Args)]
 #[command(
     after_help = "{id} in a template stands for one object of many, {rest} for all that follows. Only answers of 2xx and 304 \
-count, and only those to clients that are not under suspicion.\n\nExamples:\n  apitap apis monday.pcap.zst\n  apitap apis \
+count, and only those to clients that are not under suspicion. --client, --since and --until say which calls the inventory is \
+made of, the others which of its endpoints are told, --status those that answered so at all; who is under suspicion is judged by \
+all calls.\n\nExamples:\n  apitap apis monday.pcap.zst\n  apitap apis --client 10.2.0.0/16 --since 2026-03-02T14:16:00Z \
+monday.pcap.zst\n  apitap apis \
 --format openapi --service shop-api.example monday.pcap.zst > shop-api.json\n  apitap apis --save monday.jsonl monday.pcap.zst\n  \
 apitap apis --diff monday.jsonl tuesday.pcap.zst\n  apitap apis --spec openapi.yaml monday.pcap.zst
   \
@@ -284,12 +287,6 @@ pub struct Apis {
     /// As JSON lines: short for --format json.
     #[arg(long, conflicts_with = "format")]
     pub json: bool,
-    /// Only this service, by its host as printed; repeatable.
-    #[arg(long, value_name = "HOST", value_delimiter = ',')]
-    pub service: Vec<String>,
-    /// Only this endpoint, by its template as printed, or with its method before it; patterns as in a review; repeatable.
-    #[arg(long, value_name = "ENDPOINT")]
-    pub endpoint: Vec<Endpoint>,
     /// Print who calls whom instead: json, dot (for Graphviz), mermaid.
     #[arg(long, value_name = "FORMAT", conflicts_with_all = ["diff", "spec", "format", "json"], hide_possible_values = true)]
     pub graph: Option<super::inventory::GraphFormat>,
@@ -319,6 +316,9 @@ pub struct Apis {
     /// The files hold calls or logs, as for `apitap detect`.
     #[arg(long)]
     pub calls: bool,
+    #[allow(missing_docs, reason = "documented at the type")]
+    #[command(flatten)]
+    pub selecting: Selecting,
     #[allow(missing_docs, reason = "documented at the type")]
     #[command(flatten)]
     pub proxies: Proxies,

@@ -20,7 +20,7 @@ use crate::detect::{self, BudgetReport, DetectRules, Detector};
 use crate::doctor;
 use crate::endpoint::HashKey;
 use crate::evidence::{self, Tap};
-use crate::export::selection::{Selection, Selector};
+use crate::export::selection::{Selection, Selector, Statuses};
 use crate::inspect::Inspector;
 use crate::inventory::Inventory;
 use crate::inventory::review::Review;
@@ -110,10 +110,7 @@ fn calls(mut options: Calls) -> Result<ExitCode, Failure> {
     // The archive has the names of headers and cookies.
     settings.inspect.shapes |= options.format == CallFormat::Har;
     settings.client.trusted_proxies.extend(&options.proxies.trusted_proxy);
-    let Selecting { service, endpoint, client, status, since, until } = options.selecting;
-    let selection =
-        Selection { services: service, endpoints: endpoint, clients: client, statuses: status, since, until };
-    let selector = Selector::new(selection, TrustedProxies::new(&settings.client));
+    let selector = selector(options.selecting, &settings);
     let mut printer = Printer::new(false).selecting(selector).written(options.format)?;
     if options.records {
         let started = Instant::now();
@@ -128,7 +125,22 @@ fn calls(mut options: Calls) -> Result<ExitCode, Failure> {
     conclude(&outcome, &BTreeMap::new(), None, elapsed, &options.common)
 }
 
+/// What is selected.
+fn selector(options: Selecting, settings: &Settings) -> Selector {
+    let Selecting { service, endpoint, client, status, since, until } = options;
+    let selection =
+        Selection { services: service, endpoints: endpoint, clients: client, statuses: status, since, until };
+    Selector::new(selection, TrustedProxies::new(&settings.client))
+}
+
 fn apis(mut options: Apis) -> Result<ExitCode, Failure> {
+    if options.selecting.status.contains(&Statuses::None) {
+        return Err(Failure::Usage("--status none: an endpoint is there because it answered".into()));
+    }
+    if options.diff.is_some() && !options.selecting.status.is_empty() {
+        let reason = "--status cannot be used with --diff: an endpoint that answers otherwise than before is not gone";
+        return Err(Failure::Usage(reason.into()));
+    }
     let mut settings = settings(&mut options.common)?;
     apply_decoding(&mut settings, &options.decoding);
     settings.client.trusted_proxies.extend(&options.proxies.trusted_proxy);
@@ -136,8 +148,6 @@ fn apis(mut options: Apis) -> Result<ExitCode, Failure> {
     let format = if options.json { inventory::Format::Json } else { options.format };
     let output = inventory::Output {
         format,
-        services: options.service,
-        endpoints: options.endpoint,
         graph: options.graph,
         save: options.save,
         before: options.diff.as_deref().map(inventory::read).transpose()?,
@@ -146,7 +156,9 @@ fn apis(mut options: Apis) -> Result<ExitCode, Failure> {
         template: options.review_template,
         findings: options.findings,
     };
-    let mut taking = Taking::new(inventory(&settings, detector(&settings)?)?, output);
+    let mut inventory = Inventory::new(&settings.inventory, detector(&settings)?);
+    inventory.select(selector(options.selecting, &settings));
+    let mut taking = Taking::new(inventory, output);
     let (mut outcome, elapsed, unread) = if options.calls {
         let started = Instant::now();
         let mut take = |record: &Record| {
@@ -733,7 +745,7 @@ fn detecting(
     let events = &mut settings.inventory.events;
     events.learning_seconds = watching.learning.unwrap_or(events.learning_seconds);
     let baseline = watching.baseline.as_deref().map(inventory::read).transpose()?;
-    let mut inventory = inventory(settings, detector)?;
+    let mut inventory = Inventory::new(&settings.inventory, detector);
     inventory.watch(&settings.inventory, baseline.as_deref());
     match rest.inventory {
         Some(memory) => inventory.restore(memory),
@@ -741,12 +753,6 @@ fn detecting(
         None => {}
     }
     Ok(consumers::Detecting::watching(inventory, outlets).keeping(keeper).finding(practice))
-}
-
-/// An inventory that knows nothing.
-fn inventory(settings: &Settings, detector: Detector) -> Result<Inventory, Failure> {
-    let hash_key = HashKey::derived(&key(settings)?, "apis");
-    Ok(Inventory::new(&settings.inventory, detector, hash_key))
 }
 
 fn wrong_rules(errors: Vec<RuleError>) -> Failure {

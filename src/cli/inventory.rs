@@ -11,7 +11,7 @@ use clap::ValueEnum;
 use super::Failure;
 use super::consumers::standard_output;
 use crate::call::Record;
-use crate::export::selection;
+use crate::export::selection::Selector;
 use crate::inventory::report::{self, Endpoint};
 use crate::inventory::review::{self, Review};
 use crate::inventory::spec::{self, Specification};
@@ -48,10 +48,6 @@ pub enum GraphFormat {
 #[derive(Debug, Default)]
 pub(super) struct Output {
     pub(super) format: Format,
-    /// Only these services.
-    pub(super) services: Vec<String>,
-    /// Only these endpoints.
-    pub(super) endpoints: Vec<selection::Endpoint>,
     /// Print who calls whom instead.
     pub(super) graph: Option<GraphFormat>,
     /// Where it is written to, as JSON lines.
@@ -105,13 +101,24 @@ impl Taking {
     /// Saves and prints.
     pub(super) fn conclude(&mut self) -> io::Result<()> {
         let mut endpoints = self.inventory.report();
-        let unmatched = self.output.review.as_ref().map(|review| review.unmatched(&endpoints)).unwrap_or_default();
-        if !self.output.services.is_empty() {
-            endpoints.retain(|endpoint| self.output.services.contains(&endpoint.host));
-        }
-        let selected = &self.output.endpoints;
-        if !selected.is_empty() {
-            endpoints.retain(|one| selected.iter().any(|wanted| wanted.is(&one.method, &one.template)));
+        let selector = self.inventory.selector();
+        // What others call, and what was called at another time, may well be there.
+        let whole = self.output.review.as_ref().filter(|_| !selector.selection().is_of_calls());
+        let unmatched = whole.map(|review| review.unmatched(&endpoints)).unwrap_or_default();
+        endpoints.retain(|one| selector.has_service(&one.host));
+        // What is not selected, or ignored, is specified all the same, so that it is no operation that was not called.
+        let mut findings = match self.output.specifications.is_empty() || self.output.template {
+            true => Vec::new(),
+            false => spec::check(&self.output.specifications, &endpoints),
+        };
+        endpoints.retain(|one| is_selected(selector, one));
+        let titles: BTreeSet<_> = endpoints.iter().map(Endpoint::title).collect();
+        findings.retain(|finding| match finding.unused() {
+            Some((method, path)) => selector.has_template(method, path) && selector.selection().statuses.is_empty(),
+            None => titles.contains(&finding.endpoint),
+        });
+        if let Some(before) = &mut self.output.before {
+            before.retain(|one| selector.has_service(&one.host) && is_selected(selector, one));
         }
         if self.output.template {
             let review = self.output.review.as_ref();
@@ -120,11 +127,6 @@ impl Taking {
             out.write_all(review::template(unknown).as_bytes())?;
             return out.flush();
         }
-        // What is ignored is specified all the same, so that it is no operation that was not called.
-        let mut findings = match self.output.specifications.is_empty() {
-            true => Vec::new(),
-            false => spec::check(&self.output.specifications, &endpoints),
-        };
         if let Some(review) = &self.output.review {
             let outcome = review.apply(endpoints);
             findings.retain(|finding| !outcome.ignored.contains(&finding.endpoint));
@@ -210,6 +212,12 @@ impl Consumer for Taking {
     fn finish(&mut self) -> io::Result<()> {
         self.conclude()
     }
+}
+
+/// Whether an endpoint is told, of a service that is.
+fn is_selected(selector: &Selector, endpoint: &Endpoint) -> bool {
+    let answers = endpoint.statuses.keys().chain(endpoint.outcomes.keys());
+    selector.has_template(&endpoint.method, &endpoint.template) && selector.has_status(answers.copied())
 }
 
 /// Writes an inventory to a file beside the one that is there, then puts it in its place.

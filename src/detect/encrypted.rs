@@ -11,7 +11,7 @@
 use crate::call::{Call, Completeness, Connection, Message};
 
 /// What stands in the place of a method.
-pub(super) const METHOD: &str = "TLS";
+pub(crate) const METHOD: &str = "TLS";
 
 /// A record of a connection.
 pub(super) struct Encrypted {

@@ -73,7 +73,7 @@ use std::time::Duration;
 
 use crate::alert::{Alert, Sighting, Technique};
 use crate::call::{Call, Connection, Message, Record};
-use crate::endpoint::{HashKey, Merged, Place, Success, Templates};
+use crate::endpoint::{EndpointId, HashKey, Merged, Place, Success, Templates};
 use crate::key::Key;
 use crate::metrics::Occupancy;
 use crate::model::{BUCKETS, Table, Window, tail};
@@ -84,6 +84,7 @@ use budget::Scales;
 pub use budget::{BudgetReport, Test, TestReport};
 use campaign::{Kin, Newcomers};
 use encrypted::Encrypted;
+pub(crate) use encrypted::METHOD as ENCRYPTED;
 use finding::Finding;
 pub use flood::Quantity;
 use incident::{Due, Subject};
@@ -151,6 +152,11 @@ impl std::fmt::Debug for Judged<'_> {
 }
 
 impl Judged<'_> {
+    /// Method and place in one, with the label of an operation.
+    pub(crate) fn endpoint(&self) -> EndpointId {
+        self.seen.endpoint
+    }
+
     /// How its endpoint is called, this call included.
     pub fn access(&self) -> Access {
         self.state.endpoints.get(&self.seen.endpoint).map_or_else(Access::default, |endpoint| Access {
@@ -297,6 +303,11 @@ impl Detector {
         }
         self.state = State::new(&self.settings, &self.rules, HashKey::new(bytes));
         self
+    }
+
+    /// The key under its hashes.
+    pub(crate) fn hash_key(&self) -> HashKey {
+        self.state.key
     }
 
     /// Takes records, in the order of [`Record::order`]. Alerts that they raised are appended.

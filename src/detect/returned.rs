@@ -36,6 +36,9 @@ const KNOWN: (u64, u64) = (20, 10);
 /// Others that got answers without a field before it says something.
 const WITHOUT: u8 = 8;
 
+/// Structures of answers that are remembered for having no field that is not known: most answers are of one of a few.
+const PLAIN: usize = 4;
+
 /// The most that one field proves, in nats.
 const MOST: f64 = 7.0;
 
@@ -60,6 +63,20 @@ struct Returned {
     readers: Distinct,
     known: Vec<u64>,
     waiting: Vec<Waiting>,
+    /// Numbers of structures of which all fields are known, the last one first; 0 for none. Worked out again where it is lost.
+    #[serde(skip)]
+    plain: [u64; PLAIN],
+}
+
+impl Returned {
+    /// An answer to a client without any of the fields that wait for others: had they been in it, they would be known.
+    fn note(&mut self, client: u64) {
+        for waiting in self.waiting.iter_mut().filter(|waiting| waiting.first != client) {
+            waiting.without.note(client, true);
+        }
+        self.answers += 1;
+        self.readers.insert(client);
+    }
 }
 
 /// What is given where.
@@ -103,6 +120,17 @@ fn returned(
     let suspect = client.suspect();
     let Some(held) = returns.0.entry(seen.endpoint, Returned::default, |held| held.answers) else { return };
     let (settled, readers) = (held.answers >= KNOWN.0 && held.readers.count() >= KNOWN.1, held.readers.count() as f64);
+    // What is known stays known. Of such an answer nothing is told but that others' fields were not in it.
+    let plain = held.plain.iter().position(|known| *known == shape.structure && *known != 0);
+    if let Some(place) = plain {
+        if place > 0 {
+            held.plain[..=place].rotate_right(1); // just found there
+        }
+        if !suspect {
+            held.note(seen.client_hash);
+        }
+        return;
+    }
     // Fields of this answer that are not known, and whether their names matter.
     let mut odd: Vec<(u64, bool)> = Vec::new();
     let mut fields = 0;
@@ -112,6 +140,10 @@ fn returned(
             odd.push((field, seen.rules.is_privilege(name) || seen.rules.is_secret(name)));
         }
     });
+    if odd.is_empty() && left_out == 0 {
+        held.plain.rotate_right(1);
+        held.plain[0] = shape.structure;
+    }
     let usual = fields - odd.len();
     let mut due: Vec<bool> = Vec::new();
     for &(field, matters) in &odd {
@@ -139,12 +171,7 @@ fn returned(
     }
     counters.add(Counter::FieldsLeftOut, left_out);
     if !suspect {
-        for waiting in held.waiting.iter_mut().filter(|waiting| waiting.first != seen.client_hash) {
-            // Those that had it have just made it known.
-            waiting.without.note(seen.client_hash, true);
-        }
-        held.answers += 1;
-        held.readers.insert(seen.client_hash);
+        held.note(seen.client_hash);
     }
     if due.is_empty() {
         return;

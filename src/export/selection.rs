@@ -1,5 +1,6 @@
-//! Which calls: by service, endpoint, client, status and time.
+//! Which calls, or which endpoints of the inventory: by service, endpoint, client, status and time.
 
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
@@ -18,6 +19,16 @@ pub enum Statuses {
     Within(RangeInclusive<u16>),
     /// No answer was seen.
     None,
+}
+
+impl Statuses {
+    /// Whether it is what was answered; none for no answer.
+    fn fits(&self, status: Option<u16>) -> bool {
+        match self {
+            Statuses::Within(range) => status.is_some_and(|status| range.contains(&status)),
+            Statuses::None => status.is_none(),
+        }
+    }
 }
 
 impl FromStr for Statuses {
@@ -94,6 +105,13 @@ pub struct Selection {
     pub until: Option<Timestamp>,
 }
 
+impl Selection {
+    /// It says of an endpoint's calls which are meant: by client or time.
+    pub fn is_of_calls(&self) -> bool {
+        !self.clients.is_empty() || self.since.is_some() || self.until.is_some()
+    }
+}
+
 /// A selection that is ready to be asked.
 #[derive(Debug, Default)]
 pub struct Selector {
@@ -113,21 +131,55 @@ impl Selector {
     /// Whether a record is selected. A connection has no service, endpoint and status: where one of these is asked for, it
     /// is not.
     pub fn takes(&mut self, record: &Record) -> bool {
-        let end = record.end_time();
-        let Selection { endpoints, clients, statuses, since, until, .. } = &self.selection;
-        if since.is_some_and(|since| end < since) || until.is_some_and(|until| end >= until) {
+        if !self.is_within(record.end_time()) {
             return false;
         }
         match record {
             Record::Call(call) => self.takes_call(call),
             Record::Connection(connection) => {
-                let address = connection.client.ip.to_canonical();
+                let Selection { endpoints, statuses, .. } = &self.selection;
                 self.services.is_empty()
                     && endpoints.is_empty()
                     && statuses.is_empty()
-                    && (clients.is_empty() || clients.iter().any(|network| network.contains(&address)))
+                    && self.has_client(connection.client.ip.to_canonical())
             }
         }
+    }
+
+    /// Whether what was over then is selected.
+    #[inline]
+    pub fn is_within(&self, end: Timestamp) -> bool {
+        let Selection { since, until, .. } = &self.selection;
+        since.is_none_or(|since| end >= since) && until.is_none_or(|until| end < until)
+    }
+
+    /// Whether what a client does is.
+    #[inline]
+    pub fn has_client(&self, address: IpAddr) -> bool {
+        let clients = &self.selection.clients;
+        clients.is_empty() || clients.iter().any(|network| network.contains(&address))
+    }
+
+    /// Whether a service is, by its host in lower case.
+    pub fn has_service(&self, host: &str) -> bool {
+        self.services.is_empty() || self.services.iter().any(|service| service.fits(host))
+    }
+
+    /// Whether a method at a template of the inventory is.
+    pub fn has_template(&self, method: &str, template: &str) -> bool {
+        let endpoints = &self.selection.endpoints;
+        endpoints.is_empty() || endpoints.iter().any(|endpoint| endpoint.is(method, template))
+    }
+
+    /// Whether one of several answers is.
+    pub fn has_status(&self, mut answers: impl Iterator<Item = u16>) -> bool {
+        let statuses = &self.selection.statuses;
+        statuses.is_empty() || answers.any(|answer| statuses.iter().any(|one| one.fits(Some(answer))))
+    }
+
+    /// What was asked for.
+    pub fn selection(&self) -> &Selection {
+        &self.selection
     }
 
     fn takes_call(&mut self, call: &Call) -> bool {
@@ -135,18 +187,12 @@ impl Selector {
         let any = |list: &[Endpoint]| {
             list.iter().any(|endpoint| endpoint.has_method(call.verb()) && endpoint.path.fits(&call.path))
         };
-        let status = |one: &Statuses| match one {
-            Statuses::Within(range) => call.outcome().is_some_and(|status| range.contains(&status)),
-            Statuses::None => call.outcome().is_none(),
-        };
+        let status = |one: &Statuses| one.fits(call.outcome());
         if !(endpoints.is_empty() || any(endpoints)) || !(statuses.is_empty() || statuses.iter().any(status)) {
             return false;
         }
-        if !clients.is_empty() {
-            let Some(address) = self.proxies.known(call) else { return false };
-            if !clients.iter().any(|network| network.contains(&address)) {
-                return false;
-            }
+        if !clients.is_empty() && !self.proxies.known(call).is_some_and(|address| self.has_client(address)) {
+            return false;
         }
         if self.services.is_empty() {
             return true;
@@ -156,7 +202,7 @@ impl Selector {
         if self.place.host.is_empty() {
             self.place.host = call.server.ip.to_string();
         }
-        self.services.iter().any(|service| service.fits(&self.place.host))
+        self.has_service(&self.place.host)
     }
 }
 

@@ -3,13 +3,12 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::call::{Anomalies, Anomaly, Call, Digest, Message, Record, Version};
+use crate::call::{Anomalies, Anomaly, Call, Digest, Message, Record, Shape, Version};
 use crate::inspect::CredentialHeaders;
 use crate::stats::{Counter, Counters};
 use crate::stream::{Direction, FlowInfo};
 use crate::time::Timestamp;
 
-use super::Shared;
 use super::content::{Caps, Found, Stopped, Totals};
 use super::conversation::community_id;
 use super::grpc;
@@ -19,6 +18,7 @@ use super::limits;
 use super::operation::{self, Carrier};
 use super::payload::Payload;
 use super::target::{query_names, split_target};
+use super::{IDLE_CALLS, Shared};
 
 /// A call of this flow, of which nothing is known yet.
 pub(super) fn new_call(
@@ -30,11 +30,22 @@ pub(super) fn new_call(
     let (client, server) = flow.ends(requests);
     let community_id = known_id.get_or_insert_with(|| community_id(flow.source, flow.destination));
     let mut call = shared.idle.pop().unwrap_or_default();
+    if let Some(mut shape) = call.shape.take()
+        && shared.idle_shapes.len() < IDLE_CALLS
+    {
+        shape.clear();
+        shared.idle_shapes.push(shape);
+    }
     call.renew(community_id, &flow.encapsulation);
     call.flow = flow.id;
     call.client = client.into();
     call.server = server.into();
     call
+}
+
+/// The shape of a call, which says nothing as long as nothing is put into it.
+fn shape<'c>(call: &'c mut Call, idle: &mut Vec<Box<Shape>>) -> &'c mut Shape {
+    call.shape.get_or_insert_with(|| idle.pop().unwrap_or_default())
 }
 
 /// Takes a request's head of so many bytes.
@@ -57,12 +68,12 @@ pub(super) fn request(call: &mut Call, head: &RequestHead<'_>, length: u64, shar
     call.path.clear();
     call.path.push_str(path);
     query_names(query, &mut shared.texts, &mut call.query_names);
-    if !call.query_names.is_empty() {
+    let shapes = shared.inspector.own_headers().is_some();
+    if shapes && !call.query_names.is_empty() {
         // What is masked looks like nothing.
-        let parameters = shared.inspector.parameters(split_target(&target, connect).2, call.query_names.len());
-        if !parameters.is_empty() {
-            call.shape.get_or_insert_default().query = parameters;
-        }
+        let query = if matches!(masked, Cow::Borrowed(_)) { query } else { split_target(&target, connect).2 };
+        let count = call.query_names.len();
+        shared.inspector.parameters(query, count, &mut shape(call, &mut shared.idle_shapes).query);
     }
     if call.query_names.iter().any(|name| &**name == "query") {
         let limit = shared.settings.operation_bytes;
@@ -82,11 +93,15 @@ pub(super) fn request(call: &mut Call, head: &RequestHead<'_>, length: u64, shar
         let (texts, cookies) = (&mut shared.texts, fields.cookie);
         call.key_candidates = shared.inspector.key_candidates(&fields.own, &target, cookies, |name| texts.text(name));
     }
-    if shared.inspector.own_headers().is_some() && fields.has_own() {
-        let texts = &mut shared.texts;
-        let shape = call.shape.get_or_insert_default();
-        shape.headers = shared.inspector.headers(&fields.own, fields.api_key_name, |name| texts.lower(name));
-        shape.cookies = shared.inspector.cookies(fields.cookie.unwrap_or_default(), |name| texts.text(name));
+    if shapes && fields.has_own() {
+        let Shared { inspector, texts, cookies, idle_shapes, .. } = shared;
+        let shape = shape(call, idle_shapes);
+        if !fields.own.is_empty() || fields.api_key_name.is_some() {
+            shape.headers = inspector.headers(&fields.own, fields.api_key_name, |name| texts.lower(name));
+        }
+        if let Some(header) = fields.cookie {
+            shape.cookies = cookies.shapes(header, || inspector.cookies(header, |name| texts.text(name)));
+        }
     }
     let masked = match masked {
         Cow::Borrowed(_) => None,
@@ -230,7 +245,7 @@ pub(super) fn body(
             counters.count(Counter::InspectionTruncated);
         }
         if let Some(shape) = &findings.shape {
-            let seen = call.shape.get_or_insert_default();
+            let seen = self::shape(call, &mut shared.idle_shapes);
             let side = if response { &mut seen.response } else { &mut seen.request };
             *side = Some(shape.clone());
         }

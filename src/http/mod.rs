@@ -27,6 +27,7 @@
 
 mod content;
 mod conversation;
+mod cookies;
 mod events;
 mod fill;
 mod framing;
@@ -57,7 +58,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::call::{Call, Connection, Record, Tls};
+use crate::call::{Call, Connection, Record, Shape, Tls};
 use crate::inspect::{Inspector, KnownCredentials};
 use crate::metrics::Occupancy;
 use crate::stats::{Counter, Counters};
@@ -205,6 +206,9 @@ pub(crate) struct Shared {
     pub(crate) records: Vec<Record>,
     /// Calls that are done with, to be used again.
     pub(crate) idle: Vec<Box<Call>>,
+    /// Their shapes.
+    pub(crate) idle_shapes: Vec<Box<Shape>>,
+    pub(crate) cookies: cookies::Cookies,
     /// What is known of the TLS around what is read at present.
     pub(crate) tls: Option<Arc<Tls>>,
 }
@@ -229,6 +233,8 @@ impl Http {
                 header_list: h2::hpack::List::default(),
                 records: Vec::new(),
                 idle: Vec::new(),
+                idle_shapes: Vec::new(),
+                cookies: cookies::Cookies::default(),
                 tls: None,
             },
             tls: secured::Common::new(tls::Settings::default(), Arc::default()),

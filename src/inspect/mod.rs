@@ -267,7 +267,7 @@ impl Inspector {
         scan.table = content_type.is_some_and(is_table).then(Box::default);
         if let Some(kind) = content_type.filter(|_| self.settings.shapes).and_then(Kind::of) {
             scan.walks = Some(kind);
-            scan.tally.spans = (kind == Kind::Json).then(Vec::new);
+            scan.tally.spans = Some(Vec::new());
         }
         if side == Side::Request && self.settings.probed_values > 0 {
             scan.reads = Syntax::of(content_type);
@@ -368,13 +368,9 @@ impl Inspector {
         target::masked(self, target)
     }
 
-    /// What the parameters of a query look like, as many as there are names ([`crate::call::Call::query_names`]); none
-    /// where shapes are not asked for.
-    pub(crate) fn parameters(&self, query: &str, count: usize) -> Vec<ParameterShape> {
-        if !self.settings.shapes || !self.settings.enabled {
-            return Vec::new();
-        }
-        shape::parameters(query, count, |name| self.compiled.credentials.is_secret(name))
+    /// Appends what the parameters of a query look like, as many as there are names ([`crate::call::Call::query_names`]).
+    pub(crate) fn parameters(&self, query: &str, count: usize, into: &mut Vec<ParameterShape>) {
+        into.extend(shape::parameters(query, count, |name| self.compiled.credentials.is_secret(name)));
     }
 
     /// Whether a header is one of the API's own, where shapes are asked for.
@@ -383,10 +379,14 @@ impl Inspector {
         (self.settings.shapes && self.settings.enabled).then_some(shape::head::is_own)
     }
 
-    /// Which headers of a head are looked at beside those of HTTP and of the rules. Only requests carry keys.
+    /// Which headers of a head are looked at beside those of HTTP and of the rules: of requests, what an API asks for and
+    /// what may be a key.
     #[inline]
     pub(crate) fn further_headers(&self, request: bool) -> Option<fn(&[u8]) -> bool> {
-        self.own_headers().or_else(|| (request && self.settings.key_candidates).then_some(candidate::is_name))
+        if !request {
+            return None;
+        }
+        self.own_headers().or_else(|| self.settings.key_candidates.then_some(candidate::is_name))
     }
 
     /// What may be a key of a request that has no credential; `text` makes names.

@@ -3,6 +3,8 @@
 //! What stands between parts the body's own first line says, so that no parameter of the media type is needed. Text before
 //! that line is passed over, as RFC 2046 (section 5.1.1) has it.
 
+use std::ops::Range;
+
 /// Bytes of a part's head that are kept, and of text before the first part.
 const HEAD: usize = 1_024;
 
@@ -18,8 +20,8 @@ pub(super) enum Event<'b> {
     Begin { name: &'b [u8], file: &'b [u8] },
     /// Bytes of what it holds.
     Data(&'b [u8]),
-    /// It is over.
-    End,
+    /// It is over; where in the body it stood.
+    End(Range<u64>),
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,6 +47,10 @@ pub(super) struct Splitter {
     /// A line end and what each part ends with; empty until the first line is there.
     boundary: Vec<u8>,
     held: Vec<u8>,
+    /// Bytes of the body before those.
+    at: u64,
+    /// Where the part's content began.
+    begin: u64,
     passed: usize,
     state: State,
 }
@@ -54,7 +60,7 @@ impl Splitter {
     pub(super) fn begin(&mut self) {
         self.boundary.clear();
         self.held.clear();
-        (self.passed, self.state) = (0, State::Before);
+        (self.at, self.begin, self.passed, self.state) = (0, 0, 0, State::Before);
     }
 
     /// The next bytes.
@@ -66,6 +72,12 @@ impl Splitter {
             self.held.extend_from_slice(piece);
             while self.step(&mut give) {}
         }
+    }
+
+    /// Takes so many bytes off what is held.
+    fn take(&mut self, count: usize) {
+        self.held.drain(..count);
+        self.at += count as u64;
     }
 
     /// This is no such body, as far as it came.
@@ -95,7 +107,8 @@ impl Splitter {
                 };
                 let (name, file) = disposition(self.held.get(..end).unwrap_or_default());
                 give(Event::Begin { name, file });
-                self.held.drain(..end + 2); // the boundary of an empty part begins with the second line end
+                self.take(end + 2); // the boundary of an empty part begins with the second line end
+                self.begin = self.at + 2;
                 self.state = State::Content(2);
                 true
             }
@@ -107,12 +120,12 @@ impl Splitter {
                     give(Event::Data(self.held.get(left..length).unwrap_or_default()));
                 }
                 self.state = State::Content(line_end - left);
-                self.held.drain(..length);
+                self.take(length);
                 if end.is_none() {
                     return false;
                 }
-                self.held.drain(..self.boundary.len());
-                give(Event::End);
+                give(Event::End(self.begin..self.at));
+                self.take(self.boundary.len());
                 self.state = State::Head;
                 true
             }
@@ -132,12 +145,12 @@ impl Splitter {
         if line.starts_with(b"--") && (3..=BOUNDARY).contains(&line.len()) {
             self.boundary.extend_from_slice(b"\r\n");
             self.boundary.extend_from_slice(line);
-            self.held.drain(..end); // the head of the part begins with the line end
+            self.take(end); // the head of the part begins with the line end
             self.state = State::Head;
             return true;
         }
         self.passed += end + 2;
-        self.held.drain(..end + 2);
+        self.take(end + 2);
         if self.passed > HEAD {
             self.state = State::Malformed;
         }
@@ -205,7 +218,7 @@ mod tests {
             splitter.data(piece, |event| match event {
                 Event::Begin { name, file } => open = Some((text(name), text(file))),
                 Event::Data(bytes) => content.extend_from_slice(bytes),
-                Event::End => {
+                Event::End(_) => {
                     let (name, file) = open.take().expect("a part that began");
                     all.push((name, file, text(&std::mem::take(&mut content))));
                 }

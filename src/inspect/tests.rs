@@ -482,3 +482,52 @@ fn columns_of_tables_name_their_values() {
     assert_eq!(found("text/csv", "id,order_number,state"), [""; 0]);
     assert_eq!(found("text/plain", "id,Card Number,state"), [""; 0], "no table");
 }
+
+#[test]
+fn fields_of_sensitive_values_are_known_in_whatever_pieces_they_come() {
+    let inspector = inspector_with(Settings { shapes: true, ..Settings::default() });
+    let filler = "and so on, ".repeat(60);
+    let json = format!(
+        r#"{{"id":7,"note":"{filler} ask ana.bo@mail3.example {filler}","mail":"ann@mail.example","list":[{{"iban":"DE44500105175407324931"}}]}}"#
+    );
+    let form = format!(
+        "name=Ann+Adler&100%=%2&note={}ask+ana.bo%40mail3.example&mail=ann%40mail.example&last=x",
+        "a+b+".repeat(90)
+    ) + "&iban=DE44+5001+0517+5407+3249+31";
+    let parts = format!(
+        "--XyZ\r\nContent-Disposition: form-data; name=\"note\"\r\n\r\n{filler} ana.bo@mail3.example\r\n--XyZ\r\n\
+         Content-Disposition: form-data; name=\"mail\"\r\n\r\nann@mail.example\r\n--XyZ\r\n\
+         Content-Disposition: form-data; name=\"iban\"\r\n\r\nDE44500105175407324931\r\n--XyZ--\r\n"
+    );
+    for (media, body, iban) in [
+        ("application/json", &json, "list[].iban"),
+        ("application/x-www-form-urlencoded", &form, "iban"),
+        ("multipart/form-data", &parts, "iban"),
+    ] {
+        let idle = &mut Scans::default();
+        let mut fields = |pieces: &[&[u8]]| {
+            let mut scan = inspector.begin(Side::Request, Some(media), idle).expect("it is looked at");
+            pieces.iter().for_each(|piece| inspector.data(&mut scan, piece, false));
+            let shape = inspector.finish(scan, idle).shape.expect("it has a shape");
+            let path = |place: u32| {
+                let steps = shape.way(place).into_iter().map(|step| match step {
+                    crate::call::Within::Field(name) => name.to_owned(),
+                    other => format!("{other:?}"),
+                });
+                steps.collect::<Vec<_>>().join(".").replace(".Item.", "[].")
+            };
+            let found = shape.sensitive_places().iter().map(|(place, class)| format!("{} {class}", path(*place)));
+            let mut found: Vec<_> = found.collect();
+            found.sort();
+            found
+        };
+        let expected = [format!("{iban} iban"), "mail email".into(), "note email".into()];
+        assert_eq!(fields(&[body.as_bytes()]), expected, "{media}");
+        for cut in (0..body.len()).step_by(3) {
+            let (one, two) = body.as_bytes().split_at(cut);
+            assert_eq!(fields(&[one, two]), expected, "{media} cut at {cut}");
+        }
+        let pieces: Vec<&[u8]> = body.as_bytes().chunks(50).collect();
+        assert_eq!(fields(&pieces), expected, "{media} in pieces");
+    }
+}

@@ -13,9 +13,11 @@ use super::facts::Facts;
 use super::graph::Calls;
 use super::inside;
 use super::report::Endpoint;
+use super::settled::{Learning, Settled};
 use crate::call::Call;
 use crate::detect::Judged;
 use crate::endpoint::{EndpointId, HashKey, Merged, Place};
+use crate::export::selection::Selector;
 use crate::model::Table;
 use crate::stats::{Counter, Counters};
 use crate::time::Timestamp;
@@ -65,9 +67,12 @@ pub(super) struct Book {
     inside: Vec<IpNet>,
     /// What is new, where that is asked for.
     events: Option<Box<Events>>,
+    /// Whose calls, and of which time.
+    selector: Selector,
     limit: usize,
     key: HashKey,
     budget: Budget,
+    settled: Settled,
     place: Place,
     counters: Counters,
     span: Option<(Timestamp, Timestamp)>,
@@ -81,9 +86,11 @@ impl Book {
             edges: Table::new(settings.edges),
             inside: settings.inside.clone(),
             events: None,
+            selector: Selector::default(),
             limit: settings.endpoints,
             key,
             budget: Budget::new(settings.schema_bytes),
+            settled: Settled::new(),
             place: Place::default(),
             counters: Counters::new(),
             span: None,
@@ -117,17 +124,23 @@ impl Book {
 
     /// Takes a call with what the detector made of it.
     pub(super) fn take(&mut self, call: &Call, judged: &Judged<'_>) {
-        let (first, last) = self.span.unwrap_or((call.end_time, call.end_time));
-        self.span = Some((first.min(call.start_time()), last.max(call.end_time)));
         if let Some(merged) = judged.merged {
             self.merge(merged);
+        }
+        if !self.selector.is_within(call.end_time) {
+            return;
+        }
+        let (first, last) = self.span.unwrap_or((call.end_time, call.end_time));
+        self.span = Some((first.min(call.start_time()), last.max(call.end_time)));
+        if !self.selector.has_client(judged.client) {
+            return;
         }
         if judged.suspect {
             self.counters.count(Counter::CallsOfSuspects);
             return;
         }
         self.note_edge(call, judged);
-        let method = match call.method.as_str() {
+        let method = match call.verb() {
             "OPTIONS" | "TRACE" | "CONNECT" => return,
             "HEAD" => "GET",
             method => method,
@@ -136,14 +149,18 @@ impl Book {
         if call.completeness.open {
             return;
         }
-        let place = match judged.good && (judged.merged.is_some() || !judged.place.known) {
+        let learned = judged.good && (judged.merged.is_some() || !judged.place.known);
+        let place = match learned {
             true => {
                 judged.templates.place(&mut self.place, call.host.as_deref(), &call.path);
                 &self.place
             }
             false => judged.place,
         };
-        let id = EndpointId::of_template(&self.key, &place.host, place.path(), method);
+        let id = match learned || judged.place.operation().is_some() {
+            true => EndpointId::of_template(&self.key, &place.host, place.path(), method),
+            false => judged.endpoint(),
+        };
         if self.known.get(&id).is_none() {
             // What the templates did not learn is no endpoint.
             if !judged.good || !place.known {
@@ -176,7 +193,9 @@ impl Book {
         };
         facts.note(call);
         if judged.good {
-            let dropped = facts.learn(call, judged.client, judged.client_hash, &mut self.budget);
+            let Book { budget, settled, .. } = self;
+            let learning = &mut Learning { caller: judged.client_hash, budget, settled };
+            let dropped = facts.learn(call, judged.client, learning);
             self.counters.add(Counter::SchemaFieldsDropped, dropped);
             if !inside::contains(&self.inside, judged.client) {
                 facts.note_outside(judged.client);
@@ -186,6 +205,16 @@ impl Book {
                 events.learned(call, At { id, host: &place.host, method, template: place.path(), operation });
             }
         }
+    }
+
+    /// Takes from now on what is selected by client and time.
+    pub(super) fn select(&mut self, selector: Selector) {
+        self.selector = selector;
+    }
+
+    /// What is selected.
+    pub(super) fn selector(&self) -> &Selector {
+        &self.selector
     }
 
     /// Tells from now on what is new, but for what is in `baseline`.
@@ -223,25 +252,30 @@ impl Book {
         }
         let host = &judged.place.host;
         let key = self.key.pair(judged.client_hash, self.key.hash(&[host.as_bytes()]));
-        if self.edges.get(&key).is_none() {
-            let edge = Calls {
-                client: judged.client,
-                via: (call.client.ip.to_canonical() != judged.client).then_some(call.client.ip),
-                host: host.as_str().into(),
-                calls: 0,
-                authenticated: 0,
-                first: call.end_time,
-                last: call.end_time,
-            };
-            if self.edges.insert(key, edge, |edge| edge.calls).is_some() {
-                self.counters.count(Counter::InventoryForgotten);
-            }
-        }
+        let (authenticated, encrypted) = (u64::from(call.credential.is_some()), u64::from(call.tls.is_some()));
+        let seen = u64::from(call.completeness.recorder.is_none());
         if let Some(edge) = self.edges.get_mut(&key) {
             edge.calls += 1;
-            edge.authenticated += u64::from(call.credential.is_some());
+            edge.authenticated += authenticated;
+            edge.seen += seen;
+            edge.encrypted += encrypted;
             edge.first = edge.first.min(call.end_time);
             edge.last = edge.last.max(call.end_time);
+            return;
+        }
+        let edge = Calls {
+            client: judged.client,
+            via: (call.client.ip.to_canonical() != judged.client).then_some(call.client.ip),
+            host: host.as_str().into(),
+            calls: 1,
+            authenticated,
+            seen,
+            encrypted,
+            first: call.end_time,
+            last: call.end_time,
+        };
+        if self.edges.insert(key, edge, |edge| edge.calls).is_some() {
+            self.counters.count(Counter::InventoryForgotten);
         }
     }
 

@@ -1,6 +1,6 @@
 //! What is known of one endpoint, or of one operation at it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -10,8 +10,9 @@ use sketches_ddsketch::{Config, DDSketch};
 use super::budget::Budget;
 use super::report::{self, Message, Quantiles};
 use super::schema::Schema;
+use super::settled::Learning;
 use super::words::Words;
-use crate::call::{Call, CredentialKind, Formats, NAME_LIMIT, NamedShape, ParameterShape, Peer, Protocol, Sensitive};
+use crate::call::{Call, CredentialKind, Formats, NAME_LIMIT, NamedShape, ParameterShape, Peer, Protocol};
 use crate::model::Distinct;
 use crate::time::Timestamp;
 
@@ -114,7 +115,8 @@ pub(super) struct Facts {
     pub(super) servers: Vec<Peer>,
     pub(super) request_media: Vec<Arc<str>>,
     pub(super) response_media: Vec<Arc<str>>,
-    pub(super) sensitive: [BTreeSet<Arc<str>>; 2],
+    /// Classes of sensitive values in requests and answers, sorted.
+    pub(super) sensitive: [Vec<Arc<str>>; 2],
     /// As [`PLACES`].
     pub(super) parameters: [Vec<Parameter>; PLACES.len()],
     /// Good calls of whose headers none was unknown.
@@ -193,11 +195,11 @@ impl Facts {
     }
 
     /// A good answer. Gives the fields of schemas and the parameters that had no room.
-    pub(super) fn learn(&mut self, call: &Call, caller: IpAddr, caller_hash: u64, budget: &mut Budget) -> u64 {
+    pub(super) fn learn(&mut self, call: &Call, caller: IpAddr, learning: &mut Learning<'_>) -> u64 {
         self.calls += 1;
         self.first = self.first.min(call.end_time);
         self.last = self.last.max(call.end_time);
-        if self.distinct.insert(caller_hash)
+        if self.distinct.insert(learning.caller)
             && self.callers.len() < CALLERS
             && let Err(place) = self.callers.binary_search(&caller)
         {
@@ -230,13 +232,13 @@ impl Facts {
             keep_media(&mut self.response_media, call.response.content_type.as_ref());
         }
         for (known, found) in self.sensitive.iter_mut().zip([&call.sensitive.request, &call.sensitive.response]) {
-            keep_classes(known, found);
+            found.iter().for_each(|found| keep_class(known, &found.class));
         }
-        let mut dropped = self.parameters(call, caller_hash, budget);
+        let mut dropped = self.parameters(call, learning.caller, learning.budget);
         if let Some(shape) = &call.shape {
             for (schema, body) in [(&mut self.request, &shape.request), (&mut self.response, &shape.response)] {
                 if let Some(body) = body {
-                    dropped += schema.add(body, caller_hash, budget);
+                    dropped += schema.add(body, learning);
                 }
             }
         }
@@ -299,7 +301,8 @@ impl Facts {
         let whole = u64::from(call.completeness.unknown_fields == 0);
         self.whole_heads += whole;
         let Some(shape) = shape else { return dropped };
-        for (known, most, found) in [(headers, most_headers, &shape.headers), (cookies, most_cookies, &shape.cookies)] {
+        for (known, most, found) in [(headers, most_headers, &*shape.headers), (cookies, most_cookies, &*shape.cookies)]
+        {
             for (number, NamedShape { name, format, credential, word }) in found.iter().enumerate() {
                 if found.iter().take(number).any(|before| before.name == *name) {
                     continue;
@@ -359,7 +362,7 @@ impl Facts {
         other.request_media.iter().for_each(|media| keep_media(&mut self.request_media, Some(media)));
         other.response_media.iter().for_each(|media| keep_media(&mut self.response_media, Some(media)));
         for (mine, theirs) in self.sensitive.iter_mut().zip(other.sensitive) {
-            mine.extend(theirs.into_iter().take(FEW.saturating_sub(mine.len())));
+            theirs.iter().for_each(|class| keep_class(mine, class));
         }
         self.whole_heads += other.whole_heads;
         for ((mine, theirs), (_, most)) in self.parameters.iter_mut().zip(other.parameters).zip(PLACES) {
@@ -447,10 +450,12 @@ fn keep_media(known: &mut Vec<Arc<str>>, media: Option<&Arc<str>>) {
     }
 }
 
-fn keep_classes(known: &mut BTreeSet<Arc<str>>, found: &[Sensitive]) {
-    for class in found.iter().map(|found| &found.class) {
-        if known.len() < FEW && !known.contains(class) {
-            known.insert(class.clone());
-        }
+fn keep_class(known: &mut Vec<Arc<str>>, class: &Arc<str>) {
+    // Most are the one text that the rules have.
+    if known.len() < FEW
+        && !known.iter().any(|other| Arc::ptr_eq(other, class))
+        && let Err(place) = known.binary_search(class)
+    {
+        known.insert(place, class.clone());
     }
 }

@@ -29,6 +29,9 @@ pub(super) struct Calls {
     pub(super) host: Box<str>,
     pub(super) calls: u64,
     pub(super) authenticated: u64,
+    /// Those that were seen on the wire, and not told by a log, and those of them in TLS.
+    pub(super) seen: u64,
+    pub(super) encrypted: u64,
     pub(super) first: Timestamp,
     pub(super) last: Timestamp,
 }
@@ -71,6 +74,10 @@ pub struct Edge {
     pub calls_per_hour: f64,
     /// Share of calls with a credential.
     pub authenticated_share: f64,
+    /// Share of calls in TLS, of those that were seen on this way: between clients and a proxy that speaks for them none was, and
+    /// logs do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encrypted_share: Option<f64>,
     /// Time of the first.
     pub first: Timestamp,
     /// Time of the last.
@@ -88,14 +95,28 @@ pub struct Graph {
     pub edges: Vec<Edge>,
 }
 
-/// Lines that are drawn: edges, calls, calls an hour, and calls with a credential, by who calls whom.
-type Lines = BTreeMap<(String, String), (u64, u64, f64, f64)>;
+/// Lines that are drawn, by who calls whom.
+type Lines = BTreeMap<(String, String), Line>;
+
+/// What is written on a line.
+#[derive(Clone, Copy, Default)]
+struct Line {
+    calls: f64,
+    per_hour: f64,
+    authenticated: f64,
+    /// Calls of which it is known whether they were in TLS, and those that were.
+    seen: f64,
+    encrypted: f64,
+}
 
 /// Sums of one edge.
 #[derive(Clone, Copy)]
 struct Sum {
     calls: u64,
     authenticated: u64,
+    /// Calls that were seen on this way, and those of them in TLS.
+    seen: u64,
+    encrypted: u64,
     first: Timestamp,
     last: Timestamp,
 }
@@ -153,11 +174,17 @@ impl Graph {
                 let sum = sums.entry((name.clone(), to)).or_insert(Sum {
                     calls: 0,
                     authenticated: 0,
+                    seen: 0,
+                    encrypted: 0,
                     first: one.first,
                     last: one.last,
                 });
                 sum.calls += one.calls;
                 sum.authenticated += one.authenticated;
+                if place + 1 == hops.len() {
+                    sum.seen += one.seen;
+                    sum.encrypted += one.encrypted;
+                }
                 sum.first = sum.first.min(one.first);
                 sum.last = sum.last.max(one.last);
             }
@@ -174,6 +201,7 @@ impl Graph {
             calls: sum.calls,
             calls_per_hour: rounded(sum.calls as f64 / hours),
             authenticated_share: rounded(sum.authenticated as f64 / sum.calls.max(1) as f64),
+            encrypted_share: (sum.seen > 0).then(|| rounded(sum.encrypted as f64 / sum.seen as f64)),
             first: sum.first,
             last: sum.last,
         });
@@ -199,11 +227,14 @@ impl Graph {
                 false => edge.from.clone(),
             };
             names.entry(from.clone()).or_insert(kind(&edge.from));
-            let sum: &mut (u64, u64, f64, f64) = edges.entry((from, edge.to.clone())).or_default();
-            sum.0 += 1;
-            sum.1 += edge.calls;
-            sum.2 += edge.calls_per_hour;
-            sum.3 += edge.authenticated_share * edge.calls as f64;
+            let (line, calls): (&mut Line, _) = (edges.entry((from, edge.to.clone())).or_default(), edge.calls as f64);
+            line.calls += calls;
+            line.per_hour += edge.calls_per_hour;
+            line.authenticated += edge.authenticated_share * calls;
+            if let Some(share) = edge.encrypted_share {
+                line.seen += calls;
+                line.encrypted += share * calls;
+            }
         }
         (names, edges)
     }
@@ -259,10 +290,16 @@ impl Graph {
     }
 }
 
-/// What stands on an edge: calls an hour, and how many of them say who calls.
-fn label((_, calls, per_hour, authenticated): &(u64, u64, f64, f64)) -> String {
-    let share = 100.0 * authenticated / (*calls).max(1) as f64;
-    format!("{} calls/h, {share:.0} % authenticated", rounded(*per_hour))
+/// What stands on an edge: calls an hour, how many of them say who calls, and whether others can read along.
+fn label(line: &Line) -> String {
+    let share = 100.0 * line.authenticated / line.calls.max(1.0);
+    let encrypted = match line.encrypted / line.seen {
+        share if share.is_nan() => String::new(),
+        0.0 => ", in clear".to_owned(),
+        1.0 => ", encrypted".to_owned(),
+        share => format!(", {:.0} % encrypted", 100.0 * share),
+    };
+    format!("{} calls/h, {share:.0} % authenticated{encrypted}", rounded(line.per_hour))
 }
 
 #[cfg(test)]
@@ -276,6 +313,8 @@ mod tests {
             host: host.into(),
             calls,
             authenticated: calls / 2,
+            seen: calls,
+            encrypted: if host == "users" { calls } else { calls / 5 },
             first: Timestamp::ZERO,
             last: Timestamp::ZERO,
         }
@@ -316,7 +355,16 @@ mod tests {
             ("users", "payments", 1),
         ];
         assert_eq!(edges, expected);
-        assert!(graph.dot().contains("\"10.0.0.5\" -> \"shop\" [label=\"15 calls/h, 50 % authenticated\"];"));
+        let encrypted: Vec<_> = graph.edges.iter().map(|edge| edge.encrypted_share).collect();
+        assert_eq!(encrypted, [Some(0.2), None, None, Some(1.0), Some(0.0)]);
+        for line in [
+            "\"10.0.0.5\" -> \"shop\" [label=\"15 calls/h, 50 % authenticated, 20 % encrypted\"];",
+            "\"198.51.100.7\" -> \"10.0.0.5\" [label=\"5 calls/h, 50 % authenticated\"];",
+            "\"shop\" -> \"users\" [label=\"2 calls/h, 50 % authenticated, encrypted\"];",
+            "\"users\" -> \"payments\" [label=\"0.5 calls/h, 0 % authenticated, in clear\"];",
+        ] {
+            assert!(graph.dot().contains(line), "{line} is not in {}", graph.dot());
+        }
         assert!(graph.mermaid().contains("[\"shop\"]") && graph.mermaid().contains("{{\"10.0.0.5\"}}"));
     }
 
@@ -326,7 +374,11 @@ mod tests {
         let graph = Graph::of(all.iter(), &[service("shop", "10.0.0.1:80")], &inside::private(), 1.0);
         assert_eq!(graph.edges.len(), 20);
         assert_eq!(graph.dot().matches("->").count(), 1);
-        assert!(graph.dot().contains("\"20 clients of shop\" -> \"shop\" [label=\"40 calls/h, 50 % authenticated\"];"));
+        assert!(
+            graph
+                .dot()
+                .contains("\"20 clients of shop\" -> \"shop\" [label=\"40 calls/h, 50 % authenticated, in clear\"];")
+        );
         let hostile = Graph::of(
             [calls("192.0.2.1", None, "a\"]\n#x", 1)].iter(),
             &[service("a\"]\n#x", "10.0.0.1:80")],

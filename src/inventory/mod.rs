@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `book` | facts by endpoint while calls come |
 //! | `facts` | what is known of one endpoint |
-//! | `schema`, `words`, `budget` | what its bodies look like, enumerations, and what they may cost |
+//! | `schema`, `words`, `budget`, `settled` | what its bodies look like, enumerations, what they may cost, which teach nothing more |
 //! | [`report`] | what is told, as plain data |
 //! | `services` | one service behind several names |
 //! | [`openapi`] | the same as an OpenAPI document |
@@ -30,6 +30,7 @@ pub mod report;
 pub mod review;
 mod schema;
 mod services;
+mod settled;
 pub mod spec;
 #[cfg(test)]
 mod tests;
@@ -42,7 +43,8 @@ use serde::{Deserialize, Serialize};
 use crate::alert::Alert;
 use crate::call::{Call, Record};
 use crate::detect::{Detector, Judged};
-use crate::endpoint::{Entry, HashKey};
+use crate::endpoint::Entry;
+use crate::export::selection::Selector;
 use crate::stats::{Counter, Counters};
 use crate::time::Timestamp;
 
@@ -101,9 +103,11 @@ impl std::fmt::Debug for Inventory {
 }
 
 impl Inventory {
-    /// One that knows nothing, with a detector that has seen nothing. The key keeps strangers from choosing what collides.
-    pub fn new(settings: &Settings, detector: Detector, key: HashKey) -> Inventory {
-        Inventory { detector, book: Book::new(settings, key), alerts: Vec::new() }
+    /// One that knows nothing, with a detector that has seen nothing. The detector's key keeps strangers from choosing what
+    /// collides.
+    pub fn new(settings: &Settings, detector: Detector) -> Inventory {
+        let book = Book::new(settings, detector.hash_key());
+        Inventory { detector, book, alerts: Vec::new() }
     }
 
     /// Takes records, in the order of [`Record::order`].
@@ -121,6 +125,16 @@ impl Inventory {
             Record::Connection(connection) => detector.connection(connection, alerts),
         }
         alerts.clear();
+    }
+
+    /// Takes from now on only the calls that are selected by client and time; the detector still sees all of them.
+    pub fn select(&mut self, selector: Selector) {
+        self.book.select(selector);
+    }
+
+    /// What is selected.
+    pub fn selector(&self) -> &Selector {
+        self.book.selector()
     }
 
     /// Tells from now on what is new, but for what is in `baseline`.
@@ -189,7 +203,10 @@ impl Inventory {
         let mut left_out = 0;
         for entry in self.detector.templates().endpoints() {
             let Some(known) = self.book.get(entry.host, &entry.template, entry.method) else {
-                all.push(of_entry(&entry));
+                // Of what is not known, it is not known whose calls and when they were.
+                if !self.book.selector().selection().is_of_calls() {
+                    all.push(of_entry(&entry));
+                }
                 continue;
             };
             let parts = known.operations.iter().map(|(name, facts)| (Some(&**name), facts));

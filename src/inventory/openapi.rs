@@ -10,9 +10,13 @@ use serde_json::{Map, Value, json};
 
 use super::report::{Endpoint, Parameter, Schema};
 use crate::call::{Format, Type};
+use crate::detect::ENCRYPTED;
 
 /// Methods that a path can have.
 const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
+
+/// Where a path has its operations with other methods: version 3.2 has a map for them, named the same without `x-`.
+pub(super) const OTHERS: &str = "x-additionalOperations";
 
 /// Names for the parameters of a template, from left to right: of `/users/{id}/orders/{id}` `user_id` and `order_id`.
 pub fn names(template: &str) -> Vec<String> {
@@ -52,17 +56,15 @@ fn named(template: &str) -> String {
 
 /// The document.
 pub fn document(endpoints: &[Endpoint]) -> Value {
+    // What is in a connection that nobody can look into is not known.
+    let endpoints: Vec<_> = endpoints.iter().filter(|endpoint| endpoint.method != ENCRYPTED).collect();
     let services: BTreeSet<_> = endpoints.iter().map(|endpoint| endpoint.host.as_str()).collect();
     let mut paths: BTreeMap<String, BTreeMap<String, Endpoint>> = BTreeMap::new();
     let mut at: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut operations: BTreeMap<(String, String), Vec<Value>> = BTreeMap::new();
-    let mut others = Vec::new();
-    for endpoint in endpoints {
+    for &endpoint in &endpoints {
         let method = endpoint.method.to_ascii_lowercase();
-        if !METHODS.contains(&method.as_str()) {
-            others.push(json!(endpoint.title()));
-            continue;
-        }
+        let method = if METHODS.contains(&method.as_str()) { method } else { endpoint.method.clone() };
         let path = named(&endpoint.template);
         at.entry(path.clone()).or_default().extend(addresses(endpoint));
         if let Some(operation) = &endpoint.operation {
@@ -79,10 +81,17 @@ pub fn document(endpoints: &[Endpoint]) -> Value {
     }
     let mut written = Map::new();
     for (path, methods) in &paths {
-        let mut item = Map::new();
+        let (mut item, mut others) = (Map::new(), Map::new());
         for (method, endpoint) in methods {
             let of = operations.remove(&(path.clone(), method.clone())).unwrap_or_default();
-            item.insert(method.clone(), operation(path, method, endpoint, of));
+            let operation = operation(path, method, endpoint, of);
+            match METHODS.contains(&method.as_str()) {
+                true => drop(item.insert(method.clone(), operation)),
+                false => drop(others.insert(method.clone(), operation)),
+            }
+        }
+        if !others.is_empty() {
+            item.insert(OTHERS.to_owned(), others.into());
         }
         if services.len() > 1 {
             item.insert("servers".to_owned(), servers(at.get(path)));
@@ -101,14 +110,11 @@ pub fn document(endpoints: &[Endpoint]) -> Value {
             "description": "Rebuilt from observed traffic by apitap: what was not called is not in it.",
         },
         "paths": written,
-        "components": {"securitySchemes": schemes(endpoints)},
+        "components": {"securitySchemes": schemes(&endpoints)},
     });
     if services.len() == 1 {
-        let all: BTreeSet<_> = endpoints.iter().flat_map(addresses).collect();
+        let all: BTreeSet<_> = endpoints.iter().flat_map(|endpoint| addresses(endpoint)).collect();
         document["servers"] = servers(Some(&all));
-    }
-    if !others.is_empty() {
-        document["x-apitap-other-methods"] = others.into();
     }
     document
 }
@@ -225,14 +231,17 @@ fn query_schema(formats: &[String]) -> Value {
     }
 }
 
-/// A format that JSON Schema has.
+/// A format that JSON Schema or OpenAPI has.
 fn written_format(format: &str) -> Option<&str> {
-    ["uuid", "date", "date-time", "email", "ipv4", "ipv6", "uri"].into_iter().find(|known| *known == format)
+    ["uuid", "date", "date-time", "email", "ipv4", "ipv6", "uri", "binary"].into_iter().find(|known| *known == format)
 }
 
 /// A text, with an example that is made up.
 fn text(format: Option<&str>) -> Value {
     let Some(format) = format else { return json!({"type": "string"}) };
+    if format == "binary" {
+        return json!({"type": "string", "format": format});
+    }
     let example = match format {
         "uuid" => "00000000-0000-4000-8000-000000000000",
         "date" => "2000-01-31",
@@ -290,8 +299,25 @@ pub fn schema(of: &Schema) -> Value {
     if of.types.contains(Type::Number) {
         types.retain(|name| *name != "integer");
     }
+    // Where it is an object or a list at times and something else at others, each is described by itself.
+    let told = types.iter().filter(|name| **name != "null").count();
+    let mut written = match told > 1 && types.iter().any(|name| matches!(*name, "array" | "object")) {
+        true => {
+            let each = types.iter().map(|name| Value::Object(of_types(of, &[name])));
+            Map::from_iter([("oneOf".to_owned(), each.collect::<Vec<_>>().into())])
+        }
+        false => of_types(of, &types),
+    };
+    if !of.sensitive.is_empty() {
+        written.insert("x-sensitive".to_owned(), json!(of.sensitive));
+    }
+    written.into()
+}
+
+/// What is said of those values that are of these types.
+fn of_types(of: &Schema, types: &[&str]) -> Map<String, Value> {
     let mut written = Map::new();
-    match types.as_slice() {
+    match types {
         [] => {}
         [one] => {
             written.insert("type".to_owned(), (*one).into());
@@ -300,7 +326,7 @@ pub fn schema(of: &Schema) -> Value {
             written.insert("type".to_owned(), several.into());
         }
     }
-    if of.types.contains(Type::String) {
+    if types.contains(&"string") {
         let texts: Vec<Format> = of.formats.iter().filter(|format| *format != Format::Int64).collect();
         if let [one] = texts.as_slice()
             && let Some(format) = written_format(one.name())
@@ -308,17 +334,17 @@ pub fn schema(of: &Schema) -> Value {
         {
             written.extend(text.into_iter().filter(|(key, _)| key != "type"));
         }
-        if !of.values.is_empty() && of.types.iter().all(|one| matches!(one, Type::String | Type::Null)) {
+        if !of.values.is_empty() && types.iter().all(|one| matches!(*one, "string" | "null")) {
             let mut values: Vec<Value> = of.values.iter().map(|value| json!(value)).collect();
-            if of.types.contains(Type::Null) {
+            if types.contains(&"null") {
                 values.push(Value::Null);
             }
             written.insert("enum".to_owned(), values.into());
         }
-    } else if of.formats.contains(Format::Int64) && !of.types.contains(Type::Number) {
+    } else if of.formats.contains(Format::Int64) && types.contains(&"integer") {
         written.insert("format".to_owned(), "int64".into());
     }
-    if !of.fields.is_empty() {
+    if !of.fields.is_empty() && types.contains(&"object") {
         let fields: Map<_, _> = of.fields.iter().map(|(name, field)| (name.clone(), schema(field))).collect();
         written.insert("properties".to_owned(), fields.into());
         let required: Vec<_> = of.fields.iter().filter(|(_, field)| !field.optional).map(|(name, _)| name).collect();
@@ -326,20 +352,17 @@ pub fn schema(of: &Schema) -> Value {
             written.insert("required".to_owned(), json!(required));
         }
     }
-    if let Some(entries) = &of.entries {
+    if let Some(entries) = of.entries.as_ref().filter(|_| types.contains(&"object")) {
         written.insert("additionalProperties".to_owned(), schema(entries));
     }
-    if let Some(items) = &of.items {
+    if let Some(items) = of.items.as_ref().filter(|_| types.contains(&"array")) {
         written.insert("items".to_owned(), schema(items));
     }
-    if !of.sensitive.is_empty() {
-        written.insert("x-sensitive".to_owned(), json!(of.sensitive));
-    }
-    written.into()
+    written
 }
 
 /// Ways to say who calls, of those that were seen; by the name that most endpoints have where several are in use.
-fn schemes(endpoints: &[Endpoint]) -> Value {
+fn schemes(endpoints: &[&Endpoint]) -> Value {
     let kinds: BTreeSet<_> = endpoints.iter().flat_map(|endpoint| endpoint.auth.keys()).map(String::as_str).collect();
     let mut schemes = Map::new();
     for kind in kinds {
@@ -358,7 +381,7 @@ fn schemes(endpoints: &[Endpoint]) -> Value {
 }
 
 /// A scheme of a header or cookie, by the name that was seen, or else by the usual one.
-fn key(endpoints: &[Endpoint], kind: &str, place: &str, usual: &str) -> Value {
+fn key(endpoints: &[&Endpoint], kind: &str, place: &str, usual: &str) -> Value {
     let mut names: BTreeMap<&str, usize> = BTreeMap::new();
     for endpoint in endpoints.iter().filter(|endpoint| endpoint.auth.contains_key(kind)) {
         for parameter in endpoint.parameters.iter().filter(|one| one.credential && one.place == place) {
@@ -398,11 +421,13 @@ mod tests {
             "mail":{"types":["null","string"],"formats":["email"],"optional":true,"sensitive":["email"]},
             "state":{"types":["string"],"formats":["word"],"values":["open","paid"]},
             "by_day":{"types":["object"],"entries":{"types":["integer"]}},
+            "owner":{"types":["null","integer","string","object"],"formats":["int64","uuid"],
+                "fields":{"id":{"types":["integer"]},"name":{"types":["string"],"optional":true}}},
             "tags":{"types":["array"],"items":{"types":["string"],"formats":["uuid","word"]}}}}"#;
         let of: Schema = serde_json::from_str(text).expect("a schema");
         let expected = json!({
             "type": "object",
-            "required": ["by_day", "id", "price", "state", "tags"],
+            "required": ["by_day", "id", "owner", "price", "state", "tags"],
             "properties": {
                 "id": {"type": "integer", "format": "int64"},
                 "price": {"type": "number"},
@@ -410,6 +435,13 @@ mod tests {
                     "x-sensitive": ["email"]},
                 "state": {"type": "string", "enum": ["open", "paid"]},
                 "by_day": {"type": "object", "additionalProperties": {"type": "integer"}},
+                "owner": {"oneOf": [
+                    {"type": "null"},
+                    {"type": "integer", "format": "int64"},
+                    {"type": "string", "format": "uuid", "examples": ["00000000-0000-4000-8000-000000000000"]},
+                    {"type": "object", "required": ["id"],
+                        "properties": {"id": {"type": "integer"}, "name": {"type": "string"}}}
+                ]},
                 "tags": {"type": "array", "items": {"type": "string"}}
             }
         });

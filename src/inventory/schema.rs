@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::budget::Budget;
 use super::report;
-use super::words::Words;
+use super::settled::{ANYBODY, Learning};
+use super::words::{Settling, Words};
 use crate::call::{BodyShape, Format, Formats, Type, Types, Within};
 
 /// No node.
@@ -15,9 +16,6 @@ const NONE: u32 = u32::MAX;
 
 /// Structures of bodies that are remembered, so that what comes again is not merged again.
 const STRUCTURES: usize = 16;
-
-/// Wordings that are remembered.
-const WORDINGS: usize = 64;
 
 /// Fields of one object from which on it may be a map.
 const MAP_FIELDS: usize = 64;
@@ -85,8 +83,8 @@ struct Merged {
 pub(super) struct Schema {
     nodes: Vec<Node>,
     merged: Vec<Merged>,
-    /// Wordings of bodies of which no word teaches any more, by their numbers; empty until there is one.
-    settled: Vec<u64>,
+    /// Its number among all, once there was a body.
+    number: u64,
     stamp: u32,
     /// Bodies so far.
     bodies: u64,
@@ -100,7 +98,6 @@ impl Schema {
         let names = |node: &Node| node.name.as_ref().map_or(0, |name| name.len()) + node.fields.capacity() * 4;
         self.nodes.capacity() * size_of::<Node>()
             + self.nodes.iter().map(names).sum::<usize>()
-            + self.settled.capacity() * size_of::<u64>()
             + self.merged.iter().map(|merged| size_of::<Merged>() + 4 * merged.places.len()).sum::<usize>()
     }
 
@@ -111,20 +108,33 @@ impl Schema {
     }
 
     /// Adds the body that a caller sent or got. Gives the fields that had no room.
-    pub(super) fn add(&mut self, shape: &BodyShape, caller: u64, budget: &mut Budget) -> u64 {
+    pub(super) fn add(&mut self, shape: &BodyShape, learning: &mut Learning<'_>) -> u64 {
         if shape.malformed {
             return 0;
         }
         self.bodies += 1;
+        if self.number == 0 {
+            self.number = learning.settled.number();
+        }
+        let settled = |caller| learning.settled.has(self.number, shape.wording, caller);
+        if settled(ANYBODY) || settled(learning.caller) {
+            return 0;
+        }
         let known = self.merged.iter().position(|merged| merged.structure == shape.structure);
         let dropped = match known {
             Some(place) => {
                 self.merged[..=place].rotate_right(1);
                 0
             }
-            None => self.merge(shape, budget),
+            None => self.merge(shape, learning.budget),
         };
-        self.words(shape, caller, budget);
+        if dropped == 0 {
+            match self.words(shape, learning.caller, learning.budget) {
+                Settling::Everybody => learning.settled.add(self.number, shape.wording, ANYBODY),
+                Settling::Caller => learning.settled.add(self.number, shape.wording, learning.caller),
+                Settling::Open => {}
+            }
+        }
         dropped
     }
 
@@ -275,22 +285,17 @@ impl Schema {
         true
     }
 
-    /// Notes the words of a body for those places that may be enumerations.
-    fn words(&mut self, shape: &BodyShape, caller: u64, budget: &mut Budget) {
-        if shape.words.is_empty() && shape.wordy.is_empty() {
-            return;
-        }
-        let slot = shape.wording as usize % WORDINGS;
-        if self.settled.get(slot) == Some(&shape.wording) {
-            return;
-        }
-        let mut settled = true;
-        let Some(merged) = self.merged.first().filter(|merged| merged.structure == shape.structure) else { return };
+    /// Notes the words of a body for those places that may be enumerations. Tells from whom the body teaches nothing more.
+    fn words(&mut self, shape: &BodyShape, caller: u64, budget: &mut Budget) -> Settling {
+        let Some(merged) = self.merged.first().filter(|merged| merged.structure == shape.structure) else {
+            return Settling::Open;
+        };
         for &place in &shape.wordy {
             if let Some(node) = merged.places.get(place as usize).and_then(|&node| self.nodes.get_mut(node as usize)) {
                 node.give_up();
             }
         }
+        let mut settling = Settling::Everybody;
         for (place, word) in shape.words() {
             let Some(node) = merged.places.get(place).and_then(|&node| self.nodes.get_mut(node as usize)) else {
                 continue;
@@ -303,12 +308,9 @@ impl Schema {
                 node.give_up();
                 continue;
             }
-            settled &= words.is_settled(word);
+            settling = settling.min(words.is_settled(word, caller));
         }
-        if settled && (!self.settled.is_empty() || budget.take(WORDINGS * size_of::<u64>())) {
-            self.settled.resize(WORDINGS, 0);
-            self.settled[slot] = shape.wording; // a place among WORDINGS
-        }
+        settling
     }
 
     /// Adds what is known of the bodies of another endpoint that is the same one.

@@ -13,7 +13,7 @@ pub(super) fn inventory(settings: &Settings) -> Inventory {
     let file = RuleFile { path: FILE.into(), text: COMPILED_IN.to_owned() };
     let rules = DetectRules::load(&file).expect("the rules that are compiled in");
     let detector = Detector::new(crate::detect::Settings::default(), rules, |call| Some(call.client.ip));
-    Inventory::new(settings, detector, HashKey::default())
+    Inventory::new(settings, detector)
 }
 
 /// A good answer to client `number`, a second after another.
@@ -321,7 +321,7 @@ fn headers_and_cookies_are_parameters() {
                 ..Shape::default()
             };
             if number % 3 == 0 {
-                shape.cookies.push(named("theme", Format::Word, Some("dark"), false));
+                shape.cookies = [named("theme", Format::Word, Some("dark"), false)].into();
             }
             if number == 30 {
                 // Of a head that is partly unknown, nothing is missing.

@@ -20,6 +20,22 @@ struct Word {
     callers: [u32; CALLERS],
 }
 
+/// From whom a word teaches nothing more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Settling {
+    /// From nobody that it is known of.
+    Open,
+    /// From this caller.
+    Caller,
+    /// From anybody.
+    Everybody,
+}
+
+/// What is kept of a caller; 0 marks what is free.
+fn mark(caller: u64) -> u32 {
+    (caller as u32).max(1)
+}
+
 /// The words so far.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Words {
@@ -33,10 +49,16 @@ impl Words {
         self.words.iter().map(|word| word.text.len() + size_of::<Word>()).sum()
     }
 
-    /// Nothing more is to be learned from this word: it is known to be shared.
-    pub(super) fn is_settled(&self, word: &str) -> bool {
-        let shared = |known: &Word| *known.text == *word && known.callers.iter().all(|held| *held != 0);
-        self.seen >= SEEN * WORDS as u64 && self.words.iter().any(shared)
+    /// Whether nothing more is to be learned from a word when it comes from a caller: it is known from it, or to be shared;
+    /// then from nobody.
+    pub(super) fn is_settled(&self, word: &str, caller: u64) -> Settling {
+        let Some(known) = self.words.iter().find(|known| *known.text == *word) else { return Settling::Open };
+        match () {
+            () if self.seen < SEEN * WORDS as u64 => Settling::Open,
+            () if known.callers.iter().all(|held| *held != 0) => Settling::Everybody,
+            () if known.callers.contains(&mark(caller)) => Settling::Caller,
+            () => Settling::Open,
+        }
     }
 
     /// One more word of a caller, by its keyed hash. False when there are too many: it is no enumeration.
@@ -54,7 +76,7 @@ impl Words {
                 self.words.len() - 1
             }
         };
-        let hash = (caller as u32).max(1);
+        let hash = mark(caller);
         if let Some(known) = self.words.get_mut(place)
             && let Some(free) = known.callers.iter_mut().find(|held| **held == 0 || **held == hash)
         {

@@ -4,6 +4,7 @@ use ahash::RandomState;
 use hashbrown::HashTable;
 
 use super::Limits;
+use super::spans::Spans;
 use crate::call::{BodyShape, Edge, Format, Formats, Node, Type, Types};
 
 /// The node of what is not kept.
@@ -47,6 +48,7 @@ pub(super) struct Draft {
     /// Of the indices, whose order nobody sees.
     hasher: RandomState,
     sensitive: Vec<(u32, u16)>,
+    pub(super) spans: Spans,
     limit: usize,
     pub(super) incomplete: bool,
     pub(super) malformed: bool,
@@ -61,6 +63,7 @@ impl Draft {
         self.words.clear();
         self.word_index.clear();
         self.sensitive.clear();
+        self.spans.clear();
         self.limit = limits.nodes.clamp(1, NONE as usize - 1);
         (self.incomplete, self.malformed) = (false, false);
         self.push(0, Edge::Body);
@@ -136,6 +139,13 @@ impl Draft {
         }
     }
 
+    /// Sensitive values were found at these places of the body, and will not be before `done` any more.
+    pub(super) fn mark(&mut self, found: impl Iterator<Item = (u16, std::ops::Range<u64>)>, done: u64) {
+        let mut spans = std::mem::take(&mut self.spans);
+        spans.mark(found, done, |node, class| self.sensitive(node, class));
+        self.spans = spans;
+    }
+
     /// The node of a field of `parent`, in its `object`-th object, behind `previous`; none beyond the limit.
     pub(super) fn field(&mut self, parent: u32, object: u32, previous: u32, name: &[u8]) -> u32 {
         let guess = self.nodes.get(previous as usize).map_or(NONE, |known| known.next);
@@ -152,6 +162,27 @@ impl Draft {
             before.next = node;
         }
         node
+    }
+
+    /// The field that came behind `previous` last time, if `rest` begins with its name and a quote, and the bytes of the name; as
+    /// [`Draft::field`].
+    #[inline]
+    pub(super) fn usual_field(&mut self, parent: u32, object: u32, previous: u32, rest: &[u8]) -> Option<(u32, usize)> {
+        let node = self.nodes.get(previous as usize)?.next;
+        let Known { parent: around, edge: Edge::Field(start, length), .. } = *self.nodes.get(node as usize)? else {
+            return None;
+        };
+        let length = usize::from(length);
+        let name = self.texts.as_bytes().get(start as usize..start as usize + length)?;
+        if around != parent || rest.get(length) != Some(&b'"') || rest.get(..length) != Some(name) {
+            return None;
+        }
+        let known = self.nodes.get_mut(node as usize)?;
+        if known.last != object {
+            known.last = object;
+            known.present = known.present.saturating_add(1);
+        }
+        Some((node, length))
     }
 
     /// The node of what stands behind keys that are data, or of a list's items.

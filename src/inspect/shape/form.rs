@@ -5,8 +5,8 @@ use super::draft::{Draft, NONE};
 use super::format::{self, LOOKED_AT};
 use crate::call::{Edge, Format, Type};
 
-/// A field of a form, with the beginning of its value.
-fn field(draft: &mut Draft, previous: &mut u32, name: &[u8], value: &[u8], format: Option<Format>) {
+/// A field of a form, with the beginning of its value. Gives its node.
+fn field(draft: &mut Draft, previous: &mut u32, name: &[u8], value: &[u8], format: Option<Format>) -> u32 {
     let name = percent_encoding::percent_decode(name).collect::<Vec<u8>>();
     let node = if format::is_data(&name) {
         draft.inner(draft.root(), Edge::Entry)
@@ -22,6 +22,7 @@ fn field(draft: &mut Draft, previous: &mut u32, name: &[u8], value: &[u8], forma
         Format::Empty => {}
         _ => draft.no_words(node),
     }
+    node
 }
 
 /// A value as forms write it, decoded.
@@ -38,18 +39,36 @@ pub(super) struct Pairs {
     in_value: bool,
     any: bool,
     previous: u32,
+    /// Where the value began, and where the reader is, in bytes of the decoded form, which is what is searched; bytes of an
+    /// escape that is not whole yet.
+    begin: u64,
+    at: u64,
+    escape: u64,
 }
 
 impl Pairs {
     pub(super) fn new() -> Pairs {
-        Pairs { name: Vec::new(), value: Vec::new(), in_value: false, any: false, previous: NONE }
+        Pairs {
+            name: Vec::new(),
+            value: Vec::new(),
+            in_value: false,
+            any: false,
+            previous: NONE,
+            begin: 0,
+            at: 0,
+            escape: 0,
+        }
     }
 
     pub(super) fn data(&mut self, bytes: &[u8], draft: &mut Draft) {
         for &byte in bytes {
+            if byte == b'&' {
+                self.over(draft);
+            }
+            self.go_on(byte);
             match byte {
-                b'&' => self.over(draft),
-                b'=' if !self.in_value => self.in_value = true,
+                b'&' => {}
+                b'=' if !self.in_value => (self.in_value, self.begin) = (true, self.at),
                 _ => {
                     let part = if self.in_value { &mut self.value } else { &mut self.name };
                     if part.len() < LOOKED_AT {
@@ -60,13 +79,27 @@ impl Pairs {
         }
     }
 
+    /// Goes on by a byte, as the decoder does (`inspect::form`).
+    fn go_on(&mut self, byte: u8) {
+        (self.at, self.escape) = match (self.escape, byte) {
+            (0, b'%') => (self.at, 1),
+            (1, _) if byte.is_ascii_hexdigit() => (self.at, 2),
+            (2, _) if byte.is_ascii_hexdigit() => (self.at + 1, 0),
+            (held, b'%') => (self.at + held, 1),
+            (held, _) => (self.at + held + 1, 0),
+        };
+    }
+
     pub(super) fn over(&mut self, draft: &mut Draft) {
         if !self.name.is_empty() || self.in_value {
             if !self.any {
                 draft.value(draft.root(), Type::Object, None);
             }
             self.any = true;
-            field(draft, &mut self.previous, &self.name, &self.value, None);
+            let node = field(draft, &mut self.previous, &self.name, &self.value, None);
+            if self.in_value {
+                draft.spans.add(self.begin, self.at + self.escape, node);
+            }
         }
         self.name.clear();
         self.value.clear();
@@ -112,13 +145,14 @@ impl Parts {
                 let room = LOOKED_AT.saturating_sub(value.len());
                 value.extend_from_slice(bytes.get(..bytes.len().min(room)).unwrap_or_default());
             }
-            Event::End => {
+            Event::End(place) => {
                 if !*any {
                     draft.value(draft.root(), Type::Object, None);
                 }
                 *any = true;
                 let format = if *file { Format::Binary } else { format::of(value) };
-                field(draft, previous, name, value, Some(format));
+                let node = field(draft, previous, name, value, Some(format));
+                draft.spans.add(place.start.min(place.end), place.end, node);
             }
         });
     }

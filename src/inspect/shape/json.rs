@@ -1,22 +1,11 @@
 //! JSON (RFC 8259) as it streams: structure and types, one look at each byte, strings by leaps.
 
-use std::collections::VecDeque;
-
 use super::draft::{Draft, NONE};
 use super::format::{self, LOOKED_AT};
 use crate::call::{Edge, Format, Type};
 
 /// Bytes of the longest number or literal.
 const SCALAR: usize = 64;
-
-/// Bytes of the shortest value whose place is remembered: no sensitive value is shorter.
-const SHORTEST: u64 = 6;
-
-/// Places of values that are remembered until what is sensitive is known up to there; 24 bytes each.
-const PLACES: usize = 4096;
-
-/// Where a value stood: its first byte, the one behind its last, its node.
-pub(super) type Span = (u64, u64, u32);
 
 /// What is expected next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,7 +56,6 @@ pub(super) struct Json {
     /// Where it began, and where the reader is, in bytes of the body.
     begin: u64,
     at: u64,
-    spans: VecDeque<Span>,
 }
 
 impl Json {
@@ -79,12 +67,6 @@ impl Json {
         self.beyond = 0;
         self.held.clear();
         (self.begin, self.at, self.escapes) = (0, 0, false);
-        self.spans.clear();
-    }
-
-    /// Where values stood, ascending.
-    pub(super) fn spans(&mut self) -> &mut VecDeque<Span> {
-        &mut self.spans
     }
 
     /// The next bytes.
@@ -109,6 +91,13 @@ impl Json {
                 }
                 State::Failed => break,
                 _ => {}
+            }
+            if byte == b'"' && matches!(self.state, State::FirstName | State::Name) {
+                let rest = bytes.get(place + 1..).unwrap_or_default();
+                if let Some(length) = self.usual_name(rest, draft) {
+                    place += 1 + length;
+                    continue;
+                }
             }
             if !matches!(byte, b' ' | b'\t' | b'\r' | b'\n') {
                 self.token(byte, self.at + place as u64, draft);
@@ -213,6 +202,17 @@ impl Json {
         self.state = if outermost { State::Value } else { State::Behind };
     }
 
+    /// Reads a name and the quote behind it where it is the field that came here last time, as in most lists; gives how many
+    /// bytes that were.
+    #[inline]
+    fn usual_name(&mut self, rest: &[u8], draft: &mut Draft) -> Option<usize> {
+        let open = self.open.last_mut().filter(|_| self.beyond == 0)?;
+        let (field, length) = draft.usual_field(open.node, open.object, open.previous, rest)?;
+        (open.previous, open.inner) = (field, field);
+        self.state = State::Colon;
+        Some(length + 1)
+    }
+
     fn begin_text(&mut self, name: bool, at: u64) {
         self.held.clear();
         self.escapes = false;
@@ -272,7 +272,7 @@ impl Json {
                 Format::Empty => {}
                 _ => draft.no_words(node),
             }
-            self.span(end, node);
+            draft.spans.add(self.begin, end, node);
         }
         self.value_over();
         if self.beyond > 0 {
@@ -282,11 +282,11 @@ impl Json {
 
     /// The name of a member: the node of its value.
     fn name(&mut self, name: &[u8], draft: &mut Draft) {
-        let data = self.escapes || format::is_data(name);
         if self.beyond > 0 {
             return;
         }
         let Some(open) = self.open.last_mut() else { return };
+        let data = self.escapes || format::is_data(name);
         open.inner = if data {
             draft.inner(open.node, Edge::Entry)
         } else {
@@ -321,22 +321,12 @@ impl Json {
         if node != NONE {
             draft.value(node, kind, format);
             if matches!(kind, Type::Integer | Type::Number) {
-                self.span(end, node);
+                draft.spans.add(self.begin, end, node);
             }
         }
         self.value_over();
         if self.beyond > 0 {
             self.state = State::Behind;
         }
-    }
-
-    fn span(&mut self, end: u64, node: u32) {
-        if end.saturating_sub(self.begin) < SHORTEST {
-            return;
-        }
-        if self.spans.len() >= PLACES {
-            self.spans.pop_front();
-        }
-        self.spans.push_back((self.begin, end, node));
     }
 }

@@ -6,6 +6,7 @@
 //! | `json` | JSON, a byte at a time |
 //! | `form` | forms, multipart ones too |
 //! | `draft` | the nodes of the shape so far |
+//! | `spans` | where values stood |
 //! | `head` | headers of the API's own, and cookies |
 //!
 //! No value is kept but words of at most 24 bytes, sixteen of a field, which stay in memory: a closed set of words that
@@ -17,6 +18,7 @@ mod form;
 pub(crate) mod format;
 pub(crate) mod head;
 mod json;
+mod spans;
 #[cfg(test)]
 mod tests;
 
@@ -26,7 +28,6 @@ use std::sync::Arc;
 use draft::Draft;
 use json::Json;
 
-use super::find::BEFORE;
 use crate::call::{BodyShape, Format, ParameterShape};
 
 /// What the shape of one body may cost.
@@ -101,22 +102,13 @@ impl Walker {
     /// Bytes are missing, or not looked at.
     pub(super) fn gap(&mut self) {
         self.json.gap(&mut self.draft);
+        self.draft.spans.close();
         self.draft.incomplete = true;
     }
 
     /// Sensitive values were found at these places of the body, and will not be before `done` any more.
     pub(super) fn mark(&mut self, found: impl Iterator<Item = (u16, Range<u64>)>, done: u64) {
-        let spans = self.json.spans();
-        for (class, range) in found {
-            let place = spans.partition_point(|&(_, end, _)| end <= range.start);
-            if let Some(&(start, _, node)) = spans.get(place)
-                && start < range.end
-            {
-                self.draft.sensitive(node, class);
-            }
-        }
-        let settled = spans.partition_point(|&(_, end, _)| end + (BEFORE as u64) < done);
-        spans.drain(..settled);
+        self.draft.mark(found, done);
     }
 
     /// There is no more. See [`Draft::shape`].
@@ -130,6 +122,7 @@ impl Walker {
             Reader::Pairs(pairs) => pairs.over(&mut self.draft),
             Reader::Parts(parts) => parts.finish(&mut self.draft),
         }
+        self.draft.mark(std::iter::empty(), 0);
         self.draft.shape(class, secret).map(Arc::new)
     }
 }
@@ -140,17 +133,20 @@ pub(super) fn form_decoded(value: &[u8]) -> std::borrow::Cow<'_, [u8]> {
 }
 
 /// What the parameters of a query look like, in order, as [`crate::call::Call::query_names`] has them.
-pub(super) fn parameters(query: &str, count: usize, secret: impl Fn(&[u8]) -> bool) -> Vec<ParameterShape> {
-    let parts = query.split('&').filter(|part| !part.is_empty()).take(count);
-    parts
-        .map(|part| {
-            let (name, value) = part.split_once('=').unwrap_or((part, ""));
-            let plain = !value.contains(['%', '+']);
-            let decoded = if plain { value.as_bytes().into() } else { form::decoded(value.as_bytes()) };
-            let format = format::of(decoded.get(..format::LOOKED_AT).unwrap_or(&decoded));
-            let word = (format == Format::Word && decoded.len() <= draft::WORD_BYTES && !secret(name.as_bytes()))
-                .then(|| String::from_utf8_lossy(&decoded).into());
-            ParameterShape { format: [format].into_iter().collect(), word }
-        })
-        .collect()
+pub(super) fn parameters(
+    query: &str,
+    count: usize,
+    secret: impl Fn(&[u8]) -> bool,
+) -> impl Iterator<Item = ParameterShape> {
+    let parts = query.as_bytes().split(|&byte| byte == b'&').filter(|part| !part.is_empty()).take(count);
+    parts.map(move |part| {
+        let end = part.iter().position(|&byte| byte == b'=').unwrap_or(part.len());
+        let (name, value) = (part.get(..end).unwrap_or_default(), part.get(end + 1..).unwrap_or_default());
+        let plain = !value.iter().any(|byte| matches!(byte, b'%' | b'+'));
+        let decoded = if plain { value.into() } else { form::decoded(value) };
+        let format = format::of(decoded.get(..format::LOOKED_AT).unwrap_or(&decoded));
+        let word = (format == Format::Word && decoded.len() <= draft::WORD_BYTES && !secret(name))
+            .then(|| String::from_utf8_lossy(&decoded).into());
+        ParameterShape { format: [format].into_iter().collect(), word }
+    })
 }

@@ -174,7 +174,8 @@ fn multipart_forms() {
 
 #[test]
 fn parameters_of_queries() {
-    let found = parameters("page=2&sort=price&&q=a+b&token=abc&mail=a%40b.example&flag", 64, |name| name == b"token");
+    let query = "page=2&sort=price&&q=a+b&token=abc&mail=a%40b.example&flag";
+    let found: Vec<_> = parameters(query, 64, |name| name == b"token").collect();
     let of = |number: usize| {
         let one = &found[number];
         (one.format.iter().map(|one| one.name()).collect::<String>(), one.word.as_deref())

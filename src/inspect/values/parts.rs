@@ -32,8 +32,8 @@ impl Parts {
                 }
             }
             Event::Data(bytes) if !*file => fields.keep(bytes),
-            Event::End if !*file => fields.text_is_value(plain, against),
-            Event::Data(_) | Event::End => {}
+            Event::End(_) if !*file => fields.text_is_value(plain, against),
+            Event::Data(_) | Event::End(_) => {}
         });
     }
 }

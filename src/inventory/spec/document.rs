@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
+use super::super::openapi::OTHERS;
 use super::files;
 
 /// Bytes of the largest specification that is read.
@@ -172,9 +173,11 @@ impl Specification {
         let paths = self.document.get("paths").and_then(Value::as_object);
         for (path, item) in paths.into_iter().flatten() {
             let Some(item) = self.resolve(item).and_then(Value::as_object) else { continue };
-            for (method, written) in item {
-                let usual = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
-                let Some(written) = written.as_object().filter(|_| usual.contains(&method.as_str())) else { continue };
+            let usual = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
+            let usual = item.iter().filter(|(method, _)| usual.contains(&method.as_str()));
+            let others = ["additionalOperations", OTHERS].into_iter().filter_map(|key| item.get(key)?.as_object());
+            for (method, written) in usual.chain(others.flatten()) {
+                let Some(written) = written.as_object() else { continue };
                 let (hosts, bases) = self.servers(written, item, swagger);
                 let paths = bases.iter().map(|base| {
                     let whole = format!("{base}/{path}");

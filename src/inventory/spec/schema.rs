@@ -227,6 +227,10 @@ fn either<'s>(mut one: Allowed<'s>, other: Allowed<'s>) -> Allowed<'s> {
     if one.any || other.any {
         return Allowed { any: true, ..Allowed::default() };
     }
+    // `null` has no fields and promises none, and a list of words says nothing of objects.
+    let allows = |types: Option<Types>, kind| types.is_none_or(|types| types.contains(kind));
+    let of_objects = [one.types, other.types].map(|types| allows(types, Type::Object));
+    let of_texts = [one.types, other.types].map(|types| allows(types, Type::String));
     one.types = match (one.types, other.types) {
         (Some(mut mine), Some(theirs)) => {
             mine.extend(theirs);
@@ -237,24 +241,28 @@ fn either<'s>(mut one: Allowed<'s>, other: Allowed<'s>) -> Allowed<'s> {
     for (name, schemas) in other.fields {
         one.fields.entry(name).or_default().extend(schemas);
     }
-    // `null` has no fields, and promises none.
-    let objects = |types: Option<Types>| types.is_none_or(|types| types.contains(Type::Object));
-    one.required = match objects(other.types) {
-        true => one.required.intersection(&other.required).copied().collect(),
-        false => one.required,
-    };
-    one.others = match (one.others, other.others) {
-        (Others::As(mut mine), Others::As(theirs)) => {
-            mine.extend(theirs);
-            Others::As(mine)
+    (one.required, one.others) = match of_objects {
+        [true, false] => (one.required, one.others),
+        [false, true] => (other.required, other.others),
+        _ => {
+            let required = one.required.intersection(&other.required).copied().collect();
+            let others = match (one.others, other.others) {
+                (Others::As(mut mine), Others::As(theirs)) => {
+                    mine.extend(theirs);
+                    Others::As(mine)
+                }
+                (Others::As(mine), _) | (_, Others::As(mine)) => Others::As(mine),
+                (Others::Forbidden, Others::Forbidden) => Others::Forbidden,
+                _ => Others::Unsaid,
+            };
+            (required, others)
         }
-        (Others::As(mine), _) | (_, Others::As(mine)) => Others::As(mine),
-        (Others::Forbidden, Others::Forbidden) => Others::Forbidden,
-        _ => Others::Unsaid,
     };
     one.items.extend(other.items);
-    one.values = match (one.values, other.values) {
-        (Some(mut mine), Some(theirs)) => {
+    one.values = match (of_texts, one.values, other.values) {
+        ([true, false], mine, _) => mine,
+        ([false, true], _, theirs) => theirs,
+        (_, Some(mut mine), Some(theirs)) => {
             mine.extend(theirs);
             Some(mine)
         }

@@ -218,3 +218,45 @@ fn headers_cookies_and_keys_are_held_against_what_is_specified() {
     ];
     assert_eq!(told(&seen), expected);
 }
+
+#[test]
+fn what_was_written_of_methods_that_openapi_has_no_place_for_is_read_again() {
+    let other = endpoint("SUBSCRIBE", "/events/{id}", ORDER);
+    let encrypted = endpoint("TLS", "/", "{}");
+    let all = [other, encrypted, endpoint("GET", "/events/{id}", ORDER)];
+    let document = crate::inventory::openapi::document(&all);
+    assert_eq!(document["paths"].as_object().map(serde_json::Map::len), Some(1), "{document}");
+    assert_eq!(found(&document.to_string(), &all), Vec::<String>::new());
+    let none = r#"{"openapi":"3.2.0","paths":{"/events/{id}":{"additionalOperations":{"NOTIFY":{}}}}}"#;
+    let expected = [
+        "shadow SUBSCRIBE shop.example/events/{id}",
+        "shadow GET shop.example/events/{id}",
+        "unused NOTIFY /events/{id}",
+    ];
+    assert_eq!(found(none, &all), expected);
+}
+
+#[test]
+fn what_is_demanded_of_objects_holds_whatever_else_may_come() {
+    let text = |parts: &str| {
+        format!(
+            r#"{{"openapi":"3.1.0","paths":{{"/a":{{"get":{{"responses":{{"200":{{"content":{{"application/json":{{"schema":{{"oneOf":[{parts}]}}}}}}}}}}}}}}}}}}"#
+        )
+    };
+    let seen = [endpoint(
+        "GET",
+        "/a",
+        r#"{"types":["null","string","object"],"values":["gone"],
+        "fields":{"x":{"types":["integer"]},"more":{"types":["integer"]}}}"#,
+    )];
+    let object = r#"{"type":"object","required":["x","y"],"properties":{"x":{}},"additionalProperties":false}"#;
+    let (null, word) = (r#"{"type":"null"}"#, r#"{"type":"string","enum":["open"]}"#);
+    let expected = [
+        "field_values GET shop.example/a",
+        "field_missing GET shop.example/a y",
+        "field_unspecified GET shop.example/a more",
+    ];
+    for parts in [[object, null, word], [null, word, object], [word, object, null]] {
+        assert_eq!(found(&text(&parts.join(",")), &seen), expected);
+    }
+}
