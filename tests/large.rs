@@ -18,19 +18,21 @@ const MIB: u64 = 1 << 20;
 /// Words of a level of a path: fewer than become one parameter.
 const WORDS: [&str; 6] = ["orders", "users", "items", "shops", "notes", "carts"];
 
-/// Calls, of two clients each, to so many endpoints: 216 a service, with a body of so many fields the first time.
+/// Two calls each to so many endpoints, 216 a service, with bodies of so many fields.
 fn estate(folder: &Folder, endpoints: u32, fields: u32, configuration: &str) -> Outcome {
     let letters = |number: u32| [number / 676, number / 26, number].map(|place| char::from(b'a' + (place % 26) as u8));
     let names: Vec<String> = (0..fields).map(|field| letters(field).iter().collect()).collect();
     feed(folder, "apis", &["--json"], configuration, |wire| -> io::Result<()> {
         for number in 0..2 * endpoints {
-            let (endpoint, wide) = (number % endpoints, number < endpoints);
+            let endpoint = number / 2;
             let word = |level: u32| WORDS[(endpoint / WORDS.len().pow(level) as u32) as usize % WORDS.len()];
             let service: String = letters(endpoint / 216).iter().collect();
             let path = format!("/{}/{}/{}", word(2), word(1), word(0));
             let request = format!("GET {path} HTTP/1.1\r\nHost: {service}.example\r\n\r\n");
-            let of = |name: &String| format!("\"{name}_{service}\":{number}");
-            let body: Vec<String> = names.iter().take(if wide { names.len() } else { 1 }).map(of).collect();
+            let of = |(place, name): (usize, &String)| {
+                format!("\"{name}_{service}\":{}", ["7", "true", "\"a b\""][place % 3])
+            };
+            let body: Vec<String> = names.iter().enumerate().map(of).collect();
             let body = format!("{{{}}}", body.join(","));
             let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ";
             let client =
