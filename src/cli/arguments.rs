@@ -508,7 +508,7 @@ chance of one in a million if nothing were wrong.\n\nExamples:\n  apitap top\n  
 top --json | jq '.clients.suspicious[] | [.ip, .share, .incidents[].kind]'"
 )]
 pub struct Top {
-    /// Where `watch` listens for who looks into it. Default: `listen` in [metrics] of the configuration, 127.0.0.1:9464 if it says
+    /// Where `watch` listens for who looks into it. Default: `listen` in the table `[metrics]` of the configuration, 127.0.0.1:9464 if it says
     /// nothing.
     #[arg(long, short, value_name = "HOST:PORT", env = "APITAP_ADDRESS")]
     pub address: Option<crate::top::Address>,
