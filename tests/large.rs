@@ -46,7 +46,7 @@ fn estate(folder: &Folder, endpoints: u32, fields: u32, configuration: &str) -> 
 
 /// Runs it with a field each and with many, and compares what they took.
 fn stays_within(endpoints: u32, fields: u32, schema_bytes: u64) {
-    let folder = Folder::new("large");
+    let folder = Folder::new(&format!("large-{endpoints}"));
     let configuration = format!("[inventory]\nschema_bytes = {schema_bytes}\n");
     let runs = [1, fields].map(|fields| {
         let outcome = estate(&folder, endpoints, fields, &configuration);

@@ -319,9 +319,9 @@ impl Book {
         }
     }
 
-    /// What is known of an endpoint.
-    pub(super) fn get(&self, host: &str, template: &str, method: &str) -> Option<&Known> {
-        self.known.get(&EndpointId::of_template(&self.key, host, template, method))
+    /// What is known of an endpoint, which is forgotten with that.
+    pub(super) fn remove(&mut self, host: &str, template: &str, method: &str) -> Option<Known> {
+        self.known.remove(&EndpointId::of_template(&self.key, host, template, method))
     }
 
     /// Networks that are one's own.

@@ -194,7 +194,7 @@ impl Inventory {
         &mut self.detector
     }
 
-    /// What is known, sorted by host, template, method and operation. There are to be no more calls.
+    /// What is known, sorted by host, template, method and operation, which is forgotten with that: there are to be no more calls.
     pub fn report(&mut self) -> Vec<Endpoint> {
         for merged in self.detector.settle() {
             self.book.merge(&merged);
@@ -202,7 +202,8 @@ impl Inventory {
         let mut all = Vec::new();
         let mut left_out = 0;
         for entry in self.detector.templates().endpoints() {
-            let Some(known) = self.book.get(entry.host, &entry.template, entry.method) else {
+            // What is told is larger than what is kept: it takes its place.
+            let Some(known) = self.book.remove(entry.host, &entry.template, entry.method) else {
                 // Of what is not known, it is not known whose calls and when they were.
                 if !self.book.selector().selection().is_of_calls() {
                     all.push(of_entry(&entry));
