@@ -247,7 +247,7 @@ impl BodyShape {
     /// With its structure's number worked out.
     pub(crate) fn numbered(mut self) -> BodyShape {
         use std::hash::{BuildHasher, Hash, Hasher};
-        // Who makes two structures share a number hides one of them from the inventory, where they could send neither.
+        // Who makes two structures share a number hides one of them from the inventory, and from the detector of fields in excess, where they could send neither.
         let mut hasher = ahash::RandomState::with_seeds(1, 2, 3, 4).build_hasher();
         for place in self.places() {
             (place.parent, place.within, place.always).hash(&mut hasher);
