@@ -6,10 +6,6 @@ use ahash::RandomState;
 
 use crate::call::NamedShape;
 
-/// Headers that are remembered. Worst-case memory of a worker 4,096 times 4 KiB, if all of them are [`LONGEST`] bytes and 32
-/// cookies; none where shapes are not asked for.
-const KNOWN: usize = 4096;
-
 /// Places of a set, what was used last first: of five hundred sessions hardly any five share one.
 const WAYS: usize = 4;
 
@@ -24,23 +20,29 @@ struct Seen {
 }
 
 /// What the cookies of the last requests look like. A worker has its own.
-#[derive(Default)]
 pub(crate) struct Cookies {
     hasher: RandomState,
+    /// Sets that there are once the first header comes.
+    count: usize,
     sets: Vec<[Option<Seen>; WAYS]>,
 }
 
 impl Cookies {
+    /// Remembers up to `headers`, rounded up to whole sets; none for none.
+    pub(crate) fn new(headers: usize) -> Cookies {
+        Cookies { hasher: RandomState::new(), count: headers.div_ceil(WAYS), sets: Vec::new() }
+    }
+
     /// What the cookies of a header look like, as it was made before or as `make` makes it.
     pub(crate) fn shapes(&mut self, header: &[u8], make: impl FnOnce() -> Vec<NamedShape>) -> Arc<[NamedShape]> {
-        if header.len() > LONGEST {
+        if header.len() > LONGEST || self.count == 0 {
             return make().into();
         }
         if self.sets.is_empty() {
-            self.sets.resize_with(KNOWN / WAYS, Default::default);
+            self.sets.resize_with(self.count, Default::default);
         }
         let hash = self.hasher.hash_one(header);
-        let Some(set) = self.sets.get_mut(hash as usize % (KNOWN / WAYS)) else { return make().into() };
+        let Some(set) = self.sets.get_mut(hash as usize % self.count) else { return make().into() };
         let same = |seen: &Seen| seen.hash == hash && *seen.header == *header;
         let place = set.iter().position(|seen| seen.as_ref().is_some_and(same));
         let place = place.unwrap_or_else(|| {
@@ -63,7 +65,7 @@ mod tests {
 
     #[test]
     fn a_header_is_looked_at_once_and_each_has_its_own() {
-        let (mut cookies, made) = (Cookies::default(), Cell::new(0));
+        let (mut cookies, made) = (Cookies::new(4096), Cell::new(0));
         let mut shapes = |header: &[u8]| {
             let found = cookies.shapes(header, || {
                 made.set(made.get() + 1);

@@ -9,6 +9,7 @@ use crate::stats::{Counter, Counters};
 use crate::stream::{Direction, FlowInfo};
 use crate::time::Timestamp;
 
+use super::Shared;
 use super::content::{Caps, Found, Stopped, Totals};
 use super::conversation::community_id;
 use super::grpc;
@@ -18,7 +19,6 @@ use super::limits;
 use super::operation::{self, Carrier};
 use super::payload::Payload;
 use super::target::{query_names, split_target};
-use super::{IDLE_CALLS, Shared};
 
 /// A call of this flow, of which nothing is known yet.
 pub(super) fn new_call(
@@ -31,7 +31,7 @@ pub(super) fn new_call(
     let community_id = known_id.get_or_insert_with(|| community_id(flow.source, flow.destination));
     let mut call = shared.idle.pop().unwrap_or_default();
     if let Some(mut shape) = call.shape.take()
-        && shared.idle_shapes.len() < IDLE_CALLS
+        && shared.idle_shapes.len() < shared.settings.idle_calls
     {
         shape.clear();
         shared.idle_shapes.push(shape);
@@ -56,7 +56,7 @@ pub(super) fn request(call: &mut Call, head: &RequestHead<'_>, length: u64, shar
     call.anomalies.extend(head.fields.anomalies);
     let mut target = std::mem::take(&mut call.target);
     printable_into(head.target, &mut target);
-    let (masked, found) = shared.inspector.target(&target);
+    let (masked, found) = shared.clean_targets.target(&shared.inspector, &target);
     // What is connected to by another protocol (RFC 8441) is a target as any other.
     let connect = head.method == b"CONNECT" && !(head.version == Version::Http2 && head.target.starts_with(b"/"));
     call.sensitive.request = found;

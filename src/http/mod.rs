@@ -7,6 +7,7 @@
 //! | `repeat` | heads as those that came before, but for a few values |
 //! | `head` | start lines and the headers that a call needs: httparse, then what real servers accept |
 //! | `framing` | where a body ends (RFC 9112, section 6), chunks |
+//! | `clean`, `cookies` | targets and cookies that came before, and what was found in them |
 //! | `fill` | what heads and bodies make of a call, in every version |
 //! | [`h2`] | HTTP/2 |
 //! | `payload`, `grpc`, `grpc_text` | bodies that carry the messages of gRPC, and their texts |
@@ -25,6 +26,7 @@
 //! not by count; where that leaves a choice, request and response stay two calls, each marked as half seen. A wrong
 //! pairing would accuse the wrong client.
 
+mod clean;
 mod content;
 mod conversation;
 mod cookies;
@@ -97,6 +99,14 @@ pub struct Settings {
     /// decoded and inspected again: the worst case of their memory. Below 8192, where the first eight places
     /// have no room, none are remembered; the calls are the same.
     pub recall_bytes: usize,
+    /// Targets of requests in which nothing sensitive was found that a worker remembers, so that those that come again need
+    /// not be inspected again: 8 bytes each, rounded up to a power of two. 0 remembers none; the calls are the same.
+    pub known_targets: usize,
+    /// `Cookie` headers that a worker remembers with what their cookies look like, where shapes are asked for: at worst 4 KiB each. 0
+    /// remembers none; the calls are the same.
+    pub known_cookies: usize,
+    /// Calls that are done with whose memory a worker keeps for the next: usually 1 KiB each, at worst 13 KiB.
+    pub idle_calls: usize,
     /// Bytes of one gRPC message that are kept until it is whole, so that its fields can be told apart, and that a
     /// compressed one may come to. Of a larger one the rest is inspected as it stands, or not where it is compressed.
     pub grpc_message_bytes: usize,
@@ -162,6 +172,9 @@ impl Default for Settings {
             decoded_ratio: 1100,
             encoding_limit: 4,
             recall_bytes: 4 << 20,
+            known_targets: 16_384,
+            known_cookies: 4096,
+            idle_calls: 4096,
             grpc_message_bytes: 256 << 10,
             grpc_held_bytes: 32 << 20,
             operation_bytes: 16 << 10,
@@ -190,9 +203,6 @@ impl Settings {
     }
 }
 
-/// Calls that are kept to be used again: 4096 of at most 13 KiB, usually 1 KiB.
-const IDLE_CALLS: usize = 4096;
-
 /// What the parts of the HTTP stage share: settings, the inspector, caches, and the records that are done.
 pub(crate) struct Shared {
     pub(crate) settings: Settings,
@@ -208,6 +218,7 @@ pub(crate) struct Shared {
     pub(crate) idle: Vec<Box<Call>>,
     /// Their shapes.
     pub(crate) idle_shapes: Vec<Box<Shape>>,
+    pub(crate) clean_targets: clean::CleanTargets,
     pub(crate) cookies: cookies::Cookies,
     /// What is known of the TLS around what is read at present.
     pub(crate) tls: Option<Arc<Tls>>,
@@ -225,6 +236,8 @@ impl Http {
         Http {
             shared: Shared {
                 decoders: content::Decoders::new(&settings),
+                clean_targets: clean::CleanTargets::new(settings.known_targets),
+                cookies: cookies::Cookies::new(settings.known_cookies),
                 settings,
                 inspector,
                 texts: intern::Interner::default(),
@@ -234,7 +247,6 @@ impl Http {
                 records: Vec::new(),
                 idle: Vec::new(),
                 idle_shapes: Vec::new(),
-                cookies: cookies::Cookies::default(),
                 tls: None,
             },
             tls: secured::Common::new(tls::Settings::default(), Arc::default()),
@@ -266,7 +278,7 @@ impl Http {
 
     /// Takes back records that are done with, so that the memory of calls is used again; what is too much is freed.
     pub fn recycle(&mut self, records: &mut Vec<Record>) {
-        let room = IDLE_CALLS.saturating_sub(self.shared.idle.len());
+        let room = self.shared.settings.idle_calls.saturating_sub(self.shared.idle.len());
         self.shared.idle.extend(records.drain(..).filter_map(Record::into_call).take(room));
     }
 

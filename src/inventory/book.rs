@@ -90,7 +90,7 @@ impl Book {
             limit: settings.endpoints,
             key,
             budget: Budget::new(settings.schema_bytes),
-            settled: Settled::new(),
+            settled: Settled::new(settings.settled_bodies),
             place: Place::default(),
             counters: Counters::new(),
             span: None,

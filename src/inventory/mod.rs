@@ -65,6 +65,9 @@ pub struct Settings {
     pub endpoints: usize,
     /// Bytes of all schemas together. Beyond, further fields are left out and counted, and schemas marked as incomplete.
     pub schema_bytes: usize,
+    /// Bodies that have nothing more to teach and are remembered, so that they need not be merged again when they come again: 8 bytes
+    /// each, rounded up to a power of two, at least two. The inventory is the same.
+    pub settled_bodies: usize,
     /// Pairs of a client and a service that are remembered, to tell who calls whom; at worst 400 bytes each. Beyond, of
     /// sixteen the one with the fewest calls leaves and is counted.
     pub edges: usize,
@@ -82,6 +85,7 @@ impl Default for Settings {
         Settings {
             endpoints: 16_384,
             schema_bytes: 128 << 20,
+            settled_bodies: 4096,
             edges: 65_536,
             inside: inside::private(),
             events: events::Settings::default(),

@@ -2,10 +2,6 @@
 
 use super::budget::Budget;
 
-/// Bodies that are remembered, a power of two, 8 bytes each, in pairs of which the older one gives way: it is merged once more
-/// when it comes again.
-const KNOWN: usize = 4096;
-
 /// Any caller.
 pub(super) const ANYBODY: u64 = 0;
 
@@ -17,15 +13,17 @@ pub(super) struct Learning<'b> {
     pub(super) settled: &'b mut Settled,
 }
 
-/// Which wordings of bodies teach which schemas nothing any more, from anybody or from one caller.
+/// Which wordings of bodies teach which schemas nothing any more, from anybody or from one caller. They are kept in pairs, of which the older
+/// one gives way: it is merged once more when it comes again.
 pub(super) struct Settled {
     pairs: Box<[[u64; 2]]>,
     schemas: u64,
 }
 
 impl Settled {
-    pub(super) fn new() -> Settled {
-        Settled { pairs: vec![[0; 2]; KNOWN / 2].into(), schemas: 0 }
+    /// Remembers so many bodies, rounded up to a power of two; at least two.
+    pub(super) fn new(bodies: usize) -> Settled {
+        Settled { pairs: vec![[0; 2]; bodies.clamp(2, 1 << 30).next_power_of_two() / 2].into(), schemas: 0 }
     }
 
     /// A number for a schema that has none, never 0. None is given twice: what was known of one that is gone means nothing.
@@ -38,15 +36,22 @@ impl Settled {
     #[inline]
     pub(super) fn has(&self, schema: u64, wording: u64, caller: u64) -> bool {
         let key = key(schema, wording, caller);
-        self.pairs.get(place(key)).is_some_and(|pair| pair.contains(&key))
+        self.pairs.get(self.place(key)).is_some_and(|pair| pair.contains(&key))
     }
 
     /// It does not.
     pub(super) fn add(&mut self, schema: u64, wording: u64, caller: u64) {
         let key = key(schema, wording, caller);
-        if let Some(pair) = self.pairs.get_mut(place(key)) {
+        let place = self.place(key);
+        if let Some(pair) = self.pairs.get_mut(place) {
             *pair = [key, pair[0]];
         }
+    }
+
+    /// By the highest bits: they depend on all others.
+    #[inline]
+    fn place(&self, key: u64) -> usize {
+        key.checked_shr(u64::BITS - self.pairs.len().ilog2()).unwrap_or(0) as usize
     }
 }
 
@@ -58,19 +63,13 @@ fn key(schema: u64, wording: u64, caller: u64) -> u64 {
     (one ^ one >> 32).wrapping_mul(MIX).max(1) // 0 marks what is free
 }
 
-/// By the highest bits: they depend on all others.
-#[inline]
-fn place(key: u64) -> usize {
-    (key >> (u64::BITS - (KNOWN / 2).ilog2())) as usize
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn what_is_settled_is_so_for_one_schema_and_caller() {
-        let mut settled = Settled::new();
+        let mut settled = Settled::new(4096);
         let (one, two) = (settled.number(), settled.number());
         assert!(!settled.has(one, 7, 5));
         settled.add(one, 7, 5);
@@ -78,7 +77,7 @@ mod tests {
         assert!(!settled.has(two, 7, 5) && !settled.has(one, 8, 5) && !settled.has(one, 7, ANYBODY));
         // What has no room any more is not known, and nothing is known that was not said.
         (100..100_000).for_each(|wording| settled.add(two, wording, ANYBODY));
-        assert!((100..100_000).filter(|wording| settled.has(two, *wording, ANYBODY)).count() <= KNOWN);
+        assert!((100..100_000).filter(|wording| settled.has(two, *wording, ANYBODY)).count() <= 4096);
         assert!((100..100_000).all(|wording| !settled.has(one, wording, ANYBODY)));
     }
 }
