@@ -44,7 +44,7 @@ impl CleanTargets {
 mod tests {
     use super::*;
     use crate::key::Key;
-    use crate::rules::Rules;
+    use crate::inspect::Rules;
 
     #[test]
     fn says_what_the_inspector_says() {
