@@ -78,7 +78,9 @@ impl Traffic {
         let answer = format!(
             "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\n{extra}Content-Length: {length}\r\n\r\n{body}"
         );
-        self.wire.send(at + 500, &mut connection, SERVER, answer.as_bytes());
+        for piece in answer.as_bytes().chunks(32_000) {
+            self.wire.send(at + 500, &mut connection, SERVER, piece);
+        }
         self.wire.close(at + 900, &mut connection);
     }
 
@@ -555,28 +557,33 @@ fn guessing(traffic: &mut Traffic, mut log_in: impl FnMut(&mut Traffic, [u8; 4],
     }
 }
 
+/// People who look at their own records and those of a few others, and one with the token of one of them, who reads all that there
+/// are, or in the twin asks as often for the few; `seconds` lie between two calls.
+fn with_a_stolen_token(traffic: &mut Traffic, raises: bool, seconds: f64) {
+    let read = |traffic: &mut Traffic, client, headers: &str, record: u32| {
+        let answer = format!(r#"{{"id":{record},"email":"mara.{record}@webmail.net","city":"b"}}"#);
+        traffic.call(client, &format!("GET /v1/customers/{record}"), headers, "200", &answer);
+        traffic.at += seconds - 1.0;
+    };
+    for round in 0..3 {
+        forty(traffic, |traffic, client, person, headers| {
+            read(traffic, client, headers, u32::from(person) * 3 + round);
+        });
+    }
+    let headers = format!("User-Agent: python-requests/2.32\r\nAuthorization: {}\r\n", usual(9));
+    for number in 0..1_500 {
+        read(traffic, ODD, &headers, if raises { 7_000 + number } else { 27 + number % 3 });
+    }
+}
+
 #[test]
 fn each_detector_of_the_practices_has_a_capture_that_raises_it_and_a_twin_that_does_not() {
     const SHAPES: &str = "[inspect]\nshapes = true\n";
-    let pairs: [Pair; 15] = [
+    let pairs: [Pair; 20] = [
         ("recon.injection_probing", "", |traffic, raises| {
-            for path in ["/v1/search", "/v1/comments"] {
-                forty(traffic, |traffic, client, person, headers| {
-                    let body = format!(r#"{{"filter":{{"name":"shoes {person}"}},"sort":"price","author":"O'Brien"}}"#);
-                    traffic.send(client, &format!("POST {path}"), headers, &body, "200", "{}");
-                });
-            }
-            let probes = ["x' OR '1'='1", "1; DROP TABLE users", "1' AND SLEEP(5)-- ", "{{7*7}}", "; cat /etc/hosts"];
-            let plain = ["O'Brien & sons", "drop; table", "good sleep", "{{name}}", "salt; pepper"];
-            let headers = format!("Authorization: {}\r\n", usual(9));
-            for field in ["sort", "author", "note"] {
-                for value in if raises { probes } else { plain } {
-                    for path in ["/v1/search", "/v1/comments"] {
-                        let body = format!(r#"{{"{field}":"{value}"}}"#);
-                        traffic.send(ODD, &format!("POST {path}"), &headers, &body, "200", "{}");
-                    }
-                }
-            }
+            probing(traffic, raises, Some("application/json"), |field, value| {
+                format!(r#"{{"filter":{{"name":"shoes"}},"page":1,"{field}":"{value}"}}"#)
+            });
         }),
         ("recon.injection_probing", "", |traffic, raises| {
             let media = Some("multipart/form-data; boundary=b0undary");
@@ -762,6 +769,29 @@ fn each_detector_of_the_practices_has_a_capture_that_raises_it_and_a_twin_that_d
                 // The twin: a new version, which all others get after the first.
                 all(traffic, if raises { "" } else { more });
             }
+        }),
+        ("leak.bulk_read", "", |traffic, raises| with_a_stolen_token(traffic, raises, 1.0)),
+        ("leak.slow_read", "", |traffic, raises| with_a_stolen_token(traffic, raises, 40.0)),
+        ("leak.oversized", "", |traffic, raises| {
+            (0..3).for_each(|_| {
+                forty(traffic, |traffic, client, person, headers| {
+                    let answer = format!(r#"{{"names":"{}"}}"#, "n".repeat(200 + 7 * usize::from(person)));
+                    traffic.call(client, "GET /v1/products", headers, "200", &answer);
+                });
+            });
+            let answer = format!(r#"{{"names":"{}"}}"#, "n".repeat(if raises { 300_000 } else { 900 }));
+            traffic.call(ODD, "GET /v1/products", &format!("Authorization: {}\r\n", usual(9)), "200", &answer);
+        }),
+        ("leak.secret_in_url", "", |traffic, raises| match raises {
+            true => traffic.call(ODD, "GET /v1/orders/7?api_key=sk_live_4f9aQ2b7c1", "", "200", "{}"),
+            false => traffic.call(ODD, "GET /v1/orders/7?page=2", "X-API-Key: sk_live_4f9aQ2b7c1\r\n", "200", "{}"),
+        }),
+        ("auth.cleartext", "", |traffic, raises| {
+            let headers = match raises {
+                true => format!("Authorization: Basic {}\r\n", STANDARD.encode("ana:hunter2")),
+                false => "Authorization: Digest username=\"ana\", realm=\"x\", response=\"0f3a\"\r\n".to_owned(),
+            };
+            traffic.call(ODD, "GET /v1/orders/7", &headers, "200", "{}");
         }),
         ("auth.function_access", "", |traffic, raises| {
             for page in ["me", "feed", "cart", "search", "messages", "offers", "help"] {

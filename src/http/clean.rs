@@ -43,8 +43,8 @@ impl CleanTargets {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::key::Key;
     use crate::inspect::Rules;
+    use crate::key::Key;
 
     #[test]
     fn says_what_the_inspector_says() {
