@@ -285,6 +285,9 @@ counters! {
     ClientsEvicted = "clients_evicted",
     /// Endpoints forgotten because the table was full.
     EndpointsEvicted = "endpoints_evicted",
+    /// What else the detector remembered and forgot because its tables were full: principals, groups, roles, holders of credentials,
+    /// misses, places, fields written and returned, askers, servers.
+    EntriesEvicted = "entries_evicted",
     /// Series of encrypted connections forgotten because there were too many.
     SeriesEvicted = "series_evicted",
     /// Fields of bodies that the detectors did not look at, or did not remember, because there were too many.

@@ -357,7 +357,7 @@ fn explain(mut options: Explain) -> Result<ExitCode, Failure> {
         let (outcome, _) = read_captures(&options.inputs, &settings, &options.common, &mut consumer)?;
         (outcome, false)
     };
-    outcome.counters.merge(consumer.counters());
+    outcome.counters.merge(&consumer.counters());
     let code = conclude(&outcome, &BTreeMap::new(), None, started.elapsed(), &options.common)?;
     if !consumer.seen() {
         let message = format!(

@@ -236,7 +236,7 @@ impl Detecting {
     /// What detector, keeper, inventory and practices counted.
     pub(super) fn counters(&self) -> Counters {
         let mut counters = match &self.engine {
-            Engine::Plain(detector) => detector.counters().clone(),
+            Engine::Plain(detector) => detector.counters(),
             Engine::Watching(inventory) => inventory.all_counters(),
         };
         if let Some(keeper) = &self.keeper {
@@ -459,7 +459,7 @@ impl Posing {
     }
 
     pub(super) fn counters(&self) -> Counters {
-        let mut counters = self.detector.counters().clone();
+        let mut counters = self.detector.counters();
         counters.merge(self.practice.counters());
         counters
     }

@@ -51,7 +51,7 @@ impl Explaining {
         Explaining { detector, client, json, raised: Vec::new(), alerts: Vec::new(), left_out: 0 }
     }
 
-    pub(super) fn counters(&self) -> &Counters {
+    pub(super) fn counters(&self) -> Counters {
         self.detector.counters()
     }
 

@@ -62,7 +62,7 @@ impl Proposing {
     }
 
     pub(super) fn counters(&self) -> Counters {
-        let mut counters = self.detector.counters().clone();
+        let mut counters = self.detector.counters();
         counters.merge(self.suggesting.counters());
         counters
     }

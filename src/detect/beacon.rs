@@ -237,6 +237,11 @@ impl Beacons {
         Beacons { series: Table::new(settings.beacons), servers: Table::new(settings.beacons / 16) }
     }
 
+    /// Servers that gave way to others; series are counted as they do.
+    pub(super) fn evicted(&self) -> u64 {
+        self.servers.evicted()
+    }
+
     pub(super) fn limit(&mut self, settings: &Settings) {
         self.series.limit(settings.beacons);
         self.servers.limit(settings.beacons / 16);

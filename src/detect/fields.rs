@@ -53,6 +53,11 @@ impl Writes {
         Writes(Table::new(settings.written_endpoints))
     }
 
+    /// Entries that gave way to others.
+    pub(super) fn evicted(&self) -> u64 {
+        self.0.evicted()
+    }
+
     pub(super) fn limit(&mut self, settings: &Settings) {
         self.0.limit(settings.written_endpoints);
     }

@@ -114,6 +114,11 @@ impl Roles {
         Roles { roles: Table::new(settings.groups), goings: Table::new(settings.endpoints.saturating_mul(4)) }
     }
 
+    /// Entries that gave way to others.
+    pub(super) fn evicted(&self) -> u64 {
+        self.roles.evicted() + self.goings.evicted()
+    }
+
     pub(super) fn limit(&mut self, settings: &Settings) {
         self.roles.limit(settings.groups);
         self.goings.limit(settings.endpoints.saturating_mul(4));

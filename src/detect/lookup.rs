@@ -74,6 +74,11 @@ impl Lookups {
         Lookups { askers: Table::new(settings.lookups), endpoints: Table::new(settings.lookups / 16) }
     }
 
+    /// Entries that gave way to others.
+    pub(super) fn evicted(&self) -> u64 {
+        self.askers.evicted() + self.endpoints.evicted()
+    }
+
     pub(super) fn limit(&mut self, settings: &Settings) {
         self.askers.limit(settings.lookups);
         self.endpoints.limit(settings.lookups / 16);

@@ -553,8 +553,10 @@ impl Detector {
     }
 
     /// What was counted.
-    pub fn counters(&self) -> &Counters {
-        &self.counters
+    pub fn counters(&self) -> Counters {
+        let mut counters = self.counters.clone();
+        counters.set(Counter::EntriesEvicted, self.state.evicted());
+        counters
     }
 
     /// All that it remembers.

@@ -142,6 +142,11 @@ impl Principals {
         }
     }
 
+    /// Entries that gave way to others.
+    pub(super) fn evicted(&self) -> u64 {
+        self.table.evicted() + self.groups.evicted() + self.uses.evicted()
+    }
+
     pub(super) fn limit(&mut self, settings: &Settings) {
         self.table.limit(settings.credentials);
         self.groups.limit(settings.groups);

@@ -88,6 +88,11 @@ impl Returns {
         Returns(Table::new(settings.returned_endpoints))
     }
 
+    /// Entries that gave way to others.
+    pub(super) fn evicted(&self) -> u64 {
+        self.0.evicted()
+    }
+
     pub(super) fn limit(&mut self, settings: &Settings) {
         self.0.limit(settings.returned_endpoints);
     }

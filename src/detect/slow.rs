@@ -96,6 +96,11 @@ impl Slow {
         }
     }
 
+    /// Servers that gave way to others; clients are counted as they do.
+    pub(super) fn evicted(&self) -> u64 {
+        self.servers.evicted()
+    }
+
     pub(super) fn limit(&mut self, settings: &Settings) {
         self.clients.limit(settings.slow_clients);
         self.servers.limit(settings.servers);

@@ -186,6 +186,22 @@ impl State {
         }
     }
 
+    /// Entries that gave way to others, of the tables that have no counter of their own.
+    pub(super) fn evicted(&self) -> u64 {
+        let by_hash = self.places.evicted() + self.parameters.evicted() + self.misses.evicted();
+        let of_logins = self.logins.evicted() + self.kin.evicted();
+        let parts = [
+            self.principals.evicted(),
+            self.roles.evicted(),
+            self.writes.evicted(),
+            self.returns.evicted(),
+            self.lookups.evicted(),
+            self.beacons.evicted(),
+            self.slow.evicted(),
+        ];
+        by_hash + of_logins + self.credentials.evicted() + parts.iter().sum::<u64>()
+    }
+
     /// Fits the tables to the limits; gives how many clients and endpoints had to leave.
     pub(super) fn limit(&mut self, settings: &Settings) -> (usize, usize) {
         self.places.limit(settings.endpoints);

@@ -247,7 +247,7 @@ impl Inventory {
     /// What was counted, of the detector all.
     pub fn all_counters(&self) -> Counters {
         let mut counters = self.own_counters();
-        counters.merge(self.detector.counters());
+        counters.merge(&self.detector.counters());
         counters
     }
 

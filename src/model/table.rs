@@ -21,6 +21,8 @@ pub struct Table<K, V> {
     index: HashMap<K, u32, ahash::RandomState>,
     capacity: usize,
     hand: usize,
+    /// Entries that left for others since it was made or read.
+    evicted: u64,
 }
 
 impl<K: Copy + Eq + Hash, V> Table<K, V> {
@@ -31,6 +33,7 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
             index: HashMap::default(),
             capacity: capacity.clamp(1, u32::MAX as usize),
             hand: 0,
+            evicted: 0,
         }
     }
 
@@ -42,6 +45,11 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
     /// How many there may be.
     pub fn capacity(&self) -> usize {
         self.capacity
+    }
+
+    /// Entries that left because there was no room, since the table was made or read back.
+    pub fn evicted(&self) -> u64 {
+        self.evicted
     }
 
     /// Bytes that it takes, where `heap` tells what an entry takes besides: asked of a few of them, so that it costs the same
@@ -122,6 +130,7 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
         // `least` gives a place in the table, which is full and so not empty.
         let evicted = std::mem::replace(self.entries.get_mut(place)?, (key, value));
         self.index.remove(&evicted.0);
+        self.evicted += 1;
         Some(evicted)
     }
 
@@ -152,6 +161,7 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
         for (key, _) in self.entries.drain(self.entries.len() - excess..) {
             self.index.remove(&key);
         }
+        self.evicted += excess as u64;
         excess
     }
 
