@@ -14,6 +14,7 @@ use super::content::{Caps, Found, Stopped, Totals};
 use super::conversation::community_id;
 use super::grpc;
 use super::head::{Fields, Kind, RequestHead, ResponseHead};
+use super::idle::Idle;
 use super::intern::printable_into;
 use super::limits;
 use super::operation::{self, Carrier};
@@ -29,12 +30,12 @@ pub(super) fn new_call(
 ) -> Box<Call> {
     let (client, server) = flow.ends(requests);
     let community_id = known_id.get_or_insert_with(|| community_id(flow.source, flow.destination));
-    let mut call = shared.idle.pop().unwrap_or_default();
+    let mut call = shared.idle.take().unwrap_or_default();
     if let Some(mut shape) = call.shape.take()
         && shared.idle_shapes.len() < shared.settings.idle_calls
     {
         shape.clear();
-        shared.idle_shapes.push(shape);
+        shared.idle_shapes.put(shape);
     }
     call.renew(community_id, &flow.encapsulation);
     call.flow = flow.id;
@@ -44,8 +45,8 @@ pub(super) fn new_call(
 }
 
 /// The shape of a call, which says nothing as long as nothing is put into it.
-fn shape<'c>(call: &'c mut Call, idle: &mut Vec<Box<Shape>>) -> &'c mut Shape {
-    call.shape.get_or_insert_with(|| idle.pop().unwrap_or_default())
+fn shape<'c>(call: &'c mut Call, idle: &mut Idle<Box<Shape>>) -> &'c mut Shape {
+    call.shape.get_or_insert_with(|| idle.take().unwrap_or_default())
 }
 
 /// Takes a request's head of so many bytes.

@@ -16,6 +16,7 @@
 //! | `events` | answers that are streams, and the events in them |
 //! | `content` | content encodings undone as they stream, and what looks at the result |
 //! | `recall` | what bodies that came before came to |
+//! | `idle` | the memory of calls that are done with, for those to come |
 //! | `reader` | one direction: heads and bodies in turn, and finding the next head after a loss |
 //! | `conversation` | both directions: which response answers which request |
 //! | `secured` | what is in TLS, and what is told of a flow whose TLS keeps it |
@@ -38,6 +39,7 @@ pub mod grpc_text;
 mod gzip;
 pub mod h2;
 mod head;
+mod idle;
 mod intern;
 mod limits;
 mod operation;
@@ -105,7 +107,8 @@ pub struct Settings {
     /// `Cookie` headers that a worker remembers with what their cookies look like, where shapes are asked for: at worst 4 KiB each. 0
     /// remembers none; the calls are the same.
     pub known_cookies: usize,
-    /// Calls that are done with whose memory a worker keeps for the next: usually 1 KiB each, at worst 13 KiB.
+    /// Calls that are done with whose memory a worker keeps for the next, at most; those that were not needed for long are freed. Usually
+    /// 1 KiB each, at worst 13 KiB.
     pub idle_calls: usize,
     /// Bytes of one gRPC message that are kept until it is whole, so that its fields can be told apart, and that a
     /// compressed one may come to. Of a larger one the rest is inspected as it stands, or not where it is compressed.
@@ -215,9 +218,9 @@ pub(crate) struct Shared {
     /// What is to cross the seam.
     pub(crate) records: Vec<Record>,
     /// Calls that are done with, to be used again.
-    pub(crate) idle: Vec<Box<Call>>,
+    pub(crate) idle: idle::Idle<Box<Call>>,
     /// Their shapes.
-    pub(crate) idle_shapes: Vec<Box<Shape>>,
+    pub(crate) idle_shapes: idle::Idle<Box<Shape>>,
     pub(crate) clean_targets: clean::CleanTargets,
     pub(crate) cookies: cookies::Cookies,
     /// What is known of the TLS around what is read at present.
@@ -245,8 +248,8 @@ impl Http {
                 heads: repeat::Heads::default(),
                 header_list: h2::hpack::List::default(),
                 records: Vec::new(),
-                idle: Vec::new(),
-                idle_shapes: Vec::new(),
+                idle: idle::Idle::default(),
+                idle_shapes: idle::Idle::default(),
                 tls: None,
             },
             tls: secured::Common::new(tls::Settings::default(), Arc::default()),

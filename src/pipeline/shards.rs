@@ -125,7 +125,8 @@ fn connect(settings: &Settings, readers: usize, workers: usize) -> (Vec<Shards>,
     let hasher = ahash::RandomState::new();
     let mut lanes: Vec<Vec<Lane>> = (0..workers).map(|_| Vec::new()).collect();
     let reader = |_| {
-        let (give_empty, empty) = bounded(2 * rounds * workers);
+        // Parcels that a burst made are not kept for ever.
+        let (give_empty, empty) = bounded(2 * ROUNDS * workers);
         let reached = Arc::new(AtomicI64::new(0));
         let mut shards = Shards {
             live: settings.live,

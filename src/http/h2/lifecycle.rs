@@ -124,7 +124,7 @@ impl Connection {
             for response in [false, true] {
                 stream.finish(response, false, &mut self.decoding, shared, counters);
             }
-            shared.idle.push(stream.call);
+            shared.idle.put(stream.call);
         }
     }
 
@@ -160,7 +160,7 @@ impl Connection {
         let Stream { mut call, has_request, has_response, part, .. } = *stream;
         if !has_request && !has_response && call.method.is_empty() {
             counters.count(Counter::Http2StreamsUnknown);
-            shared.idle.push(call);
+            shared.idle.put(call);
             return;
         }
         call.completeness.request = has_request;
