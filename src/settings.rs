@@ -128,4 +128,15 @@ impl Settings {
     pub fn read(path: &Path) -> Result<Settings, RuleError> {
         load(Some(path), std::iter::empty()).map(|loaded| loaded.settings)
     }
+
+    /// Checks values that no type can tell to be wrong: of the sinks, the quotas and the detector.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that is wrong.
+    pub fn check(&self) -> Result<(), String> {
+        crate::sink::check(&self.sink)?;
+        self.quota.iter().try_for_each(crate::practice::Quota::check)?;
+        self.detect.check()
+    }
 }

@@ -523,7 +523,7 @@ fn config(mut options: Config) -> Result<ExitCode, Failure> {
         let mut settings = settings(&mut options.common)?;
         apply_decoding(&mut settings, &options.decoding);
         apply_detecting(&mut settings, &mut options.detecting);
-        crate::sink::check(&settings.sink).map_err(Failure::Usage)?;
+        settings.check().map_err(Failure::Usage)?;
         settings.output.quiet |= options.common.quiet;
         settings.output.json_summary |= options.common.json_summary;
         settings.output.fail_on_alert |= options.detecting.fail_on_alert;
@@ -601,6 +601,7 @@ fn inspector(settings: &Settings) -> Result<Arc<Inspector>, Failure> {
 }
 
 fn detector(settings: &Settings) -> Result<Detector, Failure> {
+    settings.check().map_err(Failure::Usage)?;
     let file = RuleFile::find(settings.rules.as_deref(), detect::FILE, detect::COMPILED_IN)?;
     let rules = DetectRules::load(&file)?;
     let proxies = TrustedProxies::new(&settings.client);

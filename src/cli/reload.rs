@@ -144,7 +144,7 @@ impl Watched {
             Failure::Usage(reason) | Failure::Failed(reason) => reason,
         };
         let settings = (self.read)().map_err(told)?;
-        crate::sink::check(&settings.sink)?;
+        settings.check()?;
         let folder = settings.rules.as_deref();
         let wrong = crate::rules::check(folder);
         if !wrong.is_empty() {

@@ -96,6 +96,9 @@ const HOUR: u16 = 1 << 3;
 /// See [`HOUR`].
 const RARE: u16 = (1 << METERS.len()) - (1 << 4);
 
+/// How long a sensor sees the clients of an estate for the first time.
+const ACQUAINTED: std::time::Duration = std::time::Duration::from_secs(3_600);
+
 /// Milliseconds, in which seconds are kept.
 const MILLISECONDS: u64 = 1_000;
 
@@ -363,13 +366,23 @@ fn teach(moments: &mut Moments, old: Option<f64>, new: f64) {
 }
 
 /// New callers that keep to one or two endpoints, at three times the rate that the endpoint is used to: a crowd that
-/// came for this only. A flash sale brings people who look around.
-pub(super) fn crowd(seen: &Observation<'_>, client: &Client, endpoint: &mut Endpoint, scales: &mut Scales<'_>) {
+/// came for this only. A flash sale brings people who look around. Who was there when the sensor `began`, or soon after, is no
+/// newcomer: to a sensor that knows nobody everybody is new, and every rate higher than ever.
+pub(super) fn crowd(
+    seen: &Observation<'_>,
+    client: &Client,
+    began: Option<Timestamp>,
+    endpoint: &mut Endpoint,
+    scales: &mut Scales<'_>,
+) {
     let count = endpoint.rate.add(Window::TenMinutes, seen.time, 1);
     let usual = endpoint.rate_extreme.settled();
     endpoint.rate_extreme.note(Window::TenMinutes, seen.time, count as f64, || 30.0, endpoint.accused);
     // The sixth call tells that a client came for these one or two endpoints.
     if client.calls != 6 || client.roams || seen.time.since(client.first).as_secs() > 600 {
+        return;
+    }
+    if began.is_none_or(|began| client.first.since(began) < ACQUAINTED) {
         return;
     }
     let single = endpoint.single.add(Window::TenMinutes, seen.time, 1);

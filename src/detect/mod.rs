@@ -670,7 +670,7 @@ fn observe(
         }
         leak::endpoint(seen, client, endpoint, touches, &mut scales);
         if !seen.goes_on() && seen.encrypted.is_none() {
-            flood::crowd(seen, client, endpoint, &mut scales);
+            flood::crowd(seen, client, state.begin, endpoint, &mut scales);
         }
     }
 

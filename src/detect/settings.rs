@@ -59,6 +59,23 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Checks what can be checked of each value alone.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong.
+    pub fn check(&self) -> Result<(), String> {
+        let budget = self.false_alarms_per_day;
+        if !(budget > 0.0 && budget.is_finite()) {
+            return Err(format!("detect.false_alarms_per_day = {budget}: it is a number above 0"));
+        }
+        let tables = [("clients", self.clients), ("endpoints", self.endpoints), ("incidents", self.incidents)];
+        match tables.iter().find(|(_, size)| *size == 0) {
+            Some((name, _)) => Err(format!("detect.{name} = 0: nothing could be remembered; give 1 or more")),
+            None => Ok(()),
+        }
+    }
+
     /// `incident_quiet_hours`, at least a minute.
     pub(super) fn incident_quiet(&self) -> Duration {
         let seconds = (self.incident_quiet_hours * 3_600.0).clamp(60.0, 1e9);

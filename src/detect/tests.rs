@@ -455,6 +455,19 @@ fn an_endpoint_that_loses_its_lock() {
 }
 
 #[test]
+fn steady_callers_of_one_endpoint_are_no_crowd_to_a_sensor_that_begins() {
+    for every in [1, 3, 12] {
+        let mut bench = Bench::new();
+        for call in 0..4_000 / every {
+            let person = (call % 40) as u32;
+            bench.call(Get { token: Some(u64::from(person)), ..get(person, "/v1/me") });
+            bench.wait(every);
+        }
+        assert!(bench.alerts.is_empty(), "{every}: {:?}", bench.kinds());
+    }
+}
+
+#[test]
 fn a_response_far_larger_than_others() {
     let mut bench = Bench::lived_in();
     bench.call(Get { token: Some(5), bytes: 900_000, ..get(5, "/v1/products") });

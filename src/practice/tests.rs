@@ -517,6 +517,15 @@ fn quotas_that_are_exceeded_and_nearly() {
 }
 
 #[test]
+fn quotas_by_credential_tell_those_without_one_apart_and_hosts_have_no_case() {
+    let quota =
+        "[[quota]]\nname = \"q\"\nper = [\"credential\"]\nservices = [\"Shop.Example\"]\nwindow = \"hour\"\ncalls = 10";
+    let crowd: Vec<_> = (0..40).map(|client| get(60 + client, "/v1/orders/18")).collect();
+    assert_eq!(shown(quota, &crowd), [""; 0], "many with a call each");
+    assert!(shown(quota, &vec![get(90, "/v1/orders/18"); 12]).contains(&"quota.breach"), "one with many");
+}
+
+#[test]
 fn quotas_of_bytes_seconds_and_objects() {
     let quota = |limit: &str| format!("[[quota]]\nname = \"q\"\nper = [\"credential\"]\nwindow = \"day\"\n{limit}");
     let slow = Call {

@@ -21,6 +21,9 @@ use super::settings::Settings;
 use super::target::Target;
 use crate::alert::Alert;
 
+/// How soon one that waits for its receiver sees that it is to end.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// Why a batch was not delivered.
 #[derive(Debug, PartialEq)]
 pub(super) enum Trouble {
@@ -106,13 +109,26 @@ impl Delivery {
     /// Waits until it is over; at most a second beyond its deadline, since a file system may hang for ever.
     pub(super) fn join(&mut self) {
         let deadline = self.deadline.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or_else(Instant::now);
-        let Some(thread) = self.thread.take() else { return };
-        while !thread.is_finished() && Instant::now() < deadline + Duration::from_secs(1) {
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        if thread.is_finished() {
+        let finished = |thread: &mut JoinHandle<()>| {
+            while !thread.is_finished() && Instant::now() < deadline + Duration::from_secs(1) {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            thread.is_finished()
+        };
+        if let Some(thread) = self.thread.take_if(finished) {
             let _ = thread.join();
         }
+    }
+
+    /// Whether it was waited for to its end.
+    pub(super) fn is_over(&self) -> bool {
+        self.thread.is_none()
+    }
+
+    /// One that was told to end and has not yet is to go on after all.
+    pub(super) fn go_on(&self) {
+        *self.deadline.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.outbox.ending.store(false, Ordering::Release);
     }
 }
 
@@ -164,14 +180,17 @@ impl Courier {
                 Err(error) => return self.bury(batch, &[0], &format!("unreadable: {error}")).await,
             }
         }
-        let limit = self.remaining().map_or(self.timeout, |left| left.min(self.timeout));
-        let outcome = match timeout(limit, self.target.deliver(&alerts, &batch.payloads)).await {
-            Ok(outcome) => outcome,
-            Err(_) => {
-                self.target.reset();
-                Err(Trouble::later(format!("no answer within {} s", limit.as_secs_f64())))
+        let outcome = tokio::select! {
+            biased;
+            outcome = timeout(self.timeout, self.target.deliver(&alerts, &batch.payloads)) => {
+                outcome.map_err(|_| format!("no answer within {} s", self.timeout.as_secs_f64()))
             }
+            () = over(&self.deadline) => Err("no answer before the end".to_owned()),
         };
+        let outcome = outcome.unwrap_or_else(|reason| {
+            self.target.reset();
+            Err(Trouble::later(reason))
+        });
         match outcome {
             Ok(()) => {
                 self.outbox.done(batch, 0);
@@ -218,7 +237,7 @@ impl Courier {
             if self.remaining().is_some_and(|remaining| remaining.is_zero()) {
                 return;
             }
-            sleep(left.min(Duration::from_millis(50))).await;
+            sleep(left.min(LOOK)).await;
         }
     }
 
@@ -226,6 +245,18 @@ impl Courier {
     fn remaining(&self) -> Option<Duration> {
         let deadline = *self.deadline.lock().unwrap_or_else(PoisonError::into_inner);
         deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+}
+
+/// Comes when there is a deadline and it has passed, be it set only meanwhile.
+async fn over(deadline: &Mutex<Option<Instant>>) {
+    loop {
+        let end = *deadline.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+        if left.is_some_and(|left| left.is_zero()) {
+            return;
+        }
+        sleep(left.map_or(LOOK, |left| left.min(LOOK))).await;
     }
 }
 

@@ -84,6 +84,15 @@ pub fn check(settings: &[Settings]) -> Result<(), String> {
     Ok(())
 }
 
+/// What goes to standard output: alerts as native JSON where there are no sinks.
+fn printed(settings: &[Settings]) -> Result<Vec<Printed>, String> {
+    if settings.is_empty() {
+        return Ok(vec![Printed { filter: Filter::new(&Settings::default())?, format: Format::Native }]);
+    }
+    let own = settings.iter().filter(|sink| sink.r#type == Type::Stdout);
+    own.map(|sink| Ok(Printed { filter: Filter::new(sink)?, format: sink.format() })).collect()
+}
+
 impl Outlets {
     /// Opens all sinks; without any, alerts are printed as native JSON. Spools lie in `state`, below `spool`.
     ///
@@ -95,27 +104,20 @@ impl Outlets {
         let mut outlets = Outlets {
             spools: state.join("spool"),
             sensor,
-            printed: Vec::new(),
+            printed: printed(settings)?,
             sent: Vec::new(),
             monitor: Monitor::default(),
         };
-        if settings.is_empty() {
-            let filter = Filter::new(&Settings::default())?;
-            outlets.printed.push(Printed { filter, format: Format::Native });
-        }
-        for sink in settings {
+        for sink in settings.iter().filter(|sink| sink.r#type != Type::Stdout) {
             outlets.add(sink)?;
         }
         outlets.show();
         Ok(outlets)
     }
 
+    /// Adds a sink that has an outbox.
     fn add(&mut self, settings: &Settings) -> Result<(), String> {
         let filter = Filter::new(settings)?;
-        if settings.r#type == Type::Stdout {
-            self.printed.push(Printed { filter, format: settings.format() });
-            return Ok(());
-        }
         let wrong = |reason: String| format!("sink {}: {reason}", settings.name());
         let target = Target::new(settings, &self.sensor).map_err(wrong)?;
         let folder = self.spools.join(settings.name());
@@ -179,29 +181,58 @@ impl Outlets {
             std::fs::create_dir_all(&folder)
                 .map_err(|error| format!("sink {}: its spool {}: {error}", sink.name(), folder.display()))?;
         }
+        let printed = printed(settings)?;
+        for sink in settings {
+            Filter::new(sink)?;
+        }
         let (stay, mut end): (Vec<Sent>, Vec<Sent>) =
             std::mem::take(&mut self.sent).into_iter().partition(|sent| settings.contains(&sent.settings));
+        self.sent = stay;
         let deadline = Instant::now() + limit;
         end.iter().for_each(|sent| sent.delivery.end(deadline));
         end.iter_mut().for_each(|sent| sent.delivery.join());
-        drop(end);
-        self.sent = stay;
-        self.printed.clear();
-        if settings.is_empty() {
-            let filter = Filter::new(&Settings::default())?;
-            self.printed.push(Printed { filter, format: Format::Native });
+        let (ended, held): (Vec<Sent>, Vec<Sent>) = end.into_iter().partition(|sent| sent.delivery.is_over());
+        // Spools are free once nobody sees their outboxes any more.
+        let before: Vec<Settings> = ended.iter().map(|sent| sent.settings.clone()).collect();
+        drop(ended);
+        self.show();
+        let trouble = match held.first() {
+            Some(sent) => Some(format!("sink {}: it is held up and cannot be changed now", sent.settings.name())),
+            None => self.add_new(settings, deadline),
+        };
+        let Some(mut trouble) = trouble else {
+            self.printed = printed;
+            self.show();
+            return Ok(());
+        };
+        for sent in held {
+            sent.delivery.go_on();
+            self.sent.push(sent);
         }
-        let mut trouble = Vec::new();
-        for sink in settings
-            .iter()
-            .filter(|sink| !self.sent.iter().any(|sent| sent.settings == **sink))
-            .cloned()
-            .collect::<Vec<_>>()
-        {
-            trouble.extend(self.add(&sink).err());
+        for sink in &before {
+            if let Err(reason) = self.add(sink) {
+                trouble = format!("{trouble}; {reason}");
+            }
         }
         self.show();
-        if trouble.is_empty() { Ok(()) } else { Err(trouble.join("; ")) }
+        Err(trouble)
+    }
+
+    /// Adds those that are not there; none of them when one cannot work, and why.
+    fn add_new(&mut self, settings: &[Settings], deadline: Instant) -> Option<String> {
+        let stayed = self.sent.len();
+        for sink in settings.iter().filter(|sink| sink.r#type != Type::Stdout) {
+            if self.sent.iter().any(|sent| sent.settings == *sink) {
+                continue;
+            }
+            if let Err(reason) = self.add(sink) {
+                let mut added = self.sent.split_off(stayed);
+                added.iter().for_each(|sent| sent.delivery.end(deadline));
+                added.iter_mut().for_each(|sent| sent.delivery.join());
+                return Some(reason);
+            }
+        }
+        None
     }
 
     /// There will be no more alerts. Waits until all sinks have theirs, at most for `limit`, and tells what is left.
@@ -228,5 +259,78 @@ impl Drop for Outlets {
     fn drop(&mut self) {
         let now = Instant::now();
         self.sent.iter().for_each(|sent| sent.delivery.end(now));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::net::TcpListener;
+
+    const LIMIT: Duration = Duration::from_millis(200);
+
+    fn file(path: &Path, keep: usize) -> Settings {
+        let text = format!("type = 'file'\nname = 'it'\npath = '{}'\nkeep_files = {keep}\n", path.display());
+        toml::from_str(&text).expect("settings")
+    }
+
+    fn lines(path: &Path) -> usize {
+        std::fs::read_to_string(path).unwrap_or_default().lines().count()
+    }
+
+    fn told(outlets: &Outlets) {
+        outlets.write(&Alert::sample(), |_| Ok(())).expect("nothing is printed");
+    }
+
+    /// Looks again and again until it is so.
+    fn soon(mut is: impl FnMut() -> bool) -> bool {
+        (0..1_000).any(|_| {
+            is() || {
+                std::thread::sleep(Duration::from_millis(5));
+                false
+            }
+        })
+    }
+
+    #[test]
+    fn a_changed_sink_goes_on_with_its_spool_and_a_wrong_one_changes_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("alerts.jsonl");
+        let mut outlets = Outlets::open(&[file(&path, 3)], folder.path(), "s".into()).expect("sinks");
+        let monitor = outlets.monitor();
+        told(&outlets);
+        outlets.reload(&[file(&path, 4)], LIMIT).expect("it is free to change");
+        told(&outlets);
+        assert!(soon(|| lines(&path) == 2));
+        // A new one whose spool is another's, and a change of the old one: neither.
+        let other = Spool::open(&folder.path().join("spool").join("taken"), 1 << 20, false).expect("a spool");
+        let taken = Settings { name: Some("taken".into()), ..file(&folder.path().join("b.jsonl"), 3) };
+        let error = outlets.reload(&[file(&path, 5), taken.clone()], LIMIT).expect_err("it is taken");
+        assert!(error.contains("sink taken"), "{error}");
+        told(&outlets);
+        assert!(soon(|| lines(&path) == 3));
+        assert_eq!(monitor.statuses().len(), 1);
+        drop(other);
+        outlets.reload(&[file(&path, 5), taken], LIMIT).expect("both are free");
+        assert_eq!(monitor.statuses().len(), 2);
+        assert!(outlets.finish(Duration::from_secs(5)).is_empty());
+    }
+
+    #[test]
+    fn a_receiver_that_does_not_answer_can_be_left() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let at = silent.local_addr().expect("an address");
+        let text = format!("type = 'webhook'\nname = 'it'\nurl = 'http://{at}/'\n");
+        let hook: Settings = toml::from_str(&text).expect("settings");
+        let mut outlets = Outlets::open(&[hook], folder.path(), "s".into()).expect("sinks");
+        told(&outlets);
+        let (mut connection, _) = silent.accept().expect("it calls");
+        assert!(connection.read(&mut [0; 64]).expect("a request") > 0);
+        // What it had not taken is for the next.
+        let path = folder.path().join("alerts.jsonl");
+        outlets.reload(&[file(&path, 3)], LIMIT).expect("it ends without an answer");
+        assert!(soon(|| lines(&path) == 1));
     }
 }

@@ -78,7 +78,10 @@ pub(super) struct Quotas {
 
 impl Quotas {
     pub(super) fn new(quotas: &[Quota], uses: usize, key: HashKey) -> Quotas {
-        Quotas { quotas: quotas.to_vec(), uses: Table::new(uses), key }
+        let mut quotas = quotas.to_vec();
+        // As hosts of calls are.
+        quotas.iter_mut().flat_map(|quota| &mut quota.services).for_each(|service| service.make_ascii_lowercase());
+        Quotas { quotas, uses: Table::new(uses), key }
     }
 
     /// All uses, to be kept, with the quotas that they are of.
@@ -131,7 +134,8 @@ pub(super) fn use_of(dimensions: &[Dimension], key: &HashKey, seen: &Seen<'_>) -
     dimensions.iter().fold(0, |hash, dimension| {
         let part = match dimension {
             Dimension::Client => seen.judged.client_hash,
-            Dimension::Credential => credential(seen).unwrap_or(0),
+            // Who has none is told by the address: callers without a credential have nothing in common.
+            Dimension::Credential => credential(seen).unwrap_or(seen.judged.client_hash),
             Dimension::Endpoint => seen.endpoint.0,
             Dimension::Service => key.hash(&[seen.place.host.as_bytes()]),
         };
@@ -208,7 +212,7 @@ fn tell(kind: Kind, quota: &Quota, hash: u64, limit: Option<(&str, f64)>, seen: 
                 Dimension::Client => write!(about, ", client {}", seen.judged.client),
                 Dimension::Credential => match credential(seen) {
                     Some(credential) => write!(about, ", credential {credential:016x}"),
-                    None => write!(about, ", no credential"),
+                    None => write!(about, ", no credential, client {}", seen.judged.client),
                 },
                 Dimension::Endpoint | Dimension::Service => Ok(()),
             };

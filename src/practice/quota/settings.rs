@@ -12,7 +12,7 @@ use crate::model::Window;
 pub enum Dimension {
     /// The client's address.
     Client,
-    /// The credential; calls without one have a use together.
+    /// The credential; of calls without one the client's address.
     Credential,
     /// Method and path template.
     Endpoint,
@@ -43,7 +43,7 @@ pub struct Quota {
     /// The group of clients that it covers; empty: all.
     #[serde(default)]
     pub clients: Vec<Network>,
-    /// Hosts that it covers; empty: all.
+    /// Hosts that it covers, in any case; empty: all.
     #[serde(default)]
     pub services: Vec<String>,
     /// Methods and templates that it covers, as `apitap apis` prints them; empty: all.
@@ -65,6 +65,29 @@ pub struct Quota {
     /// 6.5 percent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub objects: Option<u64>,
+}
+
+impl Quota {
+    /// Checks that it can limit anything.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    pub fn check(&self) -> Result<(), String> {
+        if self.calls.is_none() && self.bytes.is_none() && self.seconds.is_none() && self.objects.is_none() {
+            return Err(format!(
+                "quota {}: it limits nothing; give `calls`, `bytes`, `seconds` or `objects`",
+                self.name
+            ));
+        }
+        if let Some(one) = self.endpoints.iter().find(|one| !one.contains(' ')) {
+            return Err(format!(
+                "quota {}: endpoint {one} has no method; write it as in \"GET /v1/orders/{{id}}\"",
+                self.name
+            ));
+        }
+        Ok(())
+    }
 }
 
 fn by_client() -> Vec<Dimension> {
