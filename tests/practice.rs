@@ -233,6 +233,7 @@ fn the_posture_of_a_capture() {
     assert_eq!(row(told, "advice", "authenticate")["findings"]["credential.missing"], 1);
     assert_eq!(row(told, "advice", "tie_tokens")["stand"], "well");
     assert_eq!(row(told, "advice", "gateway")["stand"], "not_visible");
+    assert_eq!(row(told, "advice", "encrypt_and_sign")["stand"], "not_visible", "nothing is in TLS");
     assert_eq!(row(told, "owasp", "API2:2023")["stand"], "attention");
     assert_eq!(row(told, "owasp", "API1:2023")["stand"], "well");
     assert_eq!((told["advice"].as_array().map(Vec::len), told["owasp"].as_array().map(Vec::len)), (Some(7), Some(10)));
@@ -251,6 +252,20 @@ fn the_posture_of_a_capture() {
     traffic.people();
     traffic.wire.write(&folder.path("b.pcap"));
     assert_eq!(folder.run("posture", &["b.pcap", "--quiet", "--fail-on-finding"]).code, Some(0));
+}
+
+#[test]
+fn where_nobody_bears_a_credential_it_is_not_well() {
+    let folder = Folder::new("practice-nobody");
+    let mut traffic = Traffic::new();
+    for client in 0..20 {
+        traffic.call([198, 51, 100, client], "GET /v1/orders/7", "", "200", r#"{"total":7}"#);
+    }
+    traffic.wire.write(&folder.path("a.pcap"));
+    let told = folder.run("posture", &["a.pcap", "--quiet", "--json"]).lines().remove(0);
+    let rows = told["advice"].as_array().expect("rows");
+    let authenticate = rows.iter().find(|row| row["id"] == "authenticate").expect("a row");
+    assert_eq!(authenticate["stand"], "not_visible", "{told}");
 }
 
 #[test]

@@ -261,7 +261,12 @@ fn advice_row(
                     many(key.calls, "call")
                 ));
             }
-            visible &= traffic.good > 0;
+            if traffic.authenticated == 0 {
+                facts.push(
+                    "no call bears a credential of a kind that is known: what asks for none cannot be told".to_owned(),
+                );
+                visible = false;
+            }
         }
         Advice::EncryptAndSign => {
             let all = traffic.calls;
@@ -273,7 +278,11 @@ fn advice_row(
             if !configured.boundaries {
                 facts.push("no way is marked as one to be encrypted: [practice] encrypted".to_owned());
             }
-            visible |= traffic.encrypted_connections > 0;
+            let in_tls = traffic.encrypted + traffic.encrypted_connections > 0;
+            if !in_tls {
+                facts.push("nothing is in TLS: behind what ends it, nothing can be told of the way before".to_owned());
+            }
+            visible = in_tls || traffic.signed > 0 || (visible && configured.boundaries);
         }
         Advice::TieTokens => {
             facts.push(format!("{} with a subject", share(traffic.tokens_with_subject, traffic.tokens, "token")));
