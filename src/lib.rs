@@ -41,6 +41,7 @@ pub mod evidence;
 pub mod export;
 mod glob;
 pub mod http;
+mod idle;
 pub mod inspect;
 pub mod inventory;
 pub mod key;

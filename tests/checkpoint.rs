@@ -1,5 +1,7 @@
 //! What was learned outlives a run: stopped and started again, and killed at any moment.
 
+#[path = "support/disk.rs"]
+mod disk;
 mod support;
 
 use std::collections::BTreeMap;
@@ -9,7 +11,8 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use support::{Folder, fixture};
+use disk::Disk;
+use support::{Folder, Run, fixture};
 
 /// Calls that the checkpoint among the fixtures holds.
 const FIRST_FORM_CALLS: u64 = 1_000;
@@ -118,6 +121,62 @@ fn killed_again_and_again_it_loses_no_alert() {
 }
 
 #[test]
+fn a_full_disk_costs_checkpoints_and_no_alert() {
+    let folder = Folder::new("full");
+    let Some(disk) = Disk::mount(folder.path("state"), 2 << 20) else { return };
+    let calls = calls(&folder);
+    fs::write(folder.path("all"), calls.concat()).expect("room");
+    let whole = folder.run("detect", &["all", "--quiet"]);
+    fs::write(folder.path("settings.toml"), "[checkpoint]\ninterval_seconds = 1\n").expect("room");
+    let arguments = ["-", "--state", "state", "--resume", "--json-summary", "--config", "settings.toml"];
+    let start = || {
+        let mut process = folder.apitap("detect", &arguments);
+        process.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        process.spawn().expect("the binary starts")
+    };
+    let told = |text: &str| text.lines().filter(|line| line.contains("no checkpoint can be written")).count();
+    let half = calls.len() / 2;
+    disk.fill();
+    let mut process = start();
+    let mut stdin = process.stdin.take().expect("a pipe");
+    for (place, part) in calls.chunks(calls.len().div_ceil(60)).enumerate() {
+        if place == 30 {
+            disk.empty();
+        }
+        stdin.write_all(part.concat().as_bytes()).expect("it reads");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    drop(stdin);
+    let run = Run::of(process.wait_with_output().expect("it ends"));
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert!(run.stdout == whole.stdout, "a full disk makes a difference");
+    assert_eq!(told(&run.stderr), 1, "it is said, and said once: {}", run.stderr);
+    assert!(run.stderr.contains("checkpoints are written again"), "{}", run.stderr);
+    let counters = &run.summary()["counters"];
+    assert!(counters["checkpoints_failed"].as_u64() > Some(0) && counters["checkpoints_written"].as_u64() > Some(0));
+    assert_eq!(folder.run("detect", &["all", "--state", "state", "--resume", "--quiet"]).stdout, b"", "it was kept");
+
+    // One that ends on a full disk says what it forgets, and the checkpoint before is as it was.
+    for name in ["detector.checkpoint", "detector.checkpoint.1"] {
+        let _ = fs::remove_file(disk.path().join(name));
+    }
+    fs::write(folder.path("half"), calls[..half].concat()).expect("room");
+    assert_eq!(folder.run("detect", &["half", "--state", "state", "--resume", "--quiet"]).code, Some(0));
+    disk.fill();
+    let mut process = start();
+    let mut stdin = process.stdin.take().expect("a pipe");
+    stdin.write_all(calls[half..].concat().as_bytes()).expect("it reads");
+    drop(stdin);
+    let run = Run::of(process.wait_with_output().expect("it ends"));
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    assert!(run.stderr.contains("what was learned could not be kept"), "{}", run.stderr);
+    disk.empty();
+    let again = folder.run("detect", &["all", "--state", "state", "--resume", "--quiet"]);
+    assert_eq!(again.code, Some(0), "{}", again.stderr);
+    assert!(!run.stdout.is_empty() && again.stdout == run.stdout, "what was told on the full disk is told again");
+}
+
+#[test]
 fn a_damaged_checkpoint_is_said_and_the_one_before_is_used() {
     let folder = Folder::new("damaged");
     let calls = calls(&folder);
@@ -138,7 +197,7 @@ fn a_damaged_checkpoint_is_said_and_the_one_before_is_used() {
 }
 
 /// Lines of what a run printed, but for what findings came to at its end, which are given apart.
-fn told(run: &support::Run) -> (Vec<String>, Vec<String>) {
+fn told(run: &Run) -> (Vec<String>, Vec<String>) {
     let text = std::str::from_utf8(&run.stdout).expect("JSON");
     text.lines().map(str::to_owned).partition(|line| !line.contains(r#""state":"total""#))
 }

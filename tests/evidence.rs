@@ -1,5 +1,7 @@
 //! The packets of incidents: whose they are, that they are the same in every replay, and what keeps them within bounds.
 
+#[path = "support/disk.rs"]
+mod disk;
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +13,7 @@ use std::process::Command;
 use apitap::source::{Advance, Source, open};
 use apitap::stats::Counter;
 use apitap::time::Timestamp;
+use disk::Disk;
 use etherparse::{NetSlice, SlicedPacket};
 use support::{Folder, Run, fixture, in_fragments};
 
@@ -183,6 +186,27 @@ fn a_folder_that_cannot_be_made_is_said_and_nothing_else_changes() {
     assert!(run.stderr.contains("the packets of incidents cannot be kept"), "{}", run.stderr);
     assert!(counter(&run, Counter::EvidenceWritesFailed) > 0);
     assert!(counter(&run, Counter::EvidencePacketsDropped) > 0);
+}
+
+#[test]
+fn a_full_disk_costs_packets_and_no_alert() {
+    let folder = Folder::new("evidence-full");
+    let Some(disk) = Disk::mount(folder.path("kept"), 256 << 10) else { return };
+    let plain = replay(&folder, &["--evidence", "room"]);
+    let all = files(&folder.path("room")).values().map(Vec::len).sum::<usize>();
+    assert!(all > 512 << 10, "{all} bytes are no load for a disk of 256 KiB");
+    let run = replay(&folder, &["--evidence", "kept"]);
+    let alerts = |run: &Run, folder: &str| String::from_utf8_lossy(&run.stdout).replace(&format!("\"{folder}/"), "\"");
+    assert_eq!(alerts(&run, "kept"), alerts(&plain, "room"));
+    assert!(run.stderr.contains("No space left on device"), "{}", run.stderr);
+    assert!(counter(&run, Counter::EvidenceWritesFailed) > 0 && counter(&run, Counter::EvidencePacketsDropped) > 0);
+    let kept = counter(&run, Counter::EvidencePackets);
+    let whole = counter(&plain, Counter::EvidencePackets);
+    assert_eq!(kept + counter(&run, Counter::EvidencePacketsDropped), whole, "every packet is counted");
+    // What is there is whole, and all that is counted as there.
+    let names = files(disk.path());
+    let there: usize = names.keys().map(|name| frames(&disk.path().join(name)).len()).sum();
+    assert_eq!(there as u64, kept);
 }
 
 #[test]

@@ -310,6 +310,17 @@ fn a_running_sensor_tells_and_listens() {
     let text = get(&listen, "/metrics").expect("it listens");
     assert!(text.contains("apitap_sink_up{sink=\"file\",type=\"file\"} 1\n"));
     assert_eq!(metric(&text, "apitap_budget_false_alarms_per_day"), 5.0);
+    assert_eq!(metric(&text, "apitap_configuration_refused"), 1.0);
+    let health = get(&listen, "/health").expect("it listens");
+    assert!(health.starts_with("HTTP/1.1 200 ") && health.contains("\"status\":\"configuration_refused\""), "{health}");
+    config("[[sink]]\ntype = 'file'\npath = 'alerts.jsonl'\n[detect]\nfalse_alarms_per_day = 5.0\n");
+    assert!(
+        soon(|| get(&listen, "/health").is_some_and(|health| health.contains("\"status\":\"ok\""))),
+        "it is well again"
+    );
+    // What runs for months is not to hold huge pages of which it uses a little.
+    let status = std::fs::read_to_string(format!("/proc/{}/status", watch.process.id())).expect("it runs");
+    assert!(status.contains("THP_enabled:\t0\n") || !status.contains("THP_enabled"), "{status}");
 
     watch.signal(rustix::process::Signal::TERM);
     let status = watch.process.wait().expect("it ends");

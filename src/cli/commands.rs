@@ -186,6 +186,9 @@ fn apis(mut options: Apis) -> Result<ExitCode, Failure> {
 }
 
 fn watch(mut options: Watch) -> Result<ExitCode, Failure> {
+    // A replay is over soon and gains time by huge pages. What runs for months would hold 2 MiB wherever a few KiB are used, more of
+    // them the longer it runs. A kernel without this changes nothing.
+    let _ = nix::sys::prctl::set_thp_disable(true);
     let mut settings = settings(&mut options.common)?;
     apply_decoding(&mut settings, &options.decoding);
     apply_detecting(&mut settings, &mut options.detecting);
@@ -241,7 +244,8 @@ fn watch(mut options: Watch) -> Result<ExitCode, Failure> {
     let board = Arc::new(Board::default());
     let slot = Arc::new(Slot::default());
     let _server = metrics(&settings, &board)?;
-    reload::start(watched(&settings, &options.common, &options.decoding, &options.detecting, confining), slot.clone())?;
+    let watched = watched(&settings, &options.common, &options.decoding, &options.detecting, confining);
+    reload::start(watched, slot.clone(), board.clone())?;
     let memory = Memory::Live { fresh: options.fresh };
     let consumer = detecting(&mut settings, (&options.detecting, &options.watching), memory, &options.common)?;
     let mut consumer = consumer.live(Board::publisher(&board), slot, settings.metrics.loss_share);
@@ -315,7 +319,7 @@ fn watched(
         settings.evidence.folder = evidence.clone();
         Ok(settings)
     };
-    Watched { file, settings: settings.clone(), read: Box::new(read) }
+    Watched::new(file, settings.clone(), read)
 }
 
 fn detect_calls(mut options: Detect) -> Result<ExitCode, Failure> {

@@ -327,7 +327,15 @@ impl Detecting {
         if changed.iter().any(|key| key == "sink")
             && let Err(reason) = self.outlets.reload(&settings.sink, CHANGE)
         {
-            return tracing::error!("the configuration stays as it was: {reason}");
+            tracing::error!("the configuration stays as it was: {reason}");
+            if let Some(live) = &self.live {
+                live.slot.undo();
+                live.publisher.board().refuse(Some(reason));
+            }
+            return;
+        }
+        if let Some(live) = &self.live {
+            live.publisher.board().refuse(None);
         }
         if let Some(witness) = &mut self.witness {
             witness.trust(proxies.clone());

@@ -15,6 +15,7 @@ use std::time::Duration;
 use super::{Failure, notify};
 use crate::client::TrustedProxies;
 use crate::detect::{self, DetectRules};
+use crate::metrics::Board;
 use crate::rules::RuleFile;
 use crate::settings::{Settings, differences};
 
@@ -46,12 +47,19 @@ pub(super) struct Change {
 pub(super) struct Slot {
     waits: AtomicBool,
     change: Mutex<Option<Box<Change>>>,
+    /// The last change could not take effect.
+    undone: AtomicBool,
 }
 
 impl Slot {
     fn put(&self, change: Change) {
         *self.change.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(change));
         self.waits.store(true, Ordering::Release);
+    }
+
+    /// The change that was taken last could not take effect: whoever reads the files next compares with what was before.
+    pub(super) fn undo(&self) {
+        self.undone.store(true, Ordering::Release);
     }
 
     /// The change that waits, if any. Costs a look at a flag.
@@ -84,15 +92,17 @@ impl Stamp {
 /// What is watched, and how it is read.
 pub(super) struct Watched {
     /// The configuration file.
-    pub(super) file: Option<PathBuf>,
+    file: Option<PathBuf>,
     /// The settings as they are.
-    pub(super) settings: Settings,
+    settings: Settings,
+    /// Settings and rules before the last change.
+    before: Option<(Settings, Vec<(String, String)>)>,
     /// Reads the file, the environment and the flags again.
-    pub(super) read: Box<dyn Fn() -> Result<Settings, Failure> + Send>,
+    read: Box<dyn Fn() -> Result<Settings, Failure> + Send>,
 }
 
-/// Starts the thread; it lives as long as the process.
-pub(super) fn start(mut watched: Watched, slot: Arc<Slot>) -> io::Result<()> {
+/// Starts the thread; it lives as long as the process. What is refused is told on the board.
+pub(super) fn start(mut watched: Watched, slot: Arc<Slot>, board: Arc<Board>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut hang_up = {
         let _inside = runtime.enter();
@@ -115,14 +125,24 @@ pub(super) fn start(mut watched: Watched, slot: Arc<Slot>) -> io::Result<()> {
                 if asked {
                     notify::reloading();
                 }
+                if slot.undone.swap(false, Ordering::Acquire) {
+                    watched.go_back(&mut texts);
+                }
                 match watched.again(&mut texts) {
                     Ok(Some(change)) => {
                         slot.put(change);
                         continue; // who takes it says that it is done
                     }
-                    Ok(None) if asked => tracing::info!("the configuration is as it was"),
-                    Ok(None) => {}
-                    Err(reason) => tracing::error!("the configuration stays as it was: {reason}"),
+                    Ok(None) => {
+                        board.refuse(None);
+                        if asked {
+                            tracing::info!("the configuration is as it was");
+                        }
+                    }
+                    Err(reason) => {
+                        tracing::error!("the configuration stays as it was: {reason}");
+                        board.refuse(Some(reason));
+                    }
                 }
                 if asked {
                     notify::reloaded();
@@ -134,6 +154,23 @@ pub(super) fn start(mut watched: Watched, slot: Arc<Slot>) -> io::Result<()> {
 }
 
 impl Watched {
+    /// These settings, read from this file.
+    pub(super) fn new(
+        file: Option<PathBuf>,
+        settings: Settings,
+        read: impl Fn() -> Result<Settings, Failure> + Send + 'static,
+    ) -> Watched {
+        Watched { file, settings, before: None, read: Box::new(read) }
+    }
+
+    /// The last change did not take effect.
+    fn go_back(&mut self, texts: &mut Vec<(String, String)>) {
+        if let Some((settings, before)) = self.before.take() {
+            self.settings = settings;
+            *texts = before;
+        }
+    }
+
     fn stamp(&self) -> Stamp {
         Stamp::of(self.file.as_deref(), self.settings.rules.as_deref())
     }
@@ -165,11 +202,11 @@ impl Watched {
             tracing::warn!("takes effect at the next start only: {}", kept.join(", "));
         }
         // What takes effect later only is not said again at each change.
-        self.settings = settings.clone();
-        *texts = fresh;
+        let before = (std::mem::replace(&mut self.settings, settings.clone()), std::mem::replace(texts, fresh));
         if changed.is_empty() {
             return Ok(None);
         }
+        self.before = Some(before);
         Ok(Some(Change { proxies: TrustedProxies::new(&settings.client), settings, rules, changed }))
     }
 }
@@ -181,8 +218,8 @@ mod tests {
     fn watched(folder: &Path) -> Watched {
         let path = folder.join("apitap.toml");
         let file = path.clone();
-        let read = Box::new(move || Settings::read(&file).map_err(Failure::from));
-        Watched { settings: read().unwrap_or_default(), file: Some(path), read }
+        let read = move || Settings::read(&file).map_err(Failure::from);
+        Watched::new(Some(path), read().unwrap_or_default(), read)
     }
 
     #[test]
@@ -213,5 +250,12 @@ mod tests {
         slot.put(watched.again(&mut texts).expect("well").expect("it differs"));
         assert_eq!(slot.take().map(|change| change.changed.clone()), Some(vec!["sink".to_owned()]));
         assert!(slot.take().is_none());
+        assert!(watched.again(&mut texts).expect("well").is_none(), "it is in effect");
+        // Had it not come into effect, it would still be new.
+        watched.go_back(&mut texts);
+        assert_eq!(
+            watched.again(&mut texts).expect("well").map(|change| change.changed),
+            Some(vec!["sink".to_owned()])
+        );
     }
 }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::call::{Anomalies, Anomaly, Call, Digest, Message, Record, Shape, Version};
+use crate::idle::Idle;
 use crate::inspect::CredentialHeaders;
 use crate::stats::{Counter, Counters};
 use crate::stream::{Direction, FlowInfo};
@@ -14,7 +15,6 @@ use super::content::{Caps, Found, Stopped, Totals};
 use super::conversation::community_id;
 use super::grpc;
 use super::head::{Fields, Kind, RequestHead, ResponseHead};
-use super::idle::Idle;
 use super::intern::printable_into;
 use super::limits;
 use super::operation::{self, Carrier};

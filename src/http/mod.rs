@@ -39,7 +39,6 @@ pub mod grpc_text;
 mod gzip;
 pub mod h2;
 mod head;
-mod idle;
 mod intern;
 mod limits;
 mod operation;
@@ -63,6 +62,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::call::{Call, Connection, Record, Shape, Tls};
+use crate::idle::Idle;
 use crate::inspect::{Inspector, KnownCredentials};
 use crate::metrics::Occupancy;
 use crate::stats::{Counter, Counters};
@@ -218,9 +218,9 @@ pub(crate) struct Shared {
     /// What is to cross the seam.
     pub(crate) records: Vec<Record>,
     /// Calls that are done with, to be used again.
-    pub(crate) idle: idle::Idle<Box<Call>>,
+    pub(crate) idle: Idle<Box<Call>>,
     /// Their shapes.
-    pub(crate) idle_shapes: idle::Idle<Box<Shape>>,
+    pub(crate) idle_shapes: Idle<Box<Shape>>,
     pub(crate) clean_targets: clean::CleanTargets,
     pub(crate) cookies: cookies::Cookies,
     /// What is known of the TLS around what is read at present.
@@ -248,8 +248,8 @@ impl Http {
                 heads: repeat::Heads::default(),
                 header_list: h2::hpack::List::default(),
                 records: Vec::new(),
-                idle: idle::Idle::default(),
-                idle_shapes: idle::Idle::default(),
+                idle: Idle::default(),
+                idle_shapes: Idle::default(),
                 tls: None,
             },
             tls: secured::Common::new(tls::Settings::default(), Arc::default()),

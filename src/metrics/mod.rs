@@ -145,6 +145,8 @@ struct Parts {
     sinks: Option<Monitor>,
     /// When the detector told something last.
     heard: Option<Instant>,
+    /// Why the configuration as it is in the files is not in effect.
+    refused: Option<String>,
     /// How clients stood, and when that was looked at.
     standings: Option<(Instant, Arc<Standings>)>,
 }
@@ -200,6 +202,8 @@ pub struct View {
     pub sinks: Vec<crate::sink::Status>,
     /// Seconds since the detector told something last; none before its first news.
     pub silent_seconds: Option<f64>,
+    /// Why the configuration as it is in the files is not in effect.
+    pub refused: Option<String>,
 }
 
 /// How it stands with a sensor.
@@ -209,6 +213,8 @@ pub enum Health {
     /// All goes on.
     #[default]
     Ok,
+    /// It goes on as before: what its files say now was refused.
+    ConfigurationRefused,
     /// Its interface is down or away: it goes on by itself when that is up, and to start it again would not help.
     InterfaceDown,
     /// It does not go on.
@@ -219,6 +225,9 @@ impl View {
     /// Whether all goes on, and what does not.
     pub fn health(&self) -> (Health, Vec<String>) {
         let mut complaints = Vec::new();
+        if let Some(reason) = &self.refused {
+            complaints.push((Health::ConfigurationRefused, format!("the configuration stays as it was: {reason}")));
+        }
         if self.counters.value(Counter::InterfacesDown) > 0 {
             complaints.push((Health::InterfaceDown, "the interface is down or was removed".to_owned()));
         }
@@ -252,6 +261,11 @@ impl Board {
     /// The sinks are these.
     pub fn watch_sinks(&self, sinks: Monitor) {
         self.lock().sinks = Some(sinks);
+    }
+
+    /// The configuration as it is in the files was refused for this reason, or is in effect.
+    pub fn refuse(&self, reason: Option<String>) {
+        self.lock().refused = reason;
     }
 
     /// Somebody wants to know how clients stand, for the next seconds.
@@ -293,6 +307,7 @@ impl Board {
             detector: parts.detector.clone(),
             sinks: parts.sinks.as_ref().map(Monitor::statuses).unwrap_or_default(),
             silent_seconds: parts.heard.map(|heard| heard.elapsed().as_secs_f64()),
+            refused: parts.refused.clone(),
         }
     }
 }

@@ -44,6 +44,14 @@ pub fn exposition(view: &View) -> String {
             view.counters.value(counter) as f64,
         );
     }
+    let name = "apitap_configuration_refused";
+    family(
+        &mut text,
+        name,
+        "gauge",
+        "Whether the configuration as it is in the files was refused, and an older one is in effect.",
+    );
+    sample(&mut text, name, &[], f64::from(u8::from(view.refused.is_some())));
     tables(&mut text, view);
     detector(&mut text, view);
     sinks(&mut text, view);

@@ -24,6 +24,7 @@ use super::parcel::Parcel;
 use super::worker::{Answer, Lane, Worker};
 use super::{Consumer, Outcome, PATIENCE, Settings, alone};
 use crate::call::Record;
+use crate::idle::Idle;
 use crate::inspect::Inspector;
 use crate::packet::Segment;
 use crate::source::{Source, live};
@@ -48,7 +49,9 @@ struct Shards {
     live: bool,
     parcels: Vec<Parcel>,
     workers: Vec<Sender<Parcel>>,
-    empty: Receiver<Parcel>,
+    /// Parcels that workers are done with come back to the thread that made them: what is freed in another one stays its.
+    done: Receiver<Parcel>,
+    idle: Idle<Parcel>,
     hasher: ahash::RandomState,
     bytes: usize,
     segments: usize,
@@ -73,13 +76,14 @@ impl Taker for Shards {
     /// need not wake a worker.
     fn hand_on(&mut self, now: Timestamp, _: bool, counters: &mut Counters) -> bool {
         (self.bytes, self.segments) = (0, 0);
+        self.idle.extend(self.done.try_iter());
         let mut deadline = None;
         for (parcel, worker) in self.parcels.iter_mut().zip(&self.workers) {
             if self.live && parcel.len() == 0 {
                 continue;
             }
             parcel.now = now;
-            let next = self.empty.try_recv().unwrap_or_default();
+            let next = self.idle.take().unwrap_or_default();
             let full = std::mem::replace(parcel, next);
             let refused = match self.live {
                 false => worker.send(full).map_err(|_| None),
@@ -119,20 +123,26 @@ fn offer(worker: &Sender<Parcel>, parcel: Parcel, deadline: &mut Option<Instant>
     })
 }
 
+/// Rounds that wait for a worker.
+fn rounds(settings: &Settings) -> usize {
+    if settings.live { LIVE_ROUNDS } else { ROUNDS }
+}
+
 /// The ways between `readers` and `workers`: the readers' ends, and the lanes of each worker.
 fn connect(settings: &Settings, readers: usize, workers: usize) -> (Vec<Shards>, Vec<Vec<Lane>>) {
-    let rounds = if settings.live { LIVE_ROUNDS } else { ROUNDS };
+    let rounds = rounds(settings);
     let hasher = ahash::RandomState::new();
     let mut lanes: Vec<Vec<Lane>> = (0..workers).map(|_| Vec::new()).collect();
     let reader = |_| {
-        // Parcels that a burst made are not kept for ever.
-        let (give_empty, empty) = bounded(2 * ROUNDS * workers);
+        // Room for all that can be on the way: those that wait, one in each worker's hands, one being filled for each.
+        let (give_back, done) = bounded((rounds + 2) * workers);
         let reached = Arc::new(AtomicI64::new(0));
         let mut shards = Shards {
             live: settings.live,
             parcels: Vec::new(),
             workers: Vec::new(),
-            empty,
+            done,
+            idle: Idle::default(),
             hasher: hasher.clone(),
             bytes: 0,
             segments: 0,
@@ -142,7 +152,7 @@ fn connect(settings: &Settings, readers: usize, workers: usize) -> (Vec<Shards>,
             let (send, parcels) = bounded(rounds);
             shards.parcels.push(Parcel::default());
             shards.workers.push(send);
-            lanes.push(Lane::new(parcels, give_empty.clone(), reached.clone()));
+            lanes.push(Lane::new(parcels, give_back.clone(), reached.clone()));
         }
         shards
     };
@@ -163,10 +173,11 @@ pub(super) fn run(
     let (shards, lanes) = connect(settings, sources.len(), workers);
     let mut places = Places { cpus: &settings.cpus, threads: sources.len() + workers + 1, next: 0 };
     thread::scope(|scope| {
-        let (answer, answers) = bounded(if settings.live { LIVE_ROUNDS } else { ROUNDS } * workers);
+        let rounds = rounds(settings);
+        let (answer, answers) = bounded(rounds * workers);
         let (mut returns, mut working) = (Vec::new(), Vec::new());
         for (number, lanes) in lanes.into_iter().enumerate() {
-            let (give_back, done) = bounded(2 * ROUNDS);
+            let (give_back, done) = bounded(rounds);
             returns.push(give_back);
             let answer = answer.clone();
             working.push(places.start(scope, format!("worker-{number}"), move || {

@@ -32,7 +32,7 @@ pub(super) struct Answer {
 /// The way from one reader to one worker.
 pub(super) struct Lane {
     parcels: Receiver<Parcel>,
-    give_empty: Sender<Parcel>,
+    give_back: Sender<Parcel>,
     /// What the reader's time has come to; all segments before it are in `parcels`.
     reached: Arc<AtomicI64>,
     parcel: Parcel,
@@ -44,8 +44,8 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    pub(super) fn new(parcels: Receiver<Parcel>, give_empty: Sender<Parcel>, reached: Arc<AtomicI64>) -> Lane {
-        Lane { parcels, give_empty, reached, parcel: Parcel::default(), next: 0, now: Timestamp::ZERO, open: true }
+    pub(super) fn new(parcels: Receiver<Parcel>, give_back: Sender<Parcel>, reached: Arc<AtomicI64>) -> Lane {
+        Lane { parcels, give_back, reached, parcel: Parcel::default(), next: 0, now: Timestamp::ZERO, open: true }
     }
 
     /// The time of the next segment, if it is there.
@@ -69,7 +69,7 @@ impl Lane {
                 Ok(parcel) => {
                     let mut done = std::mem::replace(&mut self.parcel, parcel);
                     done.clear();
-                    let _ = self.give_empty.try_send(done); // a full queue only means that it is freed
+                    let _ = self.give_back.try_send(done); // a full queue only means that it is freed
                     self.next = 0;
                     self.settle();
                 }

@@ -285,13 +285,13 @@ mod tests {
 
     #[test]
     fn statuses() {
-        let judge = |status, r#type| judge(&answer(status, "why"), r#type, &[408, 425, 429]);
+        let judge = |status, r#type| judge(&answer(status, "why"), r#type, &Settings::default().retry_statuses);
         assert_eq!(judge(204, Type::Loki), Ok(()));
-        for status in [429, 500, 503, 408] {
+        for status in [429, 500, 503, 408, 401, 403, 404] {
             let after = Some(Duration::from_secs(7));
             assert!(matches!(judge(status, Type::Splunk), Err(Trouble::Later { after: asked, .. }) if asked == after));
         }
-        for status in [400, 401, 404, 413] {
+        for status in [400, 405, 413, 422] {
             assert!(matches!(judge(status, Type::Webhook), Err(Trouble::Never { which: None, .. })));
         }
         assert!(matches!(judge(302, Type::Webhook), Err(Trouble::Later { .. })));

@@ -171,7 +171,8 @@ pub struct Settings {
     /// HTTP: compress bodies by gzip.
     pub gzip: bool,
     /// HTTP: statuses below 500 after which a request is repeated; after all others from 400 to 499 the alert becomes a
-    /// dead letter.
+    /// dead letter. Those of the default speak of a token, an address or the receiver's load, not of an alert: alerts wait in
+    /// the spool until that is put right.
     pub retry_statuses: Vec<u16>,
     /// `webhook`: what a body holds: `object`, `array`, `lines`.
     pub body: Body,
@@ -234,7 +235,7 @@ impl Default for Settings {
             password: None,
             password_file: None,
             gzip: false,
-            retry_statuses: vec![408, 425, 429],
+            retry_statuses: vec![401, 403, 404, 407, 408, 425, 429],
             body: Body::Object,
             index: None,
             source_type: "apitap:alert".into(),

@@ -191,6 +191,7 @@ impl Screen {
             first.push(Span::raw(format!("  {}Z", time.get(..19).unwrap_or(&time))));
             first.push(match status.health {
                 Health::Ok => Span::raw("  ok"),
+                Health::ConfigurationRefused => Span::styled("  configuration refused", BAD),
                 Health::InterfaceDown => Span::styled("  interface down", BAD),
                 Health::Stuck => Span::styled("  stuck", BAD),
             });
