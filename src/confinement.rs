@@ -146,6 +146,16 @@ pub fn offered(settings: &Settings) -> Result<Confinement, ConfinementError> {
     Ok(result)
 }
 
+/// The folder of a file that may be replaced by another one, or is not there yet: whoever may read it sees those too. None where
+/// there is no such folder either.
+pub fn folder_of(file: &Path) -> Option<PathBuf> {
+    if let Ok(file) = file.canonicalize() {
+        return file.parent().map(Path::to_owned);
+    }
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    folder.canonicalize().ok()
+}
+
 fn failed(step: &'static str, error: impl std::fmt::Display) -> ConfinementError {
     ConfinementError::Failed(step, error.to_string())
 }
@@ -259,6 +269,18 @@ const DENIED: &[i64] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_is_not_there_yet_has_a_folder() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let real = folder.path().canonicalize().expect("it is there");
+        let file = folder.path().join("keys.log");
+        assert_eq!(folder_of(&file).as_ref(), Some(&real));
+        std::fs::write(&file, "").expect("room");
+        assert_eq!(folder_of(&file).as_ref(), Some(&real));
+        assert_eq!(folder_of(Path::new("keys-that-nobody-wrote.log")), std::env::current_dir().ok());
+        assert_eq!(folder_of(Path::new("/nowhere/at/all/keys.log")), None);
+    }
 
     #[test]
     fn what_is_offered_is_tried_and_binds_nobody() {

@@ -296,7 +296,7 @@ counters! {
     SegmentsForgotten = "path_segments_forgotten",
     /// Good answers that taught no endpoint: one client alone created too many paths, or a path had too many methods.
     CallsUntaught = "calls_untaught",
-    /// Calls of clients that mostly ask for what is not there; they teach no endpoint.
+    /// Calls of clients that were accused, or that mostly ask for what is not there; they teach no endpoint.
     CallsOfSuspects = "calls_of_suspects",
     /// Endpoints that were left out of the inventory because nobody but suspects was answered there.
     EndpointsOfSuspects = "endpoints_of_suspects",

@@ -129,10 +129,16 @@ fn a_full_disk_costs_checkpoints_and_no_alert() {
     let whole = folder.run("detect", &["all", "--quiet"]);
     fs::write(folder.path("settings.toml"), "[checkpoint]\ninterval_seconds = 1\n").expect("room");
     let arguments = ["-", "--state", "state", "--resume", "--json-summary", "--config", "settings.toml"];
+    // Into a file: nobody would read a pipe while the calls are written.
     let start = || {
+        let printed = fs::File::create(folder.path("printed")).expect("room");
         let mut process = folder.apitap("detect", &arguments);
-        process.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        process.stdin(Stdio::piped()).stdout(printed).stderr(Stdio::piped());
         process.spawn().expect("the binary starts")
+    };
+    let end = |process: std::process::Child| {
+        let run = Run::of(process.wait_with_output().expect("it ends"));
+        Run { stdout: fs::read(folder.path("printed")).expect("what it printed"), ..run }
     };
     let told = |text: &str| text.lines().filter(|line| line.contains("no checkpoint can be written")).count();
     let half = calls.len() / 2;
@@ -147,7 +153,7 @@ fn a_full_disk_costs_checkpoints_and_no_alert() {
         std::thread::sleep(Duration::from_millis(100));
     }
     drop(stdin);
-    let run = Run::of(process.wait_with_output().expect("it ends"));
+    let run = end(process);
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     assert!(run.stdout == whole.stdout, "a full disk makes a difference");
     assert_eq!(told(&run.stderr), 1, "it is said, and said once: {}", run.stderr);
@@ -167,7 +173,7 @@ fn a_full_disk_costs_checkpoints_and_no_alert() {
     let mut stdin = process.stdin.take().expect("a pipe");
     stdin.write_all(calls[half..].concat().as_bytes()).expect("it reads");
     drop(stdin);
-    let run = Run::of(process.wait_with_output().expect("it ends"));
+    let run = end(process);
     assert_eq!(run.code, Some(1), "{}", run.stderr);
     assert!(run.stderr.contains("what was learned could not be kept"), "{}", run.stderr);
     disk.empty();

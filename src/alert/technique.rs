@@ -64,6 +64,13 @@ macro_rules! techniques {
     };
 }
 
+impl Technique {
+    /// Whether it speaks of how a client was made and not of what somebody is up to: nothing that it does is worth less for that.
+    pub const fn is_weakness(self) -> bool {
+        matches!(self, Technique::Cleartext | Technique::SecretInUrl)
+    }
+}
+
 techniques! {
     /// A client asks for many paths that do not exist.
     PathEnumeration = "recon.path_enumeration", Recon, Medium, ["API9"], ["T1595.003"];

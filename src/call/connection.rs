@@ -23,6 +23,8 @@ pub struct Traffic {
     pub segments: u64,
     /// Bytes of the stream, each counted once however often it was sent.
     pub bytes: u64,
+    /// How often it began to send after the other end had: requests on a connection that is kept open, unless they overlap.
+    pub turns: u64,
 }
 
 /// What a connection waits for.
@@ -142,6 +144,9 @@ pub struct Connection {
     /// Bytes of what the server sent that they have told of.
     #[serde(skip_serializing_if = "is_zero", default)]
     pub received_before: u64,
+    /// Turns of the client that they have told of.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub turns_before: u64,
     /// What it waits for, or waited for when it ended.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub waits: Option<Wait>,
@@ -194,7 +199,7 @@ mod tests {
             start_time: Timestamp::from_parts(1_772_460_000, 5),
             end_time: Timestamp::from_parts(1_772_460_020, 0),
             handshake: true,
-            sent: Traffic { segments: 7, bytes: 300 },
+            sent: Traffic { segments: 7, bytes: 300, turns: 2 },
             waits: Some(Wait { awaited: Awaited::RequestHead, seconds: 19.5, bytes: 12, ..Wait::default() }),
             tls: Some(Arc::new(Tls { version: Some("1.3".into()), ..Tls::default() })),
             open: true,

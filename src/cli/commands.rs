@@ -634,10 +634,9 @@ fn confine(settings: &Settings, common: &Common, baseline: Option<&PathBuf>) -> 
     }
     let folder = settings.state.clone().unwrap_or_else(default_state);
     let _ = std::fs::create_dir_all(&folder); // what cannot be made is said where it is needed
-    let folder_of = |path: &PathBuf| path.canonicalize().ok().and_then(|path| path.parent().map(Path::to_owned));
     // A key log and the configuration may be replaced by new files: their folders are meant.
     let replaced = settings.tls.keylog.files.iter().chain(&common.config);
-    let mut read: Vec<PathBuf> = replaced.filter_map(folder_of).collect();
+    let mut read: Vec<PathBuf> = replaced.filter_map(|path| confinement::folder_of(path)).collect();
     read.extend(settings.rules.clone());
     read.extend(settings.key_file.clone());
     read.extend(baseline.cloned());

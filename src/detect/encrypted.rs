@@ -1,9 +1,12 @@
 //! Connections in TLS that keep what is in them, as the detectors see them: each stands for one call, at least, of an endpoint
 //! that has the name of its server.
 //!
-//! What is counted is that there is a connection, once, and how many bytes came back, as often as that is told. So the windows,
+//! What is counted is that there is a connection, once, how many bytes came back, as often as that is told, and, in windows far longer
+//! than the time between two records of a connection, how often the client sent something after the server had. So the windows,
 //! populations and thresholds are those of calls: whoever opens connections as others make calls is as fast as they are,
 //! at least. That a browser opens six at a time is far below what people call; a pool keeps its connections and opens few.
+//! Of the turns on a connection only one in [`TURNS`] counts as a call: how many people are behind an address, what a proxy would say
+//! and credentials in clear traffic, cannot be seen, and there are protocols whose messages are smaller than calls.
 //! What one call more or less says is not asked of a connection: that it is like the one before (all are), that it is
 //! large (what is in it may be many calls), that newcomers come for one endpoint only (no other can be seen), or that somebody
 //! comes without a credential.
@@ -19,7 +22,12 @@ pub(super) struct Encrypted {
     pub(super) call: Call,
     /// It is the first that is told of this connection.
     pub(super) first: bool,
+    /// Calls that it counts as.
+    pub(super) calls: u64,
 }
+
+/// Turns of a client that count as one call.
+const TURNS: u64 = 8;
 
 impl Encrypted {
     /// None for what is not in TLS, and for a connection of which nothing but its beginning came: nothing was asked for.
@@ -50,7 +58,10 @@ impl Encrypted {
             completeness: Completeness { request: true, response: true, ..Completeness::default() },
             ..Call::default()
         };
-        Some(Encrypted { call, first: connection.part == 0 })
+        let first = connection.part == 0;
+        // What is left over goes to the next record.
+        let calls = (connection.sent.turns / TURNS).saturating_sub(connection.turns_before / TURNS);
+        Some(Encrypted { call, first, calls: calls.max(u64::from(first)) })
     }
 
     /// What is known of who is behind the connection: whatever a proxy says of that is in what cannot be read.

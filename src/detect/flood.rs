@@ -99,6 +99,9 @@ const RARE: u16 = (1 << METERS.len()) - (1 << 4);
 /// How long a sensor sees the clients of an estate for the first time.
 const ACQUAINTED: std::time::Duration = std::time::Duration::from_secs(3_600);
 
+/// Seconds of the shortest window in which what goes on in encrypted connections is counted.
+const TOLD_WITHIN: u64 = 600;
+
 /// Milliseconds, in which seconds are kept.
 const MILLISECONDS: u64 = 1_000;
 
@@ -190,8 +193,12 @@ pub(super) fn observe(
     mut endpoint: Option<&mut Endpoint>,
     scales: &mut Scales<'_>,
 ) {
-    // A connection is counted once.
-    if !seen.goes_on() && seen.encrypted != Some(false) {
+    if seen.encrypted == Some(false) {
+        // A connection is counted once, and then what goes on in it.
+        if seen.calls > 0 {
+            count(Quantity::Calls, seen.calls, seen, client, population, None, scales);
+        }
+    } else if !seen.goes_on() {
         calls(seen, client, population, endpoint.as_deref_mut(), scales);
     }
     // Of what was lost neither times nor sizes are known; what is encrypted may be many calls.
@@ -223,7 +230,7 @@ fn calls(
     meters.run = if repeated { meters.run + 1 } else { 0 };
     meters.last_target = seen.target_hash;
 
-    let minute = count(Quantity::Calls, 1, seen, client, population, None, scales);
+    let minute = count(Quantity::Calls, seen.calls, seen, client, population, None, scales);
     let people = client.people();
     let floor = seen.rules.meter.get(MINUTE).map_or(f64::INFINITY, |rule| rule.floor) / BURST;
     let usual = population.limits.get(MINUTE).copied().unwrap_or_default();
@@ -267,6 +274,11 @@ fn count(
     let held = meters.iter_mut().zip(&mut population.moments);
     let fixed = METERS.iter().zip(&population.limits).zip(&seen.rules.meter);
     for (place, ((meter, moments), ((&(_, window), &limit), rule))) in held.zip(fixed).enumerate().take(to).skip(from) {
+        // What is told once a minute did not come in the last ten seconds.
+        let amount = match seen.encrypted {
+            Some(first) if window.seconds() < TOLD_WITHIN => u64::from(first),
+            _ => amount,
+        };
         let mut count = meter.ring.add(window, seen.time, amount);
         if quantity == Quantity::ServerSeconds {
             count /= MILLISECONDS;

@@ -71,7 +71,7 @@ mod warm;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::alert::{Alert, Sighting, Technique};
+use crate::alert::{Alert, Family, Sighting, Technique};
 use crate::call::{Call, Connection, Message, Record};
 use crate::endpoint::{EndpointId, HashKey, Merged, Place, Success, Templates};
 use crate::key::Key;
@@ -89,7 +89,7 @@ use finding::Finding;
 pub use flood::Quantity;
 use incident::{Due, Subject};
 pub use login::Logins;
-use observation::{Agents, Observation};
+use observation::{Agents, Observation, Trait};
 use report::Report;
 pub(crate) use rules::RULE_FILES;
 pub use rules::{
@@ -222,6 +222,9 @@ const SWARM_SECONDS: u64 = 180;
 
 /// Seconds of traffic in which everybody is seen for the first time, and nobody is a newcomer.
 const STRANGERS: u64 = 60;
+
+/// Tells those who have something in common in what is encrypted from all others.
+const ENCRYPTED_KIN: u64 = 0x544c_53;
 
 /// Members that a campaign has at least.
 const CAMPAIGN: usize = 5;
@@ -381,7 +384,7 @@ impl Detector {
             self.waiting(connection, alerts);
         } else if let Some(encrypted) = Encrypted::of(connection) {
             let address = (self.resolver)(&encrypted.anonymous());
-            self.look_at(&encrypted.call, Some(encrypted.first), address, alerts, &mut |_, _| {});
+            self.look_at(&encrypted.call, Some((encrypted.first, encrypted.calls)), address, alerts, &mut |_, _| {});
         }
     }
 
@@ -435,7 +438,7 @@ impl Detector {
     fn look_at(
         &mut self,
         call: &Call,
-        encrypted: Option<bool>,
+        encrypted: Option<(bool, u64)>,
         address: Option<IpAddr>,
         alerts: &mut Vec<Alert>,
         tell: &mut impl FnMut(&Call, &Judged<'_>),
@@ -462,7 +465,9 @@ impl Detector {
         let mut findings = std::mem::take(&mut self.findings);
         let agent = self.agents.look_up(call.user_agent.as_ref(), &self.rules, &self.state.key);
         let mut seen = Observation::new(call, &self.rules, self.state.key, address, &place, agent);
-        seen.encrypted = encrypted;
+        if let Some((first, calls)) = encrypted {
+            (seen.encrypted, seen.calls) = (Some(first), calls);
+        }
         let mut trace = self.trace.as_mut().filter(|trace| trace.client == address);
         if let Some(trace) = &mut trace {
             trace.begin(Sighting::of(call), format!("{} {}", call.method, place.template));
@@ -752,13 +757,12 @@ fn raise(
             continue;
         }
         if let Some(client) = state.clients.get_mut(&seen.client) {
-            client.accused = true;
+            client.accused |= !finding.technique.is_weakness();
         }
         let subject = Subject::Client(seen.client, finding.technique.family());
-        if finding.test == Test::FirstContacts
-            && !state.incidents.is_open(subject)
-            && belongs(seen, quiet, state, finding, cold, alerts)
-        {
+        let tells_kin = finding.test == Test::FirstContacts
+            || (seen.encrypted.is_some() && finding.technique.family() == Family::Flood);
+        if tells_kin && !state.incidents.is_open(subject) && belongs(seen, quiet, state, finding, cold, alerts) {
             counters.count(Counter::AlertsSuppressed);
             continue;
         }
@@ -788,18 +792,25 @@ fn belongs(
     alerts: &mut Vec<Alert>,
 ) -> bool {
     let now = state.now;
-    if state.newcomers.holds(seen.client, now, quiet) {
+    let encrypted = seen.encrypted.is_some();
+    if !encrypted && state.newcomers.holds(seen.client, now, quiet) {
         state.incidents.goes_on(Subject::Campaign(Technique::Campaign, 0), now);
         return true;
     }
-    let finding = Finding { technique: Technique::Campaign, ..*finding };
+    let technique = if encrypted { Technique::Distributed } else { Technique::Campaign };
+    let finding = Finding { technique, ..*finding };
     let mut together = false;
     for (hash, common) in seen.traits() {
+        // In what is encrypted the hello is all that programs have in common, and stands for the agent as well.
+        if encrypted && !matches!(common, Trait::Hello(_) | Trait::Network(..)) {
+            continue;
+        }
+        let hash = if encrypted { seen.key.pair(hash, ENCRYPTED_KIN) } else { hash };
         if state.kin.get(&hash).is_none() {
             state.kin.insert(hash, Kin::default(), Kin::last);
         }
         let Some(kin) = state.kin.get_mut(&hash) else { continue };
-        let campaign = Subject::Campaign(Technique::Campaign, hash);
+        let campaign = Subject::Campaign(technique, hash);
         let (one_story, due) = kin.join(seen.client, &Sighting::of(seen.call), now, quiet, CAMPAIGN);
         if due && !together {
             let report = Report::of_kin(kin, common, &finding, now, cold);

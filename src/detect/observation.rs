@@ -49,6 +49,8 @@ pub(super) struct Observation<'a> {
     pub(super) program: bool,
     /// It stands for a connection in TLS that keeps what is in it, and whether it is the first of that connection.
     pub(super) encrypted: Option<bool>,
+    /// Calls that it counts as: one, unless it stands for such a connection.
+    pub(super) calls: u64,
 }
 
 /// What user agents turned out to be: looking for all the words in each would cost more than the rest of a call, and
@@ -148,6 +150,7 @@ impl<'a> Observation<'a> {
             agent,
             program,
             encrypted: None,
+            calls: 1,
         }
     }
 

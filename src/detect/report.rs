@@ -147,7 +147,7 @@ impl Report {
     /// Of clients that have something in common.
     pub(super) fn of_kin(kin: &Kin, common: Trait, finding: &Finding, now: Timestamp, cold: bool) -> Report {
         let mut report = Report::of_campaign(kin.members(), kin.calls().to_vec(), finding, now, cold);
-        report.sentence = sentence::of_kin(report.clients.len(), &common);
+        report.sentence = sentence::of_kin(finding, report.clients.len(), &common);
         report
     }
 

@@ -1,7 +1,8 @@
 //! Rapid resets (CVE-2023-44487): requests in HTTP/2 that are given up as soon as they are made, which costs the client a
 //! frame and the server its work.
 //!
-//! Counted are calls of connections on which the client resets most of what it asks for ([`Anomaly::RapidReset`]), if they were given
+//! Counted are calls of connections on which the client resets most of what it asks for ([`Anomaly::RapidReset`]), and those of a client
+//! that gives up most of what it asks for in a minute, on however many connections, if they were given
 //! up within a tenth of a second: clients whose time-outs come while a server is slow give up later than that, and so do
 //! people who go on to another page.
 
@@ -33,8 +34,11 @@ const OWN_SHAPE: f64 = 4.0;
 
 /// What one client gave up.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(super) struct Resets {
     ring: Ring,
+    /// All calls in HTTP/2 since the first that it gave up.
+    calls: Ring,
     extreme: Extreme,
     step: Step,
     last: Timestamp,
@@ -47,18 +51,24 @@ pub(super) fn observe(
     table: &mut Table<IpAddr, Resets>,
     scales: &mut Scales<'_>,
 ) {
-    if !seen.call.anomalies.contains(Anomaly::RapidReset) {
-        return;
-    }
-    let by_client = seen.call.http2.as_ref().is_some_and(|http2| http2.reset_by == Some(ResetBy::Client));
+    let Some(http2) = &seen.call.http2 else { return };
     let at_once = seen.call.request_time.is_some_and(|time| seen.time.since(time) < AT_ONCE);
-    if !by_client || !at_once {
+    if http2.reset_by != Some(ResetBy::Client) || !at_once {
+        if !seen.goes_on()
+            && let Some(held) = table.get_mut(&seen.client)
+        {
+            held.calls.add(WINDOW, seen.time, 1);
+        }
         return;
     }
     let Some(held) = table.entry(seen.client, Resets::default, |held| held.last) else { return };
     held.last = seen.time;
     let usual = seen.rules.prior.resets;
+    let calls = held.calls.add(WINDOW, seen.time, 1);
     let count = held.ring.add(WINDOW, seen.time, 1);
+    if !seen.call.anomalies.contains(Anomaly::RapidReset) && count * 2 <= calls {
+        return;
+    }
     held.extreme.note(WINDOW, seen.time, count as f64, || usual, client.suspect());
     if count < FLOOR || !held.step.due(count) {
         return;

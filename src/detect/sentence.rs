@@ -45,7 +45,7 @@ pub(super) fn crowded_out() -> String {
 const AGENT: usize = 80;
 
 /// What clients do that have something in common.
-pub(super) fn of_kin(members: usize, common: &Trait) -> String {
+pub(super) fn of_kin(finding: &Finding, members: usize, common: &Trait) -> String {
     let common = match common {
         Trait::Agent(agent) => {
             let plain = |letter: char| if letter.is_control() { '?' } else { letter };
@@ -59,9 +59,11 @@ pub(super) fn of_kin(members: usize, common: &Trait) -> String {
         }
         Trait::Credential(fingerprint) => format!("with the credential {fingerprint}"),
     };
-    format!(
-        "{members} clients {common} keep asking for paths that do not exist, each of them enough to be accused alone."
-    )
+    let what = match finding.technique {
+        Technique::Distributed => "open encrypted connections, or go on in them, far more often than others",
+        _ => "keep asking for paths that do not exist",
+    };
+    format!("{members} clients {common} {what}, each of them enough to be accused alone.")
 }
 
 /// What a campaign of newcomers is.

@@ -15,6 +15,7 @@ use super::content::{Caps, Found, Stopped, Totals};
 use super::conversation::community_id;
 use super::grpc;
 use super::head::{Fields, Kind, RequestHead, ResponseHead};
+use super::header_values;
 use super::intern::printable_into;
 use super::limits;
 use super::operation::{self, Carrier};
@@ -57,10 +58,11 @@ pub(super) fn request(call: &mut Call, head: &RequestHead<'_>, length: u64, shar
     call.anomalies.extend(head.fields.anomalies);
     let mut target = std::mem::take(&mut call.target);
     printable_into(head.target, &mut target);
-    let (masked, found) = shared.clean_targets.target(&shared.inspector, &target);
+    let (masked, found) = shared.clean.target(&shared.inspector, &target);
     // What is connected to by another protocol (RFC 8441) is a target as any other.
     let connect = head.method == b"CONNECT" && !(head.version == Version::Http2 && head.target.starts_with(b"/"));
     call.sensitive.request = found;
+    header_values::request(&mut call.sensitive.request, &head.fields, shared);
     let (authority, path, query) = split_target(&masked, connect);
     call.host = match authority.filter(|authority| !authority.is_empty()) {
         Some(authority) => Some(shared.texts.text(authority.as_bytes())),
@@ -140,6 +142,7 @@ pub(super) fn response(call: &mut Call, head: &ResponseHead<'_>, length: u64, sh
     call.anomalies.extend(head.fields.anomalies);
     call.response.head_bytes = length;
     describe(&mut call.response, &head.fields, shared);
+    header_values::response(&mut call.sensitive.response, &head.fields, shared);
     if !head.fields.rare.is_empty() {
         call.response_fields = limits::response_fields(&head.fields, head.status, call.response_time).map(Box::new);
         if matches!(head.status, Some(302 | 303)) && matches!(&*call.method, "POST" | "PUT") {

@@ -39,6 +39,7 @@ pub mod grpc_text;
 mod gzip;
 pub mod h2;
 mod head;
+mod header_values;
 mod intern;
 mod limits;
 mod operation;
@@ -101,8 +102,8 @@ pub struct Settings {
     /// decoded and inspected again: the worst case of their memory. Below 8192, where the first eight places
     /// have no room, none are remembered; the calls are the same.
     pub recall_bytes: usize,
-    /// Targets of requests in which nothing sensitive was found that a worker remembers, so that those that come again need
-    /// not be inspected again: 8 bytes each, rounded up to a power of two. 0 remembers none; the calls are the same.
+    /// Targets of requests, and header fields, in which nothing sensitive was found that a worker remembers, so that those that come
+    /// again need not be inspected again: 8 bytes each, rounded up to a power of two. 0 remembers none; the calls are the same.
     pub known_targets: usize,
     /// `Cookie` headers that a worker remembers with what their cookies look like, where shapes are asked for: at worst 4 KiB each. 0
     /// remembers none; the calls are the same.
@@ -221,7 +222,7 @@ pub(crate) struct Shared {
     pub(crate) idle: Idle<Box<Call>>,
     /// Their shapes.
     pub(crate) idle_shapes: Idle<Box<Shape>>,
-    pub(crate) clean_targets: clean::CleanTargets,
+    pub(crate) clean: clean::Clean,
     pub(crate) cookies: cookies::Cookies,
     /// What is known of the TLS around what is read at present.
     pub(crate) tls: Option<Arc<Tls>>,
@@ -239,7 +240,7 @@ impl Http {
         Http {
             shared: Shared {
                 decoders: content::Decoders::new(&settings),
-                clean_targets: clean::CleanTargets::new(settings.known_targets),
+                clean: clean::Clean::new(settings.known_targets),
                 cookies: cookies::Cookies::new(settings.known_cookies),
                 settings,
                 inspector,

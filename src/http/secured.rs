@@ -73,8 +73,9 @@ struct Told {
     parts: u32,
     /// When the next is due, if something has come by then.
     next: Timestamp,
-    /// Bytes that they told of, by direction.
+    /// Bytes and turns that they told of, by direction.
     bytes: [u64; 2],
+    turns: [u64; 2],
 }
 
 impl Secured {
@@ -215,6 +216,7 @@ impl Secured {
             received: flow.traffic[client.opposite().index()],
             sent_before,
             received_before,
+            turns_before: self.told.turns[client.index()],
             waits,
             tls: Some(self.session.described().clone()),
             open: ended.is_none(),
@@ -224,6 +226,7 @@ impl Secured {
         }));
         self.told.parts = self.told.parts.saturating_add(1);
         self.told.bytes = flow.traffic.map(|traffic| traffic.bytes);
+        self.told.turns = flow.traffic.map(|traffic| traffic.turns);
     }
 
     /// Who is the client, and what is known of what is in it.

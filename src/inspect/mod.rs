@@ -18,6 +18,7 @@ mod find;
 mod form;
 #[cfg(test)]
 mod generated_tests;
+mod header;
 mod identity;
 mod literals;
 mod national;
@@ -368,6 +369,17 @@ impl Inspector {
         target::masked(self, target)
     }
 
+    /// Whether anything is looked for.
+    #[inline]
+    pub(crate) fn is_enabled(&self) -> bool {
+        self.settings.enabled
+    }
+
+    /// What is found in the value of a header field that is no credential.
+    pub(crate) fn header(&self, side: Side, name: &[u8], value: &[u8]) -> SensitiveClasses {
+        header::found(self, side, name, value)
+    }
+
     /// Appends what the parameters of a query look like, as many as there are names ([`crate::call::Call::query_names`]).
     pub(crate) fn parameters(&self, query: &str, count: usize, into: &mut Vec<ParameterShape>) {
         into.extend(shape::parameters(query, count, |name| self.compiled.credentials.is_secret(name)));
@@ -379,14 +391,13 @@ impl Inspector {
         (self.settings.shapes && self.settings.enabled).then_some(shape::head::is_own)
     }
 
-    /// Which headers of a head are looked at beside those of HTTP and of the rules: of requests, what an API asks for and
-    /// what may be a key.
+    /// Which headers of a head are looked at beside those of HTTP and of the rules: the API's own, and of requests what may be a key.
     #[inline]
     pub(crate) fn further_headers(&self, request: bool) -> Option<fn(&[u8]) -> bool> {
-        if !request {
-            return None;
+        if self.settings.enabled {
+            return Some(shape::head::is_own);
         }
-        self.own_headers().or_else(|| self.settings.key_candidates.then_some(candidate::is_name))
+        (request && self.settings.key_candidates).then_some(candidate::is_name)
     }
 
     /// What may be a key of a request that has no credential; `text` makes names.

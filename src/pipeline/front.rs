@@ -117,7 +117,7 @@ impl Front {
             if look {
                 (turn, due) = (0, Timestamp::MAX);
                 progress(source, &self.counters);
-                self.publish(source);
+                self.publish(source, settings);
                 // A live source heeds the flag itself: it still gives what the kernel captured before it was set, so
                 // that nothing is lost at the end without being counted.
                 if !settings.live && stop.load(Ordering::Relaxed) {
@@ -138,10 +138,14 @@ impl Front {
     }
 
     /// Tells what was counted so far, with what the kernel counted.
-    fn publish(&mut self, source: &mut dyn Source) {
+    fn publish(&mut self, source: &mut dyn Source, settings: &Settings) {
         let Some(publisher) = Publisher::due(&mut self.publisher) else { return };
         source.report(&mut self.counters);
-        publisher.publish(&self.counters);
+        let mut counters = self.counters.clone();
+        if self.first_of_all {
+            settings.keys.report(&mut counters);
+        }
+        publisher.publish(&counters);
         if self.first_of_all {
             publisher.publish_tables(vec![self.decoder.fragments()]);
         }

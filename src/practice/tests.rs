@@ -396,7 +396,7 @@ fn who_reaches_a_service_around_the_gateway() {
     let connection = Connection {
         client: Peer { ip: address("10.0.7.7"), port: 1 },
         server: Peer { ip: address("10.3.0.1"), port: 8080 },
-        received: Traffic { segments: 3, bytes: 900 },
+        received: Traffic { segments: 3, bytes: 900, turns: 1 },
         tls: Some(Arc::new(Tls { server_name: Some("orders.example".into()), ..Tls::default() })),
         ..Connection::default()
     };

@@ -94,6 +94,8 @@ pub struct FlowInfo {
     pub seen: [bool; 2],
     /// What each direction sent so far; bytes as far as they were handed on or given up.
     pub traffic: [Traffic; 2],
+    /// Whose data came last.
+    pub speaks: Option<Direction>,
     /// Whether the sender of each direction takes nothing, or next to nothing, from the other: its window was closed when it
     /// was last heard.
     pub closed_windows: [bool; 2],
@@ -104,6 +106,17 @@ pub struct FlowInfo {
 }
 
 impl FlowInfo {
+    /// The stream of a direction has come to `offset`.
+    #[inline]
+    pub(crate) fn come_to(&mut self, direction: Direction, offset: u64) {
+        let sent = &mut self.traffic[direction.index()];
+        if offset > sent.bytes {
+            sent.bytes = offset;
+            sent.turns += u64::from(self.speaks != Some(direction));
+            self.speaks = Some(direction);
+        }
+    }
+
     /// True when the flow was taken up without its handshake.
     pub fn midstream(&self) -> bool {
         self.opened_by.is_none()

@@ -195,6 +195,7 @@ impl<H: Handler> Tracker<H> {
                 }),
                 seen: [false; 2],
                 traffic: Default::default(),
+                speaks: None,
                 closed_windows: [false; 2],
                 acknowledged: [0; 2],
                 alarm: Default::default(),
@@ -488,7 +489,8 @@ impl<H: Handler> Tracker<H> {
         let half = &mut flow.halves[own];
         if flow.unwanted {
             half.next = half.next.max((offset + bytes.len() as i64 + i64::from(missing)) as u64);
-            flow.info.traffic[own].bytes = half.next;
+            let next = half.next;
+            flow.info.come_to(direction, next);
             return;
         }
         let offset = offset as u64;
@@ -742,7 +744,7 @@ fn hand_on<H: Handler>(
     let half = &mut flow.halves[run.direction.index()];
     half.next = run.offset + run.bytes.len() as u64;
     let offset = half.next;
-    flow.info.traffic[run.direction.index()].bytes = offset + u64::from(missing);
+    flow.info.come_to(run.direction, offset + u64::from(missing));
     if !run.bytes.is_empty() && handler.data(&flow.info, &mut flow.state, run, counters) == Interest::Unwanted {
         flow.unwanted = true;
     }
@@ -757,8 +759,7 @@ fn report_gap<H: Handler>(flow: &mut Flow<H::State>, handler: &mut H, counters: 
     counters.count(Counter::Gaps);
     counters.add(Counter::GapBytes, gap.length);
     let Flow { info, state, .. } = flow;
-    let sent = &mut info.traffic[gap.direction.index()].bytes;
-    *sent = (*sent).max(gap.offset + gap.length);
+    info.come_to(gap.direction, gap.offset + gap.length);
     handler.gap(info, state, gap, counters);
 }
 

@@ -1,5 +1,7 @@
 //! A disk of one's own, small enough to be full.
 
+#![allow(dead_code, unreachable_pub, reason = "each test crate includes it as a module and uses a part of it")]
+
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};

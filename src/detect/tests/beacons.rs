@@ -92,8 +92,8 @@ impl Bench {
             client: Peer { ip: address(visit.client), port: 40_000 },
             server: Peer { ip: [10, 9, 9, 9].into(), port: 443 },
             handshake: true,
-            sent: Traffic { segments: 5, bytes: 700 },
-            received: Traffic { segments: 9, bytes: visit.bytes },
+            sent: Traffic { segments: 5, bytes: 700, turns: 3 },
+            received: Traffic { segments: 9, bytes: visit.bytes, turns: 3 },
             tls: Some(Arc::new(Tls {
                 server_name: Some(visit.server.as_str().into()),
                 ja4: Some(visit.program.into()),

@@ -39,6 +39,40 @@ fn who_gives_up_at_once_again_and_again_floods() {
     assert!((200.0..=400.0).contains(&feature.observed), "{feature:?}");
 }
 
+/// A client asks on sixty connections, so few times on each that none of them is conspicuous; of the first `kept` in ten it takes
+/// the answer.
+fn on_many_connections(kept: u32) -> Bench {
+    let mut bench = Bench::lived_in();
+    for number in 0..3_000_u32 {
+        let begin = bench.now + Duration::from_millis(20) * number;
+        let given_up = number % 10 >= kept;
+        let call = Call {
+            flow: FlowId(100 + u64::from(number) % 60),
+            position: number / 60,
+            request_time: Some(begin),
+            end_time: begin + Duration::from_millis(1),
+            client: Peer { ip: IpAddr::from([203, 0, 113, 9]), port: 1 },
+            method: "GET".into(),
+            path: "/v1/me".into(),
+            target: "/v1/me".into(),
+            status: (!given_up).then_some(200),
+            http2: Some(Box::new(Http2 { reset_by: given_up.then_some(ResetBy::Client), ..Http2::default() })),
+            completeness: Completeness { request: true, response: !given_up, ..Completeness::default() },
+            ..Call::default()
+        };
+        bench.detector.call(&call, &mut bench.alerts);
+    }
+    bench
+}
+
+#[test]
+fn many_connections_hide_no_resets() {
+    let bench = on_many_connections(1);
+    assert!(bench.alerts.iter().any(|alert| alert.kind == Technique::Reset), "{:?}", bench.kinds());
+    let bench = on_many_connections(6);
+    assert!(!bench.alerts.iter().any(|alert| alert.kind == Technique::Reset), "{:?}", bench.kinds());
+}
+
 #[test]
 fn time_outs_while_the_server_is_slow_are_no_flood_of_resets() {
     let bench = given_up(2_000);

@@ -69,6 +69,9 @@ impl Follower {
         let stop = Arc::new(AtomicBool::new(false));
         let mut files: Vec<_> = settings.files.iter().map(|path| Followed::new(path)).collect();
         let (stopped, pause) = (stop.clone(), Duration::from_millis(u64::from(settings.poll_milliseconds).max(1)));
+        for path in settings.files.iter().filter(|path| !path.exists()) {
+            tracing::warn!("{}: there is no key log yet; it is waited for", path.display());
+        }
         // Before the first packet is looked at, as far as that goes without waiting.
         files.iter_mut().for_each(|file| file.look(&keys));
         let follow = move || {
