@@ -80,7 +80,7 @@ pub struct Common {
     /// Configuration file (TOML). Flags and environment variables come before it.
     #[arg(long, value_name = "FILE", env = "APITAP_CONFIG", help_heading = "Configuration")]
     pub config: Option<PathBuf>,
-    /// Folder whose rule files replace the compiled-in ones, file by file.
+    /// Folder whose rule files replace the compiled-in ones, file by file; `sensitive.local.toml` there adds to them.
     #[arg(long, value_name = "DIR", env = "APITAP_RULES", help_heading = "Configuration")]
     pub rules: Option<PathBuf>,
     /// Folder of the installation's key and of what is kept from run to run, made when it is not there. Default for the key:
@@ -625,18 +625,24 @@ pub struct Rules {
     pub action: RulesAction,
 }
 
-/// The two things to do with rules.
+/// What to do with rules.
 #[derive(Debug, Subcommand)]
 pub enum RulesAction {
     /// Parse and compile all rules and try their examples; names file, line and reason of what is wrong.
     Check {
-        /// Folder whose files replace the compiled-in ones.
+        /// Folder whose files replace the compiled-in ones; `sensitive.local.toml` there adds to them.
         #[arg(long, value_name = "DIR", env = "APITAP_RULES")]
         rules: Option<PathBuf>,
     },
+    /// Write the compiled-in files to a new folder, to be changed and given with `--rules`.
+    Export {
+        /// The folder. A file that is there is not replaced.
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
     /// List all rules with class and description.
     List {
-        /// Folder whose files replace the compiled-in ones.
+        /// Folder whose files replace the compiled-in ones; `sensitive.local.toml` there adds to them.
         #[arg(long, value_name = "DIR", env = "APITAP_RULES")]
         rules: Option<PathBuf>,
         /// As JSON lines.

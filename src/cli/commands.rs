@@ -475,6 +475,12 @@ fn rules(options: Rules) -> Result<ExitCode, Failure> {
                 count => Err(Failure::Failed(format!("{count} error(s) in the rules"))),
             }
         }
+        RulesAction::Export { folder } => {
+            for path in crate::rules::export(&folder)? {
+                println!("{}", path.display());
+            }
+            Ok(ExitCode::SUCCESS)
+        }
         RulesAction::List { rules, json } => {
             let mut lines = consumers::standard_output();
             for rule in crate::rules::list(rules.as_deref()).map_err(wrong_rules)? {

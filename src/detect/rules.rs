@@ -191,7 +191,7 @@ pub struct Prior {
 impl Default for DetectRules {
     /// Those that are compiled in.
     fn default() -> Self {
-        let file = RuleFile { path: FILE.into(), text: COMPILED_IN.to_owned() };
+        let file = RuleFile::new(FILE, COMPILED_IN);
         // A test in this module loads the same constant text, so this cannot fail in a build that passed its tests.
         #[allow(clippy::expect_used, reason = "constant input, tested")]
         DetectRules::load(&file).expect("the rules that are compiled in are well-formed")
@@ -454,7 +454,7 @@ mod tests {
     use super::*;
 
     fn file(text: String) -> RuleFile {
-        RuleFile { path: FILE.into(), text }
+        RuleFile::new(FILE, text)
     }
 
     #[test]

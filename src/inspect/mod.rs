@@ -628,7 +628,7 @@ impl Scan {
 
 /// The examples in `rules/sensitive.toml` that the rules do not fulfil, and whatever else is wrong with the file.
 pub(crate) fn check(file: &RuleFile) -> Vec<RuleError> {
-    let credentials = RuleFile { path: credential::FILE.into(), text: credential::COMPILED_IN.to_owned() };
+    let credentials = RuleFile::new(credential::FILE, credential::COMPILED_IN);
     let rules = match Rules::parse(file, &credentials, Arc::default()) {
         Ok(rules) => rules,
         Err(errors) => return errors,

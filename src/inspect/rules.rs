@@ -268,7 +268,7 @@ pub(crate) fn list(file: &RuleFile) -> Result<Vec<Listed>, Vec<RuleError>> {
         .rules
         .into_iter()
         .map(|rule| Listed {
-            file: file.path.clone(),
+            file: file.path_of(rule.name.span().start),
             class: rule.class.unwrap_or_else(|| rule.name.get_ref().clone()),
             name: rule.name.into_inner(),
             description: rule.description,

@@ -369,7 +369,7 @@ fn targets_are_masked() {
 #[test]
 fn broken_rules_are_said_with_file_line_and_reason() {
     let check = |text: &str| {
-        let errors = super::check(&RuleFile { path: "mine.toml".into(), text: text.to_owned() });
+        let errors = super::check(&RuleFile::new("mine.toml", text));
         errors.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
     let rule = |body: &str| format!("[[rule]]\nname = \"a\"\ndescription = \"\"\nleak = true\n{body}\n");
@@ -458,7 +458,7 @@ proptest! {
 fn every_pattern_that_is_compiled_in_is_an_expression() {
     // With a line more it is not the text that is trusted, and all of it is built.
     let text = format!("{}\n# built at once\n", super::rules::COMPILED_IN);
-    let errors = super::check(&RuleFile { path: "sensitive.toml".into(), text });
+    let errors = super::check(&RuleFile::new("sensitive.toml", text));
     assert!(errors.is_empty(), "{errors:?}");
 }
 

@@ -10,7 +10,7 @@ use crate::time::Timestamp;
 const HOST: &str = "shop.example";
 
 pub(super) fn inventory(settings: &Settings) -> Inventory {
-    let file = RuleFile { path: FILE.into(), text: COMPILED_IN.to_owned() };
+    let file = RuleFile::new(FILE, COMPILED_IN);
     let rules = DetectRules::load(&file).expect("the rules that are compiled in");
     let detector = Detector::new(crate::detect::Settings::default(), rules, |call| Some(call.client.ip));
     Inventory::new(settings, detector)

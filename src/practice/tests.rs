@@ -82,7 +82,7 @@ impl Bench {
             quota: Vec<Quota>,
         }
         let tables: Tables = toml::from_str(settings).expect("settings");
-        let file = RuleFile { path: FILE.into(), text: COMPILED_IN.to_owned() };
+        let file = RuleFile::new(FILE, COMPILED_IN);
         let rules = DetectRules::load(&file).expect("the rules that are compiled in");
         Bench {
             detector: Detector::new(crate::detect::Settings::default(), rules, |call| Some(call.client.ip)),

@@ -1,4 +1,5 @@
-//! The patterns and priors in `rules/` (TOML): compiled into the program, replaced file by file from a folder.
+//! The patterns and priors in `rules/` (TOML): compiled into the program, replaced file by file from a folder, and, where a file is a list,
+//! added to by another one there ([`ADDED`]).
 //!
 //! Each stage that is driven by rules states the shape of its file as a type; this module finds the text, parses it
 //! and says which file, line and reason is wrong.
@@ -35,6 +36,9 @@ impl fmt::Display for RuleError {
 
 impl std::error::Error for RuleError {}
 
+/// A file whose rules come behind those of the other, which may be the one that is compiled in.
+pub const ADDED: (&str, &str) = ("sensitive.toml", "sensitive.local.toml");
+
 /// The text of a rule file and where it came from.
 #[derive(Clone, Debug)]
 pub struct RuleFile {
@@ -42,24 +46,56 @@ pub struct RuleFile {
     pub path: PathBuf,
     /// TOML.
     pub text: String,
+    /// The file that was added, and the line of `text` behind which it begins.
+    added: Option<(PathBuf, usize)>,
 }
 
 impl RuleFile {
-    /// `name` from `folder` when it is given and has that file, else the text that is compiled in.
+    /// A text that came from there.
+    pub fn new(path: impl Into<PathBuf>, text: impl Into<String>) -> RuleFile {
+        RuleFile { path: path.into(), text: text.into(), added: None }
+    }
+
+    /// `name` from `folder` when it is given and has that file, else the text that is compiled in; behind it what the folder adds
+    /// to it ([`ADDED`]).
     ///
     /// # Errors
     ///
     /// A file that is there and cannot be read.
     pub fn find(folder: Option<&Path>, name: &str, compiled_in: &str) -> Result<RuleFile, RuleError> {
-        if let Some(folder) = folder {
-            let path = folder.join(name);
+        let read = |name: &str| -> Result<Option<RuleFile>, RuleError> {
+            let Some(path) = folder.map(|folder| folder.join(name)) else { return Ok(None) };
             match std::fs::read_to_string(&path) {
-                Ok(text) => return Ok(RuleFile { path, text }),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(RuleError { file: path, line: None, reason: error.to_string() }),
+                Ok(text) => Ok(Some(RuleFile::new(path, text))),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(RuleError { file: path, line: None, reason: error.to_string() }),
             }
+        };
+        let mut file = read(name)?.unwrap_or_else(|| RuleFile::new(Path::new("rules").join(name), compiled_in));
+        if name == ADDED.0
+            && let Some(more) = read(ADDED.1)?
+        {
+            if !file.text.ends_with('\n') {
+                file.text.push('\n');
+            }
+            file.added = Some((more.path, file.text.bytes().filter(|&byte| byte == b'\n').count()));
+            file.text.push_str(&more.text);
         }
-        Ok(RuleFile { path: Path::new("rules").join(name), text: compiled_in.to_owned() })
+        Ok(file)
+    }
+
+    /// The file and the line in it, from 1, of a byte offset in the text.
+    fn place_of(&self, offset: usize) -> (PathBuf, usize) {
+        let line = self.line_of(offset);
+        match &self.added {
+            Some((path, before)) if line > *before => (path.clone(), line - before),
+            _ => (self.path.clone(), line),
+        }
+    }
+
+    /// The file of a byte offset in the text.
+    pub(crate) fn path_of(&self, offset: usize) -> PathBuf {
+        self.place_of(offset).0
     }
 
     /// The file as a `T`.
@@ -68,10 +104,9 @@ impl RuleFile {
     ///
     /// What is no TOML or does not fit `T`, with the line.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, RuleError> {
-        toml::from_str(&self.text).map_err(|error| RuleError {
-            file: self.path.clone(),
-            line: error.span().map(|span| self.line_of(span.start)),
-            reason: error.message().to_owned(),
+        toml::from_str(&self.text).map_err(|error| match error.span() {
+            Some(span) => self.error_at(span.start, error.message()),
+            None => RuleError { file: self.path.clone(), line: None, reason: error.message().to_owned() },
         })
     }
 
@@ -82,7 +117,8 @@ impl RuleFile {
 
     /// An error at a byte offset of the text.
     pub fn error_at(&self, offset: usize, reason: impl Into<String>) -> RuleError {
-        RuleError { file: self.path.clone(), line: Some(self.line_of(offset)), reason: reason.into() }
+        let (file, line) = self.place_of(offset);
+        RuleError { file, line: Some(line), reason: reason.into() }
     }
 }
 
@@ -143,6 +179,24 @@ pub fn list(folder: Option<&Path>) -> Result<Vec<Listed>, Vec<RuleError>> {
     Ok(all)
 }
 
+/// Writes the files that are compiled in to a folder, which is made if it is not there.
+///
+/// # Errors
+///
+/// What keeps a file from being written; one that is there is not replaced.
+pub fn export(folder: &Path) -> Result<Vec<PathBuf>, RuleError> {
+    let wrong =
+        |file: &Path, error: std::io::Error| RuleError { file: file.to_owned(), line: None, reason: error.to_string() };
+    std::fs::create_dir_all(folder).map_err(|error| wrong(folder, error))?;
+    let write = |file: &Registered| {
+        let path = folder.join(file.name);
+        let mut made = std::fs::File::create_new(&path).map_err(|error| wrong(&path, error))?;
+        std::io::Write::write_all(&mut made, file.compiled_in.as_bytes()).map_err(|error| wrong(&path, error))?;
+        Ok(path)
+    };
+    registered().map(write).collect()
+}
+
 /// The text of every rule file, by its name.
 ///
 /// # Errors
@@ -162,7 +216,7 @@ fn unknown_files(folder: &Path) -> Vec<RuleError> {
     };
     let mut paths: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).collect();
     paths.sort();
-    let known: Vec<&str> = registered().map(|file| file.name).collect();
+    let known: Vec<&str> = registered().map(|file| file.name).chain([ADDED.1]).collect();
     paths
         .into_iter()
         .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
@@ -187,10 +241,42 @@ mod tests {
             #[allow(dead_code, reason = "only its presence in the file matters here")]
             known: u32,
         }
-        let file = RuleFile { path: "some.toml".into(), text: "known = 1\n\nunknwon = 2\n".into() };
+        let file = RuleFile::new("some.toml", "known = 1\n\nunknwon = 2\n");
         let error = file.parse::<Shape>().expect_err("an unknown key");
         assert_eq!(error.line, Some(3));
         assert!(error.to_string().starts_with("some.toml:3: "), "{error}");
         assert!(error.reason.contains("unknwon"), "{error}");
+    }
+
+    /// A rule of somebody's own, with examples of which the second is wrong.
+    const OWN: &str = r#"
+[[rule]]
+name = "badge"
+class = "badge_number"
+description = "Number of a badge"
+find = { literals = ["BADGE-"] }
+pattern = 'BADGE-[0-9]{6}'
+matches = ["BADGE-123456", "BADGE-12"]
+rejects = []
+"#;
+
+    #[test]
+    fn rules_of_ones_own_stand_beside_those_compiled_in() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join(ADDED.1);
+        std::fs::write(&path, OWN).expect("room");
+        let errors = check(Some(folder.path()));
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert_eq!((&errors[0].file, errors[0].line), (&path, Some(8)), "{errors:?}");
+        std::fs::write(&path, OWN.replace(r#", "BADGE-12""#, "")).expect("room");
+        assert_eq!(check(Some(folder.path())), []);
+        let all = list(Some(folder.path())).expect("well");
+        assert_eq!(all.len(), list(None).expect("well").len() + 1);
+        let own = all.iter().find(|rule| rule.name == "badge").expect("it is there");
+        assert_eq!((own.class.as_str(), &own.file), ("badge_number", &path));
+        // What stands there already stands in the way of nothing but itself.
+        let written = export(&folder.path().join("all")).expect("room");
+        assert_eq!(check(Some(&folder.path().join("all"))), []);
+        assert!(export(&folder.path().join("all")).is_err_and(|error| error.file == written[0]));
     }
 }

@@ -65,7 +65,7 @@ pub fn load(file: Option<&Path>, environment: impl Iterator<Item = (String, Stri
             line: None,
             reason: error.to_string(),
         })?;
-        let file = RuleFile { path: path.to_owned(), text };
+        let file = RuleFile::new(path, text);
         loaded.settings = file.parse().map_err(explained)?;
         table = file.parse()?;
         note(&table, String::new(), &Origin::File(path.to_owned()), &mut loaded.origins);

@@ -111,7 +111,7 @@ impl Entry {
 
 /// The entries of a file.
 pub(super) fn entries(path: &Path, text: String) -> Result<Vec<Entry>, RuleError> {
-    let file = RuleFile { path: path.to_owned(), text };
+    let file = RuleFile::new(path, text);
     let written: Written = file.parse().map_err(|error| named(&file, error))?;
     written.endpoint.into_iter().map(|entry| Entry::of(&file, entry)).collect()
 }
