@@ -265,9 +265,14 @@ pub(super) fn part(call: &mut Call, part: &mut u32) -> Box<Call> {
     record.completeness.part = *part;
     *part = part.saturating_add(1);
     for message in [&mut call.request, &mut call.response] {
-        (message.head_bytes, message.wire_bytes, message.gap_bytes) = (0, 0, 0);
+        (message.head_bytes, message.wire_bytes, message.body_bytes, message.gap_bytes) = (0, 0, 0, 0);
         message.capped = false;
     }
+    // What a side that is over came to is told now, and not again.
+    if let Some(grpc) = &mut call.grpc {
+        (grpc.request, grpc.response) = Default::default();
+    }
+    call.events = None;
     call.sensitive = Digest::default();
     call.request_values = None;
     call.anomalies = Anomalies::default();
