@@ -17,7 +17,7 @@ use super::grpc;
 use super::head::{Fields, Kind, RequestHead, ResponseHead};
 use super::intern::printable_into;
 use super::limits;
-use super::operation::{self, Carrier};
+use super::operation;
 use super::payload::Payload;
 use super::target::{query_names, split_target};
 
@@ -76,7 +76,7 @@ pub(super) fn request(call: &mut Call, head: &RequestHead<'_>, length: u64, shar
         let count = call.query_names.len();
         shared.inspector.parameters(query, count, &mut shape(call, &mut shared.idle_shapes).query);
     }
-    if call.query_names.iter().any(|name| &**name == "query") {
+    if call.query_names.iter().any(|name| operation::is_parameter(name)) {
         let limit = shared.settings.operation_bytes;
         call.operation = operation::of_target(&target, &call.path, limit, &mut shared.texts).map(Box::new);
     }
@@ -206,11 +206,8 @@ pub(super) fn body(
     let message = if response { &call.response } else { &call.request };
     let whole = !truncated && stopped.is_none() && message.gap_bytes == 0;
     if let Some(tap) = payload.take_tap().filter(|_| !response && call.method == "POST") {
-        let found = tap.read(whole).and_then(|(carrier, bytes, missing)| {
-            operation::of_body(carrier, bytes, missing, &call.path, &mut shared.texts)
-        });
-        let xml = tap.carrier() == Carrier::Xml;
-        call.operation = operation::decide(found, call.operation.take(), xml && whole);
+        let announced = call.operation.take();
+        call.operation = operation::settle(&tap, whole, announced, &call.path, &mut shared.texts);
     }
     if let Some(answer) = payload.take_answer().filter(|_| whole)
         && let Some(operation) = &mut call.operation
