@@ -349,6 +349,10 @@ pub struct GrpcMessages {
     /// How many were compressed.
     #[serde(skip_serializing_if = "is_zero")]
     pub compressed: u64,
+    /// How many of these were not undone, or not to their end: their coding is not known, a limit was reached, bytes of them
+    /// were lost, or they were damaged.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub undecoded: u64,
 }
 
 /// What a call of gRPC or gRPC-Web says beyond HTTP.

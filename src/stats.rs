@@ -180,7 +180,7 @@ counters! {
     PendingRequestsDropped = "pending_requests_dropped",
     /// Bodies whose decoding stopped at the configured output or ratio, or with a message of gRPC beyond its limit.
     BodiesTruncated = "bodies_truncated",
-    /// Bodies whose content encoding was damaged or unknown.
+    /// Bodies whose content encoding, or that of their messages, was damaged or unknown.
     BodiesUndecodable = "bodies_undecodable",
     /// Bodies that came before and were not inspected again.
     BodiesRecalled = "bodies_recalled",

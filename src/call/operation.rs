@@ -80,9 +80,9 @@ pub struct Operation {
     /// What it does; GraphQL only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<OperationKind>,
-    /// Name of the operation (GraphQL, where it has one), of the method (JSON-RPC), of the first element of the body
-    /// without its prefix (SOAP; where there is none to be read, what the action in the head names). Cut at 128 bytes. Of a
-    /// batch that of the first.
+    /// Name of the operation (GraphQL; where it has none and stands for a document that the server has, the beginning of
+    /// that document's hash or number), of the method (JSON-RPC), of the first element of the body without its prefix (SOAP;
+    /// where there is none to be read, what the action in the head names). Cut at 128 bytes. Of a batch that of the first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<Arc<str>>,
     /// Distinct fields of the top level, those of fragments included, in order; the first 32. GraphQL only; of a batch

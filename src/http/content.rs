@@ -68,7 +68,7 @@ enum Decoder {
     /// Not yet known which of the two.
     Deflate,
     Brotli(Box<brotli_decompressor::DecompressorWriter<Vec<u8>>>),
-    Zstd(Box<zstd::stream::raw::Decoder<'static>>),
+    Zstd(Zstd),
     /// Behind its end; what follows is not decoded.
     Finished,
 }
@@ -80,8 +80,10 @@ pub(crate) enum Stopped {
     Limit,
     /// More output for each byte of input than configured.
     Ratio,
-    /// The bytes are not of the encoding, or the encoding is not known.
+    /// The bytes are not of the encoding, or the encoding of the body is not known.
     Damaged,
+    /// Messages are in a coding that is not undone here.
+    Unknown,
 }
 
 /// The body of one message on its way through decoders to inspection.
@@ -396,12 +398,34 @@ fn decoder(coding: Coding, pool: &mut Decoders) -> Option<Decoder> {
         }
         Coding::Deflate => Decoder::Deflate,
         Coding::Brotli => Decoder::Brotli(Box::new(brotli_decompressor::DecompressorWriter::new(Vec::new(), 4096))),
-        Coding::Zstd => {
-            let mut zstd = zstd::stream::raw::Decoder::new().ok()?;
-            zstd.set_parameter(zstd::stream::raw::DParameter::WindowLogMax(ZSTD_WINDOW_LOG)).ok()?;
-            Decoder::Zstd(Box::new(zstd))
-        }
+        Coding::Zstd => Decoder::Zstd(zstd_decoder()?),
     })
+}
+
+pub(super) type Zstd = Box<zstd::stream::raw::Decoder<'static>>;
+
+/// A decoder whose window is bounded.
+pub(super) fn zstd_decoder() -> Option<Zstd> {
+    let mut zstd = zstd::stream::raw::Decoder::new().ok()?;
+    zstd.set_parameter(zstd::stream::raw::DParameter::WindowLogMax(ZSTD_WINDOW_LOG)).ok()?;
+    Some(Box::new(zstd))
+}
+
+/// Undoes zstd through `scratch` into `sink`.
+pub(super) fn unzstd(zstd: &mut Zstd, bytes: &[u8], scratch: &mut [u8], sink: &mut Sink<'_>) -> Result<(), Stopped> {
+    use zstd::stream::raw::{InBuffer, Operation, OutBuffer};
+    let mut input = InBuffer::around(bytes);
+    loop {
+        let mut output = OutBuffer::around(&mut *scratch);
+        let hint = zstd.run(&mut input, &mut output).map_err(|_| Stopped::Damaged)?;
+        let written = output.pos();
+        if written > 0 {
+            sink(&scratch[..written])?;
+        }
+        if input.pos() == bytes.len() && (hint == 0 || written < scratch.len()) {
+            return Ok(());
+        }
+    }
 }
 
 pub(super) type Sink<'s> = dyn FnMut(&[u8]) -> Result<(), Stopped> + 's;
@@ -460,23 +484,7 @@ impl Decoder {
                 }
                 Ok(())
             }
-            Decoder::Zstd(zstd) => {
-                use zstd::stream::raw::{InBuffer, Operation, OutBuffer};
-                let mut input = InBuffer::around(bytes);
-                loop {
-                    let mut output = OutBuffer::around(&mut *scratch);
-                    let hint = zstd.run(&mut input, &mut output).map_err(|_| Stopped::Damaged)?;
-                    let written = output.pos();
-                    if written > 0 {
-                        sink(&scratch[..written])?;
-                    }
-                    if hint == 0 && input.pos() == bytes.len()
-                        || (written < scratch.len() && input.pos() == bytes.len())
-                    {
-                        return Ok(());
-                    }
-                }
-            }
+            Decoder::Zstd(zstd) => unzstd(zstd, bytes, scratch, sink),
             Decoder::Deflate | Decoder::Finished => Ok(()),
         }
     }

@@ -18,7 +18,7 @@ use super::head::{Fields, Kind, RequestHead, ResponseHead};
 use super::header_values;
 use super::intern::printable_into;
 use super::limits;
-use super::operation::{self, Carrier};
+use super::operation;
 use super::payload::Payload;
 use super::target::{query_names, split_target};
 
@@ -78,7 +78,7 @@ pub(super) fn request(call: &mut Call, head: &RequestHead<'_>, length: u64, shar
         let count = call.query_names.len();
         shared.inspector.parameters(query, count, &mut shape(call, &mut shared.idle_shapes).query);
     }
-    if call.query_names.iter().any(|name| &**name == "query") {
+    if call.query_names.iter().any(|name| operation::is_parameter(name)) {
         let limit = shared.settings.operation_bytes;
         call.operation = operation::of_target(&target, &call.path, limit, &mut shared.texts).map(Box::new);
     }
@@ -209,11 +209,8 @@ pub(super) fn body(
     let message = if response { &call.response } else { &call.request };
     let whole = !truncated && stopped.is_none() && message.gap_bytes == 0;
     if let Some(tap) = payload.take_tap().filter(|_| !response && call.method == "POST") {
-        let found = tap.read(whole).and_then(|(carrier, bytes, missing)| {
-            operation::of_body(carrier, bytes, missing, &call.path, &mut shared.texts)
-        });
-        let xml = tap.carrier() == Carrier::Xml;
-        call.operation = operation::decide(found, call.operation.take(), xml && whole);
+        let announced = call.operation.take();
+        call.operation = operation::settle(&tap, whole, announced, &call.path, &mut shared.texts);
     }
     if let Some(answer) = payload.take_answer().filter(|_| whole)
         && let Some(operation) = &mut call.operation
@@ -235,6 +232,8 @@ pub(super) fn body(
             call.anomalies.insert(Anomaly::MalformedEncoding);
             counters.count(Counter::BodiesUndecodable);
         }
+        // Client and server understand it: nothing is wrong with the body.
+        Some(Stopped::Unknown) => counters.count(Counter::BodiesUndecodable),
         Some(Stopped::Limit) => counters.count(Counter::BodiesTruncated),
         Some(Stopped::Ratio) => {
             call.anomalies.insert(Anomaly::ExpansionRatio);
@@ -268,9 +267,14 @@ pub(super) fn part(call: &mut Call, part: &mut u32) -> Box<Call> {
     record.completeness.part = *part;
     *part = part.saturating_add(1);
     for message in [&mut call.request, &mut call.response] {
-        (message.head_bytes, message.wire_bytes, message.gap_bytes) = (0, 0, 0);
+        (message.head_bytes, message.wire_bytes, message.body_bytes, message.gap_bytes) = (0, 0, 0, 0);
         message.capped = false;
     }
+    // What a side that is over came to is told now, and not again.
+    if let Some(grpc) = &mut call.grpc {
+        (grpc.request, grpc.response) = Default::default();
+    }
+    call.events = None;
     call.sensitive = Digest::default();
     call.request_values = None;
     call.anomalies = Anomalies::default();

@@ -9,11 +9,12 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use flate2::{Decompress, FlushDecompress, Status};
+use zstd::stream::raw::Operation;
 
 use crate::call::{Call, Grpc, GrpcMessages};
 use crate::inspect::{Inspector, Scan};
 
-use super::content::{Caps, Decoders, Found, Stopped, Totals};
+use super::content::{Caps, Decoders, Found, Stopped, Totals, Zstd, unzstd, zstd_decoder};
 use super::gzip::Gzip;
 use super::intern::Interner;
 
@@ -54,6 +55,8 @@ pub(crate) struct Scratch {
     held: Rc<Cell<usize>>,
     limit: usize,
     gzip: Gzip,
+    /// Made when the first message needs it; it keeps its window, up to 8 MiB.
+    zstd: Option<Zstd>,
     inflated: Vec<u8>,
     texts: Vec<u8>,
     buffer: Vec<u8>,
@@ -65,6 +68,7 @@ impl Scratch {
             held: Rc::default(),
             limit,
             gzip: Gzip::default(),
+            zstd: None,
             inflated: Vec::new(),
             texts: Vec::new(),
             buffer: Vec::new(),
@@ -77,6 +81,10 @@ impl Scratch {
 enum Coding {
     Gzip,
     Deflate,
+    Zstd,
+    /// None was said.
+    None,
+    /// Another, as client and server have agreed on.
     Unknown,
 }
 
@@ -121,7 +129,9 @@ impl Body {
         let coding = match encoding.map(<[u8]>::to_ascii_lowercase).as_deref() {
             Some(b"gzip") => Coding::Gzip,
             Some(b"deflate") => Coding::Deflate,
-            _ => Coding::Unknown,
+            Some(b"zstd") => Coding::Zstd,
+            None | Some(b"" | b"identity") => Coding::None,
+            Some(_) => Coding::Unknown,
         };
         Body {
             kind,
@@ -165,6 +175,11 @@ impl Body {
         self.forget();
         if let Some(scan) = &mut self.scan {
             inspector.gap(scan);
+        }
+        if let Part::Message { flags, damaged: false, .. } = self.part
+            && !self.overflowed
+        {
+            self.tally.undecoded += u64::from(flags & COMPRESSED);
         }
         self.part = match self.part {
             Part::Message { left, flags, .. } if (1..=left).contains(&length) && self.kind != Kind::WebText => {
@@ -298,8 +313,9 @@ impl Body {
             let room = caps.message.saturating_sub(kept.len()).min(piece.len());
             let (first, rest) = piece.split_at(room);
             kept.extend_from_slice(first);
-            self.message(flags, &kept, inspector, caps, scratch);
             self.overflowed = true;
+            self.tally.undecoded += u64::from(flags & COMPRESSED);
+            self.message(flags, &kept, inspector, caps, scratch);
             // Its texts are not told apart any more, which shows on the call and in the counters.
             self.totals.stopped.get_or_insert(Stopped::Limit);
             if flags & COMPRESSED == 0 {
@@ -329,6 +345,7 @@ impl Body {
         if flags & COMPRESSED != 0 {
             if let Err(stopped) = self.decompress(bytes, &mut inflated, caps.message, scratch) {
                 self.totals.stopped.get_or_insert(stopped);
+                self.tally.undecoded += u64::from(!self.overflowed);
             }
             plain = &inflated;
         }
@@ -358,14 +375,21 @@ impl Body {
         let result = match self.coding {
             Coding::Gzip => {
                 scratch.gzip.reset();
-                scratch.gzip.decode(bytes, &mut piece, &mut |plain| {
-                    let room = limit.saturating_sub(out.len());
-                    out.extend_from_slice(&plain[..plain.len().min(room)]);
-                    if plain.len() > room { Err(Stopped::Limit) } else { Ok(()) }
-                })
+                scratch.gzip.decode(bytes, &mut piece, &mut |plain| append(out, plain, limit))
             }
             Coding::Deflate => inflate(bytes, out, limit, &mut piece),
-            Coding::Unknown => Err(Stopped::Damaged),
+            Coding::Zstd => {
+                if scratch.zstd.is_none() {
+                    scratch.zstd = zstd_decoder();
+                }
+                // What the last message left in it is of no use to this one.
+                match scratch.zstd.as_mut().and_then(|zstd| zstd.reinit().ok().map(|()| zstd)) {
+                    Some(zstd) => unzstd(zstd, bytes, &mut piece, &mut |plain| append(out, plain, limit)),
+                    None => Err(Stopped::Unknown),
+                }
+            }
+            Coding::None => Err(Stopped::Damaged),
+            Coding::Unknown => Err(Stopped::Unknown),
         };
         scratch.texts = piece;
         result
@@ -397,6 +421,13 @@ impl Body {
     }
 }
 
+/// Takes what a message came to, within so many bytes.
+fn append(out: &mut Vec<u8>, plain: &[u8], limit: usize) -> Result<(), Stopped> {
+    let room = limit.saturating_sub(out.len());
+    out.extend_from_slice(&plain[..plain.len().min(room)]);
+    if plain.len() > room { Err(Stopped::Limit) } else { Ok(()) }
+}
+
 /// zlib, which gRPC calls deflate.
 fn inflate(bytes: &[u8], out: &mut Vec<u8>, limit: usize, piece: &mut [u8]) -> Result<(), Stopped> {
     let mut inflate = Decompress::new(true);
@@ -405,11 +436,7 @@ fn inflate(bytes: &[u8], out: &mut Vec<u8>, limit: usize, piece: &mut [u8]) -> R
         let rest = bytes.get(read..).unwrap_or_default();
         let status = inflate.decompress(rest, piece, FlushDecompress::None).map_err(|_| Stopped::Damaged)?;
         let plain = piece.get(..inflate.total_out() as usize - written).unwrap_or_default();
-        let room = limit.saturating_sub(out.len());
-        out.extend_from_slice(&plain[..plain.len().min(room)]);
-        if plain.len() > room {
-            return Err(Stopped::Limit);
-        }
+        append(out, plain, limit)?;
         if status == Status::StreamEnd || plain.len() < piece.len() {
             return Ok(());
         }

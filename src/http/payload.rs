@@ -1,6 +1,6 @@
 //! A body by what it carries: content to be decoded and looked at, or the messages of gRPC.
 
-use crate::call::{Call, Operation};
+use crate::call::Call;
 use crate::inspect::{Inspector, Side};
 
 use super::Shared;
@@ -17,32 +17,34 @@ pub(crate) enum Payload {
 }
 
 impl Payload {
-    /// For a body of this media type, `Content-Encoding` and `grpc-encoding`, of a call that asks for `operation` as far as
-    /// that is known.
+    /// For a body of a call, as far as that is known, with this `Content-Encoding` and `grpc-encoding`.
     pub(super) fn new(
         side: Side,
-        media: Option<&str>,
+        call: Option<&Call>,
         encoding: Option<&[u8]>,
         grpc_encoding: Option<&[u8]>,
-        operation: Option<&Operation>,
         shared: &mut Shared,
     ) -> Payload {
+        let message = call.map(|call| if side == Side::Response { &call.response } else { &call.request });
+        let media = message.and_then(|message| message.content_type.as_deref());
         let scan = shared.inspector.begin(side, media, &mut shared.decoders.scans);
         // Around gRPC a content encoding is neither usual nor of use; where there is one, messages cannot be told apart.
         match media.and_then(grpc::Kind::of).filter(|_| encoding.is_none()) {
             Some(kind) => Payload::Grpc(Box::new(grpc::Body::new(kind, grpc_encoding, scan, &shared.decoders.grpc))),
             None => {
                 let mut content = Content::new(encoding, scan, caps(shared), &mut shared.decoders);
-                if side == Side::Request
-                    && let Some(tap) = Tap::new(media, &shared.decoders.operations)
-                {
-                    content.tap(tap);
-                } else if side == Side::Response {
+                if side == Side::Request {
+                    let asks = call.filter(|call| call.method == "POST");
+                    let pool = &shared.decoders.operations;
+                    if let Some(tap) = asks.and_then(|call| Tap::request(media, &call.path, pool)) {
+                        content.tap(tap);
+                    }
+                } else {
                     if let Some(events) = Events::of(media) {
                         content.watch(events);
                     }
                     let pool = &shared.decoders.operations;
-                    if let Some(operation) = operation
+                    if let Some(operation) = call.and_then(|call| call.operation.as_deref())
                         && let Some(answer) = Answer::new(operation.protocol, media, pool)
                     {
                         content.answer(answer);

@@ -483,6 +483,19 @@ fn an_event_stream_is_counted_and_reported_once_a_minute() {
 }
 
 #[test]
+fn a_request_is_told_once_however_many_parts_its_answer_has() {
+    let mut talk = Talk::new(1460);
+    talk.client(&format!("POST /events HTTP/1.1\r\nHost: h\r\nContent-Length: 9000\r\n\r\n{}", "x".repeat(9_000)));
+    talk.server("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n");
+    for _ in 0..15 {
+        talk.wait(10).server("6\r\ndata\n\n\r\n");
+    }
+    talk.server("0\r\n\r\n");
+    let told: Vec<_> = talk.calls().iter().map(|call| (call.request.body_bytes, call.events)).collect();
+    assert_eq!(told, [(9_000, Some(6)), (0, Some(6)), (0, Some(3))]);
+}
+
+#[test]
 fn what_has_an_end_is_not_reported_before_it() {
     let mut talk = Talk::new(1460);
     talk.client(&get("/large")).server("HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n");

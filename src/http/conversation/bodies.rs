@@ -26,11 +26,7 @@ impl Conversation {
         shared: &mut Shared,
     ) {
         let call = self.exchange(serial).map(|exchange| &*exchange.call);
-        let message = call.map(|call| if side == Side::Response { &call.response } else { &call.request });
-        let media = message.and_then(|message| message.content_type.as_deref());
-        let operation = call.and_then(|call| call.operation.as_deref());
-        let (encoding, messages) = (fields.content_encoding, fields.grpc_encoding);
-        let mut content = Payload::new(side, media, encoding, messages, operation, shared);
+        let mut content = Payload::new(side, call, fields.content_encoding, fields.grpc_encoding, shared);
         self.streaming |= content.is_stream();
         let reported = self.readers[d].mark.time;
         self.readers[d].phase = Phase::Body(Body { framing, content, serial, doubtful, reported });

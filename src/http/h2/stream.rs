@@ -122,15 +122,10 @@ impl Stream {
             }
             *decoding += usize::from(encoded);
             let whose = if response { Whose::Response } else { Whose::Request };
-            let text = |text: &Option<Arc<str>>| text.clone();
-            let (media, encoding) = (text(&message.content_type), text(&message.content_encoding));
-            let grpc = side.grpc_encoding.clone();
-            let bytes_of = |text: &Option<Arc<str>>| text.as_deref().map(str::as_bytes).map(<[u8]>::to_vec);
-            let (encoding, grpc) = (bytes_of(&encoding), bytes_of(&grpc));
-            let operation = self.call.operation.as_deref();
-            let payload =
-                Payload::new(whose, media.as_deref(), encoding.as_deref(), grpc.as_deref(), operation, shared);
-            side.payload = Some(payload);
+            let encoding = message.content_encoding.clone();
+            let encoding = encoding.as_deref().map(str::as_bytes);
+            let grpc = side.grpc_encoding.as_deref().map(str::as_bytes);
+            side.payload = Some(Payload::new(whose, Some(&self.call), encoding, grpc, shared));
         }
         if let Some(payload) = &mut side.payload {
             let caps = caps(shared);

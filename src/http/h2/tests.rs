@@ -445,6 +445,57 @@ fn a_message_beyond_its_limit_shows_on_the_call_and_is_counted() {
     }
 }
 
+/// Calls whose answers have messages in a coding of gRPC; what was found in them.
+fn coded(coding: &str, messages: &[&[u8]], settings: Settings) -> (Talk, Box<Call>) {
+    let mut talk = Talk::with(700, settings);
+    let (mut client, mut server) = begin(&mut talk);
+    let fields = [("content-type", "application/grpc"), ("grpc-encoding", coding)];
+    talk.send(true, &client.ask(1, false, "POST", "/shop.v1.Shop/Find", &GRPC)).send(true, &data(1, true, b""));
+    talk.send(false, &server.headers(1, false, &[&[(":status", "200")], &fields[..]].concat()));
+    for bytes in messages {
+        talk.send(false, &data(1, false, &message(true, bytes)));
+    }
+    talk.send(false, &server.headers(1, true, &[("grpc-status", "0")]));
+    let call = talk.calls().remove(0);
+    (talk, call)
+}
+
+#[test]
+fn messages_in_zstd_are_looked_into() {
+    let zstd = |bytes: &[u8]| zstd::encode_all(bytes, 3).expect("memory takes it");
+    let (one, two) = (zstd(b"\x0a\x10ana@mail.example"), zstd(b"\x0a\x10bob@mail.example"));
+    // One that is damaged leaves the decoder to those behind it.
+    let mut damaged = one.clone();
+    damaged[4..].fill(0xff);
+    for (messages, undecoded) in [(vec![&one[..], &two], 0), (vec![&one[..], &damaged, &two], 1)] {
+        let (talk, call) = coded("zstd", &messages, Settings::default());
+        let found: u32 = call.sensitive.response.iter().map(|found| found.count).sum();
+        let grpc = call.grpc.as_ref().expect("a call of gRPC");
+        assert_eq!((found, grpc.response.undecoded), (2, undecoded));
+        assert_eq!(call.anomalies.contains(Anomaly::MalformedEncoding), undecoded > 0);
+        assert_eq!(talk.count(Counter::BodiesUndecodable), undecoded);
+    }
+    // What unpacks to more than a message may be.
+    let (talk, call) = coded("zstd", &[&zstd(&vec![0; 50 << 20]), &one], Settings::default());
+    assert!(call.response.capped && call.anomalies.is_empty());
+    let grpc = call.grpc.as_ref().expect("a call of gRPC");
+    assert_eq!((grpc.response.undecoded, talk.count(Counter::BodiesTruncated)), (1, 1));
+    assert_eq!(call.sensitive.response.len(), 1);
+}
+
+/// Client and server understand it: nothing is wrong.
+#[test]
+fn messages_in_a_coding_that_is_not_known_are_counted() {
+    let (talk, call) = coded("snappy", &[b"\x10\x3c0123456789abcdef", b"\x04\x0cabcd"], Settings::default());
+    let grpc = call.grpc.as_ref().expect("a call of gRPC");
+    assert_eq!((grpc.response.compressed, grpc.response.undecoded), (2, 2));
+    assert!(call.anomalies.is_empty(), "{:?}", call.anomalies);
+    assert_eq!(talk.count(Counter::BodiesUndecodable), 1);
+    // A message that says that it is compressed where no coding was agreed on.
+    let (_, call) = coded("identity", &[b"\x04\x0cabcd"], Settings::default());
+    assert!(call.anomalies.contains(Anomaly::MalformedEncoding));
+}
+
 #[test]
 fn an_open_stream_is_reported_once_a_minute() {
     let mut talk = Talk::new(1460);
@@ -462,6 +513,40 @@ fn an_open_stream_is_reported_once_a_minute() {
     let found: u32 = calls.iter().flat_map(|call| &call.sensitive.response).map(|found| found.count).sum();
     let wire: u64 = calls.iter().map(|call| call.response.wire_bytes).sum();
     assert_eq!((sum, found, wire), (15, 15, 15 * 23));
+}
+
+/// What a request that is over came to is told with the first record of a long answer, and not again.
+#[test]
+fn a_request_is_told_once_however_many_parts_its_answer_has() {
+    let asked = message(false, &[b'x'; 3_000]);
+    for (media, body, piece) in [
+        ("application/grpc", &asked, message(false, b"\x0a\x03abc")),
+        ("text/event-stream", &vec![b'y'; 3_005], b"data: abc\n\n".to_vec()),
+    ] {
+        let mut talk = Talk::new(1460);
+        let (mut client, mut server) = begin(&mut talk);
+        let asks = if media == "application/grpc" { media } else { "application/octet-stream" };
+        talk.send(true, &client.ask(1, false, "POST", "/feed.Feed/Watch", &[("content-type", asks)]));
+        talk.send(true, &data(1, true, body));
+        talk.send(false, &server.headers(1, false, &[(":status", "200"), ("content-type", media)]));
+        for _ in 0..20 {
+            talk.wait(10).send(false, &data(1, false, &piece));
+        }
+        talk.send(false, &server.headers(1, true, &[("grpc-status", "0")]));
+        let calls = talk.calls();
+        let told: Vec<_> = calls.iter().map(|call| (call.request.wire_bytes, call.request.body_bytes)).collect();
+        assert_eq!(told, [(3_005, 3_005), (0, 0), (0, 0), (0, 0)], "{media}");
+        let came: Vec<_> = calls.iter().map(|call| call.response.body_bytes / piece.len() as u64).collect();
+        assert_eq!(came, [6, 6, 6, 2], "{media}");
+        if media == "application/grpc" {
+            let messages: Vec<_> = calls
+                .iter()
+                .filter_map(|call| call.grpc.as_ref())
+                .map(|grpc| (grpc.request.messages, grpc.request.bytes, grpc.response.messages))
+                .collect();
+            assert_eq!(messages, [(1, 3_000, 6), (0, 0, 6), (0, 0, 6), (0, 0, 2)]);
+        }
+    }
 }
 
 #[test]

@@ -66,6 +66,7 @@ impl Answer {
     /// What went wrong, of a batch with the first that failed, if that is certain; `status` is what HTTP says.
     pub(crate) fn error(&self, status: Option<u16>, texts: &mut Interner) -> Option<OperationError> {
         let status = status?;
+        let text;
         let (known, otherwise, code) = match self {
             Answer::Json(json) => {
                 let Some(Verdict::Failed { refused }) = json.verdict else { return None };
@@ -80,7 +81,8 @@ impl Answer {
             Answer::Xml(tap) => {
                 let (_, bytes, missing) = tap.read(true)?;
                 // What is longer than what is kept of it may well begin with a fault.
-                let codes = soap::fault(bytes).filter(|_| missing != Some(Unread::Incomplete))?;
+                text = soap::text(bytes);
+                let codes = soap::fault(&text).filter(|_| missing != Some(Unread::Incomplete))?;
                 // What refines it says more, where that is known.
                 let known = codes.iter().rev().flatten().find_map(|code| of_soap(code));
                 (known, 500, codes.first().copied().flatten())

@@ -6,6 +6,8 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use super::without_mark;
+
 /// What the members of one object say. Of a name that comes twice the last counts, as for most servers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Members {
@@ -13,18 +15,33 @@ pub(super) struct Members {
     pub(super) query: Option<String>,
     /// `operationName`.
     pub(super) operation: Option<String>,
-    /// `extensions.persistedQuery` stands for a document that the server has.
-    pub(super) persisted: bool,
+    /// `extensions.persistedQuery` stands for a document that the server has: its `sha256Hash`, empty where it has none.
+    pub(super) persisted: Option<String>,
+    /// `documentId` or `doc_id`: what the server calls a document that it has.
+    pub(super) document: Option<Id>,
     /// `jsonrpc`, whatever it says.
     pub(super) jsonrpc: bool,
     /// `method`.
     pub(super) method: Option<String>,
     /// `params` is an object or an array.
     pub(super) params: bool,
-    /// `id`.
-    pub(super) id: bool,
+    /// `params` was come to, whether or not to its end.
+    pub(super) begun: bool,
+    /// `id`, whatever it is.
+    pub(super) id: Option<Id>,
+    /// It has members that JSON-RPC does not have.
+    pub(super) others: bool,
     /// The object was read to its end.
     pub(super) whole: bool,
+}
+
+/// What something is known by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Id {
+    Text(String),
+    Number(u64),
+    /// What names nothing.
+    Other,
 }
 
 /// What a body says.
@@ -42,13 +59,20 @@ pub(super) enum Stopped {
     Malformed,
 }
 
-/// Reads a body or its beginning.
+/// Reads a body or its beginning. A byte order mark before it is passed over, as by most servers (RFC 8259, section 8.1).
 pub(super) fn read(bytes: &[u8]) -> Body {
     let mut body = Body::default();
-    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let mut deserializer = serde_json::Deserializer::from_slice(without_mark(bytes));
     let read = Objects(&mut body.objects).deserialize(&mut deserializer).and_then(|()| deserializer.end());
     body.stopped = read.err().map(|error| if error.is_eof() { Stopped::Cut } else { Stopped::Malformed });
     body
+}
+
+/// The hash of the persisted query that `extensions` of a target's query tell of, empty where it has none; none where they
+/// tell of no persisted query.
+pub(super) fn persisted(extensions: &str) -> Option<String> {
+    let mut deserializer = serde_json::Deserializer::from_str(extensions);
+    Value.deserialize(&mut deserializer).ok().and_then(Kind::persisted)
 }
 
 /// The members of a message that carries an operation within another object.
@@ -63,7 +87,7 @@ pub(super) struct Envelope {
 /// Reads a message, or as much of it as there is.
 pub(super) fn envelope(bytes: &[u8]) -> Envelope {
     let mut envelope = Envelope::default();
-    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let mut deserializer = serde_json::Deserializer::from_slice(without_mark(bytes));
     // What was read before an error stays read.
     let _ = deserializer.deserialize_map(&mut envelope);
     envelope
@@ -153,20 +177,22 @@ fn members<'de, A: MapAccess<'de>>(objects: &mut Vec<Members>, mut map: A) -> Re
     objects.push(Members::default());
     let Some(object) = objects.last_mut() else { return Ok(()) };
     while let Some(name) = map.next_key_seed(Name)? {
+        object.others |= !matches!(&*name, "jsonrpc" | "method" | "params" | "id");
         match &*name {
             "query" => object.query = map.next_value_seed(Value)?.text(),
             "operationName" => object.operation = map.next_value_seed(Value)?.text(),
-            "extensions" => object.persisted = map.next_value_seed(Value)? == Kind::Persisted,
+            "extensions" => object.persisted = map.next_value_seed(Value)?.persisted(),
+            "documentId" | "doc_id" => object.document = Some(map.next_value_seed(Value)?.id()),
             "jsonrpc" => {
                 object.jsonrpc = true;
                 map.next_value::<IgnoredAny>()?;
             }
             "method" => object.method = map.next_value_seed(Value)?.text(),
-            "params" => object.params = matches!(map.next_value_seed(Value)?, Kind::Structure | Kind::Persisted),
-            "id" => {
-                object.id = true;
-                map.next_value::<IgnoredAny>()?;
+            "params" => {
+                object.begun = true;
+                object.params = map.next_value_seed(Value)?.is_structure();
             }
+            "id" => object.id = Some(map.next_value_seed(Value)?.id()),
             _ => {
                 map.next_value::<IgnoredAny>()?;
             }
@@ -207,15 +233,34 @@ impl<'de> Visitor<'de> for Name {
 #[derive(Debug, PartialEq, Eq)]
 enum Kind {
     Text(String),
+    Number(u64),
     Structure,
-    /// An object with a member `persistedQuery`.
-    Persisted,
+    /// An object with a member `persistedQuery`, and the hash in that.
+    Persisted(String),
+    /// An object with a member `sha256Hash`.
+    Hash(String),
     Other,
 }
 
 impl Kind {
     fn text(self) -> Option<String> {
         if let Kind::Text(text) = self { Some(text) } else { None }
+    }
+
+    fn persisted(self) -> Option<String> {
+        if let Kind::Persisted(hash) = self { Some(hash) } else { None }
+    }
+
+    fn id(self) -> Id {
+        match self {
+            Kind::Text(text) => Id::Text(text),
+            Kind::Number(number) => Id::Number(number),
+            _ => Id::Other,
+        }
+    }
+
+    fn is_structure(&self) -> bool {
+        matches!(self, Kind::Structure | Kind::Persisted(_) | Kind::Hash(_))
     }
 }
 
@@ -241,12 +286,23 @@ impl<'de> Visitor<'de> for Value {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Kind, A::Error> {
-        let mut persisted = false;
+        let mut kind = Kind::Structure;
         while let Some(name) = map.next_key_seed(Name)? {
-            persisted |= name == "persistedQuery";
-            map.next_value::<IgnoredAny>()?;
+            match &*name {
+                "persistedQuery" => {
+                    let within = map.next_value_seed(Value)?;
+                    kind = Kind::Persisted(if let Kind::Hash(hash) = within { hash } else { String::new() });
+                }
+                "sha256Hash" => {
+                    let hash = map.next_value_seed(Value)?.text();
+                    if let (Some(hash), Kind::Structure) = (hash, &kind) {
+                        kind = Kind::Hash(hash);
+                    }
+                }
+                _ => drop(map.next_value::<IgnoredAny>()?),
+            }
         }
-        Ok(if persisted { Kind::Persisted } else { Kind::Structure })
+        Ok(kind)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Kind, A::Error> {
@@ -262,8 +318,8 @@ impl<'de> Visitor<'de> for Value {
         Ok(Kind::Other)
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Kind, E> {
-        Ok(Kind::Other)
+    fn visit_u64<E>(self, number: u64) -> Result<Kind, E> {
+        Ok(Kind::Number(number))
     }
 
     fn visit_f64<E>(self, _: f64) -> Result<Kind, E> {

@@ -8,7 +8,7 @@ use aho_corasick::AhoCorasick;
 
 use crate::call::Unread;
 
-use super::{Carrier, multipart};
+use super::{Carrier, multipart, soap, speaks_graphql, without_mark};
 
 /// One of these is in every JSON body that names an operation: the member's name, or an escape that may hide it.
 static WORDS: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
@@ -46,6 +46,8 @@ pub(crate) struct Tap {
     kept: Vec<u8>,
     shared: Rc<Shared>,
     state: State,
+    /// It goes where GraphQL is spoken: there a document may be called by an `id`, a word of every API's bodies.
+    graphql: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +60,8 @@ enum State {
     Missing(Unread),
     /// It names no operation.
     Nothing,
+    /// It is not what its media type says, or its beginning was lost.
+    Unreadable,
 }
 
 impl Drop for Tap {
@@ -78,8 +82,20 @@ impl Tap {
         if pool.0.each == 0 {
             return None;
         }
-        let carrier = Carrier::of(media?)?;
-        Some(Tap { carrier, kept: Vec::new(), shared: pool.0.clone(), state: State::Fresh })
+        Some(Tap::begin(Carrier::of(media?)?, false, pool))
+    }
+
+    /// For the body of a request of this media type to this path; none where it cannot carry an operation.
+    pub(crate) fn request(media: Option<&str>, path: &str, pool: &Pool) -> Option<Tap> {
+        if pool.0.each == 0 {
+            return None;
+        }
+        let carrier = Carrier::of_request(media)?;
+        Some(Tap::begin(carrier, carrier == Carrier::Json && speaks_graphql(path), pool))
+    }
+
+    fn begin(carrier: Carrier, graphql: bool, pool: &Pool) -> Tap {
+        Tap { carrier, kept: Vec::new(), shared: pool.0.clone(), state: State::Fresh, graphql }
     }
 
     /// What it may be.
@@ -91,13 +107,16 @@ impl Tap {
     pub(crate) fn data(&mut self, bytes: &[u8], last: bool) {
         match self.state {
             _ if bytes.is_empty() => return,
-            State::Missing(_) | State::Nothing => return,
+            State::Missing(_) | State::Nothing | State::Unreadable => return,
             State::Fresh => {
+                if !may_begin(self.carrier, bytes) {
+                    self.state = State::Unreadable;
+                    return;
+                }
                 // Most bodies come in one piece and name nothing: they are not copied.
-                if !may_begin(self.carrier, bytes)
-                    || (last && bytes.len() <= self.shared.each && !may_name(self.carrier, bytes))
-                {
-                    self.state = State::Nothing;
+                if last && bytes.len() <= self.shared.each && !self.may_name(bytes) {
+                    let readable = self.carrier != Carrier::Xml || is_other_xml(bytes);
+                    self.state = if readable { State::Nothing } else { State::Unreadable };
                     return;
                 }
                 self.state = State::Keeping;
@@ -119,31 +138,51 @@ impl Tap {
     pub(crate) fn gap(&mut self) {
         self.state = match self.state {
             // Not even the beginning is there.
-            State::Fresh => State::Nothing,
+            State::Fresh => State::Unreadable,
             State::Keeping => State::Missing(Unread::Incomplete),
             known => known,
         };
     }
 
-    /// What there is of the body, why there is no more of it, and what it may be; none where it names no operation.
-    /// `whole` says that nothing of it was lost besides what the tap knows.
+    /// What there is of the body, why there is no more of it, and what it may be; none where it names no operation. What
+    /// names one may stand behind what there is. `whole` says that nothing of it was lost besides what the tap knows.
     pub(crate) fn read(&self, whole: bool) -> Option<(Carrier, &[u8], Option<Unread>)> {
         let missing = match self.state {
-            State::Fresh | State::Nothing => return None,
+            State::Fresh | State::Nothing | State::Unreadable => return None,
             State::Keeping => (!whole).then_some(Unread::Incomplete),
             State::Missing(reason) => Some(reason),
         };
-        may_name(self.carrier, &self.kept).then_some((self.carrier, &self.kept, missing))
+        (missing.is_some() || self.may_name(&self.kept)).then_some((self.carrier, &self.kept, missing))
     }
+
+    /// It is XML, and no envelope of SOAP.
+    pub(crate) fn is_other_xml(&self) -> bool {
+        self.carrier == Carrier::Xml
+            && match self.state {
+                State::Fresh | State::Unreadable => false,
+                State::Nothing => true,
+                State::Keeping | State::Missing(_) => is_other_xml(&self.kept),
+            }
+    }
+
+    fn may_name(&self, bytes: &[u8]) -> bool {
+        self.graphql || may_name(self.carrier, bytes)
+    }
+}
+
+/// Whether XML has a first element that can be read and is no envelope.
+fn is_other_xml(bytes: &[u8]) -> bool {
+    soap::find(&soap::text(bytes)) == Some(soap::Found::Other)
 }
 
 /// Whether a body that begins so can be what its media type says.
 fn may_begin(carrier: Carrier, bytes: &[u8]) -> bool {
-    let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes).trim_ascii_start();
+    let bytes = without_mark(bytes).trim_ascii_start();
     match (carrier, bytes.first()) {
         (Carrier::Document, _) | (_, None) => true,
-        (Carrier::Json, first) => matches!(first, Some(b'{' | b'[')),
-        (Carrier::Xml, first) => matches!(first, Some(b'<')),
+        (Carrier::Json | Carrier::Undeclared, first) => matches!(first, Some(b'{' | b'[')),
+        // As a character of one byte, or of two behind a byte order mark or not.
+        (Carrier::Xml, first) => matches!(first, Some(b'<' | 0 | 0xfe | 0xff)),
         (Carrier::Multipart, first) => matches!(first, Some(b'-')) && may_carry(bytes),
     }
 }
@@ -156,8 +195,10 @@ fn may_carry(bytes: &[u8]) -> bool {
 /// Whether a word is in a body without which it names no operation.
 fn may_name(carrier: Carrier, bytes: &[u8]) -> bool {
     match carrier {
-        Carrier::Json | Carrier::Multipart => WORDS.as_ref().is_none_or(|words| words.is_match(bytes)),
+        Carrier::Json | Carrier::Undeclared | Carrier::Multipart => {
+            WORDS.as_ref().is_none_or(|words| words.is_match(bytes))
+        }
         Carrier::Document => true,
-        Carrier::Xml => memchr::memmem::find(bytes, b"Envelope").is_some(),
+        Carrier::Xml => soap::is_wide(bytes) || memchr::memmem::find(bytes, b"Envelope").is_some(),
     }
 }

@@ -1,5 +1,7 @@
 //! What bodies ask for, and that hostile ones cost nothing but a look.
 
+mod forms;
+
 use std::io::Write;
 
 use proptest::prelude::*;
@@ -208,8 +210,12 @@ fn bodies_of_soap() {
     ] {
         assert_eq!(soap::find(envelope(inside).as_bytes()), Some(expected), "{inside}");
     }
-    assert_eq!(soap::find(b"<feed><Body><x/></Body></feed>"), None);
-    assert_eq!(soap::find(b"<Envelope><Body><x/></Body></Envelope>"), None, "of another namespace");
+    assert_eq!(soap::find(b"<feed><Body><x/></Body></feed>"), Some(soap::Found::Other));
+    let other = Some(soap::Found::Other);
+    assert_eq!(soap::find(b"<Envelope><Body><x/></Body></Envelope>"), other, "of another namespace");
+    for none in [&b""[..], b"text", b"</a>", b"<a", b"<!x><a/>", b"< a/>", b"\xff\xfe<\0a\0"] {
+        assert_eq!(soap::find(none), None, "{none:?}");
+    }
 }
 
 #[test]
@@ -225,13 +231,12 @@ fn documents_in_targets() {
 }
 
 fn post(media: &str, extra: &str, body: &[u8]) -> Vec<u8> {
-    let mut message = format!(
-        "POST /graphql HTTP/1.1\r\nHost: a\r\nContent-Type: {media}\r\n{extra}Content-Length: {}\r\n\r\n",
-        body.len()
-    )
-    .into_bytes();
-    message.extend_from_slice(body);
-    message
+    post_to("/graphql", &format!("Content-Type: {media}\r\n{extra}"), body)
+}
+
+fn post_to(path: &str, fields: &str, body: &[u8]) -> Vec<u8> {
+    let head = format!("POST {path} HTTP/1.1\r\nHost: a\r\n{fields}Content-Length: {}\r\n\r\n", body.len());
+    [head.as_bytes(), body].concat()
 }
 
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
@@ -441,7 +446,7 @@ proptest! {
     #[test]
     fn nothing_panics(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
         let texts = &mut Interner::default();
-        for carrier in [Carrier::Json, Carrier::Document, Carrier::Xml, Carrier::Multipart] {
+        for carrier in [Carrier::Json, Carrier::Undeclared, Carrier::Document, Carrier::Xml, Carrier::Multipart] {
             let _ = of_body(carrier, &bytes, None, "/graphql", texts);
         }
         let _ = of_target(&String::from_utf8_lossy(&bytes), "/graphql", 100, texts);
@@ -462,7 +467,7 @@ proptest! {
     #[test]
     fn no_envelope_panics(parts in prop::collection::vec(prop::sample::select(vec![
         "<", ">", "/", "</", "<e:Body>", "</e:Body>", "<!--", "-->", "<![CDATA[", "]]>", "<?", "?>", "<!", "\"", "'", " ",
-        "<a/>", "</>", "é", "&amp;",
+        "<a/>", "</>", "é", "&amp;", "<!DOCTYPE", "[", "]>", "<!E",
     ]), 0..40)) {
         let inside = parts.concat();
         let _ = soap::find(inside.as_bytes());

@@ -359,7 +359,7 @@ impl Reader {
             Stopped::Damaged if !self.forgetful && !message.is_holed() => {
                 self.share.anomalies.insert(Anomaly::MalformedEncoding);
             }
-            Stopped::Damaged => {}
+            Stopped::Damaged | Stopped::Unknown => {}
         }
         self.forgetful |= !self.alone;
     }
