@@ -1,6 +1,8 @@
 use super::super::report::{Endpoint, Message, Parameter, Schema};
 use super::*;
 
+mod promises;
+
 fn endpoint(method: &str, template: &str, response: &str) -> Endpoint {
     let body: Schema = serde_json::from_str(response).expect("a schema");
     Endpoint {
