@@ -4,6 +4,8 @@
 //! what was seen at several is one description that fits all of them. Examples are made up by format; no observed
 //! value is in the document but the words of enumerations.
 
+mod security;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde_json::{Map, Value, json};
@@ -11,6 +13,8 @@ use serde_json::{Map, Value, json};
 use super::report::{Endpoint, Parameter, Schema};
 use crate::call::{Format, Type};
 use crate::detect::ENCRYPTED;
+use security::Schemes;
+pub(super) use security::UNNAMED;
 
 /// Methods that a path can have.
 const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
@@ -79,13 +83,16 @@ pub fn document(endpoints: &[Endpoint]) -> Value {
             }
         }
     }
+    // What was seen at several services is one operation, so what it asks for has to fit all of them.
+    let all: Vec<&Endpoint> = paths.values().flat_map(BTreeMap::values).collect();
     let mut written = Map::new();
     let mut identifiers = Identifiers::default();
+    let schemes = Schemes::of(&all);
     for (path, methods) in &paths {
         let (mut item, mut others) = (Map::new(), Map::new());
         for (method, endpoint) in methods {
             let of = operations.remove(&(path.clone(), method.clone())).unwrap_or_default();
-            let mut operation = operation(method, endpoint, of, path.ends_with("{rest}"));
+            let mut operation = operation(method, endpoint, of, path.ends_with("{rest}"), &schemes);
             operation["operationId"] = identifiers.next(method, path).into();
             match METHODS.contains(&method.as_str()) {
                 true => drop(item.insert(method.clone(), operation)),
@@ -112,7 +119,7 @@ pub fn document(endpoints: &[Endpoint]) -> Value {
             "description": "Rebuilt from observed traffic by apitap: what was not called is not in it.",
         },
         "paths": written,
-        "components": {"securitySchemes": schemes(&endpoints)},
+        "components": {"securitySchemes": schemes.into_value()},
     });
     if services.len() == 1 {
         let all: BTreeSet<_> = endpoints.iter().flat_map(|endpoint| addresses(endpoint)).collect();
@@ -181,7 +188,7 @@ impl Identifiers {
     }
 }
 
-fn operation(method: &str, endpoint: &Endpoint, operations: Vec<Value>, rest: bool) -> Value {
+fn operation(method: &str, endpoint: &Endpoint, operations: Vec<Value>, rest: bool, schemes: &Schemes) -> Value {
     let mut written = Map::new();
     let told = endpoint.parameters.iter().filter(|parameter| !parameter.credential);
     let mut parameters: Vec<Value> = told.map(parameter).collect();
@@ -199,15 +206,8 @@ fn operation(method: &str, endpoint: &Endpoint, operations: Vec<Value>, rest: bo
         written.insert("requestBody".to_owned(), json!({"required": request.required, "content": content}));
     }
     written.insert("responses".to_owned(), responses(endpoint));
-    let kinds = endpoint.auth.keys();
-    let security: Vec<Value> = kinds
-        .map(|kind| match kind.as_str() {
-            "none" => json!({}),
-            kind => json!({kind: []}),
-        })
-        .collect();
-    if endpoint.auth.keys().any(|kind| kind != "none") {
-        written.insert("security".to_owned(), security.into());
+    if let Some(security) = schemes.security(endpoint) {
+        written.insert("security".to_owned(), security);
     }
     let mut seen = json!({
         "calls": endpoint.calls,
@@ -395,40 +395,6 @@ fn of_types(of: &Schema, types: &[&str]) -> Map<String, Value> {
         written.insert("items".to_owned(), schema(items));
     }
     written
-}
-
-/// Ways to say who calls, of those that were seen; by the name that most endpoints have where several are in use.
-fn schemes(endpoints: &[&Endpoint]) -> Value {
-    let kinds: BTreeSet<_> = endpoints.iter().flat_map(|endpoint| endpoint.auth.keys()).map(String::as_str).collect();
-    let mut schemes = Map::new();
-    for kind in kinds {
-        let scheme = match kind {
-            "basic" | "bearer" => json!({"type": "http", "scheme": kind}),
-            "other" => {
-                json!({"type": "http", "scheme": "other", "description": "A scheme that is neither Basic nor Bearer"})
-            }
-            "api_key" => key(endpoints, "api_key", "header", "X-API-Key"),
-            "cookie" => key(endpoints, "cookie", "cookie", "session"),
-            _ => continue,
-        };
-        schemes.insert(kind.to_owned(), scheme);
-    }
-    schemes.into()
-}
-
-/// A scheme of a header or cookie, by the name that was seen, or else by the usual one.
-fn key(endpoints: &[&Endpoint], kind: &str, place: &str, usual: &str) -> Value {
-    let mut names: BTreeMap<&str, usize> = BTreeMap::new();
-    for endpoint in endpoints.iter().filter(|endpoint| endpoint.auth.contains_key(kind)) {
-        for parameter in endpoint.parameters.iter().filter(|one| one.credential && one.place == place) {
-            *names.entry(&parameter.name).or_default() += 1;
-        }
-    }
-    match names.iter().max_by_key(|(name, count)| (**count, std::cmp::Reverse(**name))) {
-        Some((name, _)) => json!({"type": "apiKey", "in": place, "name": name}),
-        None => json!({"type": "apiKey", "in": place, "name": usual,
-            "description": "The name is the customary one; what was observed had it elsewhere"}),
-    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::super::facts::PLACES;
+use super::super::openapi::UNNAMED;
 use super::super::report::Endpoint;
 use super::document::Specification;
 use crate::inspect::shape::head::{is_name, is_own};
@@ -18,6 +19,8 @@ use crate::inspect::shape::head::{is_name, is_own};
 enum Scheme {
     /// A key in a parameter: `query`, `header` (its name in lower case) or `cookie`, and the name.
     Key(String, String),
+    /// A key under a name that is not known, as the inventory's own document has it: of this kind of credential.
+    Kind(&'static str),
     Basic,
     Bearer,
     /// Another scheme of the header `Authorization`.
@@ -84,6 +87,7 @@ impl std::fmt::Display for Security {
                 f.write_str(if number > 0 { " and " } else { "" })?;
                 match scheme {
                     Scheme::Key(place, name) => write!(f, "{place} {name}")?,
+                    Scheme::Kind(kind) => f.write_str(kind)?,
                     Scheme::Basic => f.write_str("basic")?,
                     Scheme::Bearer => f.write_str("bearer")?,
                     Scheme::Other => f.write_str("another scheme")?,
@@ -107,6 +111,9 @@ impl Scheme {
     fn of(written: &Value) -> Scheme {
         let text = |name: &str| written.get(name).and_then(Value::as_str).unwrap_or_default();
         match text("type") {
+            "apiKey" if written.get(UNNAMED).is_some() => {
+                Scheme::Kind(if text("in") == "cookie" { "cookie" } else { "api_key" })
+            }
             "apiKey" if matches!(text("in"), "query" | "cookie") => Scheme::Key(text("in").into(), text("name").into()),
             "apiKey" if text("in") == "header" => Scheme::Key("header".into(), text("name").to_ascii_lowercase()),
             "http" => match text("scheme").to_ascii_lowercase().as_str() {
@@ -130,6 +137,7 @@ impl Scheme {
         let exactly = |had: u64| Had { calls: had.saturating_add(unknown).min(calls), at_most: unknown > 0 };
         match self {
             Scheme::Unseen => exactly(calls),
+            Scheme::Kind(one) => exactly(kind(one)),
             Scheme::Basic => exactly(kind("basic")),
             Scheme::Other => exactly(kind("other")),
             Scheme::Bearer => {
