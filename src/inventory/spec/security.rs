@@ -72,9 +72,9 @@ impl Security {
         let together = had.iter().map(|had| had.calls).fold(0, u64::saturating_add);
         let lacking = calls.checked_sub(together).filter(|lacking| *lacking > 0)?;
         // The same calls may have had several, and what is known of one may be too much.
-        let several = |had: &[Had]| had.iter().filter(|had| had.calls > 0).count() > 1;
-        let or_more =
-            had.iter().any(|had| had.at_most) || several(&had) || self.alternatives.iter().any(|all| all.len() > 1);
+        let several = had.iter().filter(|had| had.calls > 0).count() > 1;
+        let together = self.alternatives.iter().any(|schemes| schemes.len() > 1);
+        let or_more = lacking < calls && (several || together || had.iter().any(|had| had.at_most));
         Some(Lack { calls: lacking, or_more, of: calls })
     }
 }

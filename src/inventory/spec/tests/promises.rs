@@ -127,7 +127,7 @@ fn credentials_are_held_against_the_schemes_that_are_demanded() {
         (
             json!([{"bearer": [], "head": []}]),
             seen(&[("bearer", 10)], &[]),
-            Some("at least 10 of 10 calls have not: bearer and header x-auth"),
+            Some("10 of 10 calls have not: bearer and header x-auth"),
         ),
         (json!([{"bearer": [], "head": []}]), seen(&[("bearer", 10)], &[("header", "x-auth", true)]), None),
         (json!([{"bearer": []}, {"mtls": []}]), none(), None),
