@@ -50,6 +50,8 @@ paths:
   /never:
     get: {responses: {default: {description: nothing}}}
 components:
+  securitySchemes:
+    token: {type: http, scheme: bearer}
   parameters:
     Order: {name: orderId, in: path, required: true, schema: {type: string}}
   responses:
