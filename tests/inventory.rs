@@ -198,6 +198,46 @@ fn an_inventory_is_saved_and_compared_with() {
 }
 
 #[test]
+fn what_a_run_reads_is_not_saved_over() {
+    let folder = Folder::new("saving");
+    let calls = (0..12).map(|_| (get("/v1/things"), "{}".to_owned()));
+    capture(&folder, "a.pcap", calls).expect("a capture");
+    let specification = r##"{"openapi":"3.1.0","paths":{"/v1/things":{"get":{"responses":{"200":{"content":
+        {"application/json":{"schema":{"$ref":"thing.json#/thing"}}}}}}}}}"##;
+    for (name, text) in [("spec.json", specification), ("thing.json", r#"{"thing":{}}"#), ("review.toml", "")] {
+        fs::write(folder.path(name), text).expect("a file");
+    }
+    fs::create_dir(folder.path("captures")).expect("a folder");
+    fs::copy(folder.path("a.pcap"), folder.path("captures/a.pcap")).expect("a copy");
+    std::os::unix::fs::symlink("review.toml", folder.path("link.toml")).expect("a link");
+    fs::copy(folder.path("a.pcap"), folder.path("b.jsonl.new")).expect("a copy");
+    let names = ["a.pcap", "spec.json", "thing.json", "review.toml", "captures/a.pcap", "b.jsonl.new"];
+    let held = || names.map(|name| fs::read(folder.path(name)).expect("it is there"));
+    let before = held();
+    for (arguments, told) in [
+        (&["a.pcap", "--save", "a.pcap"][..], "the input a.pcap"),
+        (&["a.pcap", "--save", "./captures/../a.pcap"], "the input a.pcap"),
+        (&["captures", "--save", "captures/a.pcap"], "the input captures"),
+        (&["a.pcap", "--spec", "spec.json", "--save", "spec.json"], "--spec spec.json"),
+        (&["a.pcap", "--spec", "spec.json", "--save", "thing.json"], "thing.json"),
+        (&["a.pcap", "--review", "review.toml", "--save", "review.toml"], "--review review.toml"),
+        (&["a.pcap", "--review", "review.toml", "--save", "link.toml"], "--review review.toml"),
+        (&["b.jsonl.new", "--save", "b.jsonl"], "the input b.jsonl.new"),
+        (&["a.pcap", "--save", "captures"], "what is there is no file"),
+    ] {
+        let run = folder.run("apis", arguments);
+        assert_eq!((run.code, run.stdout.len()), (Some(2), 0), "{arguments:?}: {}", run.stderr);
+        assert!(run.stderr.contains("--save") && run.stderr.contains(told), "{arguments:?}: {}", run.stderr);
+    }
+    assert!(before == held(), "nothing has changed");
+    // What it is compared with may be replaced, and so may what an earlier run saved.
+    for arguments in [&["a.pcap", "--save", "c.jsonl"][..], &["a.pcap", "--diff", "c.jsonl", "--save", "c.jsonl"]] {
+        let run = folder.run("apis", arguments);
+        assert_eq!(run.code, Some(0), "{arguments:?}: {}", run.stderr);
+    }
+}
+
+#[test]
 fn what_people_say_is_respected_and_their_file_is_left_alone() {
     let folder = Folder::new("review");
     let capture = fixture();

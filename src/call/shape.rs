@@ -122,7 +122,7 @@ set! {
     Formats(u32) of
     /// What texts and numbers look like.
     Format {
-        /// An integer beyond 32 bits.
+        /// An integer beyond 32 bits, and within 64.
         Int64 = "int64",
         /// 8-4-4-4-12 hexadecimal digits (RFC 9562).
         Uuid = "uuid",
@@ -162,6 +162,15 @@ set! {
         Binary = "binary",
         /// Whatever else.
         Text = "text",
+        /// An integer beyond 64 bits, with its sign.
+        Large = "large",
+    }
+}
+
+impl Format {
+    /// What numbers look like, rather than texts.
+    pub fn is_of_numbers(self) -> bool {
+        matches!(self, Format::Int64 | Format::Large)
     }
 }
 

@@ -51,6 +51,7 @@ use super::inventory::{self, Taking};
 use super::notify;
 use super::quotas::Proposing;
 use super::reload::{self, Slot, Watched};
+use super::saving::Target;
 use super::summary::Summary;
 
 /// Live, how many workers one reader can give enough to do.
@@ -141,17 +142,24 @@ fn apis(mut options: Apis) -> Result<ExitCode, Failure> {
         let reason = "--status cannot be used with --diff: an endpoint that answers otherwise than before is not gone";
         return Err(Failure::Usage(reason.into()));
     }
+    let target = options.save.as_deref().map(Target::of).transpose()?;
+    spare(target.as_ref(), &options)?;
     let mut settings = settings(&mut options.common)?;
     apply_decoding(&mut settings, &options.decoding);
     settings.client.trusted_proxies.extend(&options.proxies.trusted_proxy);
     settings.inspect.shapes = true;
+    let specifications = inventory::specifications(&options.spec)?;
+    if let Some(target) = target {
+        let files = specifications.iter().flat_map(|specification| &specification.files);
+        files.into_iter().try_for_each(|file| target.spare("--spec", file))?;
+    }
     let format = if options.json { inventory::Format::Json } else { options.format };
     let output = inventory::Output {
         format,
         graph: options.graph,
-        save: options.save,
+        save: options.save.clone(),
         before: options.diff.as_deref().map(inventory::read).transpose()?,
-        specifications: inventory::specifications(&options.spec)?,
+        specifications,
         review: options.review.as_deref().map(Review::read).transpose()?,
         template: options.review_template,
         findings: options.findings,
@@ -183,6 +191,24 @@ fn apis(mut options: Apis) -> Result<ExitCode, Failure> {
         (false, true) => ExitCode::from(ALERTED),
         (false, false) => code,
     })
+}
+
+/// Fails where saving an inventory would replace what is read for it. What it is compared with may be replaced.
+fn spare(target: Option<&Target<'_>>, options: &Apis) -> Result<(), Failure> {
+    let Some(target) = target else { return Ok(()) };
+    let common = &options.common;
+    let some = |what, path: &'_ Option<PathBuf>| path.iter().cloned().map(move |path| (what, path)).collect::<Vec<_>>();
+    let several = |what, paths: &[PathBuf]| paths.iter().cloned().map(|path| (what, path)).collect::<Vec<_>>();
+    let all = [
+        several("the input", &options.inputs),
+        several("--spec", &options.spec),
+        some("--review", &options.review),
+        several("--keylog", &options.decoding.keylog),
+        some("--config", &common.config),
+        some("--rules", &common.rules),
+        some("--key-file", &common.key_file),
+    ];
+    all.iter().flatten().try_for_each(|(what, path)| target.spare(what, path))
 }
 
 fn watch(mut options: Watch) -> Result<ExitCode, Failure> {

@@ -10,6 +10,7 @@ use clap::ValueEnum;
 
 use super::Failure;
 use super::consumers::standard_output;
+use super::saving::draft;
 use crate::call::Record;
 use crate::export::selection::Selector;
 use crate::inventory::report::{self, Endpoint};
@@ -222,9 +223,7 @@ fn is_selected(selector: &Selector, endpoint: &Endpoint) -> bool {
 
 /// Writes an inventory to a file beside the one that is there, then puts it in its place.
 fn save(path: &Path, endpoints: &[Endpoint]) -> io::Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let new = path.with_file_name(name);
+    let new = draft(path);
     let mut out = io::BufWriter::new(fs::File::create(&new)?);
     for endpoint in endpoints {
         serde_json::to_writer(&mut out, endpoint)?;

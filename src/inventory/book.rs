@@ -164,6 +164,9 @@ impl Book {
         if self.known.get(&id).is_none() {
             // What the templates did not learn is no endpoint.
             if !judged.good || !place.known {
+                if matches!(call.status, Some(301 | 302 | 303 | 307 | 308)) {
+                    self.counters.count(Counter::RedirectsUntaught);
+                }
                 return;
             }
             if let Some((_, gone)) = self.known.insert(id, Known::new(call.end_time), Known::worth) {

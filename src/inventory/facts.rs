@@ -113,6 +113,9 @@ pub(super) struct Facts {
     /// Versions of HTTP: 0.9, 1.0, 1.1, 2.
     pub(super) versions: [bool; 4],
     pub(super) servers: Vec<Peer>,
+    /// Those of them that answered in TLS, and those that answered outside of it.
+    pub(super) tls_servers: Vec<Peer>,
+    pub(super) clear_servers: Vec<Peer>,
     pub(super) request_media: Vec<Arc<str>>,
     pub(super) response_media: Vec<Arc<str>>,
     /// Classes of sensitive values in requests and answers, sorted.
@@ -121,6 +124,8 @@ pub(super) struct Facts {
     pub(super) parameters: [Vec<Parameter>; PLACES.len()],
     /// Good calls of whose headers none was unknown.
     pub(super) whole_heads: u64,
+    /// Good calls of whose requests not all headers are known, those that others wrote down among them.
+    pub(super) partial_heads: u64,
     pub(super) request: Schema,
     pub(super) response: Schema,
     /// Good calls that had a body in the request.
@@ -156,11 +161,14 @@ impl Facts {
             refused: 0,
             versions: [false; 4],
             servers: Vec::new(),
+            tls_servers: Vec::new(),
+            clear_servers: Vec::new(),
             request_media: Vec::new(),
             response_media: Vec::new(),
             sensitive: Default::default(),
             parameters: Default::default(),
             whole_heads: 0,
+            partial_heads: 0,
             request: Schema::default(),
             response: Schema::default(),
             with_body: 0,
@@ -213,9 +221,9 @@ impl Facts {
         if let Some(place) = AUTH.iter().position(|known| *known == kind) {
             self.auth[place] += 1;
         }
-        if !self.servers.contains(&call.server) && self.servers.len() < FEW {
-            self.servers.push(call.server);
-        }
+        keep_server(&mut self.servers, call.server);
+        keep_server(if call.tls.is_some() { &mut self.tls_servers } else { &mut self.clear_servers }, call.server);
+        self.partial_heads += u64::from(!is_whole_head(call));
         self.grpc |= call.grpc.is_some();
         if let Some(operation) = &call.operation {
             self.protocol = Some(operation.protocol);
@@ -354,11 +362,14 @@ impl Facts {
         self.response_bytes.absorb(other.response_bytes);
         self.auth.iter_mut().zip(other.auth).for_each(|(mine, theirs)| *mine += theirs);
         self.versions.iter_mut().zip(other.versions).for_each(|(mine, theirs)| *mine |= theirs);
-        for server in other.servers {
-            if !self.servers.contains(&server) && self.servers.len() < FEW {
-                self.servers.push(server);
-            }
+        for (mine, theirs) in [
+            (&mut self.servers, other.servers),
+            (&mut self.tls_servers, other.tls_servers),
+            (&mut self.clear_servers, other.clear_servers),
+        ] {
+            theirs.into_iter().for_each(|server| keep_server(mine, server));
         }
+        self.partial_heads += other.partial_heads;
         other.request_media.iter().for_each(|media| keep_media(&mut self.request_media, Some(media)));
         other.response_media.iter().for_each(|media| keep_media(&mut self.response_media, Some(media)));
         for (mine, theirs) in self.sensitive.iter_mut().zip(other.sensitive) {
@@ -439,6 +450,17 @@ fn add(known: &mut Vec<(u16, u64)>, status: u16, count: u64) {
     } else if known.len() < FEW {
         known.push((status, count));
     }
+}
+
+fn keep_server(known: &mut Vec<Peer>, server: Peer) {
+    if !known.contains(&server) && known.len() < FEW {
+        known.push(server);
+    }
+}
+
+/// Whether all headers of a request are known: who writes calls down leaves most of them out.
+fn is_whole_head(call: &Call) -> bool {
+    call.completeness.unknown_fields == 0 && call.completeness.recorder.is_none()
 }
 
 fn keep_media(known: &mut Vec<Arc<str>>, media: Option<&Arc<str>>) {

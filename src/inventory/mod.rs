@@ -41,7 +41,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::alert::Alert;
-use crate::call::{Call, Record};
+use crate::call::{Call, Peer, Record};
 use crate::detect::{Detector, Judged};
 use crate::endpoint::Entry;
 use crate::export::selection::Selector;
@@ -319,11 +319,12 @@ fn described(entry: &Entry<'_>, facts: &Facts, name: Option<&str>, hours: f64) -
             enumeration: parameter.words.as_ref().and_then(|words| words.closed()).unwrap_or_default(),
         }));
     }
-    let mut servers: Vec<_> = facts.servers.iter().map(|server| socket(*server)).collect();
-    servers.sort_unstable();
+    let both = facts.clear_servers.iter().filter(|server| facts.tls_servers.contains(server));
     let few = facts.distinct.count() <= CALLERS as u64;
     Endpoint {
-        servers,
+        servers: sockets(facts.servers.iter()),
+        tls_servers: sockets(facts.tls_servers.iter()),
+        clear_servers: sockets(both),
         operation,
         parameters,
         request: facts.message(false),
@@ -331,6 +332,7 @@ fn described(entry: &Entry<'_>, facts: &Facts, name: Option<&str>, hours: f64) -
         statuses: facts.statuses.iter().copied().collect(),
         outcomes: facts.outcomes.iter().copied().collect(),
         auth: facts.credentials(),
+        partial_heads: facts.partial_heads,
         refused: facts.refused,
         http: ["0.9", "1.0", "1.1", "2"]
             .iter()
@@ -352,6 +354,9 @@ fn described(entry: &Entry<'_>, facts: &Facts, name: Option<&str>, hours: f64) -
     }
 }
 
-fn socket(peer: crate::call::Peer) -> String {
-    std::net::SocketAddr::new(peer.ip, peer.port).to_string()
+/// Addresses and ports, sorted.
+fn sockets<'p>(of: impl Iterator<Item = &'p Peer>) -> Vec<String> {
+    let mut all: Vec<_> = of.map(|peer| std::net::SocketAddr::new(peer.ip, peer.port).to_string()).collect();
+    all.sort_unstable();
+    all
 }

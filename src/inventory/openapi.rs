@@ -4,13 +4,17 @@
 //! what was seen at several is one description that fits all of them. Examples are made up by format; no observed
 //! value is in the document but the words of enumerations.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod security;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde_json::{Map, Value, json};
 
 use super::report::{Endpoint, Parameter, Schema};
 use crate::call::{Format, Type};
 use crate::detect::ENCRYPTED;
+use security::Schemes;
+pub(super) use security::UNNAMED;
 
 /// Methods that a path can have.
 const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
@@ -79,12 +83,17 @@ pub fn document(endpoints: &[Endpoint]) -> Value {
             }
         }
     }
+    // What was seen at several services is one operation, so what it asks for has to fit all of them.
+    let all: Vec<&Endpoint> = paths.values().flat_map(BTreeMap::values).collect();
     let mut written = Map::new();
+    let mut identifiers = Identifiers::default();
+    let schemes = Schemes::of(&all);
     for (path, methods) in &paths {
         let (mut item, mut others) = (Map::new(), Map::new());
         for (method, endpoint) in methods {
             let of = operations.remove(&(path.clone(), method.clone())).unwrap_or_default();
-            let operation = operation(path, method, endpoint, of);
+            let mut operation = operation(method, endpoint, of, path.ends_with("{rest}"), &schemes);
+            operation["operationId"] = identifiers.next(method, path).into();
             match METHODS.contains(&method.as_str()) {
                 true => drop(item.insert(method.clone(), operation)),
                 false => drop(others.insert(method.clone(), operation)),
@@ -110,7 +119,7 @@ pub fn document(endpoints: &[Endpoint]) -> Value {
             "description": "Rebuilt from observed traffic by apitap: what was not called is not in it.",
         },
         "paths": written,
-        "components": {"securitySchemes": schemes(&endpoints)},
+        "components": {"securitySchemes": schemes.into_value()},
     });
     if services.len() == 1 {
         let all: BTreeSet<_> = endpoints.iter().flat_map(|endpoint| addresses(endpoint)).collect();
@@ -119,13 +128,14 @@ pub fn document(endpoints: &[Endpoint]) -> Value {
     document
 }
 
-/// Where an endpoint was asked for.
-fn addresses(endpoint: &Endpoint) -> Vec<String> {
-    let mut ports: BTreeSet<&str> =
-        endpoint.servers.iter().filter_map(|server| server.rsplit_once(':')).map(|(_, port)| port).collect();
-    if ports.is_empty() {
-        ports.insert("80");
-    }
+/// Where an endpoint was asked for, in TLS or not.
+fn addresses(endpoint: &Endpoint) -> BTreeSet<String> {
+    let port = |server: &String| server.rsplit_once(':').map(|(_, port)| port.to_owned());
+    let encrypted: BTreeSet<_> = endpoint.tls_servers.iter().collect();
+    // One that answers in TLS answers so alone, unless it is said that it does not.
+    let clear = endpoint.servers.iter().filter(|server| !encrypted.contains(server));
+    let clear: BTreeSet<_> = clear.chain(&endpoint.clear_servers).filter_map(port).collect();
+    let encrypted: BTreeSet<_> = encrypted.into_iter().filter_map(port).collect();
     // What is no name of a host could not be asked for.
     let good = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '-' | '_' | '[' | ']' | ':');
     let host: String = endpoint.host.chars().map(|letter| if good(letter) { letter } else { '-' }).collect();
@@ -134,23 +144,55 @@ fn addresses(endpoint: &Endpoint) -> Vec<String> {
         false => host,
     };
     let host = if host.is_empty() { "localhost".to_owned() } else { host };
-    ports
-        .into_iter()
-        .map(|port| if port == "80" { format!("http://{host}") } else { format!("http://{host}:{port}") })
-        .collect()
+    let mut all = BTreeSet::new();
+    for (scheme, usual, ports) in [("http", "80", &clear), ("https", "443", &encrypted)] {
+        let url = |port: &String| match port == usual {
+            true => format!("{scheme}://{host}"),
+            false => format!("{scheme}://{host}:{port}"),
+        };
+        all.extend(ports.iter().map(url));
+    }
+    if all.is_empty() {
+        all.insert(format!("http://{host}"));
+    }
+    all
 }
 
 fn servers(addresses: Option<&BTreeSet<String>>) -> Value {
     addresses.into_iter().flatten().map(|url| json!({"url": url})).collect::<Vec<_>>().into()
 }
 
-fn operation(path: &str, method: &str, endpoint: &Endpoint, operations: Vec<Value>) -> Value {
+/// Identifiers of operations: paths that differ may be the same in letters and digits, and each has its own.
+#[derive(Default)]
+struct Identifiers {
+    taken: HashSet<String>,
+    /// Those that were wanted again, by the number that was tried last, so that none is tried twice.
+    numbers: HashMap<String, usize>,
+}
+
+impl Identifiers {
+    fn next(&mut self, method: &str, path: &str) -> String {
+        let plain = |letter: char| if letter.is_ascii_alphanumeric() { letter } else { '_' };
+        let wanted = format!("{method}{}", path.chars().map(plain).collect::<String>());
+        if self.taken.insert(wanted.clone()) {
+            return wanted;
+        }
+        let number = self.numbers.entry(wanted.clone()).or_insert(1);
+        loop {
+            *number += 1;
+            let other = format!("{wanted}_{number}");
+            if self.taken.insert(other.clone()) {
+                return other;
+            }
+        }
+    }
+}
+
+fn operation(method: &str, endpoint: &Endpoint, operations: Vec<Value>, rest: bool, schemes: &Schemes) -> Value {
     let mut written = Map::new();
-    let id: String = path.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '_' }).collect();
-    written.insert("operationId".to_owned(), format!("{method}{id}").into());
     let told = endpoint.parameters.iter().filter(|parameter| !parameter.credential);
     let mut parameters: Vec<Value> = told.map(parameter).collect();
-    if path.ends_with("{rest}") {
+    if rest {
         let schema = json!({"type": "string"});
         parameters.push(json!({"name": "rest", "in": "path", "required": true, "schema": schema}));
     }
@@ -164,15 +206,8 @@ fn operation(path: &str, method: &str, endpoint: &Endpoint, operations: Vec<Valu
         written.insert("requestBody".to_owned(), json!({"required": request.required, "content": content}));
     }
     written.insert("responses".to_owned(), responses(endpoint));
-    let kinds = endpoint.auth.keys();
-    let security: Vec<Value> = kinds
-        .map(|kind| match kind.as_str() {
-            "none" => json!({}),
-            kind => json!({kind: []}),
-        })
-        .collect();
-    if endpoint.auth.keys().any(|kind| kind != "none") {
-        written.insert("security".to_owned(), security.into());
+    if let Some(security) = schemes.security(endpoint) {
+        written.insert("security".to_owned(), security);
     }
     let mut seen = json!({
         "calls": endpoint.calls,
@@ -259,7 +294,8 @@ fn responses(endpoint: &Endpoint) -> Value {
     for &status in endpoint.statuses.keys() {
         let good = (200..300).contains(&status);
         let mut response = json!({"description": description(status)});
-        if good && !matches!(status, 204 | 205) && !endpoint.response.media.is_empty() {
+        let told = !endpoint.response.media.is_empty() || endpoint.response.body.is_some();
+        if good && !matches!(status, 204 | 205) && told {
             response["content"] = content(&endpoint.response.media, endpoint.response.body.as_ref());
         }
         responses.insert(status.to_string(), response);
@@ -327,7 +363,7 @@ fn of_types(of: &Schema, types: &[&str]) -> Map<String, Value> {
         }
     }
     if types.contains(&"string") {
-        let texts: Vec<Format> = of.formats.iter().filter(|format| *format != Format::Int64).collect();
+        let texts: Vec<Format> = of.formats.iter().filter(|format| !format.is_of_numbers()).collect();
         if let [one] = texts.as_slice()
             && let Some(format) = written_format(one.name())
             && let Value::Object(text) = text(Some(format))
@@ -341,7 +377,7 @@ fn of_types(of: &Schema, types: &[&str]) -> Map<String, Value> {
             }
             written.insert("enum".to_owned(), values.into());
         }
-    } else if of.formats.contains(Format::Int64) && types.contains(&"integer") {
+    } else if of.formats.contains(Format::Int64) && !of.formats.contains(Format::Large) && types.contains(&"integer") {
         written.insert("format".to_owned(), "int64".into());
     }
     if !of.fields.is_empty() && types.contains(&"object") {
@@ -359,40 +395,6 @@ fn of_types(of: &Schema, types: &[&str]) -> Map<String, Value> {
         written.insert("items".to_owned(), schema(items));
     }
     written
-}
-
-/// Ways to say who calls, of those that were seen; by the name that most endpoints have where several are in use.
-fn schemes(endpoints: &[&Endpoint]) -> Value {
-    let kinds: BTreeSet<_> = endpoints.iter().flat_map(|endpoint| endpoint.auth.keys()).map(String::as_str).collect();
-    let mut schemes = Map::new();
-    for kind in kinds {
-        let scheme = match kind {
-            "basic" | "bearer" => json!({"type": "http", "scheme": kind}),
-            "other" => {
-                json!({"type": "http", "scheme": "other", "description": "A scheme that is neither Basic nor Bearer"})
-            }
-            "api_key" => key(endpoints, "api_key", "header", "X-API-Key"),
-            "cookie" => key(endpoints, "cookie", "cookie", "session"),
-            _ => continue,
-        };
-        schemes.insert(kind.to_owned(), scheme);
-    }
-    schemes.into()
-}
-
-/// A scheme of a header or cookie, by the name that was seen, or else by the usual one.
-fn key(endpoints: &[&Endpoint], kind: &str, place: &str, usual: &str) -> Value {
-    let mut names: BTreeMap<&str, usize> = BTreeMap::new();
-    for endpoint in endpoints.iter().filter(|endpoint| endpoint.auth.contains_key(kind)) {
-        for parameter in endpoint.parameters.iter().filter(|one| one.credential && one.place == place) {
-            *names.entry(&parameter.name).or_default() += 1;
-        }
-    }
-    match names.iter().max_by_key(|(name, count)| (**count, std::cmp::Reverse(**name))) {
-        Some((name, _)) => json!({"type": "apiKey", "in": place, "name": name}),
-        None => json!({"type": "apiKey", "in": place, "name": usual,
-            "description": "The name is the customary one; what was observed had it elsewhere"}),
-    }
 }
 
 #[cfg(test)]
@@ -414,10 +416,61 @@ mod tests {
     }
 
     #[test]
+    fn identifiers_of_operations_differ_where_their_letters_do_not() {
+        let endpoint = |method: &str, template: &str| Endpoint {
+            method: method.into(),
+            template: template.into(),
+            ..Endpoint::default()
+        };
+        let all = [("GET", "/a-b"), ("GET", "/a.b"), ("GET", "/a_b"), ("GET", "/a_b_2"), ("PUT", "/a_b")];
+        let document = document(&all.map(|(method, template)| endpoint(method, template)));
+        let id = |method: &str, path: &str| document["paths"][path][method]["operationId"].clone();
+        let all = all.map(|(method, path)| id(&method.to_ascii_lowercase(), path));
+        assert_eq!(all, ["get_a_b", "get_a_b_2", "get_a_b_3", "get_a_b_2_2", "put_a_b"]);
+    }
+
+    #[test]
+    fn servers_are_named_as_they_were_asked() {
+        let text = |servers: &[&str]| -> Vec<String> { servers.iter().map(|one| (*one).to_owned()).collect() };
+        let mut one = Endpoint {
+            host: "a.example".into(),
+            method: "GET".into(),
+            template: "/".into(),
+            calls: 1,
+            servers: text(&["10.0.0.1:443", "10.0.0.1:80", "10.0.0.1:8080"]),
+            tls_servers: text(&["10.0.0.1:443", "10.0.0.1:8080"]),
+            clear_servers: text(&["10.0.0.1:8080"]),
+            ..Endpoint::default()
+        };
+        let urls = |one: &Endpoint| {
+            let document = document(std::slice::from_ref(one));
+            let all = document["servers"].as_array().expect("servers").clone();
+            all.iter().map(|server| server["url"].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+        };
+        let all = ["http://a.example", "http://a.example:8080", "https://a.example", "https://a.example:8080"];
+        assert_eq!(urls(&one), all);
+        // One that was asked in clear only, elsewhere, was asked both ways.
+        one.merge(Endpoint { servers: text(&["10.0.0.1:443"]), calls: 1, ..one.clone() }.without_tls());
+        assert!(urls(&one).contains(&"http://a.example:443".to_owned()), "{:?}", urls(&one));
+        let before: Endpoint =
+            serde_json::from_str(r#"{"host":"a.example","servers":["10.0.0.1:8443"]}"#).expect("an old form");
+        assert_eq!(urls(&before), ["http://a.example:8443"]);
+    }
+
+    impl Endpoint {
+        fn without_tls(mut self) -> Endpoint {
+            self.tls_servers.clear();
+            self.clear_servers.clear();
+            self
+        }
+    }
+
+    #[test]
     fn schemas_are_those_of_json_schema() {
         let text = r#"{"types":["object"],"fields":{
             "id":{"types":["integer"],"formats":["int64"]},
             "price":{"types":["integer","number"]},
+            "grains":{"types":["integer"],"formats":["int64","large"]},
             "mail":{"types":["null","string"],"formats":["email"],"optional":true,"sensitive":["email"]},
             "state":{"types":["string"],"formats":["word"],"values":["open","paid"]},
             "by_day":{"types":["object"],"entries":{"types":["integer"]}},
@@ -427,10 +480,11 @@ mod tests {
         let of: Schema = serde_json::from_str(text).expect("a schema");
         let expected = json!({
             "type": "object",
-            "required": ["by_day", "id", "owner", "price", "state", "tags"],
+            "required": ["by_day", "grains", "id", "owner", "price", "state", "tags"],
             "properties": {
                 "id": {"type": "integer", "format": "int64"},
                 "price": {"type": "number"},
+                "grains": {"type": "integer"},
                 "mail": {"type": ["null", "string"], "format": "email", "examples": ["user@example.com"],
                     "x-sensitive": ["email"]},
                 "state": {"type": "string", "enum": ["open", "paid"]},

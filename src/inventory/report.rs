@@ -25,6 +25,12 @@ pub struct Endpoint {
     pub host: String,
     /// Addresses and ports that answered.
     pub servers: Vec<String>,
+    /// Those of them that answered in TLS.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tls_servers: Vec<String>,
+    /// Those of `tls_servers` that answered outside of TLS, too.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub clear_servers: Vec<String>,
     /// Other names by which the same servers were asked: their addresses, or none (an empty text).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub aliases: Vec<String>,
@@ -55,6 +61,10 @@ pub struct Endpoint {
     pub outcomes: BTreeMap<u16, u64>,
     /// Good answers by the credential that the request had; `none` for none.
     pub auth: BTreeMap<String, u64>,
+    /// Good answers to requests of which not all headers are known, as logs leave them out: which credential they had is
+    /// not known either.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub partial_heads: u64,
     /// Calls without a credential that were refused (401, 403).
     #[serde(skip_serializing_if = "is_zero")]
     pub refused: u64,
@@ -329,13 +339,26 @@ impl Endpoint {
         format!("{} {}{}{operation}", self.method, self.host, self.template)
     }
 
+    /// Adds servers, those of them that answered in TLS, and those of these that answered outside of it, too.
+    fn merge_servers(&mut self, [servers, tls, clear]: [Vec<String>; 3]) {
+        // A server that is in one list only may be in the other one with the same call from elsewhere.
+        let outside = |of: &[String], tls: &[String]| -> Vec<String> {
+            of.iter().filter(|server| !tls.contains(server)).cloned().collect()
+        };
+        let mut clear: BTreeSet<_> = clear.into_iter().chain(std::mem::take(&mut self.clear_servers)).collect();
+        clear.extend(outside(&self.servers, &self.tls_servers));
+        clear.extend(outside(&servers, &tls));
+        for (mine, theirs) in [(&mut self.servers, servers), (&mut self.tls_servers, tls)] {
+            let all: BTreeSet<_> = mine.drain(..).chain(theirs).collect();
+            mine.extend(all);
+        }
+        self.clear_servers = clear.into_iter().filter(|server| self.tls_servers.contains(server)).collect();
+    }
+
     /// Adds what is known of the same endpoint by another name.
     pub fn merge(&mut self, other: Endpoint) {
-        for server in other.servers {
-            if let Err(place) = self.servers.binary_search(&server) {
-                self.servers.insert(place, server);
-            }
-        }
+        self.merge_servers([other.servers, other.tls_servers, other.clear_servers]);
+        self.partial_heads += other.partial_heads;
         self.catch_all |= other.catch_all;
         let (mine, theirs) = (self.calls, other.calls);
         let known: BTreeSet<_> = other.parameters.iter().map(|one| (one.place.clone(), one.name.clone())).collect();

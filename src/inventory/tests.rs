@@ -121,6 +121,30 @@ fn letter(number: u32) -> char {
 }
 
 #[test]
+fn calls_in_tls_and_redirections_are_told_apart() {
+    let calls: Vec<_> = (0..40)
+        .map(|number| {
+            let mut one = call(number % 8, number, "GET", "/v1/home");
+            if number % 2 == 0 {
+                one.server.port = 443;
+                one.tls = Some(Arc::default());
+            }
+            if number % 10 == 9 {
+                one = Call { method: "POST".into(), status: Some(302), path: "/login".into(), ..one };
+            }
+            one
+        })
+        .collect();
+    let mut inventory = inventory(&Settings::default());
+    take(&mut inventory, &calls);
+    let all = inventory.report();
+    assert_eq!(all.iter().map(|one| one.template.as_str()).collect::<Vec<_>>(), ["/v1/home"]);
+    assert_eq!(all[0].servers, ["10.0.0.1:443", "10.0.0.1:8080"]);
+    assert_eq!((&all[0].tls_servers[..], all[0].clear_servers.len()), (&["10.0.0.1:443".to_owned()][..], 0));
+    assert_eq!(inventory.counters().value(Counter::RedirectsUntaught), 4);
+}
+
+#[test]
 fn who_only_scans_adds_nothing() {
     let mut calls: Vec<_> = (0..200).map(|number| call(number % 10, number, "GET", "/v1/home")).collect();
     for number in 0..200 {

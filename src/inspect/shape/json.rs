@@ -303,12 +303,12 @@ impl Json {
             b"true" | b"false" => (Type::Boolean, None),
             number if number.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E')) => {
                 let whole = number.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'-'));
-                let small =
-                    number.len() < 10 || std::str::from_utf8(number).is_ok_and(|text| text.parse::<i32>().is_ok());
-                match (whole, small) {
-                    (true, true) => (Type::Integer, None),
-                    (true, false) => (Type::Integer, Some(Format::Int64)),
-                    (false, _) => (Type::Number, None),
+                let text = std::str::from_utf8(number).unwrap_or_default(); // digits and signs are ASCII
+                match whole {
+                    true if number.len() < 10 || text.parse::<i32>().is_ok() => (Type::Integer, None),
+                    true if text.parse::<i64>().is_ok() => (Type::Integer, Some(Format::Int64)),
+                    true => (Type::Integer, Some(Format::Large)),
+                    false => (Type::Number, None),
                 }
             }
             _ => {

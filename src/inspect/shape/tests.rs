@@ -71,6 +71,17 @@ fn types_formats_and_presence() {
 }
 
 #[test]
+fn integers_are_told_by_their_bits() {
+    let body = br#"{"a":2147483647,"b":-2147483648,"c":2147483648,"d":9223372036854775807,"e":-9223372036854775808,
+        "f":9223372036854775808,"g":12345678901234567890123}"#;
+    let all = paths(&shape(Kind::Json, &[body]).expect("a shape"));
+    let told = ["a", "b", "c", "d", "e", "f", "g"].map(|name| all[&format!(".{name}")].clone());
+    let expected =
+        ["integer", "integer", "integer int64", "integer int64", "integer int64", "integer large", "integer large"];
+    assert_eq!(told, expected);
+}
+
+#[test]
 fn a_body_may_come_in_any_pieces() {
     let whole = shape(Kind::Json, &[BODY.as_bytes()]).expect("a shape");
     for cut in 0..=BODY.len() {

@@ -1,15 +1,22 @@
 //! Specifications as they are written: OpenAPI 3.0 and 3.1 and Swagger 2.0, in JSON or YAML.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
 use super::super::openapi::OTHERS;
 use super::files;
+use super::security::Security;
 
 /// Bytes of the largest specification that is read.
 pub(super) const LARGEST: u64 = 64 << 20;
+
+/// Nodes of the largest specification in YAML, of which each takes a byte at least: about 2 GiB, as in JSON. What aliases stand for
+/// is counted each time, and is bounded by what the reader allows for them by itself.
+const NODES: usize = LARGEST as usize;
 
 /// References that lead to references.
 const REFERENCES: usize = 16;
@@ -45,6 +52,8 @@ pub struct Specification {
     pub unresolved: usize,
     /// Why files that are referred to were not read, the first few.
     pub unread: Vec<String>,
+    /// The files that it was read from.
+    pub files: Vec<PathBuf>,
 }
 
 /// An operation that is specified.
@@ -58,14 +67,36 @@ pub(super) struct Operation {
     /// Hosts of the servers, where they name some.
     pub(super) hosts: BTreeSet<String>,
     pub(super) deprecated: bool,
-    /// Every call is to say who calls.
-    pub(super) secured: bool,
-    /// Parameters of query, header (in lower case) and cookie by place and name, and whether they are required.
-    pub(super) parameters: BTreeMap<(String, String), bool>,
+    /// How every call is to say who calls.
+    pub(super) security: Arc<Security>,
+    /// Parameters of query, header (in lower case) and cookie by place and name.
+    pub(super) parameters: BTreeMap<(String, String), Parameter>,
     /// Schemas of the request's body by media type.
-    pub(super) request: BTreeMap<String, Value>,
+    pub(super) request: BTreeMap<String, Arc<Value>>,
+    /// Every request is to have a body.
+    pub(super) body_required: bool,
     /// Schemas of answers by status (`200`, `2XX`, `default`) and media type.
-    pub(super) responses: BTreeMap<String, BTreeMap<String, Value>>,
+    pub(super) responses: BTreeMap<String, BTreeMap<String, Arc<Value>>>,
+}
+
+/// A parameter beyond those of the path.
+#[derive(Clone, Debug)]
+pub(super) struct Parameter {
+    pub(super) required: bool,
+    pub(super) schema: Arc<Value>,
+}
+
+/// Schemas that operations have, each kept once: many operations may refer to one.
+#[derive(Default)]
+struct Shared {
+    /// By where they stand in the document, which does not move while it is read.
+    known: RefCell<HashMap<*const Value, Arc<Value>>>,
+}
+
+impl Shared {
+    fn of(&self, value: &Value) -> Arc<Value> {
+        self.known.borrow_mut().entry(std::ptr::from_ref(value)).or_insert_with(|| Arc::new(value.clone())).clone()
+    }
 }
 
 /// A segment of a path.
@@ -100,8 +131,8 @@ impl Specification {
             return Err(SpecificationError::TooLarge);
         }
         let document = parse_value(&std::fs::read_to_string(path)?).map_err(SpecificationError::Malformed)?;
-        let (document, unread) = files::gather(path, document, bytes);
-        Ok(Specification { unread, ..Specification::of(document)? })
+        let (document, unread, files) = files::gather(path, document, bytes);
+        Ok(Specification { unread, files, ..Specification::of(document)? })
     }
 
     /// From its text.
@@ -125,6 +156,7 @@ impl Specification {
             keys: BTreeSet::new(),
             unresolved: 0,
             unread: Vec::new(),
+            files: Vec::new(),
         };
         specification.read_paths(swagger);
         specification.keys = specification.read_keys();
@@ -163,20 +195,17 @@ impl Specification {
 
     fn read_paths(&mut self, swagger: bool) {
         let mut operations = Vec::new();
-        let secured = |of: &Map<String, Value>| {
-            let security = of.get("security").or(self.document.get("security")).and_then(Value::as_array);
-            // An empty requirement among them makes it optional.
-            security.is_some_and(|all| {
-                !all.is_empty() && all.iter().all(|one| one.as_object().is_some_and(|one| !one.is_empty()))
-            })
-        };
+        let shared = Shared::default();
+        let schemes = self.schemes().cloned().unwrap_or_default();
+        let security = |of: Option<&Value>| of.map(|of| Security::of(self, &schemes, of));
+        let usual = security(self.document.get("security")).unwrap_or_default();
         let paths = self.document.get("paths").and_then(Value::as_object);
         for (path, item) in paths.into_iter().flatten() {
             let Some(item) = self.resolve(item).and_then(Value::as_object) else { continue };
-            let usual = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
-            let usual = item.iter().filter(|(method, _)| usual.contains(&method.as_str()));
+            let methods = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
+            let known = item.iter().filter(|(method, _)| methods.contains(&method.as_str()));
             let others = ["additionalOperations", OTHERS].into_iter().filter_map(|key| item.get(key)?.as_object());
-            for (method, written) in usual.chain(others.flatten()) {
+            for (method, written) in known.chain(others.flatten()) {
                 let Some(written) = written.as_object() else { continue };
                 let (hosts, bases) = self.servers(written, item, swagger);
                 let paths = bases.iter().map(|base| {
@@ -189,12 +218,12 @@ impl Specification {
                     paths: paths.collect(),
                     hosts,
                     deprecated: written.get("deprecated").and_then(Value::as_bool).unwrap_or_default(),
-                    secured: secured(written),
+                    security: security(written.get("security")).unwrap_or_else(|| usual.clone()),
                     ..Operation::default()
                 };
-                self.parameters(item, &mut operation, swagger);
-                self.parameters(written, &mut operation, swagger);
-                self.bodies(written, &mut operation, swagger);
+                self.parameters(item, &mut operation, swagger, &shared);
+                self.parameters(written, &mut operation, swagger, &shared);
+                self.bodies(written, &mut operation, swagger, &shared);
                 operations.push(operation);
             }
         }
@@ -234,26 +263,30 @@ impl Specification {
         (hosts, bases.into_iter().take(SERVERS).collect())
     }
 
-    fn parameters(&self, of: &Map<String, Value>, operation: &mut Operation, swagger: bool) {
+    fn parameters(&self, of: &Map<String, Value>, operation: &mut Operation, swagger: bool, shared: &Shared) {
         let all = of.get("parameters").and_then(Value::as_array);
         let mut form = Map::new();
         let mut required = Vec::new();
         for parameter in all.into_iter().flatten().filter_map(|parameter| self.resolve(parameter)) {
             let name = parameter.get("name").and_then(Value::as_str).unwrap_or_default();
             let must = parameter.get("required").and_then(Value::as_bool).unwrap_or_default();
-            match parameter.get("in").and_then(Value::as_str) {
-                Some(place @ ("query" | "cookie")) => {
-                    operation.parameters.insert((place.to_owned(), name.to_owned()), must);
+            let place = parameter.get("in").and_then(Value::as_str).unwrap_or_default();
+            match place {
+                "query" | "cookie" | "header" => {
+                    // In version 2.0 a parameter is its own schema; what `content` describes is written as a text.
+                    let schema = if swagger { Some(parameter) } else { parameter.get("schema") };
+                    let schema = schema.map_or_else(Arc::default, |schema| shared.of(schema));
+                    let name = if place == "header" { name.to_ascii_lowercase() } else { name.to_owned() };
+                    operation.parameters.insert((place.to_owned(), name), Parameter { required: must, schema });
                 }
-                Some("header") => {
-                    operation.parameters.insert(("header".to_owned(), name.to_ascii_lowercase()), must);
-                }
-                Some("body") if swagger => {
-                    let schema = parameter.get("schema").cloned().unwrap_or_default();
+                "body" if swagger => {
+                    let schema = parameter.get("schema").map_or_else(Arc::default, |schema| shared.of(schema));
                     operation.request.insert("*/*".to_owned(), schema);
+                    operation.body_required = must;
                 }
-                Some("formData") if swagger => {
+                "formData" if swagger => {
                     form.insert(name.to_owned(), Value::Object(Map::new()));
+                    operation.body_required |= must;
                     if must {
                         required.push(Value::from(name));
                     }
@@ -263,14 +296,19 @@ impl Specification {
         }
         if !form.is_empty() {
             let schema = serde_json::json!({"type": "object", "properties": form, "required": required});
-            operation.request.insert("*/*".to_owned(), schema);
+            operation.request.insert("*/*".to_owned(), Arc::new(schema));
         }
+    }
+
+    /// Schemes that say who calls, by name.
+    fn schemes(&self) -> Option<&Map<String, Value>> {
+        let written = self.document.pointer("/components/securitySchemes").or(self.document.get("securityDefinitions"));
+        written.and_then(Value::as_object)
     }
 
     /// Names of the keys that say who calls.
     fn read_keys(&self) -> BTreeSet<(String, String)> {
-        let written = self.document.pointer("/components/securitySchemes").or(self.document.get("securityDefinitions"));
-        let all = written.and_then(Value::as_object).into_iter().flatten().map(|(_, scheme)| scheme);
+        let all = self.schemes().into_iter().flatten().map(|(_, scheme)| scheme);
         let key = |scheme: &Value| {
             let text = |name: &str| scheme.get(name).and_then(Value::as_str);
             let (place, name) = (text("in")?, text("name")?);
@@ -280,24 +318,25 @@ impl Specification {
         all.filter_map(|scheme| key(self.resolve(scheme)?)).collect()
     }
 
-    fn bodies(&self, written: &Map<String, Value>, operation: &mut Operation, swagger: bool) {
-        let content = |of: &Value| -> BTreeMap<String, Value> {
+    fn bodies(&self, written: &Map<String, Value>, operation: &mut Operation, swagger: bool, shared: &Shared) {
+        let content = |of: &Value| -> BTreeMap<String, Arc<Value>> {
             let content = of.get("content").and_then(Value::as_object);
             let media = |name: &str| name.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
             content
                 .into_iter()
                 .flatten()
-                .map(|(name, of)| (media(name), of.get("schema").cloned().unwrap_or(Value::Bool(true))))
+                .map(|(name, of)| (media(name), of.get("schema").map_or_else(Arc::default, |schema| shared.of(schema))))
                 .collect()
         };
         if let Some(body) = written.get("requestBody").and_then(|body| self.resolve(body)) {
             operation.request.extend(content(body));
+            operation.body_required = body.get("required").and_then(Value::as_bool).unwrap_or_default();
         }
         let responses = written.get("responses").and_then(Value::as_object);
         for (status, response) in responses.into_iter().flatten() {
             let Some(response) = self.resolve(response) else { continue };
             let bodies = match (swagger, response.get("schema")) {
-                (true, Some(schema)) => BTreeMap::from([("*/*".to_owned(), schema.clone())]),
+                (true, Some(schema)) => BTreeMap::from([("*/*".to_owned(), shared.of(schema))]),
                 (true, None) => BTreeMap::new(),
                 (false, _) => content(response),
             };
@@ -310,7 +349,12 @@ impl Specification {
 pub(super) fn parse_value(text: &str) -> Result<Value, String> {
     match text.trim_start().starts_with(['{', '[']) {
         true => serde_json::from_str(text).map_err(|error| error.to_string()),
-        false => serde_saphyr::from_str(text).map_err(|error| error.to_string()),
+        false => {
+            let options = serde_saphyr::options! {
+                budget: serde_saphyr::budget! { max_nodes: NODES, max_events: 2 * NODES },
+            };
+            serde_saphyr::from_str_with_options(text, options).map_err(|error| error.to_string())
+        }
     }
 }
 

@@ -34,10 +34,11 @@ struct Gathering {
     reasons: Vec<String>,
 }
 
-/// The document of a file with all files that it refers to, and why some could not be had, a reason each.
-pub(super) fn gather(path: &Path, mut document: Value, bytes: u64) -> (Value, Vec<String>) {
-    let Ok(own) = path.canonicalize() else { return (document, Vec::new()) };
-    let Some(folder) = own.parent().map(Path::to_owned) else { return (document, Vec::new()) };
+/// The document of a file with all files that it refers to, why some could not be had, a reason each, and those that it is of.
+pub(super) fn gather(path: &Path, mut document: Value, bytes: u64) -> (Value, Vec<String>, Vec<PathBuf>) {
+    let alone = || vec![path.to_owned()];
+    let Ok(own) = path.canonicalize() else { return (document, Vec::new(), alone()) };
+    let Some(folder) = own.parent().map(Path::to_owned) else { return (document, Vec::new(), alone()) };
     let mut gathering = Gathering {
         known: BTreeMap::from([(own.clone(), Ok(0))]),
         folder,
@@ -58,7 +59,8 @@ pub(super) fn gather(path: &Path, mut document: Value, bytes: u64) -> (Value, Ve
     {
         document.insert(MEMBER.to_owned(), files.into());
     }
-    (document, gathering.reasons)
+    let read = gathering.known.into_iter().filter(|(_, number)| number.is_ok()).map(|(path, _)| path).collect();
+    (document, gathering.reasons, read)
 }
 
 impl Gathering {

@@ -1,14 +1,15 @@
 //! What in the inventory does not fit the specifications.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::super::report::{Endpoint, Parameter};
+use super::super::report::{Endpoint, Message, Parameter};
 use super::document::{Operation, Specification};
 use super::index::Index;
-use super::schema::Comparison;
+use super::schema::{Comparison, Side};
 use crate::detect::ENCRYPTED;
 use crate::inspect::shape::head::{is_name, is_own};
 
@@ -21,9 +22,11 @@ pub struct Finding {
     /// [`SCHEMA`].
     pub schema: String,
     /// What it is: `shadow` (answers, and is not specified), `zombie` (deprecated, and still answers), `unused`
-    /// (specified, and was not called), `auth_missing` (a credential is demanded, and calls without were answered),
-    /// `field_unspecified`, `field_missing`, `field_types`, `field_values` of a body, `parameter_unspecified`,
-    /// `parameter_missing`, `status_unspecified`, `media_unspecified`. Of a review: `internal_called` (from outside),
+    /// (specified, and was not called), `auth_missing` (a credential is demanded, and calls without it were answered),
+    /// `body_unspecified` (there is a body where none is specified), `body_missing` (requests lack the one that is required),
+    /// `field_unspecified`, `field_missing`, `field_types`, `field_values`, `field_formats` of a body, `parameter_unspecified`,
+    /// `parameter_missing`, `parameter_types`, `parameter_values`, `parameter_formats`, `status_unspecified`,
+    /// `media_unspecified`. Of a review: `internal_called` (from outside),
     /// `sensitive_unexpected` (a class that is not among those said to be there), `sensitive_open` (calls without a
     /// credential were answered), `entry_unmatched` (no endpoint fits an entry).
     pub kind: String,
@@ -108,6 +111,13 @@ pub fn check(specifications: &[Specification], endpoints: &[Endpoint]) -> Vec<Fi
     // Where no header of an API's own was seen anywhere, they may have been left out, as logs do.
     let of_head = |parameter: &Parameter| matches!(parameter.place.as_str(), "header" | "cookie");
     let heads = endpoints.iter().any(|endpoint| endpoint.parameters.iter().any(of_head));
+    // Where it was seen what anything looks like, headers were looked at, too.
+    let has_shape = |endpoint: &Endpoint| {
+        let (request, response) = (&endpoint.request.body, &endpoint.response.body);
+        let typed = |parameter: &Parameter| parameter.place == "query" && !parameter.types.is_empty();
+        request.is_some() || response.is_some() || endpoint.parameters.iter().any(typed)
+    };
+    let seen = Seen { heads, shaped: heads || endpoints.iter().any(has_shape) };
     let mut used = BTreeSet::new();
     let mut findings = Findings { all: Vec::new() };
     // What is in a connection that nobody can look into is not known.
@@ -139,7 +149,7 @@ pub fn check(specifications: &[Specification], endpoints: &[Endpoint]) -> Vec<Fi
         });
         match specified {
             Some((specification, operation)) => {
-                compare(specification, operation, endpoint, &title, heads, &mut findings);
+                compare(specification, operation, endpoint, (&title, seen), &mut findings);
             }
             None => {
                 let methods: Vec<_> = methods.into_iter().collect();
@@ -154,7 +164,9 @@ pub fn check(specifications: &[Specification], endpoints: &[Endpoint]) -> Vec<Fi
     }
     for (number, specification) in specifications.iter().enumerate() {
         for (place, operation) in specification.operations.iter().enumerate() {
-            if !used.contains(&(number, place)) && !operation.deprecated {
+            // Calls with such methods are about what is there, and are not in the inventory.
+            let left_out = matches!(operation.method.as_str(), "OPTIONS" | "TRACE" | "CONNECT");
+            if !used.contains(&(number, place)) && !operation.deprecated && !left_out {
                 findings.add("unused", &format!("{} {}", operation.method, operation.path), None, "", String::new());
             }
         }
@@ -162,31 +174,42 @@ pub fn check(specifications: &[Specification], endpoints: &[Endpoint]) -> Vec<Fi
     findings.all
 }
 
+/// What was looked at in calls.
+#[derive(Clone, Copy)]
+struct Seen {
+    /// Headers or cookies of an API's own were seen.
+    heads: bool,
+    /// They would have been.
+    shaped: bool,
+}
+
 fn compare(
     specification: &Specification,
     operation: &Operation,
     endpoint: &Endpoint,
-    title: &str,
-    heads: bool,
+    (title, seen): (&str, Seen),
     findings: &mut Findings,
 ) {
     if operation.deprecated {
         let detail = format!("{} calls of {} clients, last {}", endpoint.calls, endpoint.clients, endpoint.last);
         findings.add("zombie", title, None, "", detail);
     }
-    let anonymous = endpoint.auth.get("none").copied().unwrap_or_default();
-    if operation.secured && anonymous > 0 {
-        findings.add("auth_missing", title, None, "", format!("{anonymous} of {} calls", endpoint.calls));
+    if let Some(lack) = operation.security.lack(endpoint, seen.shaped) {
+        let least = if lack.or_more { "at least " } else { "" };
+        let detail = format!("{least}{} of {} calls have not: {}", lack.calls, lack.of, operation.security);
+        findings.add("auth_missing", title, None, "", detail);
     }
-    parameters(specification, operation, endpoint, title, heads, findings);
+    parameters(specification, operation, endpoint, (title, seen), findings);
     for &status in endpoint.statuses.keys() {
         if find_status(operation, status).is_none() {
             findings.add("status_unspecified", title, None, &status.to_string(), String::new());
         }
     }
     if let Some(body) = endpoint.request.body.as_ref().filter(|_| !operation.request.is_empty()) {
-        let schemas: Vec<&Value> = operation.request.values().collect();
-        misfits(specification, &schemas, body, "request", title, findings);
+        let schemas: Vec<&Value> = operation.request.values().map(Arc::as_ref).collect();
+        let forms = endpoint.request.media.iter().all(|media| media.contains("form"));
+        let side = if forms && !endpoint.request.media.is_empty() { Side::Form } else { Side::Request };
+        misfits(specification, &schemas, body, side, title, findings);
     }
     let good: Vec<_> = endpoint
         .statuses
@@ -195,11 +218,12 @@ fn compare(
         .filter_map(|status| find_status(operation, *status))
         .collect();
     if let Some(body) = endpoint.response.body.as_ref() {
-        let schemas: Vec<&Value> = good.iter().flat_map(|content| content.values()).collect();
+        let schemas: Vec<&Value> = good.iter().flat_map(|content| content.values()).map(Arc::as_ref).collect();
         if !schemas.is_empty() {
-            misfits(specification, &schemas, body, "response", title, findings);
+            misfits(specification, &schemas, body, Side::Response, title, findings);
         }
     }
+    bodies(operation, endpoint, title, findings);
     let known: BTreeSet<&str> = good.iter().flat_map(|content| content.keys()).map(String::as_str).collect();
     for media in &endpoint.response.media {
         let covered = |known: &&str| {
@@ -212,13 +236,39 @@ fn compare(
     }
 }
 
+/// Whether there are bodies where some are specified, and none where not.
+fn bodies(operation: &Operation, endpoint: &Endpoint, title: &str, findings: &mut Findings) {
+    let (request, response) = (&endpoint.request, &endpoint.response);
+    let shaped = |message: &Message| message.body.as_ref().is_some_and(|body| !body.types.is_empty());
+    // Where a body has no meaning (RFC 9110, section 9.3), versions before 3.1 do not let one be specified.
+    let meant = !matches!(operation.method.as_str(), "GET" | "HEAD" | "DELETE" | "TRACE");
+    if operation.request.is_empty() && meant && (request.bytes.is_some() || shaped(request)) {
+        let finding = findings.add("body_unspecified", title, Some("request"), "", request.media.join(", "));
+        finding.sensitive = request.sensitive.clone();
+    }
+    // Logs do not tell of bodies, and of what was not seen as a whole it is not known whether there was one.
+    let known = endpoint.calls > 0 && endpoint.partial_heads == 0;
+    let (always, whole) = (request.bytes.is_none(), endpoint.incomplete_share == 0.0);
+    let share = endpoint.incomplete_share;
+    if operation.body_required && !request.required && known && (whole || (always && share < 1.0)) {
+        let detail = if always { "always" } else { "at times" };
+        findings.add("body_missing", title, Some("request"), "", detail.to_owned());
+    }
+    // What is said of all other answers says little of good ones.
+    let good = || endpoint.statuses.keys().filter(|status| (200..300).contains(*status));
+    let bare = |status: &u16| find_specific(operation, *status).is_some_and(|content| content.is_empty());
+    if shaped(response) && good().next().is_some() && good().all(bare) {
+        let finding = findings.add("body_unspecified", title, Some("response"), "", response.media.join(", "));
+        finding.sensitive = response.sensitive.clone();
+    }
+}
+
 /// Parameters beyond those of the path. Cookies that are not specified are none of the API's: browsers send what they have.
 fn parameters(
     specification: &Specification,
     operation: &Operation,
     endpoint: &Endpoint,
-    title: &str,
-    heads: bool,
+    (title, Seen { heads, .. }): (&str, Seen),
     findings: &mut Findings,
 ) {
     let told = |place: &str, name: &str| if place == "query" { name.to_owned() } else { format!("{place} {name}") };
@@ -235,7 +285,16 @@ fn parameters(
             findings.add("parameter_unspecified", title, None, &what, parameter.types.join("|"));
         }
     }
-    for (key, _) in operation.parameters.iter().filter(|(_, required)| **required) {
+    for parameter in &endpoint.parameters {
+        let Some(known) = operation.parameters.get(&named(parameter)).filter(|_| !parameter.credential) else {
+            continue;
+        };
+        let what = told(&parameter.place, &parameter.name);
+        for (kind, detail) in Comparison::of_parameter(specification, &known.schema, parameter) {
+            findings.add(&format!("parameter_{kind}"), title, None, &what, detail);
+        }
+    }
+    for (key, _) in operation.parameters.iter().filter(|(_, known)| known.required) {
         let (place, name) = key;
         // Of headers that everybody sends, none is told.
         let visible = match place.as_str() {
@@ -249,22 +308,32 @@ fn parameters(
     }
 }
 
+/// Schemas of a body by media type.
+type Content = BTreeMap<String, Arc<Value>>;
+
 /// What is specified of a status: by itself, its class, or the default.
-fn find_status(operation: &Operation, status: u16) -> Option<&std::collections::BTreeMap<String, Value>> {
-    let class = format!("{}XX", status / 100);
-    [status.to_string().as_str(), class.as_str(), "DEFAULT"].iter().find_map(|name| operation.responses.get(*name))
+fn find_status(operation: &Operation, status: u16) -> Option<&Content> {
+    find_specific(operation, status).or_else(|| operation.responses.get("DEFAULT"))
+}
+
+/// What is specified of a status by itself, or its class.
+fn find_specific(operation: &Operation, status: u16) -> Option<&Content> {
+    let class = || operation.responses.get(format!("{}XX", status / 100).as_str());
+    operation.responses.get(status.to_string().as_str()).or_else(class)
 }
 
 fn misfits(
     specification: &Specification,
     schemas: &[&Value],
     body: &super::super::report::Schema,
-    side: &str,
+    side: Side,
     title: &str,
     findings: &mut Findings,
 ) {
-    for misfit in Comparison::of(specification, schemas, body) {
-        let finding = findings.add(misfit.kind, title, Some(side), &misfit.path, misfit.detail);
+    let told = if side == Side::Response { "response" } else { "request" };
+    for misfit in Comparison::of(specification, schemas, body, side) {
+        let kind = format!("field_{}", misfit.kind);
+        let finding = findings.add(&kind, title, Some(told), &misfit.path, misfit.detail);
         finding.sensitive = misfit.sensitive;
     }
 }

@@ -5,15 +5,19 @@
 //! | --- | --- |
 //! | `document` | OpenAPI 3.0 and 3.1 and Swagger 2 as operations with paths, servers, parameters, bodies |
 //! | `files` | documents in several files as one |
+//! | `security` | what is demanded of who calls |
 //! | `index` | which operations a template fits |
 //! | `schema` | whether what was observed fits a schema |
+//! | `formats` | whether what texts look like fits a format, a type or an enumeration |
 //! | `findings` | what does not fit |
 
 mod document;
 mod files;
 mod findings;
+mod formats;
 mod index;
 mod schema;
+mod security;
 #[cfg(test)]
 mod tests;
 

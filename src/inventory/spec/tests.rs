@@ -1,6 +1,8 @@
 use super::super::report::{Endpoint, Message, Parameter, Schema};
 use super::*;
 
+mod promises;
+
 fn endpoint(method: &str, template: &str, response: &str) -> Endpoint {
     let body: Schema = serde_json::from_str(response).expect("a schema");
     Endpoint {
@@ -48,6 +50,8 @@ paths:
   /never:
     get: {responses: {default: {description: nothing}}}
 components:
+  securitySchemes:
+    token: {type: http, scheme: bearer}
   parameters:
     Order: {name: orderId, in: path, required: true, schema: {type: string}}
   responses:
