@@ -27,7 +27,10 @@
 //! (`/products/search` beside `/products/blue-suede-shoes`), stay words beside the parameter.
 //!
 //! A parent whose unknown words are all answered with one length, whoever invents them, is a catch-all: those words
-//! become `{rest}`, of however many segments, and only answers of another length teach there.
+//! become `{rest}`, of however many segments, and only answers of another length teach there. What lies below the words has to
+//! vary, in depth as well: the same below all of them (`/shops/{id}/menu`) says that they are a parameter, whatever is answered. So is a
+//! service of which all pages of HTML, many and at several places, have one length to the byte: an application of one page, which
+//! its server gives for whatever is asked for. There, words that several clients called are none of the API's either.
 //!
 //! The tree of merged siblings is that of Drain (He, Zhu, Zheng, Lyu 2017) for log lines, with answers instead of
 //! tokens deciding on likeness.
@@ -90,6 +93,8 @@ pub struct Success<'a> {
     pub time: Timestamp,
     /// Bytes of the answer's body after decoding; 0 if it had none.
     pub length: u64,
+    /// The body is a page of HTML.
+    pub page: bool,
 }
 
 impl<'a> Success<'a> {
@@ -111,6 +116,7 @@ impl<'a> Success<'a> {
             client,
             time: call.end_time,
             length: if whole && !head { call.response.body_bytes } else { 0 },
+            page: call.response.content_type.as_deref() == Some("text/html"),
         })
     }
 }
@@ -465,6 +471,11 @@ impl Templates {
             if success.length > 0 {
                 node.lengths.merge(Uniform::Always(success.length));
             }
+            if method != "GET" || (success.length > 0 && !success.page) {
+                node.pages = Uniform::Varied;
+            } else if success.length > 0 {
+                node.pages.merge(Uniform::Always(success.length));
+            }
             if !node.confirmed && node.creator != success.client {
                 node.confirmed = true;
                 if let Some(held) = self.unconfirmed.get_mut(&node.creator) {
@@ -473,6 +484,7 @@ impl Templates {
             }
         }
         let Some(node) = self.tree.get_mut(path.last()) else { return false };
+        let new_page = success.page && success.length > 0 && method == "GET" && node.record("GET").is_none();
         let place = match node.records.iter().position(|record| *record.method == *method) {
             Some(place) => place,
             None if node.records.len() >= self.settings.methods => return false,
@@ -495,6 +507,9 @@ impl Templates {
         let new = record.clients.insert(success.client);
         if success.length > 0 && (new || record.lengths.count() < SAMPLES) {
             record.lengths.enter((success.length as f64).ln());
+        }
+        if new_page && let Some(host) = path.nodes().first().and_then(|&host| self.tree.get_mut(host)) {
+            host.shell.get_or_insert_default().note(success.length);
         }
         true
     }
@@ -548,8 +563,20 @@ impl Templates {
                     }
                 };
                 self.tallies.catch_alls += 1;
+                let parameter = self.tree.get(parent)?.parameter.filter(|parameter| words.contains(parameter));
                 self.tallies.evicted += words.iter().map(|&word| self.tree.fold(word, target)).sum::<u64>();
-                self.tree.get_mut(parent)?.catch_all = Some(*length);
+                if parameter.is_some() {
+                    // Words that were it are words again, if they come again.
+                    let aliases = self.tree.get(parent)?.words.clone();
+                    for word in aliases {
+                        if self.tree.get(word).is_some_and(|node| node.alias) {
+                            self.tree.remove(word);
+                        }
+                    }
+                }
+                let node = self.tree.get_mut(parent)?;
+                node.open &= parameter.is_none();
+                node.catch_all = Some(*length);
             }
         }
         let host = self.tree.get(host).and_then(Node::word).unwrap_or_default().to_owned();
