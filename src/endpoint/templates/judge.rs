@@ -209,13 +209,8 @@ impl Suffixes {
 
     /// Whether they vary from word to word, and in their depth: those of objects are the same ones.
     fn vary(&self) -> bool {
-        let second = self.depths.values().copied().max().and_then(|most| {
-            let mut counts: Vec<_> = self.depths.values().copied().collect();
-            counts.sort_unstable();
-            counts.pop().filter(|last| *last == most)?;
-            counts.pop()
-        });
-        2 * self.words.len() > self.words.values().sum::<usize>() && second.is_some_and(|second| second >= FEW)
+        let often = self.depths.values().filter(|count| **count >= FEW).count();
+        2 * self.words.len() > self.words.values().sum::<usize>() && often >= 2
     }
 }
 
