@@ -151,11 +151,13 @@ fn one_page(tree: &Tree, settings: &Settings, parent: Index, above: &Node) -> Op
         return None;
     }
     let page = Uniform::Always(shell.length);
-    let is_page = |node: &Node| node.lengths == page && node.pages == page;
-    let words = above.words.iter().copied().chain(above.parameter);
-    let members: Vec<Index> = words.filter(|&word| tree.get(word).is_some_and(is_page)).collect();
     // Where it is known that anything is answered, all of these are that; elsewhere several places have to say so.
     let known = host.catch_all == Some(shell.length) || above.catch_all == Some(shell.length);
+    // There, what was answered without a body only, as not modified, is that as well.
+    let fits = |lengths: Uniform| lengths == page || (known && lengths == Uniform::Unseen);
+    let is_page = |node: &Node| fits(node.lengths) && fits(node.pages) && !node.alias;
+    let words = above.words.iter().copied().chain(above.parameter);
+    let members: Vec<Index> = words.filter(|&word| tree.get(word).is_some_and(is_page)).collect();
     let several = || {
         members.len() >= FEW && {
             let suffixes = Suffixes::of(tree, members.iter().copied());

@@ -396,6 +396,8 @@ impl Templates {
         let Some(mut at) = at else { return false };
         path.push(at);
         let count = segments.len();
+        // Where anything is answered, an answer without a body, as not modified, is that.
+        let is_empty = success.length == 0 && matches!(success.method, "GET" | "HEAD");
         for number in 0..count {
             let segment = segments.at(number);
             let Some(node) = self.tree.get(at) else { return false };
@@ -403,7 +405,7 @@ impl Templates {
             let (constant, rest) = (node.catch_all, node.rest);
             at = match step {
                 Step::Known(index) => index,
-                _ if constant.is_some() && constant == Some(success.length) => {
+                _ if constant.is_some_and(|length| length == success.length || is_empty) => {
                     let Some(rest) = rest else { return false };
                     path.push(rest);
                     return true;

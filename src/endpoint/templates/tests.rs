@@ -323,6 +323,8 @@ fn an_application_of_one_page_is_a_catch_all() {
         let deep = if drawn(call, 4, 2) == 0 { format!("/{}", word(3)) } else { String::new() };
         learner.page(&format!("/{}/{}{}{deep}", word(1), word(2), drawn(call, 5, 9)), client, 812);
         learner.page("/", client, 812);
+        // What is there still is not sent again.
+        learner.get(&format!("/{}/{}", word(7), word(8)), client, 0);
         // What it fetches, and what is asked for below the same word, stays.
         learner.get("/api/session", client, 90 + drawn(call, 6, 9));
         learner.get(&format!("/{}/data.json", words[0]), client, 700);
