@@ -31,7 +31,7 @@ fn learn(templates: &mut Templates, calls: &[(String, u64)]) {
     for (position, (path, client)) in calls.iter().enumerate() {
         let time = Timestamp::from_parts(position as u64, 0);
         let (host, method, length) = ("api.example:8080", "GET", 500 + position as u64 % 90);
-        templates.learn(&Success { host, path, method, client: *client, time, length });
+        templates.learn(&Success { host, path, method, client: *client, time, length, page: false });
     }
 }
 

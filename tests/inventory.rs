@@ -191,6 +191,20 @@ fn an_inventory_is_saved_and_compared_with() {
         kinds.contains(&("endpoint_gone".into(), true.into()))
             && kinds.contains(&("endpoint_new".into(), false.into()))
     );
+    // An endpoint that is answered without a credential since concerns security.
+    let secured = text.lines().map(|line| {
+        let mut line: Value = serde_json::from_str(line).expect("a line");
+        let auth = line["auth"].as_object_mut().expect("credentials");
+        if let Some(none) = auth.remove("none") {
+            auth.insert("basic".to_owned(), none);
+        }
+        line.to_string()
+    });
+    fs::write(folder.path("before.jsonl"), secured.collect::<Vec<_>>().join("\n")).expect("a file");
+    let opened = folder
+        .run("apis", &[&capture[..], PROXY[0], PROXY[1], "--diff", "before.jsonl", "--json", "--fail-on-finding"]);
+    assert_eq!(opened.code, Some(3), "{}", opened.stderr);
+    assert!(opened.lines().iter().all(|change| change["breaking"] == false));
     fs::write(folder.path("before.jsonl"), "{}").expect("a file");
     let wrong = folder.run("apis", &[&capture[..], "--diff", "before.jsonl"]);
     assert_eq!(wrong.code, Some(1));

@@ -310,7 +310,7 @@ pub struct Apis {
     /// error.
     #[arg(long, conflicts_with_all = ["diff", "graph"])]
     pub findings: bool,
-    /// Exit with 3 when --diff finds a breaking change, or --review or --spec anything but what was not called.
+    /// Exit with 3 when --diff finds a change that breaks or concerns security, or --review or --spec anything but what was not called.
     #[arg(long, env = "APITAP_FAIL_ON_FINDING")]
     pub fail_on_finding: bool,
     /// The files hold calls or logs, as for `apitap detect`.

@@ -71,7 +71,7 @@ pub(super) struct Taking {
     output: Output,
     /// Why it could not be saved.
     failed: Option<String>,
-    /// There are breaking changes, or it does not fit a specification.
+    /// There are changes that break or concern security, or it does not fit a specification.
     found: bool,
 }
 
@@ -89,7 +89,7 @@ impl Taking {
         self.inventory.record(record);
     }
 
-    /// Whether there are breaking changes, or it does not fit a specification.
+    /// Whether there are changes that break or concern security, or it does not fit a specification.
     pub(super) fn found(&self) -> bool {
         self.found
     }
@@ -163,7 +163,7 @@ impl Taking {
         }
         if let Some(before) = &self.output.before {
             let changes = drift::changes(before, &endpoints);
-            self.found |= changes.iter().any(|change| change.breaking);
+            self.found |= changes.iter().any(|change| change.breaking || change.security);
             return self.list(&changes);
         }
         if listed {

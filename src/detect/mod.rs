@@ -157,6 +157,11 @@ impl Judged<'_> {
         self.seen.endpoint
     }
 
+    /// Whether a client is under suspicion, by all that it has done so far ([`Detector::suspects`]).
+    pub(crate) fn suspects(&self, client: IpAddr) -> bool {
+        self.state.clients.get(&client).is_some_and(Client::suspect)
+    }
+
     /// How its endpoint is called, this call included.
     pub fn access(&self) -> Access {
         self.state.endpoints.get(&self.seen.endpoint).map_or_else(Access::default, |endpoint| Access {

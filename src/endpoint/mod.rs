@@ -19,6 +19,12 @@ pub use shape::{Kind, Kinds};
 pub use template::template;
 pub use templates::{Entry, Merged, Move, Parameter, Settings, Success, Tallies, Templates};
 
+/// Whether a segment of a path is a token or a code by its shape; of a long one, its beginning.
+pub(crate) fn is_token(segment: &str) -> bool {
+    let begin = segment.get(..path::MAX_SEGMENT_BYTES).unwrap_or(segment);
+    shape::kind(begin, false) == Some(Kind::Token)
+}
+
 /// Names an endpoint: a keyed hash of host, method and template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct EndpointId(pub u64);

@@ -33,7 +33,7 @@ kinds! {
     Date = "date",
     /// An e-mail address.
     Email = "email",
-    /// Random-looking letters and digits, and codes such as `SKU-000269`.
+    /// Random-looking letters and digits, codes such as `SKU-000269`, and what was masked, of which it is not known.
     Token = "token",
     /// A file whose name is one of the above: `4711.pdf`.
     File = "file",
@@ -82,16 +82,21 @@ pub(super) fn kind(segment: &str, first: bool) -> Option<Kind> {
         return Some(Kind::Text);
     }
     // The usual word ends here, and the usual number.
-    if bytes.len() < 16 && any & (DIGIT | AT) == 0 {
+    if bytes.len() < 16 && any & (DIGIT | MARK) == 0 {
         return None;
     }
     if all & DIGIT != 0 {
         return (!(first && bytes.len() <= 2)).then_some(Kind::Int);
     }
-    if any & AT != 0
-        && let Some((name, domain)) = segment.split_once('@')
-    {
-        return (!name.is_empty() && domain.contains('.')).then_some(Kind::Email);
+    if any & MARK != 0 {
+        let email = segment.split_once('@').map(|(name, domain)| !name.is_empty() && domain.contains('.'));
+        // What was masked names somebody or something: of two that begin alike it is not known that they are one.
+        if segment.contains(crate::inspect::MASK) {
+            return Some(if email == Some(true) { Kind::Email } else { Kind::Token });
+        }
+        if let Some(email) = email {
+            return email.then_some(Kind::Email);
+        }
     }
     if any & SEPARATOR != 0
         && let Some((stem, extension)) = segment.rsplit_once('.')
@@ -126,8 +131,8 @@ const SEPARATOR: u8 = 16;
 const PLAIN: u8 = 32;
 /// See [`VOWEL`].
 const DIGIT: u8 = 64;
-/// See [`VOWEL`].
-const AT: u8 = 128;
+/// See [`VOWEL`]; `@` and `*`, of which something may follow.
+const MARK: u8 = 128;
 /// See [`VOWEL`].
 const OTHER: u8 = 3;
 
@@ -150,7 +155,7 @@ const BYTES: [u8; 256] = {
             | (separator as u8 * SEPARATOR)
             | (is_plain(letter) as u8 * PLAIN)
             | ((class == 0) as u8 * DIGIT)
-            | ((letter == b'@') as u8 * AT);
+            | (matches!(letter, b'@' | b'*') as u8 * MARK);
         byte += 1;
     }
     table
@@ -241,8 +246,17 @@ fn is_date(bytes: &[u8]) -> bool {
     }
 }
 
-/// A running number with letters before or behind it: `SKU-000269`, `order_12345`, `INV20031`.
+/// A running number with letters before or behind it: `SKU-000269`, `order_12345`, `INV20031`, `12:cancel`.
 fn is_code(bytes: &[u8]) -> bool {
+    // A number and what is to be done with it (`12:cancel`, AIP-136).
+    if let Some(colon) = memchr::memchr(b':', bytes)
+        && let (number, [_, verb @ ..]) = bytes.split_at(colon)
+        && !number.is_empty()
+        && number.iter().all(u8::is_ascii_digit)
+        && verb.first().is_some_and(u8::is_ascii_alphabetic)
+    {
+        return true;
+    }
     let parts = bytes.split(|byte| b"-_.:~".contains(byte));
     let several = bytes.iter().any(|byte| b"-_.:~".contains(byte));
     let mut longest = 0;
@@ -311,6 +325,12 @@ mod tests {
             ("01ARZ3NDEKTSV4RRFFQ69G5FAV", Some(Kind::Token)),
             ("dQw4w9WgXcQ", Some(Kind::Token)),
             ("kJhGfDsAqWeRtYuIop", Some(Kind::Token)),
+            ("al***", Some(Kind::Token)),
+            ("+49***", Some(Kind::Token)),
+            ("id,eyJh***", Some(Kind::Token)),
+            ("to:al***@example.com", Some(Kind::Email)),
+            ("12:cancel", Some(Kind::Token)),
+            ("7:undelete", Some(Kind::Token)),
             ("4711.pdf", Some(Kind::File)),
             ("d41d8cd98f00b204e9800998ecf8427e.png", Some(Kind::File)),
             ("caf%C3%A9", Some(Kind::Text)),
@@ -334,6 +354,9 @@ mod tests {
             ("@alice", None),
             ("does-not-exist-3", None),
             ("*", None),
+            ("a*.html", None),
+            ("stock:reserve", None),
+            ("12:30", None),
         ] {
             assert_eq!(kind(segment, false), expected, "{segment}");
         }

@@ -2,7 +2,8 @@
 //! read.
 //!
 //! What apitap never keeps is not in it: bodies have sizes and media types and no text, values of headers and cookies are
-//! `***` unless they are printed with calls, and so are recognised secrets in URLs. Custom fields begin with `_`, as the
+//! `***` unless they are printed with calls, and so are recognised secrets in URLs, the values of parameters of path segments
+//! (`;jsessionid=***`), and segments that look like tokens but for their first bytes: an archive is made to be given to others. Custom fields begin with `_`, as the
 //! format wants: `_apitap` has what else is known of a call. A call that goes on is written when it is over; one without an
 //! answer has status 0, as browsers write it. Where a body or trailers say that what was asked for failed, though the status
 //! says otherwise, the response has a comment and `_outcome`.
@@ -12,9 +13,13 @@ use std::fmt::Write;
 use serde_json::{Map, Value, json};
 
 use crate::call::{Call, CredentialKind, Message, NamedShape, Version};
+use crate::endpoint::is_token;
 
 /// What stands for a value that is not told.
-const MASKED: &str = "***";
+const MASKED: &str = crate::inspect::MASK;
+
+/// The service of a call of which neither host nor address is known.
+const UNKNOWN: &str = "unknown";
 
 /// Before all entries.
 pub fn begin() -> String {
@@ -78,7 +83,7 @@ pub fn entry(call: &Call) -> Option<Value> {
         response["comment"] = json!(format!("The answer says otherwise: {outcome} {}", reason(outcome)).trim_end());
         response["_outcome"] = json!(outcome);
     }
-    Some(json!({
+    let mut entry = json!({
         "startedDateTime": call.start_time(),
         "time": milliseconds((wait + receive) / 1e3),
         "request": request,
@@ -88,7 +93,13 @@ pub fn entry(call: &Call) -> Option<Value> {
         "serverIPAddress": call.server.ip,
         "connection": call.flow.to_string(),
         "_apitap": known(call),
-    }))
+    });
+    if call.server.ip.is_unspecified()
+        && let Some(fields) = entry.as_object_mut()
+    {
+        fields.remove("serverIPAddress");
+    }
+    Some(entry)
 }
 
 /// What else is known.
@@ -117,7 +128,10 @@ fn known(call: &Call) -> Value {
 /// An absolute URL, with all encoded that a URL cannot have.
 fn url(call: &Call) -> String {
     let scheme = if call.tls.is_some() { "https" } else { "http" };
-    let server = || std::net::SocketAddr::new(call.server.ip, call.server.port).to_string();
+    let server = || match call.server.ip.is_unspecified() {
+        true => UNKNOWN.to_owned(),
+        false => std::net::SocketAddr::new(call.server.ip, call.server.port).to_string(),
+    };
     let host = call.host.as_deref().filter(|host| !host.is_empty()).map_or_else(server, str::to_owned);
     let whole = match call.target.as_str() {
         target if target.contains("://") => target.to_owned(),
@@ -127,6 +141,7 @@ fn url(call: &Call) -> String {
         "*" => format!("{scheme}://{host}/*"),
         target => format!("{scheme}://{target}"),
     };
+    let whole = masked(&whole);
     let mut url = String::with_capacity(whole.len());
     for byte in whole.bytes() {
         match byte {
@@ -138,6 +153,42 @@ fn url(call: &Call) -> String {
         }
     }
     url
+}
+
+/// An absolute URL without what its path may tell of who was given it.
+fn masked(whole: &str) -> String {
+    let authority = whole.find("://").map_or(0, |scheme| scheme + 3);
+    let path = whole[authority..].find(['/', '?', '#']).map_or(whole.len(), |path| authority + path);
+    let end = whole[path..].find(['?', '#']).map_or(whole.len(), |end| path + end);
+    let mut text = whole[..path].to_owned();
+    for (number, segment) in whole[path..end].split('/').enumerate() {
+        if number > 0 {
+            text.push('/');
+        }
+        let mut parts = segment.split(';');
+        let name = parts.next().unwrap_or_default();
+        match is_token(name) && !name.contains(MASKED) {
+            // As targets are masked: an eighth of it, four bytes at most. A token has no others than ASCII.
+            true => {
+                text.push_str(name.get(..(name.len() / 8).min(4)).unwrap_or_default());
+                text.push_str(MASKED);
+            }
+            false => text.push_str(name),
+        }
+        for part in parts {
+            text.push(';');
+            match part.split_once('=') {
+                Some((name, value)) => {
+                    text.push_str(name);
+                    text.push('=');
+                    text.push_str(if value.is_empty() { "" } else { MASKED });
+                }
+                None => text.push_str(part),
+            }
+        }
+    }
+    text.push_str(&whole[end..]);
+    text
 }
 
 fn pair(name: &str, value: &str) -> Value {
@@ -258,10 +309,29 @@ mod tests {
             url(&Call { host: host.map(Into::into), target: target.into(), ..Call::default() })
         };
         assert_eq!(of(Some("h:8080"), "/a?b=c%20d"), "http://h:8080/a?b=c%20d");
-        assert_eq!(of(None, "/a b\"é\\x80"), "http://0.0.0.0:0/a%20b%22%C3%A9%5Cx80");
+        assert_eq!(of(None, "/a b\"é\\x80"), "http://unknown/a%20b%22%C3%A9%5Cx80");
         assert_eq!(of(Some("h"), "http://other/x"), "http://other/x");
         assert_eq!(of(Some("h"), "*"), "http://h/*");
         assert_eq!(of(Some("h"), "h:443"), "http://h:443");
+    }
+
+    #[test]
+    fn paths_tell_no_tokens() {
+        let of = |target: &str| url(&Call { host: Some("h".into()), target: target.into(), ..Call::default() });
+        for (target, expected) in [
+            ("/x;jsessionid=ABCDEF0123456789", "/x;jsessionid=***"),
+            ("/a;v=1;w;x=/b?c=1;d=2", "/a;v=***;w;x=/b?c=1;d=2"),
+            ("/verify/SECRETpathtoken0123456789abcdef", "/verify/SECR***"),
+            (
+                "/people/al***/orders/12345#SECRETpathtoken0123456789abcdef",
+                "/people/al***/orders/12345#SECRETpathtoken0123456789abcdef",
+            ),
+        ] {
+            assert_eq!(of(target), format!("http://h{expected}"));
+        }
+        assert_eq!(of("http://other/kJhGfDsAqWeRtYuIop;s=é"), "http://other/kJ***;s=***");
+        assert_eq!(of("h:443"), "http://h:443");
+        assert_eq!(of(&format!("/t/{}", "kJhGfDsA9qWeRtYuI0op".repeat(9))), "http://h/t/kJhG***");
     }
 
     #[test]

@@ -50,6 +50,7 @@ use self::rules::Compiled;
 pub use self::rules::{Class, Rules};
 use self::shape::{Kind, Limits, Walker};
 use self::tally::Tally;
+pub(crate) use self::target::MASK;
 pub use self::validate::Validator;
 use self::values::{Against, Syntax, ValueReader};
 use crate::call::{

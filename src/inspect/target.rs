@@ -10,7 +10,7 @@ use super::{Inspector, Side};
 use crate::call::SensitiveClasses;
 
 /// What stands for the rest of a masked value.
-const MASK: &str = "***";
+pub(crate) const MASK: &str = "***";
 
 /// The target with everything sensitive masked, and what that was.
 pub(super) fn masked<'t>(inspector: &Inspector, target: &'t str) -> (Cow<'t, str>, SensitiveClasses) {

@@ -1,6 +1,6 @@
 //! Facts by endpoint while calls come.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -24,6 +24,9 @@ use crate::time::Timestamp;
 
 /// Operations that are told apart at one endpoint.
 const OPERATIONS: usize = 256;
+
+/// Proxies that are known as such; beyond, what clients ask of them is not told from what they ask of services.
+const GATEWAYS: usize = 1_024;
 
 /// An endpoint, and what is asked for there by other names.
 #[derive(Clone, Serialize, Deserialize)]
@@ -62,8 +65,10 @@ pub(super) struct Book {
     known: Table<EndpointId, Known>,
     /// Operations that are remembered, over all endpoints.
     operations: usize,
-    /// By client and host.
+    /// By client, host and gateway.
     edges: Table<u64, Calls>,
+    /// Proxies that have spoken for clients.
+    gateways: BTreeSet<IpAddr>,
     inside: Vec<IpNet>,
     /// What is new, where that is asked for.
     events: Option<Box<Events>>,
@@ -84,6 +89,7 @@ impl Book {
             known: Table::new(settings.endpoints),
             operations: 0,
             edges: Table::new(settings.edges),
+            gateways: BTreeSet::new(),
             inside: settings.inside.clone(),
             events: None,
             selector: Selector::default(),
@@ -113,6 +119,8 @@ impl Book {
         let forgotten = known.limit(self.known.capacity()) + edges.limit(self.edges.capacity());
         self.counters.add(Counter::InventoryForgotten, forgotten as u64);
         (self.known, self.edges, self.span) = (known, edges, span);
+        let gateways: BTreeSet<_> = self.edges.iter().filter_map(|(_, edge)| edge.via).collect();
+        self.gateways = gateways.into_iter().take(GATEWAYS).collect();
         let all = || self.known.iter().map(|(_, known)| known);
         self.operations = all().map(|known| known.operations.len()).sum();
         self.budget
@@ -125,7 +133,7 @@ impl Book {
     /// Takes a call with what the detector made of it.
     pub(super) fn take(&mut self, call: &Call, judged: &Judged<'_>) {
         if let Some(merged) = judged.merged {
-            self.merge(merged);
+            self.merge(merged, |client| judged.suspects(client));
         }
         if !self.selector.is_within(call.end_time) {
             return;
@@ -198,7 +206,7 @@ impl Book {
         if judged.good {
             let Book { budget, settled, .. } = self;
             let learning = &mut Learning { caller: judged.client_hash, budget, settled };
-            let dropped = facts.learn(call, judged.client, learning);
+            let dropped = facts.learn(call, judged.client, |client| judged.suspects(client), learning);
             self.counters.add(Counter::SchemaFieldsDropped, dropped);
             if !inside::contains(&self.inside, judged.client) {
                 facts.note_outside(judged.client);
@@ -254,7 +262,17 @@ impl Book {
             return;
         }
         let host = &judged.place.host;
-        let key = self.key.pair(judged.client_hash, self.key.hash(&[host.as_bytes()]));
+        let wire = call.client.ip.to_canonical();
+        let via = (wire != judged.client).then_some(wire);
+        if let Some(via) = via
+            && self.gateways.len() < GATEWAYS
+        {
+            self.gateways.insert(via);
+        }
+        // Who is asked by no name is known by the address alone, and what is asked of a gateway is not asked of the service yet.
+        let server = Some(call.server.ip.to_canonical()).filter(|server| !server.is_unspecified());
+        let told = server.filter(|server| host.is_empty() || (via.is_none() && self.gateways.contains(server)));
+        let key = self.key.pair(judged.client_hash, self.key.hash(&[host.as_bytes(), &octets(via), &octets(told)]));
         let (authenticated, encrypted) = (u64::from(call.credential.is_some()), u64::from(call.tls.is_some()));
         let seen = u64::from(call.completeness.recorder.is_none());
         if let Some(edge) = self.edges.get_mut(&key) {
@@ -268,8 +286,9 @@ impl Book {
         }
         let edge = Calls {
             client: judged.client,
-            via: (call.client.ip.to_canonical() != judged.client).then_some(call.client.ip),
+            via,
             host: host.as_str().into(),
+            server,
             calls: 1,
             authenticated,
             seen,
@@ -288,7 +307,7 @@ impl Book {
     }
 
     /// Templates are one from now on: so is what is known of them.
-    pub(super) fn merge(&mut self, merged: &Merged) {
+    pub(super) fn merge(&mut self, merged: &Merged, suspects: impl Fn(IpAddr) -> bool) {
         for moved in &merged.moves {
             let id = |template: &str| EndpointId::of_template(&self.key, &merged.host, template, &moved.method);
             let (from, to) = (id(&moved.from), id(&moved.to));
@@ -301,13 +320,13 @@ impl Book {
                 self.known.insert(to, gone, Known::worth);
                 continue;
             };
-            held.own.absorb(gone.own, &mut self.budget);
+            held.own.absorb(gone.own, &suspects, &mut self.budget);
             let mut room = OPERATIONS.saturating_sub(held.operations.len());
             for (name, facts) in gone.operations {
                 match held.operations.get_mut(&name) {
                     Some(known) => {
                         self.operations -= 1;
-                        known.absorb(facts, &mut self.budget);
+                        known.absorb(facts, &suspects, &mut self.budget);
                     }
                     None if room > 0 => {
                         room -= 1;
@@ -348,5 +367,14 @@ impl Book {
 
     pub(super) fn counters(&self) -> &Counters {
         &self.counters
+    }
+}
+
+/// An address as bytes to be hashed; that of nobody for none.
+fn octets(address: Option<IpAddr>) -> [u8; 16] {
+    match address {
+        None => [0; 16],
+        Some(IpAddr::V4(address)) => address.to_ipv6_mapped().octets(),
+        Some(IpAddr::V6(address)) => address.octets(),
     }
 }

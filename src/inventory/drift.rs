@@ -3,13 +3,19 @@
 //! Both are what was observed: what is gone may only not have been called. What a client may have relied on and is no
 //! longer there, or what it must now do and did not have to, is breaking; the rest is harmless. What concerns security is
 //! marked besides.
+//!
+//! Which words are one parameter is learned, so the same endpoint may have a template in one inventory and words in the other:
+//! those are compared with it together.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::report::{Endpoint, Message, Parameter, Schema};
+use super::events::covers;
+use super::facts::CALLERS;
+use super::report::{Endpoint, Message, Operation, Parameter, Schema};
 use crate::call::{Type, Types};
+use crate::model::EXACT_LIMIT;
 
 /// The version of the JSON form.
 pub const SCHEMA: &str = "apitap.change.v1";
@@ -20,8 +26,9 @@ pub struct Change {
     /// [`SCHEMA`].
     pub schema: String,
     /// What changed: `endpoint_new`, `endpoint_gone`, `parameter_new`, `parameter_gone`, `parameter_required`,
-    /// `parameter_types`, `field_new`, `field_gone`, `field_required`, `field_optional`, `field_types`, `sensitive_new`,
-    /// `sensitive_gone`, `status_new`, `status_gone`, `outcome_new`, `outcome_gone`, `auth_new`, `auth_gone`, `caller_new`, `caller_gone`.
+    /// `parameter_types`, `media_new`, `media_gone`, `field_new`, `field_gone`, `field_required`, `field_optional`, `field_types`,
+    /// `sensitive_new`, `sensitive_gone`, `status_new`, `status_gone`, `outcome_new`, `outcome_gone`, `auth_new`, `auth_gone`,
+    /// `caller_new`, `caller_gone`, and `callers_unlisted` where there are more than are listed by their addresses and their number changed.
     pub kind: String,
     /// It breaks who relied on what was.
     pub breaking: bool,
@@ -42,14 +49,18 @@ pub struct Change {
 
 impl std::fmt::Display for Change {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let effect = if self.breaking { "breaking" } else { "harmless" };
+        let effect = match (self.breaking, self.security) {
+            (true, _) => "breaking",
+            (false, true) => "security",
+            (false, false) => "harmless",
+        };
         write!(f, "{effect}  {}  {}", self.kind, self.endpoint.escape_debug())?;
         for part in [self.side.as_deref().unwrap_or_default(), &self.what, &self.detail] {
             if !part.is_empty() {
                 write!(f, "  {}", part.escape_debug())?;
             }
         }
-        if self.security { write!(f, "  (security)") } else { Ok(()) }
+        if self.security && self.breaking { write!(f, "  (security)") } else { Ok(()) }
     }
 }
 
@@ -85,9 +96,64 @@ impl Changes<'_> {
     }
 }
 
+/// Host, template, method and operation.
+type Key = (String, String, String, Option<Operation>);
+
+/// Endpoints as they are compared.
+type Known = BTreeMap<Key, Endpoint>;
+
+/// Puts the endpoints that are only in `words` under a template that is in `templates`, of which they are paths, if the template
+/// did not stand beside them there: then they were told from its objects.
+fn gather(words: &mut Known, templates: &Known) {
+    // By host, method and operation: the templates with parameters.
+    let mut wide: BTreeMap<_, Vec<(&Key, &Endpoint)>> = BTreeMap::new();
+    for (key, endpoint) in templates {
+        let (host, template, method, operation) = key;
+        if template.contains('{') && !words.get(key).is_some_and(|known| !takes_more_words(known, endpoint)) {
+            wide.entry((host, method, operation)).or_default().push((key, endpoint));
+        }
+    }
+    let fits = |key: &Key, endpoint: &Endpoint| {
+        let (host, template, method, operation) = key;
+        // Whatever a server has for all that it does not have, it may have for this by now; but not something else.
+        let same = |wide: &Endpoint| {
+            !wide.catch_all || endpoint.response.media.iter().all(|media| wide.response.media.contains(media))
+        };
+        let all = wide.get(&(host, method, operation)).filter(|_| !templates.contains_key(key))?;
+        all.iter()
+            .find(|((_, wide, ..), found)| wide != template && covers(wide, template) && same(found))
+            .map(|(wide, _)| (*wide).clone())
+    };
+    let moves: Vec<(Key, Key)> =
+        words.iter().filter_map(|(key, endpoint)| Some((key.clone(), fits(key, endpoint)?))).collect();
+    for (from, to) in moves {
+        let Some(mut endpoint) = words.remove(&from) else { continue };
+        endpoint.template.clone_from(&to.1);
+        // What stood there were its objects.
+        endpoint.parameters.retain(|parameter| parameter.place != "path");
+        let objects = templates.get(&to).into_iter().flat_map(|wide| &wide.parameters);
+        endpoint.parameters.extend(objects.filter(|parameter| parameter.place == "path").cloned());
+        match words.get_mut(&to) {
+            Some(known) => known.merge(endpoint),
+            None => {
+                words.insert(to, endpoint);
+            }
+        }
+    }
+}
+
+/// Whether a template takes words as objects that did not before.
+fn takes_more_words(before: &Endpoint, now: &Endpoint) -> bool {
+    let path = |endpoint: &Endpoint| -> Vec<bool> {
+        let all = endpoint.parameters.iter().filter(|parameter| parameter.place == "path");
+        all.map(|parameter| parameter.types.iter().any(|kind| kind == "slug")).collect()
+    };
+    path(before).iter().zip(path(now)).any(|(before, now)| now && !before)
+}
+
 /// The changes from one inventory to another, in the order of their endpoints.
 pub fn changes(before: &[Endpoint], now: &[Endpoint]) -> Vec<Change> {
-    let by_key = |all: &'_ [Endpoint]| -> BTreeMap<_, _> {
+    let by_key = |all: &'_ [Endpoint]| -> Known {
         all.iter()
             .map(|endpoint| {
                 let (host, template, method, operation) = endpoint.key();
@@ -95,7 +161,9 @@ pub fn changes(before: &[Endpoint], now: &[Endpoint]) -> Vec<Change> {
             })
             .collect()
     };
-    let (before, now) = (by_key(before), by_key(now));
+    let (mut before, mut now) = (by_key(before), by_key(now));
+    gather(&mut before, &now);
+    gather(&mut now, &before);
     let keys: BTreeSet<_> = before.keys().chain(now.keys()).collect();
     let mut all = Vec::new();
     for key in keys {
@@ -122,6 +190,7 @@ pub fn changes(before: &[Endpoint], now: &[Endpoint]) -> Vec<Change> {
 }
 
 fn compare(before: &Endpoint, now: &Endpoint, changes: &mut Changes<'_>) {
+    path_parameters(before, now, changes);
     parameters(&before.parameters, &now.parameters, changes);
     messages("request", &before.request, &now.request, changes);
     messages("response", &before.response, &now.response, changes);
@@ -131,16 +200,45 @@ fn compare(before: &Endpoint, now: &Endpoint, changes: &mut Changes<'_>) {
     changes.sets("outcome", None, &outcomes(before), &outcomes(now));
     let kinds = |of: &Endpoint| of.auth.keys().cloned().collect::<BTreeSet<String>>();
     changes.sets("auth", None, &kinds(before), &kinds(now));
-    // Of many, not all are known.
     let callers = |of: &Endpoint| of.callers.iter().copied().collect::<BTreeSet<_>>();
     let known = |of: &Endpoint| !of.callers.is_empty();
     if known(before) && known(now) {
         changes.sets("caller", None, &callers(before), &callers(now));
+    } else if is_other_number(before.clients, now.clients) {
+        // Of many, nobody is known by the address.
+        let detail = format!("{} became {}; more than {CALLERS} are not listed", before.clients, now.clients);
+        changes.add("callers_unlisted", false, None, "", detail);
+    }
+}
+
+/// Whether two numbers of callers differ by more than estimates of the same do.
+fn is_other_number(before: u64, now: u64) -> bool {
+    match before.max(now) <= EXACT_LIMIT as u64 {
+        true => before != now,
+        false => before.abs_diff(now) as f64 > 0.2 * before.max(now) as f64,
+    }
+}
+
+/// Parameters of the path, which have no names of their own, by their places.
+fn path_parameters(before: &Endpoint, now: &Endpoint, changes: &mut Changes<'_>) {
+    // Kinds that others are not taken for by chance.
+    const FIRM: [&str; 5] = ["int", "uuid", "hash", "date", "email"];
+    let path = |of: &Endpoint| -> Vec<Parameter> {
+        of.parameters.iter().filter(|parameter| parameter.place == "path").cloned().collect()
+    };
+    for (old, new) in path(before).iter().zip(&path(now)) {
+        let (was, is): (BTreeSet<_>, BTreeSet<_>) = (old.types.iter().collect(), new.types.iter().collect());
+        if is.is_subset(&was) || was.is_empty() {
+            continue;
+        }
+        // Who knows the old ones finds nothing by them any more.
+        let breaking = was.is_disjoint(&is) && was.iter().all(|kind| FIRM.contains(&kind.as_str()));
+        changes.add("parameter_types", breaking, None, &told(new), format!("{} became {}", list(&was), list(&is)));
     }
 }
 
 fn parameters(before: &[Parameter], now: &[Parameter], changes: &mut Changes<'_>) {
-    // Those of a path are its template; what says who calls is told of as a credential.
+    // Those of a path are compared by their places; what says who calls is told of as a credential.
     let by_name = |all: &'_ [Parameter]| -> BTreeMap<String, Parameter> {
         let all = all.iter().filter(|parameter| parameter.place != "path" && !parameter.credential);
         all.map(|parameter| (told(parameter), parameter.clone())).collect()
@@ -180,6 +278,15 @@ fn list(all: &BTreeSet<&String>) -> String {
 
 fn messages(side: &str, before: &Message, now: &Message, changes: &mut Changes<'_>) {
     let response = side == "response";
+    let media = |of: &Message| of.media.iter().cloned().collect::<BTreeSet<String>>();
+    let (old, new) = (media(before), media(now));
+    for name in new.difference(&old) {
+        changes.add("media_new", false, Some(side), name, String::new());
+    }
+    // A client that sent the one can go on with the other only if it is told; one that reads answers cannot go on.
+    for name in old.difference(&new) {
+        changes.add("media_gone", response && !new.is_empty(), Some(side), name, String::new());
+    }
     let mut classes = (before.sensitive.clone(), now.sensitive.clone());
     if let (Some(old), Some(new)) = (&before.body, &now.body) {
         let (mut fields, mut later) = (BTreeMap::new(), BTreeMap::new());

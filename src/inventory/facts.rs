@@ -96,7 +96,8 @@ pub(super) struct Facts {
     pub(super) statuses: Vec<(u16, u64)>,
     /// What came of them where their bodies or trailers say otherwise.
     pub(super) outcomes: Vec<(u16, u64)>,
-    /// The first callers that were answered well, sorted, and how many there are.
+    /// The first callers that were answered well, sorted, and how many there are. Where there are more than are kept, those
+    /// who are found to be suspects give way to others.
     pub(super) callers: Vec<IpAddr>,
     pub(super) distinct: Distinct,
     /// Good answers to clients from outside, and the first of those.
@@ -203,16 +204,18 @@ impl Facts {
     }
 
     /// A good answer. Gives the fields of schemas and the parameters that had no room.
-    pub(super) fn learn(&mut self, call: &Call, caller: IpAddr, learning: &mut Learning<'_>) -> u64 {
+    pub(super) fn learn(
+        &mut self,
+        call: &Call,
+        caller: IpAddr,
+        suspects: impl Fn(IpAddr) -> bool,
+        learning: &mut Learning<'_>,
+    ) -> u64 {
         self.calls += 1;
         self.first = self.first.min(call.end_time);
         self.last = self.last.max(call.end_time);
-        if self.distinct.insert(learning.caller)
-            && self.callers.len() < CALLERS
-            && let Err(place) = self.callers.binary_search(&caller)
-        {
-            self.callers.insert(place, caller);
-        }
+        self.distinct.insert(learning.caller);
+        self.note_caller(caller, suspects);
         if let Some(latency) = call.latency() {
             self.latency.note(latency.as_secs_f64());
         }
@@ -221,8 +224,11 @@ impl Facts {
         if let Some(place) = AUTH.iter().position(|known| *known == kind) {
             self.auth[place] += 1;
         }
-        keep_server(&mut self.servers, call.server);
-        keep_server(if call.tls.is_some() { &mut self.tls_servers } else { &mut self.clear_servers }, call.server);
+        // Logs may not say which server it was.
+        if !call.server.ip.is_unspecified() {
+            keep_server(&mut self.servers, call.server);
+            keep_server(if call.tls.is_some() { &mut self.tls_servers } else { &mut self.clear_servers }, call.server);
+        }
         self.partial_heads += u64::from(!is_whole_head(call));
         self.grpc |= call.grpc.is_some();
         if let Some(operation) = &call.operation {
@@ -253,10 +259,27 @@ impl Facts {
         dropped
     }
 
-    /// Whether all who were answered well are of some kind. Of suspects they may be, who were not yet under suspicion
-    /// when they were answered.
-    pub(super) fn is_of(&self, kind: impl Fn(IpAddr) -> bool) -> bool {
-        self.distinct.count() == self.callers.len() as u64 && self.callers.iter().all(|caller| kind(*caller))
+    /// Keeps a caller; beyond [`CALLERS`] in the place of one who has come under suspicion since. Of those one is looked at with
+    /// each call, so that many suspects who came first are gone after as many calls of others.
+    fn note_caller(&mut self, caller: IpAddr, suspects: impl Fn(IpAddr) -> bool) {
+        let Err(place) = self.callers.binary_search(&caller) else { return };
+        if self.callers.len() < CALLERS {
+            self.callers.insert(place, caller);
+            return;
+        }
+        let turn = self.calls as usize % CALLERS;
+        if let Some(held) = self.callers.get_mut(turn)
+            && suspects(*held)
+        {
+            *held = caller;
+            self.callers.sort_unstable();
+        }
+    }
+
+    /// Whether only suspects were answered well, who were not yet under suspicion then: as far as is known all of them, and
+    /// where they are too many to be known nobody else came since.
+    pub(super) fn is_of(&self, suspects: impl Fn(IpAddr) -> bool) -> bool {
+        self.callers.iter().all(|caller| suspects(*caller))
     }
 
     /// Good calls by who they say is calling.
@@ -329,7 +352,7 @@ impl Facts {
     }
 
     /// Adds what is known of another endpoint that is the same one.
-    pub(super) fn absorb(&mut self, other: Facts, budget: &mut Budget) {
+    pub(super) fn absorb(&mut self, other: Facts, suspects: impl Fn(IpAddr) -> bool, budget: &mut Budget) {
         other.give_back(budget);
         self.first = if self.calls == 0 { other.first } else { self.first.min(other.first) };
         self.last = self.last.max(other.last);
@@ -350,7 +373,11 @@ impl Facts {
         self.callers.extend(other.callers);
         self.callers.sort_unstable();
         self.callers.dedup();
-        self.callers.truncate(CALLERS);
+        if self.callers.len() > CALLERS {
+            self.callers.sort_by_cached_key(|caller| suspects(*caller));
+            self.callers.truncate(CALLERS);
+            self.callers.sort_unstable();
+        }
         self.outside += other.outside;
         for outsider in other.outsiders {
             if self.outsiders.len() < OUTSIDERS && !self.outsiders.contains(&outsider) {

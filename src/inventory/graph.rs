@@ -27,6 +27,9 @@ pub(super) struct Calls {
     /// The address on the wire, where a trusted proxy spoke for the client.
     pub(super) via: Option<IpAddr>,
     pub(super) host: Box<str>,
+    /// Who answered the first of them.
+    #[serde(default)]
+    pub(super) server: Option<IpAddr>,
     pub(super) calls: u64,
     pub(super) authenticated: u64,
     /// Those that were seen on the wire, and not told by a log, and those of them in TLS.
@@ -121,6 +124,27 @@ struct Sum {
     last: Timestamp,
 }
 
+impl Sum {
+    fn of(calls: &Calls) -> Sum {
+        let Calls { calls, authenticated, seen, encrypted, first, last, .. } = *calls;
+        Sum { calls, authenticated, seen, encrypted, first, last }
+    }
+
+    fn add(&mut self, other: Sum) {
+        self.calls += other.calls;
+        self.authenticated += other.authenticated;
+        self.seen += other.seen;
+        self.encrypted += other.encrypted;
+        self.first = self.first.min(other.first);
+        self.last = self.last.max(other.last);
+    }
+}
+
+/// Adds to what is known of one key.
+fn add<K: Ord>(sums: &mut BTreeMap<K, Sum>, key: K, sum: Sum) {
+    sums.entry(key).and_modify(|known| known.add(sum)).or_insert(sum);
+}
+
 impl Graph {
     /// Of the calls of those clients that are not under suspicion to the services of an inventory.
     pub(super) fn of<'c>(
@@ -131,12 +155,33 @@ impl Graph {
     ) -> Graph {
         let is_inside = |address: IpAddr| inside::contains(inside, address);
         let mut services: BTreeMap<&str, BTreeSet<IpAddr>> = BTreeMap::new();
-        let mut names: BTreeMap<&str, &str> = BTreeMap::new();
+        let mut names: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for endpoint in endpoints {
             let servers = endpoint.servers.iter().filter_map(|server| server.parse::<SocketAddr>().ok());
-            services.entry(&endpoint.host).or_default().extend(servers.map(|server| server.ip()));
+            services.entry(&endpoint.host).or_default().extend(servers.map(|server| server.ip().to_canonical()));
             for name in endpoint.aliases.iter().map(String::as_str).chain([endpoint.host.as_str()]) {
-                names.insert(name, &endpoint.host);
+                names.entry(name).or_default().insert(&endpoint.host);
+            }
+        }
+        // By no name several may be asked: then the one that has the address.
+        let named = |one: &Calls| {
+            let hosts = names.get(&*one.host)?;
+            let has = |host: &&&str| {
+                one.server.is_some_and(|server| services.get(**host).is_some_and(|all| all.contains(&server)))
+            };
+            hosts.iter().find(has).or(hosts.first()).copied()
+        };
+        let calls: Vec<(&Calls, &str)> = calls.filter_map(|one| Some((one, named(one)?))).collect();
+        // What a client asks of a gateway, and what that asks of the service for it, is one way where both were seen.
+        let mut gateways: BTreeMap<&str, BTreeSet<IpAddr>> = BTreeMap::new();
+        for (one, host) in &calls {
+            gateways.entry(host).or_default().extend(one.via);
+        }
+        for (host, gateways) in &gateways {
+            if let Some(addresses) = services.get_mut(host)
+                && !addresses.is_subset(gateways)
+            {
+                addresses.retain(|address| !gateways.contains(address));
             }
         }
         // An address that several services have is none of them.
@@ -151,43 +196,46 @@ impl Graph {
             _ => address.to_string(),
         };
         let mut sums: BTreeMap<(String, String), Sum> = BTreeMap::new();
+        // By client, gateway and service: as seen before the gateway, and as told behind it.
+        let mut before: BTreeMap<(String, IpAddr, &str), Sum> = BTreeMap::new();
+        let mut behind = before.clone();
         let mut nodes: BTreeMap<String, Node> = BTreeMap::new();
         let mut from_inside: BTreeSet<&str> = BTreeSet::new();
-        for one in calls {
-            let Some(&host) = names.get(&*one.host) else { continue };
+        for (one, host) in calls {
             let client = caller(one.client);
-            let mut hops = vec![(client.clone(), one.client, Kind::Client)];
-            hops.extend(one.via.map(|via| (via.to_string(), via, Kind::Gateway)));
             if is_inside(one.via.unwrap_or(one.client)) {
                 from_inside.insert(host);
             }
-            for (place, (name, address, kind)) in hops.iter().enumerate() {
-                if !services.contains_key(name.as_str()) {
-                    let node = nodes.entry(name.clone()).or_insert_with(|| Node {
-                        name: name.clone(),
-                        kind: *kind,
-                        addresses: vec![*address],
-                    });
-                    node.kind = node.kind.max(*kind);
+            let gateway = one.server.filter(|server| gateways.get(host).is_some_and(|all| all.contains(server)));
+            let mut note = |name: &str, address: IpAddr, kind: Kind| {
+                if !services.contains_key(name) {
+                    let new = || Node { name: name.to_owned(), kind, addresses: vec![address] };
+                    let node = nodes.entry(name.to_owned()).or_insert_with(new);
+                    node.kind = node.kind.max(kind);
                 }
-                let to = hops.get(place + 1).map_or_else(|| host.to_owned(), |(name, ..)| name.clone());
-                let sum = sums.entry((name.clone(), to)).or_insert(Sum {
-                    calls: 0,
-                    authenticated: 0,
-                    seen: 0,
-                    encrypted: 0,
-                    first: one.first,
-                    last: one.last,
-                });
-                sum.calls += one.calls;
-                sum.authenticated += one.authenticated;
-                if place + 1 == hops.len() {
-                    sum.seen += one.seen;
-                    sum.encrypted += one.encrypted;
+            };
+            note(&client, one.client, Kind::Client);
+            match (one.via, gateway) {
+                (Some(via), _) => {
+                    note(&via.to_string(), via, Kind::Gateway);
+                    // Of the way to the gateway nothing was seen.
+                    let told = Sum { seen: 0, encrypted: 0, ..Sum::of(one) };
+                    add(&mut behind, (client, via, host), told);
+                    add(&mut sums, (via.to_string(), host.to_owned()), Sum::of(one));
                 }
-                sum.first = sum.first.min(one.first);
-                sum.last = sum.last.max(one.last);
+                (None, Some(gateway)) => add(&mut before, (client, gateway, host), Sum::of(one)),
+                (None, None) => add(&mut sums, (client, host.to_owned()), Sum::of(one)),
             }
+        }
+        // They are the same calls, of which one side may have missed some.
+        for (way, told) in behind {
+            let seen = before.entry(way).or_insert(told);
+            seen.calls = seen.calls.max(told.calls);
+            seen.authenticated = seen.authenticated.max(told.authenticated);
+            (seen.first, seen.last) = (seen.first.min(told.first), seen.last.max(told.last));
+        }
+        for ((client, gateway, _), sum) in before {
+            add(&mut sums, (client, gateway.to_string()), sum);
         }
         for (host, addresses) in services {
             let outside = !addresses.is_empty() && !addresses.iter().any(|address| is_inside(*address));
@@ -311,6 +359,7 @@ mod tests {
             client: client.parse().expect("an address"),
             via: via.map(|via| via.parse().expect("an address")),
             host: host.into(),
+            server: None,
             calls,
             authenticated: calls / 2,
             seen: calls,
@@ -366,6 +415,47 @@ mod tests {
             assert!(graph.dot().contains(line), "{line} is not in {}", graph.dot());
         }
         assert!(graph.mermaid().contains("[\"shop\"]") && graph.mermaid().contains("{{\"10.0.0.5\"}}"));
+    }
+
+    #[test]
+    fn both_sides_of_a_gateway_are_one_way() {
+        let server = |address: &str| Some(address.parse().expect("an address"));
+        let all = [
+            Calls { server: server("10.0.0.5"), ..calls("198.51.100.7", None, "shop", 10) },
+            Calls { server: server("10.0.0.1"), ..calls("198.51.100.7", Some("10.0.0.5"), "shop", 9) },
+            // One who knows the way past it.
+            Calls { server: server("10.0.0.1"), ..calls("198.51.100.8", None, "shop", 3) },
+        ];
+        let endpoints = [Endpoint {
+            host: "shop".into(),
+            servers: vec!["10.0.0.1:80".into(), "10.0.0.5:80".into()],
+            ..Endpoint::default()
+        }];
+        let graph = Graph::of(all.iter(), &endpoints, &inside::private(), 1.0);
+        let edges: Vec<_> = graph
+            .edges
+            .iter()
+            .map(|edge| (edge.from.as_str(), edge.to.as_str(), edge.calls, edge.encrypted_share.is_some()))
+            .collect();
+        let expected =
+            [("10.0.0.5", "shop", 9, true), ("198.51.100.7", "10.0.0.5", 10, true), ("198.51.100.8", "shop", 3, true)];
+        assert_eq!(edges, expected);
+        let shop = graph.nodes.iter().find(|node| node.name == "shop").expect("the service");
+        assert_eq!(shop.addresses, ["10.0.0.1".parse::<IpAddr>().expect("an address")]);
+    }
+
+    #[test]
+    fn who_is_asked_by_no_name_is_told_by_the_address() {
+        let server = |address: &str| Some(address.parse().expect("an address"));
+        let all = [
+            Calls { server: server("10.0.0.1"), ..calls("198.51.100.7", None, "", 2) },
+            Calls { server: server("10.0.0.2"), ..calls("198.51.100.7", None, "", 3) },
+        ];
+        let nameless =
+            |address: &str| Endpoint { aliases: vec![String::new()], ..service(address, &format!("{address}:80")) };
+        let graph = Graph::of(all.iter(), &[nameless("10.0.0.1"), nameless("10.0.0.2")], &inside::private(), 1.0);
+        let edges: Vec<_> = graph.edges.iter().map(|edge| (edge.from.as_str(), edge.to.as_str(), edge.calls)).collect();
+        assert_eq!(edges, [("198.51.100.7", "10.0.0.1", 2), ("198.51.100.7", "10.0.0.2", 3)]);
     }
 
     #[test]

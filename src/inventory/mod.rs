@@ -201,7 +201,7 @@ impl Inventory {
     /// What is known, sorted by host, template, method and operation, which is forgotten with that: there are to be no more calls.
     pub fn report(&mut self) -> Vec<Endpoint> {
         for merged in self.detector.settle() {
-            self.book.merge(&merged);
+            self.book.merge(&merged, |client| self.detector.suspects(client));
         }
         let mut all = Vec::new();
         let mut left_out = 0;

@@ -6,6 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 use super::report::Endpoint;
 use crate::endpoint::{Place, Templates};
 
+/// The service of which neither a name nor an address is known: of a log that has none of both.
+const UNKNOWN: &str = "unknown";
+
 /// Endpoints of which those that were asked by address, or by no name, belong to the one service that answers by name
 /// there. Sorted by host, template, method and operation.
 ///
@@ -39,7 +42,8 @@ pub(super) fn join(all: Vec<Endpoint>, templates: &Templates) -> Vec<Endpoint> {
                 // By no name, and nobody knows a better one than the address.
                 None if alias.is_empty() => {
                     let first = endpoint.servers.first().and_then(|server| server.parse::<SocketAddr>().ok());
-                    endpoint.host = first.map(|server| server.ip().to_string()).unwrap_or_default();
+                    endpoint.host = first.map_or_else(|| UNKNOWN.to_owned(), |server| server.ip().to_string());
+                    endpoint.aliases = vec![alias];
                 }
                 None => {}
             }

@@ -379,3 +379,132 @@ fn headers_and_cookies_are_parameters() {
     let expected = ["parameter_new cookie theme", "parameter_new header api-version", "parameter_new header x-region"];
     assert_eq!(changes, expected);
 }
+
+#[test]
+fn what_was_masked_is_a_parameter() {
+    let mut calls = Vec::new();
+    for number in 0..60 {
+        let name = format!("{}{}***", letter(number), letter(number / 2));
+        calls.push(call(number % 8, number, "GET", &format!("/people/{name}/orders")));
+    }
+    let all = report(&calls);
+    let told: Vec<_> = all.iter().map(|one| (one.template.as_str(), one.calls)).collect();
+    assert_eq!(told, [("/people/{id}/orders", 60)]);
+    assert_eq!(all[0].parameters[0].types, ["token"]);
+}
+
+#[test]
+fn who_asks_by_no_name_is_told_of_all_the_same() {
+    let nameless = |server: &str| {
+        let server: Peer = Peer { ip: server.parse().expect("an address"), port: 80 };
+        let calls: Vec<_> =
+            (0..20).map(|number| Call { host: None, server, ..call(number % 4, number, "GET", "/x") }).collect();
+        let mut inventory = inventory(&Settings::default());
+        take(&mut inventory, &calls);
+        let all = inventory.report();
+        let graph = inventory.graph(&all);
+        let calls = graph.edges.iter().map(|edge| (edge.to.clone(), edge.calls));
+        (all[0].host.clone(), all[0].servers.len(), calls.collect::<Vec<_>>())
+    };
+    let edges = |to: &str| vec![(to.to_owned(), 5); 4];
+    assert_eq!(nameless("10.0.0.9"), ("10.0.0.9".to_owned(), 1, edges("10.0.0.9")));
+    // A log may not say which server it is of.
+    assert_eq!(nameless("0.0.0.0"), ("unknown".to_owned(), 0, edges("unknown")));
+}
+
+#[test]
+fn what_only_suspects_touched_stays_out_however_many_they_are() {
+    let mut calls: Vec<_> = (0..200).map(|number| call(number % 10, number, "GET", "/v1/home")).collect();
+    // Each is answered well before anything is held against it; another one is asked for by somebody else too.
+    for scanner in 0..80 {
+        calls.push(call(100 + scanner, 200 + scanner, "GET", "/debug/vars"));
+        calls.push(call(100 + scanner, 200 + scanner, "GET", "/v1/shared"));
+    }
+    for scanner in 0..80 {
+        for probe in 0..20 {
+            let target = format!("/probe{}{}{}", letter(scanner), letter(scanner / 20), letter(probe));
+            calls.push(Call { status: Some(404), ..call(100 + scanner, 300 + 20 * scanner + probe, "GET", &target) });
+        }
+    }
+    for number in 0..40 {
+        calls.push(call(number % 10, 2_000 + number, "GET", "/v1/shared"));
+    }
+    let mut inventory = inventory(&Settings::default());
+    take(&mut inventory, &calls);
+    let all = inventory.report();
+    assert_eq!(all.iter().map(|one| one.template.as_str()).collect::<Vec<_>>(), ["/v1/home", "/v1/shared"]);
+}
+
+/// What is told of a change, without where.
+fn told(before: &[Endpoint], now: &[Endpoint]) -> Vec<String> {
+    let line = |change: &drift::Change| {
+        let effect = if change.breaking { "!" } else { "-" };
+        format!("{effect} {} {} {}", change.kind, change.what, change.detail).trim_end().to_owned()
+    };
+    drift::changes(before, now).iter().map(line).collect()
+}
+
+#[test]
+fn words_that_became_a_template_are_not_gone() {
+    let endpoint = |template: &str, kinds: &[&str]| Endpoint {
+        host: HOST.into(),
+        method: "GET".into(),
+        template: template.into(),
+        calls: 9,
+        parameters: kinds
+            .iter()
+            .map(|kind| report::Parameter {
+                place: "path".into(),
+                types: vec![(*kind).to_owned()],
+                ..report::Parameter::default()
+            })
+            .collect(),
+        ..Endpoint::default()
+    };
+    let words = ["blue", "red", "old"].map(|word| endpoint(&format!("/products/{word}"), &[]));
+    let wide = [endpoint("/products/{id}", &["slug"])];
+    assert_eq!(told(&words, &wide), Vec::<String>::new());
+    assert_eq!(told(&wide, &words), Vec::<String>::new());
+    // Beside numbers, too, and what is below goes with them.
+    let numbers = endpoint("/products/{id}", &["int"]);
+    let before = [&words[..], std::slice::from_ref(&numbers)].concat();
+    assert_eq!(told(&before, &wide), Vec::<String>::new());
+    assert_eq!(told(&[endpoint("/a/b/c", &[])], &[endpoint("/a/{id}/c", &["slug"])]), Vec::<String>::new());
+    // What was told apart from the objects is gone if it is not there, and what is told apart now is new.
+    let apart = [wide[0].clone(), endpoint("/products/search", &[])];
+    assert_eq!(told(&apart, &wide), ["! endpoint_gone  last seen 1970-01-01T00:00:00.000000000Z"]);
+    assert_eq!(told(&wide, &apart), ["- endpoint_new  first seen 1970-01-01T00:00:00.000000000Z"]);
+    // Numbers that became UUIDs break who knows them.
+    let uuids = [endpoint("/products/{id}", &["uuid"])];
+    assert_eq!(told(&[numbers], &uuids), ["! parameter_types path  int became uuid"]);
+}
+
+#[test]
+fn many_callers_other_media_and_calls_without_credentials_are_told() {
+    let day = |clients: std::ops::Range<u32>, media: &str, secured: bool| {
+        let calls: Vec<_> = clients
+            .clone()
+            .cycle()
+            .take(240)
+            .enumerate()
+            .map(|(number, client)| {
+                let mut one = call(client, number as u32, "GET", "/v1/orders");
+                one.response.content_type = Some(media.into());
+                if secured {
+                    one.credential = Some(Credential::new(CredentialKind::Bearer, Fingerprint(u64::from(client))));
+                }
+                one
+            })
+            .collect();
+        report(&calls)
+    };
+    let before = day(0..50, "application/json", true);
+    assert_eq!(told(&before, &before), Vec::<String>::new());
+    let unlisted = "- callers_unlisted  50 became 60; more than 32 are not listed";
+    assert_eq!(told(&before, &day(100..160, "application/json", true)), [unlisted]);
+    let media = ["- media_new application/xml", "! media_gone application/json"];
+    assert_eq!(told(&before, &day(0..50, "application/xml", true)), media);
+    let open = drift::changes(&before, &day(0..50, "application/json", false));
+    let open = open.iter().find(|change| change.kind == "auth_new").expect("it answers without");
+    assert!(open.security && open.to_string().starts_with("security  auth_new"), "{open}");
+}

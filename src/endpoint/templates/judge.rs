@@ -66,6 +66,9 @@ impl Word<'_> {
 
 pub(super) fn judge(tree: &Tree, settings: &Settings, parent: Index) -> Option<Verdict> {
     let above = tree.get(parent)?;
+    if let Some(verdict) = one_page(tree, settings, parent, above) {
+        return Some(verdict);
+    }
     if above.words.is_empty() {
         return None;
     }
@@ -75,7 +78,7 @@ pub(super) fn judge(tree: &Tree, settings: &Settings, parent: Index) -> Option<V
     }
     let mut words: Vec<Word<'_>> = above.words.iter().filter_map(|&index| word(tree, index)).collect();
     words.retain(|word| !word.node.alias);
-    if let Some(verdict) = catch_all(settings, &words) {
+    if let Some(verdict) = catch_all(tree, settings, above, &words) {
         return Some(verdict);
     }
     if !prefix && let Some(members) = pages(tree, settings, above, &words) {
@@ -140,8 +143,81 @@ fn indices<'w, 't: 'w>(words: impl Iterator<Item = &'w Word<'t>>) -> Vec<Index> 
     words.map(|word| word.index).collect()
 }
 
+/// Whatever is asked for of a service is answered with one page: what has nothing else below is no endpoint.
+fn one_page(tree: &Tree, settings: &Settings, parent: Index, above: &Node) -> Option<Verdict> {
+    let (index, host) = tree.host(parent)?;
+    let shell = host.shell.as_deref()?;
+    if (shell.same as usize) < settings.catch_all.max(2) || shell.same < 4 * shell.other {
+        return None;
+    }
+    let page = Uniform::Always(shell.length);
+    // Where it is known that anything is answered, all of these are that; elsewhere several places have to say so.
+    let known = host.catch_all == Some(shell.length) || above.catch_all == Some(shell.length);
+    // There, what was answered without a body only, as not modified, is that as well.
+    let fits = |lengths: Uniform| lengths == page || (known && lengths == Uniform::Unseen);
+    let is_page = |node: &Node| fits(node.lengths) && fits(node.pages) && !node.alias;
+    let words = above.words.iter().copied().chain(above.parameter);
+    let members: Vec<Index> = words.filter(|&word| tree.get(word).is_some_and(is_page)).collect();
+    let several = || {
+        members.len() >= FEW && {
+            let suffixes = Suffixes::of(tree, members.iter().copied());
+            suffixes.different() >= FEW || (parent == index && suffixes.flat >= FEW)
+        }
+    };
+    (!members.is_empty() && (known || several())).then(|| Verdict::CatchAll(members, shell.length))
+}
+
+/// What lies below some words.
+#[derive(Default)]
+struct Suffixes {
+    /// How many of the words have it below them.
+    words: BTreeMap<String, usize>,
+    /// Words that are asked for themselves.
+    flat: usize,
+    /// Of the words and what lies below them, how many segments down, how often.
+    depths: BTreeMap<usize, usize>,
+}
+
+impl Suffixes {
+    /// Of each word, at most [`LABELS`] nodes are looked at.
+    fn of(tree: &Tree, words: impl Iterator<Item = Index>) -> Suffixes {
+        let mut suffixes = Suffixes::default();
+        for word in words {
+            let mut waiting = vec![(word, String::new(), 0)];
+            let mut looked = 0;
+            while let Some((index, suffix, depth)) = waiting.pop() {
+                let Some(node) = tree.get(index) else { continue };
+                if !node.records.is_empty() {
+                    *suffixes.depths.entry(depth).or_default() += 1;
+                    match depth {
+                        0 => suffixes.flat += 1,
+                        _ => *suffixes.words.entry(suffix.clone()).or_default() += 1,
+                    }
+                }
+                looked += 1;
+                let room = LABELS.saturating_sub(looked + waiting.len());
+                waiting.extend(node.below().take(room).filter_map(|child| {
+                    Some((child, format!("{suffix}/{}", super::written(&tree.get(child)?.label)), depth + 1))
+                }));
+            }
+        }
+        suffixes
+    }
+
+    /// How many there are.
+    fn different(&self) -> usize {
+        self.words.len()
+    }
+
+    /// Whether they vary from word to word, and in their depth: those of objects are the same ones.
+    fn vary(&self) -> bool {
+        let often = self.depths.values().filter(|count| **count >= FEW).count();
+        2 * self.words.len() > self.words.values().sum::<usize>() && often >= 2
+    }
+}
+
 /// Many words of one client each, all answered with the same number of bytes at whatever depth.
-fn catch_all(settings: &Settings, words: &[Word<'_>]) -> Option<Verdict> {
+fn catch_all(tree: &Tree, settings: &Settings, above: &Node, words: &[Word<'_>]) -> Option<Verdict> {
     let mut lengths = BTreeMap::<u64, usize>::new();
     let mut all = 0;
     for word in words.iter().filter(|word| !word.node.confirmed) {
@@ -151,9 +227,15 @@ fn catch_all(settings: &Settings, words: &[Word<'_>]) -> Option<Verdict> {
         }
     }
     let (&length, &count) = lengths.iter().max_by_key(|&(_, &count)| count)?;
+    if count < settings.catch_all.max(2) || 2 * count <= all {
+        return None;
+    }
     let same = |word: &&Word<'_>| !word.node.confirmed && word.node.lengths == Uniform::Always(length);
-    (count >= settings.catch_all.max(2) && 2 * count > all)
-        .then(|| Verdict::CatchAll(indices(words.iter().filter(same)), length))
+    let members = indices(words.iter().filter(same));
+    let suffixes = Suffixes::of(tree, members.iter().copied());
+    // Right behind the host they may be words and nothing else: there they are the API's own, and no objects.
+    let flat = above.parent == ROOT && 2 * suffixes.flat >= members.len() && suffixes.depths.len() == 1;
+    (above.catch_all == Some(length) || flat || suffixes.vary()).then_some(Verdict::CatchAll(members, length))
 }
 
 /// Pages whose answers are of the size that a parameter beside them gives.

@@ -27,13 +27,17 @@
 //! (`/products/search` beside `/products/blue-suede-shoes`), stay words beside the parameter.
 //!
 //! A parent whose unknown words are all answered with one length, whoever invents them, is a catch-all: those words
-//! become `{rest}`, of however many segments, and only answers of another length teach there.
+//! become `{rest}`, of however many segments, and only answers of another length teach there. What lies below the words has to
+//! vary, in depth as well: the same below all of them (`/shops/{id}/menu`) says that they are a parameter, whatever is answered. So is a
+//! service of which all pages of HTML, many and at several places, have one length to the byte: an application of one page, which
+//! its server gives for whatever is asked for. There, words that several clients called are none of the API's either.
 //!
 //! The tree of merged siblings is that of Drain (He, Zhu, Zheng, Lyu 2017) for log lines, with answers instead of
 //! tokens deciding on likeness.
 
 mod inventory;
 mod judge;
+mod merge;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -50,7 +54,6 @@ use super::{HashKey, Place};
 use crate::call::{Anomaly, Call};
 use crate::model::{Distinct, Moments, Table};
 use crate::time::Timestamp;
-use judge::Verdict;
 use tree::{Index, Label, NONE, Node, ROOT, Record, Tree, Uniform};
 
 /// Nodes from the host to the deepest `{rest}`, the host included.
@@ -90,6 +93,8 @@ pub struct Success<'a> {
     pub time: Timestamp,
     /// Bytes of the answer's body after decoding; 0 if it had none.
     pub length: u64,
+    /// The body is a page of HTML.
+    pub page: bool,
 }
 
 impl<'a> Success<'a> {
@@ -111,6 +116,7 @@ impl<'a> Success<'a> {
             client,
             time: call.end_time,
             length: if whole && !head { call.response.body_bytes } else { 0 },
+            page: call.response.content_type.as_deref() == Some("text/html"),
         })
     }
 }
@@ -390,6 +396,8 @@ impl Templates {
         let Some(mut at) = at else { return false };
         path.push(at);
         let count = segments.len();
+        // Where anything is answered, an answer without a body, as not modified, is that.
+        let is_empty = success.length == 0 && matches!(success.method, "GET" | "HEAD");
         for number in 0..count {
             let segment = segments.at(number);
             let Some(node) = self.tree.get(at) else { return false };
@@ -397,7 +405,7 @@ impl Templates {
             let (constant, rest) = (node.catch_all, node.rest);
             at = match step {
                 Step::Known(index) => index,
-                _ if constant.is_some() && constant == Some(success.length) => {
+                _ if constant.is_some_and(|length| length == success.length || is_empty) => {
                     let Some(rest) = rest else { return false };
                     path.push(rest);
                     return true;
@@ -465,6 +473,11 @@ impl Templates {
             if success.length > 0 {
                 node.lengths.merge(Uniform::Always(success.length));
             }
+            if method != "GET" || (success.length > 0 && !success.page) {
+                node.pages = Uniform::Varied;
+            } else if success.length > 0 {
+                node.pages.merge(Uniform::Always(success.length));
+            }
             if !node.confirmed && node.creator != success.client {
                 node.confirmed = true;
                 if let Some(held) = self.unconfirmed.get_mut(&node.creator) {
@@ -473,6 +486,7 @@ impl Templates {
             }
         }
         let Some(node) = self.tree.get_mut(path.last()) else { return false };
+        let new_page = success.page && success.length > 0 && method == "GET" && node.record("GET").is_none();
         let place = match node.records.iter().position(|record| *record.method == *method) {
             Some(place) => place,
             None if node.records.len() >= self.settings.methods => return false,
@@ -496,103 +510,10 @@ impl Templates {
         if success.length > 0 && (new || record.lengths.count() < SAMPLES) {
             record.lengths.enter((success.length as f64).ln());
         }
+        if new_page && let Some(host) = path.nodes().first().and_then(|&host| self.tree.get_mut(host)) {
+            host.shell.get_or_insert_default().note(success.length);
+        }
         true
-    }
-
-    /// Carries out what was found about the words below a node.
-    fn merge(&mut self, parent: Index, verdict: Verdict) -> Option<Merged> {
-        let (Verdict::Parameter { words, .. } | Verdict::CatchAll(words, _)) = &verdict;
-        let catch_all = matches!(verdict, Verdict::CatchAll(..));
-        let mut moves = Vec::new();
-        let mut prefix = String::new();
-        let host = self.tree.template(parent, &mut prefix);
-        let prefix = prefix.trim_end_matches('/');
-        for &word in words {
-            self.moves(word, prefix, catch_all, &mut moves);
-        }
-        moves.sort_unstable();
-        match &verdict {
-            Verdict::Parameter { words, open } => {
-                let target = match self.tree.get(parent)?.parameter {
-                    Some(target) => target,
-                    None => {
-                        let creator =
-                            words.first().and_then(|&word| self.tree.get(word)).map_or(0, |node| node.creator);
-                        self.tree.add(parent, Label::Parameter(Kinds::default()), creator)
-                    }
-                };
-                self.tallies.merges += 1;
-                let names: Vec<Box<str>> =
-                    words.iter().filter_map(|&word| self.tree.get(word)?.word()).map(Into::into).collect();
-                for &word in words {
-                    let hash =
-                        self.tree.get(word).and_then(Node::word).map(|word| self.tree.key().hash(&[word.as_bytes()]));
-                    self.tallies.evicted += self.tree.graft(word, target, self.settings.children);
-                    if let Some(node) = self.tree.get_mut(target) {
-                        hash.map(|hash| node.values.insert(hash));
-                        node.objects = node.objects.saturating_add(1);
-                        if let Label::Parameter(kinds) = &mut node.label {
-                            kinds.insert(Kind::Slug);
-                        }
-                    }
-                }
-                self.alias(parent, &names, *open);
-            }
-            Verdict::CatchAll(words, length) => {
-                let target = match self.tree.get(parent)?.rest {
-                    Some(target) => target,
-                    None => {
-                        let creator =
-                            words.first().and_then(|&word| self.tree.get(word)).map_or(0, |node| node.creator);
-                        self.tree.add(parent, Label::Rest, creator)
-                    }
-                };
-                self.tallies.catch_alls += 1;
-                self.tallies.evicted += words.iter().map(|&word| self.tree.fold(word, target)).sum::<u64>();
-                self.tree.get_mut(parent)?.catch_all = Some(*length);
-            }
-        }
-        let host = self.tree.get(host).and_then(Node::word).unwrap_or_default().to_owned();
-        Some(Merged { host, moves, catch_all })
-    }
-
-    /// Remembers which words are objects: all of them, or just these.
-    fn alias(&mut self, parent: Index, names: &[Box<str>], open: bool) {
-        let Some(node) = self.tree.get_mut(parent) else { return };
-        node.open |= open;
-        if node.open {
-            let words = node.words.clone();
-            for word in words {
-                if self.tree.get(word).is_some_and(|node| node.alias) {
-                    self.tree.remove(word);
-                }
-            }
-            return;
-        }
-        for name in names {
-            let alias = self.tree.add(parent, Label::Word(name.clone()), 0);
-            if let Some(node) = self.tree.get_mut(alias) {
-                node.alias = true;
-            }
-        }
-    }
-
-    /// The endpoints at and below a word, and what they are called when it is `{id}`, or `{rest}` with all below it.
-    fn moves(&self, word: Index, prefix: &str, catch_all: bool, moves: &mut Vec<Move>) {
-        let mut waiting =
-            vec![(word, format!("{prefix}/"), format!("{prefix}/{{{}}}", if catch_all { "rest" } else { "id" }))];
-        while let Some((index, mut from, to)) = waiting.pop() {
-            let Some(node) = self.tree.get(index) else { continue };
-            from.push_str(written(&node.label));
-            for record in &node.records {
-                moves.push(Move { from: from.clone(), method: record.method.to_string(), to: to.clone() });
-            }
-            for child in node.below() {
-                let below = self.tree.get(child).map_or("", |node| written(&node.label));
-                let to = if catch_all { to.clone() } else { format!("{to}/{below}") };
-                waiting.push((child, format!("{from}/"), to));
-            }
-        }
     }
 }
 

@@ -29,7 +29,18 @@ impl Learner {
         self.seconds += 1;
         let time = Timestamp::from_parts(self.seconds, 0);
         let client = HashKey::default().pair(client, 0);
-        self.merged.extend(self.templates.learn(&Success { host: HOST, path, method, client, time, length }));
+        self.learn(Success { host: HOST, path, method, client, time, length, page: false });
+    }
+
+    fn page(&mut self, path: &str, client: u64, length: u64) {
+        self.seconds += 1;
+        let time = Timestamp::from_parts(self.seconds, 0);
+        let client = HashKey::default().pair(client, 0);
+        self.learn(Success { host: HOST, path, method: "GET", client, time, length, page: true });
+    }
+
+    fn learn(&mut self, success: Success<'_>) {
+        self.merged.extend(self.templates.learn(&success));
     }
 
     fn get(&mut self, path: &str, client: u64, length: u64) {
@@ -275,6 +286,81 @@ fn a_server_that_answers_everything_is_a_catch_all() {
 }
 
 #[test]
+fn the_same_below_all_words_is_a_parameter_and_no_catch_all() {
+    // One word a client, and all answers of one length: what is asked for below tells what they are.
+    for (below, expected) in [
+        (&["/menu"][..], &["GET /shops/{id}/menu"][..]),
+        (&["", "/posts"], &["GET /shops/{id}", "GET /shops/{id}/posts"]),
+        (
+            &["/menu", "/hours", "/photos/12"],
+            &["GET /shops/{id}/hours", "GET /shops/{id}/menu", "GET /shops/{id}/photos/{id}"],
+        ),
+    ] {
+        let mut learner = Learner::new();
+        for number in 0..80 {
+            for suffix in below {
+                learner.get(&format!("/shops/{}{suffix}", slug(number)), number, 9);
+            }
+        }
+        assert!(learner.merged.iter().all(|merged| !merged.catch_all), "{below:?}");
+        assert_eq!(learner.settled(), expected, "{below:?}");
+    }
+    let mut learner = Learner::new();
+    for number in 0..80 {
+        learner.call("POST", &format!("/items/{number}:cancel"), number, 9);
+        learner.get(&format!("/odata/Items({number})/Name"), number, 9);
+    }
+    assert_eq!(learner.settled(), ["POST /items/{id}", "GET /odata/{id}/Name"]);
+}
+
+#[test]
+fn an_application_of_one_page_is_a_catch_all() {
+    let words: Vec<_> = (0..24).map(slug).collect();
+    let mut learner = Learner::new();
+    for call in 0..3_000 {
+        let word = |salt: u64| words[drawn(call, salt, 24) as usize].as_str();
+        let client = drawn(call, 9, 100);
+        let deep = if drawn(call, 4, 2) == 0 { format!("/{}", word(3)) } else { String::new() };
+        learner.page(&format!("/{}/{}{}{deep}", word(1), word(2), drawn(call, 5, 9)), client, 812);
+        learner.page("/", client, 812);
+        // What is there still is not sent again.
+        learner.get(&format!("/{}/{}", word(7), word(8)), client, 0);
+        // What it fetches, and what is asked for below the same word, stays.
+        learner.get("/api/session", client, 90 + drawn(call, 6, 9));
+        learner.get(&format!("/{}/data.json", words[0]), client, 700);
+        learner.call("POST", &format!("/{}/login", words[1]), client, 0);
+    }
+    let place = learner.place("/never/seen");
+    assert_eq!((place.template.as_str(), place.catch_all), ("/{rest}", true));
+    let (one, two) = (&words[0], &words[1]);
+    let mut expected = vec![
+        "GET /".to_owned(),
+        "GET /api/session".to_owned(),
+        format!("GET /{one}/data.json"),
+        format!("GET /{one}/{{rest}}"),
+        format!("POST /{two}/login"),
+        format!("GET /{two}/{{rest}}"),
+        "GET /{rest}".to_owned(),
+    ];
+    expected.sort_by_key(|line| line.split_once(' ').map(|(method, path)| (path.to_owned(), method.to_owned())));
+    assert_eq!(learner.settled(), expected);
+}
+
+#[test]
+fn pages_of_many_lengths_are_pages() {
+    let mut learner = Learner::new();
+    for call in 0..3_000 {
+        let page = drawn(call, 0, 30);
+        let path = format!("/{}/{}", slug(page % 6), slug(page));
+        learner.page(&path, drawn(call, 1, 60), 2_000 + 611 * page);
+        // One page for the objects of one place, which says nothing of the others.
+        learner.page(&format!("/shops/{}/menu", slug(1_000 + call % 300)), call % 300, 512);
+    }
+    assert!(learner.merged.iter().all(|merged| !merged.catch_all));
+    assert!(learner.settled().contains(&"GET /shops/{id}/menu".to_owned()));
+}
+
+#[test]
 fn bad_methods_and_hostile_paths_teach_little_and_harm_nobody() {
     let mut learner = Learner::new();
     for method in ["OPTIONS", "TRACE", "CONNECT"] {
@@ -320,8 +406,15 @@ fn memory_is_bounded_and_what_is_used_stays() {
     assert!(learner.place("/v1/used").known);
     for number in 0..200 {
         let host = format!("h{number}.example");
-        let success =
-            Success { host: &host, path: "/", method: "GET", client: number, time: Timestamp::ZERO, length: 1 };
+        let success = Success {
+            host: &host,
+            path: "/",
+            method: "GET",
+            client: number,
+            time: Timestamp::ZERO,
+            length: 1,
+            page: false,
+        };
         learner.templates.learn(&success);
     }
     let hosts: BTreeSet<_> = learner.templates.endpoints().map(|entry| entry.host.to_owned()).collect();

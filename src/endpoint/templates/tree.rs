@@ -55,6 +55,12 @@ pub(super) struct Node {
     pub(super) last: Timestamp,
     /// Lengths of all good answers here and below.
     pub(super) lengths: Uniform,
+    /// The same of pages of HTML; varied where there was anything else than a page that was asked for by GET.
+    #[serde(default)]
+    pub(super) pages: Uniform,
+    /// Of a host: the length that most of its pages have.
+    #[serde(default)]
+    pub(super) shell: Option<Box<Shell>>,
     /// Words below are objects from now on.
     pub(super) open: bool,
     /// Unknown words below are answered, all with this length.
@@ -136,6 +142,31 @@ impl Uniform {
             (one, two) if one == two => one,
             _ => Uniform::Varied,
         };
+    }
+}
+
+/// The length that most pages of a service have, by the vote of Boyer and Moore (1981): each place that answered with a page for
+/// the first time counts once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Shell {
+    pub(super) length: u64,
+    pub(super) same: u32,
+    pub(super) other: u32,
+}
+
+impl Shell {
+    /// Beyond this many places it is of no account how many more there were: so a release with pages of another length is seen.
+    const MOST: u32 = 128;
+
+    pub(super) fn note(&mut self, length: u64) {
+        if length == self.length {
+            self.same = (self.same + 1).min(Shell::MOST);
+        } else {
+            self.other = self.other.saturating_add(1);
+            if self.other > self.same {
+                *self = Shell { length, same: 1, other: 0 };
+            }
+        }
     }
 }
 
@@ -319,6 +350,7 @@ impl Tree {
         target.confirmed |= node.confirmed || node.creator != target.creator;
         target.last = target.last.max(node.last);
         target.lengths.merge(node.lengths);
+        target.pages.merge(node.pages);
         target.values.merge(&node.values);
         target.open |= node.open;
         target.objects = target.objects.saturating_add(node.objects);
@@ -380,6 +412,20 @@ impl Tree {
         }
         self.hand = self.hand.wrapping_add(CANDIDATES) % self.nodes.len().max(1);
         least.map_or(0, |(_, _, index)| self.remove(index))
+    }
+
+    /// The node of the host that a node belongs to.
+    pub(super) fn host(&self, index: Index) -> Option<(Index, &Node)> {
+        let mut at = index;
+        for _ in 0..super::DEEPEST {
+            let node = self.get(at)?;
+            match node.parent {
+                NONE => return None,
+                ROOT => return Some((at, node)),
+                parent => at = parent,
+            }
+        }
+        None
     }
 
     /// Appends the template of a node, and gives the node of its host.

@@ -49,7 +49,7 @@ impl Baseline {
 }
 
 /// Whether all paths of a template are paths of another.
-fn covers(known: &str, template: &str) -> bool {
+pub(in super::super) fn covers(known: &str, template: &str) -> bool {
     let (mut known, mut segments) = (known.split('/'), template.split('/'));
     loop {
         match (known.next(), segments.next()) {

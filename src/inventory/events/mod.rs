@@ -26,6 +26,7 @@ use crate::endpoint::{EndpointId, HashKey, Move};
 use crate::stats::{Counter, Counters};
 use crate::time::Timestamp;
 use baseline::Baseline;
+pub(super) use baseline::covers;
 
 /// The version of the JSON form.
 pub const SCHEMA: &str = "apitap.event.v1";
