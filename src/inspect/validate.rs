@@ -434,6 +434,8 @@ pub(super) fn entropy(value: &[u8]) -> bool {
         && !is_uuid(value)
         // What documentation calls its things: MyDatabaseSecret-a1b2c3.
         && !value.get(..2).is_some_and(|begin| begin.eq_ignore_ascii_case(b"my"))
+        // And how it cries: VERYLONGSECRETeyJra.
+        && memchr::memmem::find(value, b"SECRET").is_none()
         && no_placeholder(value)
 }
 
