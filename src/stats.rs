@@ -296,8 +296,7 @@ counters! {
     SegmentsForgotten = "path_segments_forgotten",
     /// Good answers that taught no endpoint: one client alone created too many paths, or a path had too many methods.
     CallsUntaught = "calls_untaught",
-    /// Redirections at endpoints that no good answer had taught by then: what does nothing but redirect is in no inventory, since servers that send
-    /// everybody to one page to log in do so for whatever is asked for.
+    /// Redirections at endpoints that no good answer had taught by then; what does nothing but redirect is in no inventory.
     RedirectsUntaught = "redirects_untaught",
     /// Calls of clients that were accused, or that mostly ask for what is not there; they teach no endpoint.
     CallsOfSuspects = "calls_of_suspects",
