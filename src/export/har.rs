@@ -321,7 +321,7 @@ mod tests {
         for (target, expected) in [
             ("/x;jsessionid=ABCDEF0123456789", "/x;jsessionid=***"),
             ("/a;v=1;w;x=/b?c=1;d=2", "/a;v=***;w;x=/b?c=1;d=2"),
-            ("/verify/SECRETpathtoken0123456789abcdef", "/verify/SECR***"),
+            ("/verify/SECRETpathtoken0123456789abcdef", "/verify/SEC***"),
             (
                 "/people/al***/orders/12345#SECRETpathtoken0123456789abcdef",
                 "/people/al***/orders/12345#SECRETpathtoken0123456789abcdef",

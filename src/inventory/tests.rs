@@ -483,7 +483,6 @@ fn words_that_became_a_template_are_not_gone() {
 fn many_callers_other_media_and_calls_without_credentials_are_told() {
     let day = |clients: std::ops::Range<u32>, media: &str, secured: bool| {
         let calls: Vec<_> = clients
-            .clone()
             .cycle()
             .take(240)
             .enumerate()
