@@ -10,10 +10,10 @@ use crate::inspect::shape::format;
 
 /// Whether a text of this format cannot be of the format that a schema names. Of names that are not known, nothing is said.
 pub(super) fn contradicts(named: &str, seen: Format) -> bool {
+    use Format::{Code, Date, DateTime, Email, Ipv4, Ipv6, Text, Uri, Uuid, Word};
     if seen.is_of_numbers() {
         return false;
     }
-    use Format::{Code, Date, DateTime, Email, Ipv4, Ipv6, Text, Uri, Uuid, Word};
     let possible: &[Format] = match named {
         // Those of other centuries are not told from codes.
         "date" => &[Date, Code],

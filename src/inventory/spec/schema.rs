@@ -130,7 +130,7 @@ impl<'s> Comparison<'s> {
             let fits = |one: &Type| types.contains(*one) || (*one == Type::Integer && types.contains(Type::Number));
             let written = self.side == Side::Form && observed.formats.iter().all(|one| formats::writes(types, one));
             let wrong: Types =
-                observed.types.iter().filter(|one| !fits(one) && !(written && *one == Type::String)).collect();
+                observed.types.iter().filter(|one| !(fits(one) || written && *one == Type::String)).collect();
             if !wrong.is_empty() {
                 tell("types", path, format!("{} where {} is specified", names(wrong), names(types)), observed);
             }
