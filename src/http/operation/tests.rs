@@ -493,7 +493,7 @@ proptest! {
 fn members_are_read_as_servers_read_them() {
     let body = json::read(br#"{"query": "{ a }", "query": "{ b }", "id": null}"#);
     assert_eq!(body.objects[0].query.as_deref(), Some("{ b }"));
-    assert!(body.objects[0].whole && body.objects[0].id && body.stopped.is_none());
+    assert!(body.objects[0].whole && body.objects[0].id.is_some() && body.stopped.is_none());
     let body = json::read(br#"{"query": "{ a }"} behind"#);
     assert_eq!(body.stopped, Some(json::Stopped::Malformed));
 }
