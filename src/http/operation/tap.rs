@@ -177,6 +177,9 @@ fn is_other_xml(bytes: &[u8]) -> bool {
 
 /// Whether a body that begins so can be what its media type says.
 fn may_begin(carrier: Carrier, bytes: &[u8]) -> bool {
+    if "\u{feff}".as_bytes().starts_with(bytes) {
+        return true; // a part of the mark
+    }
     let bytes = without_mark(bytes).trim_ascii_start();
     match (carrier, bytes.first()) {
         (Carrier::Document, _) | (_, None) => true,
