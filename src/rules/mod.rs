@@ -254,6 +254,7 @@ mod tests {
 name = "badge"
 class = "badge_number"
 description = "Number of a badge"
+leak = true
 find = { literals = ["BADGE-"] }
 pattern = 'BADGE-[0-9]{6}'
 matches = ["BADGE-123456", "BADGE-12"]
@@ -267,7 +268,7 @@ rejects = []
         std::fs::write(&path, OWN).expect("room");
         let errors = check(Some(folder.path()));
         assert_eq!(errors.len(), 1, "{errors:?}");
-        assert_eq!((&errors[0].file, errors[0].line), (&path, Some(8)), "{errors:?}");
+        assert_eq!((&errors[0].file, errors[0].line), (&path, Some(9)), "{errors:?}");
         std::fs::write(&path, OWN.replace(r#", "BADGE-12""#, "")).expect("room");
         assert_eq!(check(Some(folder.path())), []);
         let all = list(Some(folder.path())).expect("well");
