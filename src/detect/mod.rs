@@ -229,7 +229,7 @@ const SWARM_SECONDS: u64 = 180;
 const STRANGERS: u64 = 60;
 
 /// Tells those who have something in common in what is encrypted from all others.
-const ENCRYPTED_KIN: u64 = 0x544c_53;
+const ENCRYPTED_KIN: u64 = 0x0054_4c53;
 
 /// Members that a campaign has at least.
 const CAMPAIGN: usize = 5;

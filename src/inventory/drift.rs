@@ -109,7 +109,7 @@ fn gather(words: &mut Known, templates: &Known) {
     let mut wide: BTreeMap<_, Vec<(&Key, &Endpoint)>> = BTreeMap::new();
     for (key, endpoint) in templates {
         let (host, template, method, operation) = key;
-        if template.contains('{') && !words.get(key).is_some_and(|known| !takes_more_words(known, endpoint)) {
+        if template.contains('{') && words.get(key).is_none_or(|known| takes_more_words(known, endpoint)) {
             wide.entry((host, method, operation)).or_default().push((key, endpoint));
         }
     }

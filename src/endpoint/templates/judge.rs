@@ -164,7 +164,7 @@ fn one_page(tree: &Tree, settings: &Settings, parent: Index, above: &Node) -> Op
             suffixes.different() >= FEW || (parent == index && suffixes.flat >= FEW)
         }
     };
-    (!members.is_empty() && (known || several())).then(|| Verdict::CatchAll(members, shell.length))
+    (!members.is_empty() && (known || several())).then_some(Verdict::CatchAll(members, shell.length))
 }
 
 /// What lies below some words.
