@@ -163,7 +163,7 @@ fn a_full_disk_costs_checkpoints_and_no_alert() {
     assert_eq!(folder.run("detect", &["all", "--state", "state", "--resume", "--quiet"]).stdout, b"", "it was kept");
 
     // One that ends on a full disk says what it forgets, and the checkpoint before is as it was.
-    for name in ["detector.checkpoint", "detector.checkpoint.1"] {
+    for name in ["detector.checkpoint", "detector.checkpoint.previous"] {
         let _ = fs::remove_file(disk.path().join(name));
     }
     fs::write(folder.path("half"), calls[..half].concat()).expect("room");
