@@ -118,8 +118,33 @@ const FAMILIES: [&str; 11] = [
     "x-original-forwarded",
 ];
 
+/// What nearly every head has beside what is asked for by name, so that most names need not be looked up: by their length.
+fn is_common(name: &[u8]) -> bool {
+    let names: &[&[u8]] = match name.len() {
+        3 => &[b"age"],
+        4 => &[b"date", b"etag", b"vary"],
+        5 => &[b"allow"],
+        6 => &[b"server", b"accept"],
+        7 => &[b"expires", b"alt-svc"],
+        10 => &[b"connection", b"keep-alive"],
+        12 => &[b"x-powered-by"],
+        13 => &[b"last-modified", b"accept-ranges", b"cache-control"],
+        15 => &[b"accept-encoding", b"accept-language", b"x-frame-options", b"referrer-policy"],
+        16 => &[b"x-xss-protection"],
+        18 => &[b"permissions-policy"],
+        22 => &[b"x-content-type-options"],
+        23 => &[b"content-security-policy"],
+        25 => &[b"strict-transport-security"],
+        _ => return false,
+    };
+    names.iter().any(|known| name.eq_ignore_ascii_case(known))
+}
+
 /// Whether a header says something of the API: its name is a name, and not one of those that any client may send anywhere.
 pub(crate) fn is_own(name: &[u8]) -> bool {
+    if is_common(name) {
+        return false;
+    }
     let mut lower = [0; NAME_LIMIT];
     let Some(lower) = lower.get_mut(..name.len()) else { return false };
     lower.copy_from_slice(name);
@@ -172,8 +197,18 @@ mod tests {
             assert!(is_own(name.as_bytes()), "{name}");
         }
         let long = "x".repeat(65);
-        for name in ["Accept", "HOST", "Sec-Fetch-Mode", "X-Forwarded-Proto", "x-b3-traceid", "x-4711-0815", "", &long]
-        {
+        for name in [
+            "Accept",
+            "HOST",
+            "Sec-Fetch-Mode",
+            "X-Forwarded-Proto",
+            "x-b3-traceid",
+            "x-4711-0815",
+            "",
+            "ETag",
+            "Server",
+            &long,
+        ] {
             assert!(!is_own(name.as_bytes()), "{name}");
         }
     }
