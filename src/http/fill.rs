@@ -62,7 +62,6 @@ pub(super) fn request(call: &mut Call, head: &RequestHead<'_>, length: u64, shar
     // What is connected to by another protocol (RFC 8441) is a target as any other.
     let connect = head.method == b"CONNECT" && !(head.version == Version::Http2 && head.target.starts_with(b"/"));
     call.sensitive.request = found;
-    header_values::request(&mut call.sensitive.request, &head.fields, shared);
     let (authority, path, query) = split_target(&masked, connect);
     call.host = match authority.filter(|authority| !authority.is_empty()) {
         Some(authority) => Some(shared.texts.text(authority.as_bytes())),

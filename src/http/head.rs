@@ -46,7 +46,6 @@ pub(crate) struct Fields<'h> {
     pub(crate) x_forwarded_for: Vec<&'h [u8]>,
     pub(crate) forwarded: Vec<&'h [u8]>,
     pub(crate) x_real_ip: Option<&'h [u8]>,
-    pub(crate) referer: Option<&'h [u8]>,
     pub(crate) upgrade: bool,
     /// What it is offered to upgrade to is HTTP/2 (`h2c`, RFC 7540, section 3.2).
     pub(crate) h2c: bool,
@@ -92,7 +91,6 @@ pub(super) enum Kind {
     Cookie,
     Upgrade,
     XRealIp,
-    Referer,
     Forwarded,
     UserAgent,
     ContentType,
@@ -147,7 +145,6 @@ impl Kind {
             (21, _) => (Kind::RateLimitRemaining, "x-ratelimit-remaining"),
             (4, _) => (Kind::Host, "host"),
             (6, _) => (Kind::Cookie, "cookie"),
-            (7, Some(b'r')) => (Kind::Referer, "referer"),
             (7, _) => (Kind::Upgrade, "upgrade"),
             (9, Some(b'x')) => (Kind::XRealIp, "x-real-ip"),
             (9, _) => (Kind::Forwarded, "forwarded"),
@@ -493,7 +490,6 @@ impl<'h> Fields<'h> {
             }
             Kind::Cookie => &mut self.cookie,
             Kind::XRealIp => &mut self.x_real_ip,
-            Kind::Referer => &mut self.referer,
             Kind::UserAgent => &mut self.user_agent,
             Kind::ContentType => &mut self.content_type,
             Kind::Authorization => &mut self.authorization,

@@ -1,23 +1,13 @@
-//! What heads give away: sensitive values in header fields of the API's own, in cookies, and in the addresses of other pages.
+//! What the heads of answers give away: sensitive values in header fields of the API's own, in cookies that are set, and in the
+//! addresses of other pages.
+//!
+//! Those of requests are not looked at: what a program sends along with each of its calls, its user's address in a cookie perhaps, is
+//! not what it asks for, and would look as if it asked for one person after another where many share an address.
 
 use super::Shared;
 use super::head::{Fields, Kind};
 use crate::call::SensitiveClasses;
 use crate::inspect::Side;
-
-/// Adds what is found in the head of a request.
-#[inline]
-pub(super) fn request(into: &mut SensitiveClasses, fields: &Fields<'_>, shared: &mut Shared) {
-    if !shared.inspector.is_enabled() {
-        return;
-    }
-    let Shared { inspector, clean, .. } = shared;
-    let named = [(&b"cookie"[..], fields.cookie), (&b"referer"[..], fields.referer)];
-    let named = named.into_iter().filter_map(|(name, value)| Some((name, value?)));
-    for field in fields.own.iter().copied().chain(named) {
-        clean.header(inspector, Side::Request, field, into);
-    }
-}
 
 /// Adds what is found in the head of a response.
 #[inline]

@@ -102,7 +102,7 @@ pub struct Settings {
     /// decoded and inspected again: the worst case of their memory. Below 8192, where the first eight places
     /// have no room, none are remembered; the calls are the same.
     pub recall_bytes: usize,
-    /// Targets of requests, and header fields, in which nothing sensitive was found that a worker remembers, so that those that come
+    /// Targets of requests, and header fields of answers, in which nothing sensitive was found that a worker remembers, so that those that come
     /// again need not be inspected again: 8 bytes each, rounded up to a power of two. 0 remembers none; the calls are the same.
     pub known_targets: usize,
     /// `Cookie` headers that a worker remembers with what their cookies look like, where shapes are asked for: at worst 4 KiB each. 0

@@ -33,10 +33,9 @@ pub(super) fn found(inspector: &Inspector, side: Side, name: &[u8], value: &[u8]
     };
     let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
     let (separators, most): (&[u8], usize) = match () {
-        () if is("cookie") => (b";", usize::MAX),
         // Behind the cookie there is what a browser is to do with it (RFC 6265, section 4.1.1).
         () if is("set-cookie") => (b";", 1),
-        () if is("referer") || is("location") => (b"?#&", usize::MAX),
+        () if is("location") => (b"?#&", usize::MAX),
         () => (b"", 1),
     };
     for part in value.split(|byte| separators.contains(byte)).take(most) {
@@ -71,14 +70,13 @@ mod tests {
         let card = "4539 1488 0343 6467";
         assert_eq!(classes(Side::Response, "X-Card", card), ["payment_card"]);
         assert_eq!(classes(Side::Response, "X-Customer-Email", "ada.lovelace@corp.example.net"), ["email"]);
-        assert_eq!(classes(Side::Request, "Cookie", "theme=dark; mail=ada.lovelace%40corp.example.net"), ["email"]);
+        assert_eq!(classes(Side::Request, "X-Customer-Email", "ada.lovelace@corp.example.net"), ["email"]);
         assert_eq!(
             classes(Side::Response, "Set-Cookie", "mail=ada.lovelace@corp.example.net; Path=/; Secure"),
             ["email"]
         );
         let address = "https://shop.example/reset?mail=ada.lovelace%40corp.example.net#top";
         assert_eq!(classes(Side::Response, "Location", address), ["email"]);
-        assert_eq!(classes(Side::Request, "Referer", address), ["email"]);
         let token = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U";
         for (name, value) in [
             ("Set-Cookie", format!("id={token}; HttpOnly")),
@@ -86,7 +84,7 @@ mod tests {
             ("Location", format!("https://app.example/cb#id_token={token}&state=1")),
             ("X-Request-Id", "7f3b0c9e-5f7a-4f43-9f1d-3d1b8f1c2a77".to_owned()),
             ("X-CSRF-Token", "p9aD81mX0qLr7Zt2Vb6Nc4Hy".to_owned()),
-            ("Cookie", "theme=dark; lang=en".to_owned()),
+            ("Set-Cookie", "theme=dark; Path=/".to_owned()),
         ] {
             assert!(classes(Side::Response, name, &value).is_empty(), "{name}: {value}");
         }
