@@ -44,6 +44,17 @@ impl<T> Idle<T> {
         self.held.extend(more);
     }
 
+    /// Adds some, and from now on gives those with the smallest key first and frees those with the largest: when the key
+    /// is the order in which they were made, a burst's own are freed and those before it stay, so that the allocator has
+    /// whole pages to give back.
+    pub(crate) fn extend_in_order<K: Ord>(&mut self, more: impl Iterator<Item = T>, key: impl Fn(&T) -> K) {
+        let before = self.held.len();
+        self.held.extend(more);
+        if self.held.len() > before {
+            self.held.sort_by_key(|one| std::cmp::Reverse(key(one))); // nearly in order already
+        }
+    }
+
     #[cold]
     fn turn(&mut self) {
         self.held.drain(..self.fewest.div_ceil(2));
@@ -68,5 +79,21 @@ mod tests {
         };
         (0..20).for_each(|_| use_some(&mut idle));
         assert!((100..110).contains(&idle.len()), "{}", idle.len());
+    }
+
+    #[test]
+    fn what_a_burst_made_is_freed_and_not_what_was_there_before() {
+        let mut idle = Idle::default();
+        // They come back in the order in which others are done with them.
+        idle.extend_in_order((0..1_000).map(|number| number * 7 % 1_000), |&number| number);
+        for _ in 0..20 * TURN {
+            let taken = [idle.take(), idle.take()];
+            assert_eq!(taken, [Some(0), Some(1)]);
+            idle.extend_in_order(taken.into_iter().flatten(), |&number| number);
+        }
+        let mut left = idle.held.clone();
+        left.reverse();
+        assert!(left.len() < 10, "{left:?}");
+        assert!(left.iter().copied().eq(0..left.len() as i32), "{left:?}");
     }
 }

@@ -14,6 +14,8 @@ pub(super) struct Parcel {
     encapsulations: Vec<Encapsulation>,
     /// What the reader's time has come to.
     pub(super) now: Timestamp,
+    /// Of how many its reader made it.
+    pub(super) number: u64,
 }
 
 /// A segment whose payload lies in the parcel.
@@ -35,6 +37,12 @@ struct Entry {
 }
 
 impl Parcel {
+    /// A parcel with room for these, so that it stays where it is while it is filled. What is not filled is not in memory.
+    pub(super) fn with_room(segments: usize, bytes: usize, number: u64) -> Parcel {
+        let (entries, payloads) = (Vec::with_capacity(segments), Vec::with_capacity(bytes));
+        Parcel { entries, payloads, encapsulations: Vec::new(), now: Timestamp::ZERO, number }
+    }
+
     /// Takes a segment, at the traffic's time `now`.
     pub(super) fn push(&mut self, segment: &Segment<'_>, now: Timestamp) {
         let same =

@@ -35,8 +35,15 @@ use crate::time::Timestamp;
 /// the processor's caches on its way.
 const ROUNDS: usize = 4;
 
-/// The same live, where a worker may have to wait for another reader: about 20 MiB a reader. As many answers wait.
-const LIVE_ROUNDS: usize = 128;
+/// The same live with one reader: about 3 MiB. What is more waits in the kernel's buffer, which is there already.
+const LIVE_ROUNDS: usize = 16;
+
+/// The same live with several readers, where a worker may have to wait for another one: about 20 MiB a reader. As many answers
+/// of each worker wait live, whoever reads.
+const LIVE_ROUNDS_OF_SEVERAL: usize = 128;
+
+/// Live, how long one reader waits at a full queue, while its kernel's buffer fills. Several must not wait so long for each other.
+const PATIENCE_ALONE: Duration = Duration::from_millis(500);
 
 /// Payload of all workers' parcels together at which a round is full.
 const ROUND_BYTES: usize = 128 << 10;
@@ -44,14 +51,20 @@ const ROUND_BYTES: usize = 128 << 10;
 /// Segments of all workers' parcels together at which a round is full.
 const ROUND_SEGMENTS: usize = 512;
 
+/// The longest payload, which may begin just before a round is full.
+const MOST_PAYLOAD: usize = 64 << 10;
+
 /// A reader's side: parcels that are being filled, and the way to the workers.
 struct Shards {
     live: bool,
+    /// Live, how long it waits at a full queue.
+    patience: Duration,
     parcels: Vec<Parcel>,
     workers: Vec<Sender<Parcel>>,
     /// Parcels that workers are done with come back to the thread that made them: what is freed in another one stays its.
     done: Receiver<Parcel>,
     idle: Idle<Parcel>,
+    made: u64,
     hasher: ahash::RandomState,
     bytes: usize,
     segments: usize,
@@ -76,18 +89,18 @@ impl Taker for Shards {
     /// need not wake a worker.
     fn hand_on(&mut self, now: Timestamp, _: bool, counters: &mut Counters) -> bool {
         (self.bytes, self.segments) = (0, 0);
-        self.idle.extend(self.done.try_iter());
+        self.idle.extend_in_order(self.done.try_iter(), |parcel| parcel.number);
         let mut deadline = None;
         for (parcel, worker) in self.parcels.iter_mut().zip(&self.workers) {
             if self.live && parcel.len() == 0 {
                 continue;
             }
             parcel.now = now;
-            let next = self.idle.take().unwrap_or_default();
+            let next = self.idle.take().unwrap_or_else(|| make(&mut self.made));
             let full = std::mem::replace(parcel, next);
             let refused = match self.live {
                 false => worker.send(full).map_err(|_| None),
-                true => offer(worker, full, &mut deadline),
+                true => offer(worker, full, &mut deadline, self.patience),
             };
             match refused {
                 Ok(()) => {}
@@ -108,15 +121,26 @@ impl Taker for Shards {
     }
 }
 
+/// A parcel with room for a round.
+fn make(made: &mut u64) -> Parcel {
+    *made += 1;
+    Parcel::with_room(ROUND_SEGMENTS, ROUND_BYTES + MOST_PAYLOAD, *made)
+}
+
 /// Waits at a full queue for a moment, all workers of a round together. Gives back a parcel for which there is no room,
 /// and nothing when the worker is gone.
-fn offer(worker: &Sender<Parcel>, parcel: Parcel, deadline: &mut Option<Instant>) -> Result<(), Option<Parcel>> {
+fn offer(
+    worker: &Sender<Parcel>,
+    parcel: Parcel,
+    deadline: &mut Option<Instant>,
+    patience: Duration,
+) -> Result<(), Option<Parcel>> {
     let parcel = match worker.try_send(parcel) {
         Ok(()) => return Ok(()),
         Err(TrySendError::Full(parcel)) => parcel,
         Err(TrySendError::Disconnected(_)) => return Err(None),
     };
-    let until = *deadline.get_or_insert_with(|| Instant::now() + PATIENCE);
+    let until = *deadline.get_or_insert_with(|| Instant::now() + patience);
     worker.send_deadline(parcel, until).map_err(|error| match error {
         SendTimeoutError::Timeout(parcel) => Some(parcel),
         SendTimeoutError::Disconnected(_) => None,
@@ -124,13 +148,17 @@ fn offer(worker: &Sender<Parcel>, parcel: Parcel, deadline: &mut Option<Instant>
 }
 
 /// Rounds that wait for a worker.
-fn rounds(settings: &Settings) -> usize {
-    if settings.live { LIVE_ROUNDS } else { ROUNDS }
+fn rounds(settings: &Settings, readers: usize) -> usize {
+    match settings.live {
+        false => ROUNDS,
+        true if readers > 1 => LIVE_ROUNDS_OF_SEVERAL,
+        true => LIVE_ROUNDS,
+    }
 }
 
 /// The ways between `readers` and `workers`: the readers' ends, and the lanes of each worker.
 fn connect(settings: &Settings, readers: usize, workers: usize) -> (Vec<Shards>, Vec<Vec<Lane>>) {
-    let rounds = rounds(settings);
+    let rounds = rounds(settings, readers);
     let hasher = ahash::RandomState::new();
     let mut lanes: Vec<Vec<Lane>> = (0..workers).map(|_| Vec::new()).collect();
     let reader = |_| {
@@ -139,10 +167,12 @@ fn connect(settings: &Settings, readers: usize, workers: usize) -> (Vec<Shards>,
         let reached = Arc::new(AtomicI64::new(0));
         let mut shards = Shards {
             live: settings.live,
+            patience: if readers > 1 { PATIENCE } else { PATIENCE_ALONE },
             parcels: Vec::new(),
             workers: Vec::new(),
             done,
             idle: Idle::default(),
+            made: 0,
             hasher: hasher.clone(),
             bytes: 0,
             segments: 0,
@@ -150,7 +180,7 @@ fn connect(settings: &Settings, readers: usize, workers: usize) -> (Vec<Shards>,
         };
         for lanes in &mut lanes {
             let (send, parcels) = bounded(rounds);
-            shards.parcels.push(Parcel::default());
+            shards.parcels.push(make(&mut shards.made));
             shards.workers.push(send);
             lanes.push(Lane::new(parcels, give_back.clone(), reached.clone()));
         }
@@ -173,7 +203,7 @@ pub(super) fn run(
     let (shards, lanes) = connect(settings, sources.len(), workers);
     let mut places = Places { cpus: &settings.cpus, threads: sources.len() + workers + 1, next: 0 };
     thread::scope(|scope| {
-        let rounds = rounds(settings);
+        let rounds = rounds(settings, usize::MAX);
         let (answer, answers) = bounded(rounds * workers);
         let (mut returns, mut working) = (Vec::new(), Vec::new());
         for (number, lanes) in lanes.into_iter().enumerate() {
