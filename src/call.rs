@@ -224,6 +224,8 @@ anomalies! {
     MalformedStatus = "malformed_status",
     /// A body that its content encoding does not fit.
     MalformedEncoding = "malformed_encoding",
+    /// A body in an encoding that is not known here: what is in it was not looked at.
+    UnknownEncoding = "unknown_encoding",
     /// A body that unpacks to more than the configured ratio.
     ExpansionRatio = "expansion_ratio",
     /// A head larger than configured; what lies behind the limit was not read.

@@ -105,6 +105,86 @@ fn heads_that_never_end() {
     assert!(last["waits"]["seconds"].as_f64() > Some(100.0), "{last}");
 }
 
+/// Connections that end in the middle of a request after so many seconds, and come again.
+fn cut_short(name: &'static str, request: &'static [u8], after: f64, answer: &'static [u8]) -> Outcome {
+    run(name, move |wire, random| {
+        for number in 0..60 {
+            let at = 5.0 + f64::from(number) * 2.0;
+            let mut connection = wire.open(seconds(at), ATTACKER, 40_000 + number);
+            wire.send(seconds(at + 0.01), &mut connection, CLIENT, request);
+            let end = at + after + random.random_range(0.0..0.5);
+            if !answer.is_empty() {
+                wire.send(seconds(end), &mut connection, SERVER, answer);
+            }
+            match number % 3 {
+                0 if answer.is_empty() => wire.reset(seconds(end + 0.01), &connection, CLIENT),
+                _ => wire.close(seconds(end + 0.01), &mut connection),
+            }
+        }
+    })
+}
+
+const HALF_A_HEAD: &[u8] = b"GET /v1/orders HTTP/1.1\r\nHost: api.example\r\nX-a: ";
+
+#[test]
+fn heads_that_end_with_their_connection() {
+    let outcome = cut_short("given-up", HALF_A_HEAD, 4.0, b"");
+    outcome.accuses("request_head");
+    assert_eq!(outcome.connections.len(), 60, "each is told of once");
+    assert!(outcome.connections.iter().any(|connection| connection["ended"] == "reset_by_client"));
+    let timeout = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    let outcome = cut_short("timed-out", HALF_A_HEAD, 1.0, timeout);
+    outcome.accuses("request_head");
+    assert_eq!(outcome.connections.len(), 60);
+    let half = b"POST /v1/orders HTTP/1.1\r\nHost: api.example\r\nContent-Length: 8192\r\n\r\n{";
+    cut_short("timed-out-body", half, 5.0, timeout).accuses("request_body");
+}
+
+#[test]
+fn requests_that_are_broken_off_accuse_nobody() {
+    // A program that is stopped at once, an upload that is broken off, and a connection that nobody used in time.
+    let timeout = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    let upload = b"PUT /v1/photos HTTP/1.1\r\nHost: api.example\r\nContent-Length: 900000\r\n\r\n0123456789abcdef";
+    let whole = b"GET /v1/orders HTTP/1.1\r\nHost: api.example\r\n\r\n";
+    let cases: [(&str, &[u8], f64, &[u8]); 4] = [
+        ("stopped", HALF_A_HEAD, 0.2, b""),
+        ("broken-off", upload, 8.0, b""),
+        ("server-slow", whole, 8.0, timeout),
+        ("unused", b"", 5.0, timeout),
+    ];
+    for (name, request, after, answer) in cases {
+        let outcome = cut_short(name, request, after, answer);
+        assert_eq!(outcome.connections.len(), 0, "{name}: {:?}", outcome.connections);
+        outcome.is_quiet();
+    }
+}
+
+#[test]
+fn what_is_no_request_and_never_ends() {
+    for (name, piece) in [("line-ends", &b"\r\n"[..]), ("no-http", b"\x03\x07\x01")] {
+        let outcome = run(name, |wire, random| {
+            for number in 0..50 {
+                let mut at = 5.0 + f64::from(number) * 0.2;
+                let mut connection = wire.open(seconds(at), ATTACKER, 40_000 + number);
+                while at < 120.0 {
+                    at += random.random_range(2.0..5.0);
+                    wire.send(seconds(at), &mut connection, CLIENT, piece);
+                }
+            }
+            // To a server that speaks something else, another says the same.
+            for number in 0..50 {
+                let mut at = 5.0 + f64::from(number) * 0.2;
+                let mut connection = wire.open_to(seconds(at), [10, 9, 0, 1], 40_000 + number, ([10, 1, 0, 7], 9_000));
+                while at < 120.0 {
+                    at += random.random_range(2.0..5.0);
+                    wire.send(seconds(at), &mut connection, CLIENT, piece);
+                }
+            }
+        });
+        outcome.accuses("request");
+    }
+}
+
 /// Bodies of so many bytes each few seconds.
 fn trickle(name: &'static str, bytes: usize, pause: std::ops::Range<f64>) -> Outcome {
     run(name, move |wire, random| {

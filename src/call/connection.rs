@@ -36,7 +36,7 @@ pub enum Awaited {
     Idle,
     /// What the client owes to the handshake of TLS.
     Handshake,
-    /// The rest of a request of which TLS keeps where it ends.
+    /// The rest of a request of which TLS keeps where it ends; in clear, a request at all instead of line ends or other bytes.
     Request,
     /// The rest of a request's head.
     RequestHead,

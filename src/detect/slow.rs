@@ -10,7 +10,7 @@
 //! which the server says nothing count half and make no campaign, since there are protocols that are like that. What is not
 //! acknowledged counts as little as what is not used: a line that broke off looks the same.
 //!
-//! Connections without a byte count only on servers that were heard to speak HTTP: pools of other protocols open theirs
+//! Connections without a byte, or with a few that are no HTTP, count only on servers that were heard to speak HTTP: pools of other protocols open theirs
 //! before they need them. Who is behind a trusted proxy is unknown as long as there is no call, so its connections accuse nobody.
 
 use std::net::IpAddr;
@@ -167,8 +167,9 @@ pub(super) fn observe(
     let Bench { prior, counters, findings, mut trace, cold } = bench;
     let subject = Subject::Client(address, Family::Flood);
     let (now, weight) = (state.now, weight(connection));
-    let idle = connection.waits.is_some_and(|wait| wait.awaited == Awaited::Idle);
-    if weight == 0 || (idle && state.slow.servers.get(&connection.server).is_none()) {
+    let unspoken = matches!(connection.waits, Some(wait) if wait.awaited == Awaited::Idle
+        || (wait.awaited == Awaited::Request && connection.tls.is_none()));
+    if weight == 0 || (unspoken && state.slow.servers.get(&connection.server).is_none()) {
         return;
     }
     if connection.waits.is_some_and(|wait| wait.again) {

@@ -162,7 +162,7 @@ impl Content {
                 b"br" => Coding::Brotli,
                 b"zstd" => Coding::Zstd,
                 _ => {
-                    content.totals.stopped = Some(Stopped::Damaged);
+                    content.totals.stopped = Some(Stopped::Unknown);
                     return content;
                 }
             };

@@ -87,6 +87,8 @@ pub(crate) struct Conversation {
     upgraded: bool,
     /// The client has sent a request before the response to the one before had come.
     pipelined: bool,
+    /// The server has answered 408 to a request that was not whole.
+    timed_out: bool,
     /// Something of the requests was lost since the last one that was seen.
     request_lost: bool,
     /// It goes on in another protocol.
@@ -123,6 +125,7 @@ impl Conversation {
             anomalies: [Anomalies::default(); 2],
             upgraded: false,
             pipelined: false,
+            timed_out: false,
             request_lost: midstream,
             upgrade: None,
             streaming: false,
@@ -375,6 +378,7 @@ impl Conversation {
         if head.status.is_some_and(|status| (100..200).contains(&status) && status != 101) {
             return None;
         }
+        self.timed_out |= head.status == Some(408) && self.is_asking(direction.opposite());
         let at = self.pair(flow, d, direction, shared);
         let serial = self.first + at as u64;
         let mark = self.readers[d].mark;

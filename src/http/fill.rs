@@ -231,8 +231,10 @@ pub(super) fn body(
             call.anomalies.insert(Anomaly::MalformedEncoding);
             counters.count(Counter::BodiesUndecodable);
         }
-        // Client and server understand it: nothing is wrong with the body.
-        Some(Stopped::Unknown) => counters.count(Counter::BodiesUndecodable),
+        Some(Stopped::Unknown) => {
+            call.anomalies.insert(Anomaly::UnknownEncoding);
+            counters.count(Counter::BodiesUndecodable);
+        }
         Some(Stopped::Limit) => counters.count(Counter::BodiesTruncated),
         Some(Stopped::Ratio) => {
             call.anomalies.insert(Anomaly::ExpansionRatio);

@@ -410,9 +410,7 @@ impl Handler for Http {
 
     fn wake(&mut self, flow: &FlowInfo, state: &mut Option<Box<State>>, now: Timestamp, counters: &mut Counters) {
         let Some(state) = state else {
-            if flow.seen == [false; 2] {
-                slow::unused(flow, now, &mut self.shared, counters);
-            }
+            slow::unused(flow, now, &mut self.shared, counters);
             return;
         };
         match &mut state.speaks {
@@ -555,6 +553,7 @@ fn close(
     shared: &mut Shared,
     counters: &mut Counters,
 ) {
+    note_unfinished(flow, state, (direction, how), now, shared);
     if let Some(watch) = &mut state.watch {
         watch.close(direction, how);
     }
@@ -605,6 +604,19 @@ fn finish(flow: &FlowInfo, state: &mut State, end: End, now: Timestamp, shared: 
     }
     if let (Some(watch), Some(under_way)) = (&mut state.watch, under_way) {
         watch.end(flow, under_way, state.speaks.position(), end, now, shared, counters);
+    }
+}
+
+/// A direction ends: remembers it if that is in the middle of a request.
+fn note_unfinished(flow: &FlowInfo, state: &mut State, ends: (Direction, Close), now: Timestamp, shared: &Shared) {
+    let State { speaks: Speaks::Http1(conversation), watch } = state else { return };
+    let Some(client) = conversation.client().or(flow.opened_by) else { return };
+    if ends.0 != client && ends.1 != Close::Reset {
+        return;
+    }
+    let Some(under_way) = conversation.under_way(client) else { return };
+    if slow::is_unfinished(&under_way, conversation.is_timed_out(), now, &shared.settings.slow) {
+        watch.get_or_insert_default().unfinished(under_way, now);
     }
 }
 

@@ -5,6 +5,9 @@
 //! attack, and to tell these apart is the detector's. Time is measured where the client is at fault alone: not while the
 //! server takes no more of a body, and not while it thinks about an answer (long polling, event streams).
 //!
+//! A server may lose patience before that, and a client may give up and come again: a head that its connection ended in
+//! is told of then, if it took a quarter of the time or the server said so (408), and a body if the server said so.
+//!
 //! Of TLS that keeps what is in it, it is seen whether the client ends its handshake, whether it takes what comes, and
 //! whether what it sends are dribs and drabs to which the server says nothing.
 
@@ -108,6 +111,8 @@ pub(super) struct Watch {
     told: Option<Timestamp>,
     part: u32,
     reset: Option<Direction>,
+    /// What the server waited for when the client ended.
+    unfinished: Option<Wait>,
 }
 
 impl Watch {
@@ -129,6 +134,13 @@ impl Watch {
         if how == Close::Reset {
             self.reset.get_or_insert(direction);
         }
+    }
+
+    /// The client ends in the middle of a request.
+    pub(super) fn unfinished(&mut self, under_way: UnderWay, now: Timestamp) {
+        let UnderWay { awaited, since, bytes, .. } = under_way;
+        let seconds = since.map_or(0.0, |since| seconds(since, now));
+        self.unfinished.get_or_insert(Wait { awaited, seconds, bytes, ..Wait::default() });
     }
 
     /// Looks at a connection of `calls` calls: what it waits for, if that is worth telling of and was not told of lately.
@@ -192,7 +204,7 @@ impl Watch {
         counters: &mut Counters,
     ) {
         if self.part == 0 {
-            return;
+            return self.end_untold(flow, client, position, end, now, shared, counters);
         }
         let sent = flow.traffic[client.opposite().index()].bytes;
         let answer = matches!(under_way.awaited, Awaited::ResponseHead | Awaited::ResponseBody);
@@ -204,6 +216,26 @@ impl Watch {
         let silent = self.unacknowledged(flow, client, now, &shared.settings.slow);
         let wait = silent.unwrap_or_else(|| self.wait(flow, client, under_way, since, bytes, now));
         let mut connection = record(flow, client, position, self.part, wait, now);
+        connection.tls = shared.tls.clone();
+        connection.ended = Some(ending(end, self.reset, client));
+        counters.count(Counter::Connections);
+        shared.records.push(Record::from(connection));
+    }
+
+    /// The end of a connection of which nothing was told: in the middle of a request, if that is worth telling of.
+    #[allow(clippy::too_many_arguments, reason = "all of it describes one end")]
+    fn end_untold(
+        &mut self,
+        flow: &FlowInfo,
+        client: Direction,
+        position: u32,
+        end: End,
+        now: Timestamp,
+        shared: &mut Shared,
+        counters: &mut Counters,
+    ) {
+        let Some(wait) = self.unfinished else { return };
+        let mut connection = record(flow, client, position, 0, wait, now);
         connection.tls = shared.tls.clone();
         connection.ended = Some(ending(end, self.reset, client));
         counters.count(Counter::Connections);
@@ -382,10 +414,31 @@ fn record(flow: &FlowInfo, client: Direction, position: u32, part: u32, wait: Wa
     Connection { position, calls: position, waits: Some(wait), part, ..connection(flow, client, now) }
 }
 
-/// A connection of which nothing came for long after its handshake.
+/// True when a connection that ends in this is worth telling of. `timed_out`: the server said that it lost patience.
+pub(super) fn is_unfinished(under_way: &UnderWay, timed_out: bool, now: Timestamp, settings: &Settings) -> bool {
+    let Some(since) = under_way.since else { return false };
+    match under_way.awaited {
+        Awaited::RequestHead => {
+            let patience = patience(settings.head_seconds);
+            patience.is_some_and(|patience| timed_out || now.since(since) >= patience / 4)
+        }
+        Awaited::RequestBody => timed_out && settings.body_seconds > 0,
+        _ => false,
+    }
+}
+
+/// A connection of which nothing came for long after its handshake, or nothing that is the beginning of a request: line
+/// ends, or what is no HTTP, and little of it, while the server said nothing.
 pub(super) fn unused(flow: &FlowInfo, now: Timestamp, shared: &mut Shared, counters: &mut Counters) {
     let client = flow.opened_by.unwrap_or(Direction::Forward);
-    let wait = Wait { awaited: Awaited::Idle, seconds: seconds(flow.start, now), ..Wait::default() };
+    let time = now.since(flow.start);
+    let bytes = flow.traffic[client.index()].bytes;
+    if flow.seen[client.opposite().index()] || bytes as f64 >= f64::from(shared.settings.slow.rate) * time.as_secs_f64()
+    {
+        return;
+    }
+    let awaited = if bytes > 0 { Awaited::Request } else { Awaited::Idle };
+    let wait = Wait { awaited, seconds: seconds(flow.start, now), bytes, ..Wait::default() };
     counters.count(Counter::Connections);
     let connection = Connection { waits: Some(wait), open: true, ..connection(flow, client, now) };
     shared.records.push(Record::from(connection));

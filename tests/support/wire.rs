@@ -78,6 +78,11 @@ impl Wire {
         self.frame(at + 3, connection, SERVER, "A", &[]);
     }
 
+    /// One end resets.
+    pub fn reset(&mut self, at: u64, connection: &Connection, from: usize) {
+        self.frame(at, connection, from, "RA", &[]);
+    }
+
     /// A call that is answered at once, on a connection of its own.
     pub fn call(&mut self, at: u64, client: [u8; 4], port: u16, path: &str) {
         let mut connection = self.open(at, client, port);

@@ -20,6 +20,11 @@ impl Conversation {
         inside && reader.role != Some(Role::Response)
     }
 
+    /// The server had no more patience with what is under way (RFC 9110, section 15.5.9).
+    pub(in crate::http) fn is_timed_out(&self) -> bool {
+        self.timed_out
+    }
+
     /// What is under way; none where that is unknown, or another protocol has taken over.
     pub(in crate::http) fn under_way(&self, client: Direction) -> Option<UnderWay> {
         let reader = &self.readers[client.index()];
