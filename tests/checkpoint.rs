@@ -2,6 +2,8 @@
 
 #[path = "support/disk.rs"]
 mod disk;
+#[path = "support/receivers.rs"]
+mod receivers;
 mod support;
 
 use std::collections::BTreeMap;
@@ -12,6 +14,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use disk::Disk;
+use receivers::{Reply, Service};
 use support::{Folder, Run, fixture};
 
 /// Calls that the checkpoint among the fixtures holds.
@@ -118,6 +121,63 @@ fn killed_again_and_again_it_loses_no_alert() {
     let missing: Vec<_> = whole.iter().filter(|(id, line)| told.get(*id) != Some(*line)).collect();
     assert!(missing.is_empty(), "lost: {missing:?}");
     assert_eq!(told.len(), whole.len(), "told what one run does not tell");
+}
+
+/// With sinks beside it, one of which is often refused: what was printed before a kill has reached them, or does after it.
+#[test]
+fn killed_in_a_replay_it_goes_on_and_its_sinks_lose_nothing() {
+    let folder = Folder::new("killed-sinks");
+    let packed = fs::File::open(fixture()).expect("the fixture");
+    let capture = zstd::decode_all(packed).expect("a capture");
+    fs::write(folder.path("all.pcap"), &capture).expect("room");
+    let whole = by_id(&folder.run("replay", &["all.pcap", "--quiet"]).stdout);
+    assert!(whole.len() > 3);
+    let service = Service::start(0, |number, _| match number.is_multiple_of(3) {
+        true => Reply(503, "", String::new()),
+        false => Reply(200, "", String::new()),
+    });
+    let settings = format!(
+        "[checkpoint]\ninterval_seconds = 1\n[[sink]]\ntype = 'stdout'\n[[sink]]\ntype = 'file'\npath = 'alerts.jsonl'\n\
+         rotate_bytes = 0\n[[sink]]\ntype = 'webhook'\nurl = 'http://127.0.0.1:{}/'\nretry_milliseconds = 5\n",
+        service.port
+    );
+    fs::write(folder.path("settings.toml"), settings).expect("room");
+    let arguments = ["-", "--state", "state", "--resume", "--quiet", "--config", "settings.toml"];
+    let mut printed = Vec::new();
+    let mut written = 0;
+    for round in 1..=5 {
+        let out = fs::File::create(folder.path("printed")).expect("room");
+        let mut process = folder.apitap("replay", &arguments);
+        let mut process = process.stdin(Stdio::piped()).stdout(out).spawn().expect("the binary starts");
+        let mut stdin = process.stdin.take().expect("a pipe");
+        let share = capture.len() * round / 5;
+        stdin.write_all(&capture[..share / 2]).expect("it reads");
+        let rest = &capture[share / 2..share];
+        for part in rest.chunks(rest.len().div_ceil(25)) {
+            stdin.write_all(part).expect("it reads");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        if round < 5 {
+            process.kill().expect("it runs"); // SIGKILL
+        }
+        drop(stdin);
+        let status = process.wait().expect("it ends");
+        assert!(round < 5 || status.success());
+        let text = fs::read_to_string(folder.path("printed")).expect("what it printed");
+        // The last line may have been cut.
+        printed.extend(text.split_inclusive('\n').filter(|line| line.ends_with('\n')).flat_map(str::bytes));
+        written += u32::from(folder.path("state").join("detector.checkpoint").exists());
+    }
+    assert!(written > 1, "no checkpoint was there when it was killed");
+    let filed = by_id(&fs::read(folder.path("alerts.jsonl")).expect("a file"));
+    let received = service.requests();
+    let taken = received.iter().enumerate().filter(|(number, _)| !number.is_multiple_of(3));
+    let taken = by_id(&taken.flat_map(|(_, request)| [&request.body[..], b"\n"].concat()).collect::<Vec<_>>());
+    for (place, told) in [("standard output", by_id(&printed)), ("file", filed), ("webhook", taken)] {
+        let missing: Vec<_> = whole.keys().filter(|id| !told.contains_key(*id)).collect();
+        assert!(missing.is_empty(), "{place} has lost {missing:?}");
+        assert_eq!(told.len(), whole.len(), "{place} has what one run does not tell");
+    }
 }
 
 #[test]

@@ -80,17 +80,26 @@ impl<'de> Deserialize<'de> for SensitiveClasses {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Digest {
-    /// In the request: target, headers and body.
+    /// In the request's target and body: what it asks for, and what it brings.
     #[serde(skip_serializing_if = "SensitiveClasses::is_empty")]
     pub request: SensitiveClasses,
+    /// In the request's header fields of the API's own, and in its cookies: what a program sends along with all its calls is
+    /// told apart, for it is not what it asks for.
+    #[serde(skip_serializing_if = "SensitiveClasses::is_empty")]
+    pub request_head: SensitiveClasses,
     /// In the response: headers and body.
     #[serde(skip_serializing_if = "SensitiveClasses::is_empty")]
     pub response: SensitiveClasses,
 }
 
 impl Digest {
+    /// What was found in all places; a class may come more than once.
+    pub fn all(&self) -> impl Iterator<Item = &Sensitive> {
+        self.request.iter().chain(self.request_head.iter()).chain(self.response.iter())
+    }
+
     /// True when nothing was found.
     pub fn is_empty(&self) -> bool {
-        self.request.is_empty() && self.response.is_empty()
+        self.request.is_empty() && self.request_head.is_empty() && self.response.is_empty()
     }
 }

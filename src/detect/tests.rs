@@ -104,6 +104,7 @@ impl Bench {
                 std::sync::Arc::new(crate::call::RequestValues { probes, default_account: None })
             }),
             sensitive: crate::call::Digest {
+                request_head: Default::default(),
                 response: get
                     .class
                     .iter()

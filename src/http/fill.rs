@@ -95,6 +95,7 @@ pub(super) fn request(call: &mut Call, head: &RequestHead<'_>, length: u64, shar
         let (texts, cookies) = (&mut shared.texts, fields.cookie);
         call.key_candidates = shared.inspector.key_candidates(&fields.own, &target, cookies, |name| texts.text(name));
     }
+    call.sensitive.request_head = header_values::request(fields, shared);
     if shapes && fields.has_own() {
         let Shared { inspector, texts, cookies, idle_shapes, .. } = shared;
         let shape = shape(call, idle_shapes);

@@ -392,6 +392,32 @@ fn encodings_are_undone() {
 }
 
 #[test]
+fn heads_of_both_sides_are_looked_into_and_told_apart() {
+    let head = |fields: &str| format!("GET /me HTTP/1.1\r\nHost: h\r\n{fields}\r\n");
+    let answer = "HTTP/1.1 200 OK\r\nX-Card: 4539 1488 0343 6467\r\nContent-Length: 0\r\n\r\n";
+    // The same again, which is known by then.
+    let asked = [
+        head("Cookie: theme=dark; mail=ada.lovelace@corp.example.net\r\n"),
+        head("X-Customer: ada.lovelace@corp.example.net\r\nAuthorization: Bearer 1234567890abcdef\r\n"),
+        head("X-Request-Id: 7f3b0c9e-5f7a-4f43-9f1d-3d1b8f1c2a77\r\nCookie: session=4539148803436467\r\n"),
+    ];
+    let mut talk = Talk::new(1460);
+    for _ in 0..2 {
+        for head in &asked {
+            talk.send(true, head.as_bytes());
+            talk.send(false, answer.as_bytes());
+        }
+    }
+    for (call, found) in talk.calls().iter().zip([true, true, false].repeat(2)) {
+        let classes =
+            |found: &[crate::call::Sensitive]| found.iter().map(|one| one.class.to_string()).collect::<Vec<_>>();
+        assert_eq!(classes(&call.sensitive.request_head), if found { vec!["email"] } else { vec![] });
+        assert_eq!(classes(&call.sensitive.response), ["payment_card"]);
+        assert!(call.sensitive.request.is_empty());
+    }
+}
+
+#[test]
 fn bombs_and_damage_are_marked() {
     let bomb = encoded("zstd", &vec![0; 300 << 20]);
     let call = talk_encoded("zstd", &bomb, 1460);

@@ -35,6 +35,7 @@ pub(super) fn found(inspector: &Inspector, side: Side, name: &[u8], value: &[u8]
     let (separators, most): (&[u8], usize) = match () {
         // Behind the cookie there is what a browser is to do with it (RFC 6265, section 4.1.1).
         () if is("set-cookie") => (b";", 1),
+        () if is("cookie") => (b";", usize::MAX),
         () if is("location") => (b"?#&", usize::MAX),
         () => (b"", 1),
     };
@@ -75,6 +76,8 @@ mod tests {
             classes(Side::Response, "Set-Cookie", "mail=ada.lovelace@corp.example.net; Path=/; Secure"),
             ["email"]
         );
+        let cookies = "theme=dark; mail=ada.lovelace@corp.example.net; session=4539148803436467";
+        assert_eq!(classes(Side::Request, "Cookie", cookies), ["email"]);
         let address = "https://shop.example/reset?mail=ada.lovelace%40corp.example.net#top";
         assert_eq!(classes(Side::Response, "Location", address), ["email"]);
         let token = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U";

@@ -392,14 +392,14 @@ impl Inspector {
         (self.settings.shapes && self.settings.enabled).then_some(shape::head::is_own)
     }
 
-    /// Which headers of a head are looked at beside those of HTTP and of the rules: of answers, the API's own; of requests, what an
-    /// API asks for and what may be a key.
+    /// Which headers of a head are looked at beside those of HTTP and of the rules: the API's own; where nothing is looked into,
+    /// those of requests that may be a key.
     #[inline]
     pub(crate) fn further_headers(&self, request: bool) -> Option<fn(&[u8]) -> bool> {
-        if !request {
-            return self.settings.enabled.then_some(shape::head::is_own);
+        match self.settings.enabled {
+            true => Some(shape::head::is_own),
+            false => (request && self.settings.key_candidates).then_some(candidate::is_name),
         }
-        self.own_headers().or_else(|| self.settings.key_candidates.then_some(candidate::is_name))
     }
 
     /// What may be a key of a request that has no credential; `text` makes names.

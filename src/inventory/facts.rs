@@ -12,7 +12,7 @@ use super::report::{self, Message, Quantiles};
 use super::schema::Schema;
 use super::settled::Learning;
 use super::words::Words;
-use crate::call::{Call, CredentialKind, Formats, NAME_LIMIT, NamedShape, ParameterShape, Peer, Protocol};
+use crate::call::{Call, CredentialKind, Digest, Formats, NAME_LIMIT, NamedShape, ParameterShape, Peer, Protocol};
 use crate::model::Distinct;
 use crate::time::Timestamp;
 
@@ -245,7 +245,9 @@ impl Facts {
             }
             keep_media(&mut self.response_media, call.response.content_type.as_ref());
         }
-        for (known, found) in self.sensitive.iter_mut().zip([&call.sensitive.request, &call.sensitive.response]) {
+        let Digest { request, request_head, response } = &call.sensitive;
+        for (side, found) in [(0, request), (0, request_head), (1, response)] {
+            let known = &mut self.sensitive[side];
             found.iter().for_each(|found| keep_class(known, &found.class));
         }
         let mut dropped = self.parameters(call, learning.caller, learning.budget);

@@ -177,7 +177,7 @@ pub(super) fn boundaries(seen: &Seen<'_>, found: &mut Found<'_>) {
     if call.credential.is_some() {
         details.push("credential");
     }
-    details.extend(call.sensitive.request.iter().chain(&call.sensitive.response).map(|found| &*found.class));
+    details.extend(call.sensitive.all().map(|found| &*found.class));
     if details.is_empty() {
         return;
     }

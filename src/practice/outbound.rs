@@ -41,6 +41,7 @@ pub(super) fn observe(seen: &Seen<'_>, found: &mut Found<'_>) {
         .sensitive
         .request
         .iter()
+        .chain(call.sensitive.request_head.iter())
         .map(|found| &*found.class)
         .filter(|class| SECRETS.contains(class))
         // A key in the query is how this third party wants to know who calls.

@@ -359,9 +359,9 @@ fn credential(line: &mut Vec<u8>, credential: &Credential) -> io::Result<()> {
     Ok(())
 }
 
-fn digest(line: &mut Vec<u8>, Digest { request, response }: &Digest) -> io::Result<()> {
+fn digest(line: &mut Vec<u8>, Digest { request, request_head, response }: &Digest) -> io::Result<()> {
     let mut before = "{";
-    for (name, found) in [("\"request\":", request), ("\"response\":", response)] {
+    for (name, found) in [("\"request\":", request), ("\"request_head\":", request_head), ("\"response\":", response)] {
         if !found.is_empty() {
             put(line, before);
             put(line, name);
@@ -498,7 +498,11 @@ mod tests {
                     status: times.5,
                     request: parts.0,
                     response: parts.1,
-                    sensitive: Digest { request: parts.2.into(), response: parts.3.into() },
+                    sensitive: Digest {
+                        request: parts.2.clone().into(),
+                        request_head: parts.3.clone().into(),
+                        response: parts.3.into(),
+                    },
                     credential: parts.4,
                     completeness: Completeness {
                         request,

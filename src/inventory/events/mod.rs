@@ -245,6 +245,7 @@ impl Events {
         let shape = call.shape.as_deref();
         let sides = [
             (false, &call.sensitive.request, shape.and_then(|shape| shape.request.as_deref())),
+            (false, &call.sensitive.request_head, None),
             (true, &call.sensitive.response, shape.and_then(|shape| shape.response.as_deref())),
         ];
         for (response, found, body) in sides {
