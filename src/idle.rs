@@ -4,21 +4,37 @@
 /// Takes between two looks at how much is needed.
 const TURN: u32 = 1 << 14;
 
-/// A stack of what may be used again. Of what lay at its bottom all through a turn half is freed.
+/// A stack of what may be used again. Of what lay at its bottom all through a turn half is freed, the last in memory first:
+/// what a burst made lies behind what was there before it, and an allocator gives back pages that are free as a whole.
 pub(crate) struct Idle<T> {
     held: Vec<T>,
+    /// Where one lies in memory, or anything that is larger for what was made later.
+    place: fn(&T) -> usize,
+    /// So many are kept whether they are needed or not.
+    kept: usize,
     /// The fewest that were held since the turn began.
     fewest: usize,
     taken: u32,
 }
 
-impl<T> Default for Idle<T> {
-    fn default() -> Self {
-        Idle { held: Vec::new(), fewest: 0, taken: 0 }
+impl<T> Idle<Box<T>> {
+    /// A stack of objects of their own.
+    pub(crate) fn of_boxes() -> Idle<Box<T>> {
+        Idle::by_place(|one| std::ptr::from_ref::<T>(one).addr())
     }
 }
 
 impl<T> Idle<T> {
+    pub(crate) fn by_place(place: fn(&T) -> usize) -> Idle<T> {
+        Idle { held: Vec::new(), place, kept: 0, fewest: 0, taken: 0 }
+    }
+
+    /// Adds one that is kept whether it is needed or not.
+    pub(crate) fn keep(&mut self, one: T) {
+        self.held.push(one);
+        self.kept += 1;
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.held.len()
     }
@@ -44,20 +60,11 @@ impl<T> Idle<T> {
         self.held.extend(more);
     }
 
-    /// Adds some, and from now on gives those with the smallest key first and frees those with the largest: when the key
-    /// is the order in which they were made, a burst's own are freed and those before it stay, so that the allocator has
-    /// whole pages to give back.
-    pub(crate) fn extend_in_order<K: Ord>(&mut self, more: impl Iterator<Item = T>, key: impl Fn(&T) -> K) {
-        let before = self.held.len();
-        self.held.extend(more);
-        if self.held.len() > before {
-            self.held.sort_by_key(|one| std::cmp::Reverse(key(one))); // nearly in order already
-        }
-    }
-
     #[cold]
     fn turn(&mut self) {
-        self.held.drain(..self.fewest.div_ceil(2));
+        self.held.sort_unstable_by_key(|one| std::cmp::Reverse((self.place)(one)));
+        let most = self.held.len().saturating_sub(self.kept);
+        self.held.drain(..self.fewest.div_ceil(2).min(most));
         (self.fewest, self.taken) = (self.held.len(), 0);
     }
 }
@@ -68,9 +75,9 @@ mod tests {
 
     #[test]
     fn what_was_not_needed_for_long_is_freed() {
-        let mut idle = Idle::default();
+        let mut idle = Idle::by_place(|&place| place);
         idle.extend(0..4_000);
-        let use_some = |idle: &mut Idle<i32>| {
+        let use_some = |idle: &mut Idle<usize>| {
             for _ in 0..TURN / 50 {
                 let taken: Vec<_> = (0..100).filter_map(|_| idle.take()).collect();
                 assert_eq!(taken.len(), 100, "what is needed is there");
@@ -83,17 +90,16 @@ mod tests {
 
     #[test]
     fn what_a_burst_made_is_freed_and_not_what_was_there_before() {
-        let mut idle = Idle::default();
+        let mut idle = Idle::by_place(|&place| place);
         // They come back in the order in which others are done with them.
-        idle.extend_in_order((0..1_000).map(|number| number * 7 % 1_000), |&number| number);
+        idle.extend((0..1_000).map(|number| number * 7 % 1_000));
         for _ in 0..20 * TURN {
             let taken = [idle.take(), idle.take()];
-            assert_eq!(taken, [Some(0), Some(1)]);
-            idle.extend_in_order(taken.into_iter().flatten(), |&number| number);
+            idle.extend(taken.into_iter().flatten());
         }
         let mut left = idle.held.clone();
-        left.reverse();
+        left.sort_unstable();
         assert!(left.len() < 10, "{left:?}");
-        assert!(left.iter().copied().eq(0..left.len() as i32), "{left:?}");
+        assert!(left.iter().copied().eq(0..left.len()), "{left:?}");
     }
 }

@@ -14,8 +14,8 @@ pub(super) struct Parcel {
     encapsulations: Vec<Encapsulation>,
     /// What the reader's time has come to.
     pub(super) now: Timestamp,
-    /// Of how many its reader made it.
-    pub(super) number: u64,
+    /// How many its reader had made before.
+    pub(super) number: usize,
 }
 
 /// A segment whose payload lies in the parcel.
@@ -37,10 +37,32 @@ struct Entry {
 }
 
 impl Parcel {
-    /// A parcel with room for these, so that it stays where it is while it is filled. What is not filled is not in memory.
-    pub(super) fn with_room(segments: usize, bytes: usize, number: u64) -> Parcel {
+    /// A parcel with room for so many segments and bytes.
+    pub(super) fn with_room(segments: usize, bytes: usize, number: usize) -> Parcel {
         let (entries, payloads) = (Vec::with_capacity(segments), Vec::with_capacity(bytes));
         Parcel { entries, payloads, encapsulations: Vec::new(), now: Timestamp::ZERO, number }
+    }
+
+    /// Takes the memory for as much now, not when it is filled for the first time.
+    pub(super) fn reserve(&mut self, segments: usize, bytes: usize) {
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let nothing = Segment {
+            time: Timestamp::ZERO,
+            source: nowhere,
+            destination: nowhere,
+            encapsulation: &Encapsulation::NONE,
+            sequence: 0,
+            acknowledgment: 0,
+            flags: Flags::default(),
+            window: 0,
+            urgent: 0,
+            payload: &[],
+            missing: 0,
+            fingerprint: 0,
+        };
+        (0..segments).for_each(|_| self.push(&nothing, Timestamp::ZERO));
+        self.payloads.resize(bytes, 0);
+        self.clear();
     }
 
     /// Takes a segment, at the traffic's time `now`.

@@ -35,8 +35,9 @@ use crate::time::Timestamp;
 /// the processor's caches on its way.
 const ROUNDS: usize = 4;
 
-/// The same live with one reader: about 3 MiB. What is more waits in the kernel's buffer, which is there already.
-const LIVE_ROUNDS: usize = 16;
+/// The same live with one reader, for which their memory is taken at the start: 2 MiB for each worker. What is more waits in the
+/// kernel's buffer, which is there already.
+const LIVE_ROUNDS: usize = 8;
 
 /// The same live with several readers, where a worker may have to wait for another one: about 20 MiB a reader. As many answers
 /// of each worker wait live, whoever reads.
@@ -64,7 +65,7 @@ struct Shards {
     /// Parcels that workers are done with come back to the thread that made them: what is freed in another one stays its.
     done: Receiver<Parcel>,
     idle: Idle<Parcel>,
-    made: u64,
+    made: usize,
     hasher: ahash::RandomState,
     bytes: usize,
     segments: usize,
@@ -89,7 +90,7 @@ impl Taker for Shards {
     /// need not wake a worker.
     fn hand_on(&mut self, now: Timestamp, _: bool, counters: &mut Counters) -> bool {
         (self.bytes, self.segments) = (0, 0);
-        self.idle.extend_in_order(self.done.try_iter(), |parcel| parcel.number);
+        self.idle.extend(self.done.try_iter());
         let mut deadline = None;
         for (parcel, worker) in self.parcels.iter_mut().zip(&self.workers) {
             if self.live && parcel.len() == 0 {
@@ -108,7 +109,7 @@ impl Taker for Shards {
                 Err(Some(mut dropped)) => {
                     counters.add(Counter::SegmentsDropped, dropped.len() as u64);
                     dropped.clear();
-                    *parcel = dropped;
+                    self.idle.put(std::mem::replace(parcel, dropped));
                 }
             }
         }
@@ -122,7 +123,7 @@ impl Taker for Shards {
 }
 
 /// A parcel with room for a round.
-fn make(made: &mut u64) -> Parcel {
+fn make(made: &mut usize) -> Parcel {
     *made += 1;
     Parcel::with_room(ROUND_SEGMENTS, ROUND_BYTES + MOST_PAYLOAD, *made)
 }
@@ -171,16 +172,24 @@ fn connect(settings: &Settings, readers: usize, workers: usize) -> (Vec<Shards>,
             parcels: Vec::new(),
             workers: Vec::new(),
             done,
-            idle: Idle::default(),
+            idle: Idle::by_place(|parcel: &Parcel| parcel.number),
             made: 0,
             hasher: hasher.clone(),
             bytes: 0,
             segments: 0,
             reached: reached.clone(),
         };
+        if settings.live && readers == 1 {
+            // What a burst needs is there before it comes, and nothing is left behind by it.
+            for _ in 0..(rounds + 2) * workers {
+                let mut parcel = make(&mut shards.made);
+                parcel.reserve(ROUND_SEGMENTS, ROUND_BYTES);
+                shards.idle.keep(parcel);
+            }
+        }
         for lanes in &mut lanes {
             let (send, parcels) = bounded(rounds);
-            shards.parcels.push(make(&mut shards.made));
+            shards.parcels.push(shards.idle.take().unwrap_or_else(|| make(&mut shards.made)));
             shards.workers.push(send);
             lanes.push(Lane::new(parcels, give_back.clone(), reached.clone()));
         }
