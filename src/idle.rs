@@ -42,12 +42,12 @@ impl<T> Idle<T> {
     /// One to be used again, if there is any.
     #[inline]
     pub(crate) fn take(&mut self) -> Option<T> {
-        let one = self.held.pop();
-        self.fewest = self.fewest.min(self.held.len());
         self.taken += 1;
         if self.taken >= TURN {
             self.turn();
         }
+        let one = self.held.pop();
+        self.fewest = self.fewest.min(self.held.len());
         one
     }
 
@@ -94,7 +94,7 @@ mod tests {
         // They come back in the order in which others are done with them.
         idle.extend((0..1_000).map(|number| number * 7 % 1_000));
         for _ in 0..20 * TURN {
-            let taken = [idle.take(), idle.take()];
+            let taken = [idle.take(), idle.take(), idle.take()];
             idle.extend(taken.into_iter().flatten());
         }
         let mut left = idle.held.clone();
