@@ -8,8 +8,8 @@
 //! whoever looks, and a flow sees only its own segments. What differs is where budgets are reached, since each worker
 //! has its part of them; evictions are counted.
 //!
-//! In a replay who is ahead waits. Live, a reader waits a moment at a full queue, which the kernel's buffer bridges, and then
-//! drops the parcel; a worker does so with records. Both are counted.
+//! In a replay who is ahead waits. Live, a reader waits a moment at a full queue, longer if there is no other, which the kernel's
+//! buffer bridges, and then drops the parcel; a worker does so with records. Both are counted.
 
 use std::io;
 use std::sync::Arc;
