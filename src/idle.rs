@@ -102,4 +102,16 @@ mod tests {
         assert!(left.len() < 10, "{left:?}");
         assert!(left.iter().copied().eq(0..left.len()), "{left:?}");
     }
+
+    #[test]
+    fn what_is_kept_stays_though_it_is_not_needed() {
+        let mut idle = Idle::by_place(|&place| place);
+        (0..40).for_each(|place| idle.keep(place));
+        idle.extend(40..1_000);
+        for _ in 0..20 * TURN {
+            let taken = idle.take();
+            idle.extend(taken.into_iter());
+        }
+        assert!((40..50).contains(&idle.len()), "{}", idle.len());
+    }
 }

@@ -174,6 +174,8 @@ counters! {
     FlowsUpgraded = "flows_upgraded",
     /// Heads dropped for being larger than configured.
     HeadsTooLarge = "heads_too_large",
+    /// Heads with more cookies or header fields of the API's own, or longer ones, than sensitive values are looked for in.
+    HeadsInspectedInPart = "heads_inspected_in_part",
     /// Bytes skipped while looking for the next head after a loss or a syntax error.
     BytesSkipped = "bytes_skipped",
     /// Requests given up because too many were waiting for a response in one connection.

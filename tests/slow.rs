@@ -132,6 +132,10 @@ fn heads_that_end_with_their_connection() {
     outcome.accuses("request_head");
     assert_eq!(outcome.connections.len(), 60, "each is told of once");
     assert!(outcome.connections.iter().any(|connection| connection["ended"] == "reset_by_client"));
+    // Not even its first line.
+    let outcome = cut_short("given-up-early", b"GET /v1/or", 4.0, b"");
+    outcome.accuses("request_head");
+    assert_eq!(outcome.connections.len(), 60);
     let timeout = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
     let outcome = cut_short("timed-out", HALF_A_HEAD, 1.0, timeout);
     outcome.accuses("request_head");

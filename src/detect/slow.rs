@@ -10,8 +10,8 @@
 //! which the server says nothing count half and make no campaign, since there are protocols that are like that. What is not
 //! acknowledged counts as little as what is not used: a line that broke off looks the same.
 //!
-//! Connections without a byte, or with a few that are no HTTP, count only on servers that were heard to speak HTTP: pools of other protocols open theirs
-//! before they need them. Who is behind a trusted proxy is unknown as long as there is no call, so its connections accuse nobody.
+//! Connections without a byte, or with a few that are no HTTP, count only on servers that were heard to speak HTTP: pools of
+//! other protocols open theirs before they need them. Who is behind a trusted proxy is unknown as long as there is no call, so its connections accuse nobody.
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -350,7 +350,7 @@ impl Conversation {
         exchange.h2c = head.fields.h2c;
         let call = &mut *exchange.call;
         call.request_time = Some(mark.time);
-        fill::request(call, head, length as u64, shared);
+        fill::request(call, head, length as u64, shared, counters);
         let framing = match (head.fields.chunked_somewhere, head.fields.content_length) {
             (true, _) => Some(Framing::Chunked(Chunks::default())),
             (false, Some(length)) if length > 0 => Some(Framing::Length(length)),
@@ -371,6 +371,7 @@ impl Conversation {
         head: &ResponseHead<'_>,
         length: usize,
         shared: &mut Shared,
+        counters: &mut Counters,
     ) -> Option<u64> {
         let direction = direction_of(d);
         self.requests.get_or_insert(direction.opposite());
@@ -395,7 +396,7 @@ impl Conversation {
         if !has_request {
             call.version = head.version;
         }
-        fill::response(call, head, length as u64, shared);
+        fill::response(call, head, length as u64, shared, counters);
 
         let success = head.status.is_some_and(|status| (200..300).contains(&status));
         let tunnel = call.method == "CONNECT" && success;

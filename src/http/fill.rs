@@ -52,7 +52,13 @@ fn shape<'c>(call: &'c mut Call, idle: &mut Idle<Box<Shape>>) -> &'c mut Shape {
 
 /// Takes a request's head of so many bytes.
 #[inline]
-pub(super) fn request(call: &mut Call, head: &RequestHead<'_>, length: u64, shared: &mut Shared) {
+pub(super) fn request(
+    call: &mut Call,
+    head: &RequestHead<'_>,
+    length: u64,
+    shared: &mut Shared,
+    counters: &mut Counters,
+) {
     call.version = head.version;
     printable_into(head.method, &mut call.method);
     call.anomalies.extend(head.fields.anomalies);
@@ -95,7 +101,7 @@ pub(super) fn request(call: &mut Call, head: &RequestHead<'_>, length: u64, shar
         let (texts, cookies) = (&mut shared.texts, fields.cookie);
         call.key_candidates = shared.inspector.key_candidates(&fields.own, &target, cookies, |name| texts.text(name));
     }
-    call.sensitive.request_head = header_values::request(fields, shared);
+    header_values::request(&mut call.sensitive.request_head, fields, shared, counters);
     if shapes && fields.has_own() {
         let Shared { inspector, texts, cookies, idle_shapes, .. } = shared;
         let shape = shape(call, idle_shapes);
@@ -137,12 +143,18 @@ pub(super) fn request(call: &mut Call, head: &RequestHead<'_>, length: u64, shar
 
 /// Takes the head of a final response, of so many bytes.
 #[inline]
-pub(super) fn response(call: &mut Call, head: &ResponseHead<'_>, length: u64, shared: &mut Shared) {
+pub(super) fn response(
+    call: &mut Call,
+    head: &ResponseHead<'_>,
+    length: u64,
+    shared: &mut Shared,
+    counters: &mut Counters,
+) {
     call.status = head.status;
     call.anomalies.extend(head.fields.anomalies);
     call.response.head_bytes = length;
     describe(&mut call.response, &head.fields, shared);
-    header_values::response(&mut call.sensitive.response, &head.fields, shared);
+    header_values::response(&mut call.sensitive.response, &head.fields, shared, counters);
     if !head.fields.rare.is_empty() {
         call.response_fields = limits::response_fields(&head.fields, head.status, call.response_time).map(Box::new);
         if matches!(head.status, Some(302 | 303)) && matches!(&*call.method, "POST" | "PUT") {

@@ -43,6 +43,8 @@ pub(crate) struct Fields<'h> {
     pub(crate) api_key_name: Option<&'h [u8]>,
     /// Headers of the API's own, name and value, where they are asked for.
     pub(crate) own: Vec<(&'h [u8], &'h [u8])>,
+    /// There were more of these, or of cookies that are set, than are kept.
+    pub(crate) passed_over: bool,
     pub(crate) x_forwarded_for: Vec<&'h [u8]>,
     pub(crate) forwarded: Vec<&'h [u8]>,
     pub(crate) x_real_ip: Option<&'h [u8]>,
@@ -503,13 +505,17 @@ impl<'h> Fields<'h> {
                 &mut self.api_key
             }
             Kind::Own => {
-                if self.own.len() < OWN_LIMIT {
-                    self.own.push((name, value));
+                match self.own.len() < OWN_LIMIT {
+                    true => self.own.push((name, value)),
+                    false => self.passed_over = true,
                 }
                 return;
             }
             // Servers may set many: room is left for the others.
-            Kind::SetCookie if self.rare.len() >= RARE_LIMIT / 2 => return,
+            Kind::SetCookie if self.rare.len() >= RARE_LIMIT / 2 => {
+                self.passed_over = true;
+                return;
+            }
             Kind::SetCookie
             | Kind::Signature
             | Kind::SignatureInput

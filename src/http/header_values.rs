@@ -8,33 +8,45 @@
 use super::Shared;
 use super::head::{Fields, Kind};
 use crate::call::SensitiveClasses;
-use crate::inspect::Side;
+use crate::inspect::{LONGEST, Side};
+use crate::stats::{Counter, Counters};
 
-/// Gives what is found in the head of a request.
+/// Adds what is found in the head of a request.
 #[inline]
-pub(super) fn request(fields: &Fields<'_>, shared: &mut Shared) -> SensitiveClasses {
-    let mut found = SensitiveClasses::default();
-    if (fields.own.is_empty() && fields.cookie.is_none()) || !shared.inspector.is_enabled() {
-        return found;
+pub(super) fn request(into: &mut SensitiveClasses, fields: &Fields<'_>, shared: &mut Shared, counters: &mut Counters) {
+    if !fields.own.is_empty() || fields.cookie.is_some() {
+        let cookies = fields.cookie.map(|value| (&b"cookie"[..], value));
+        look(into, Side::Request, fields, cookies.into_iter(), shared, counters);
     }
-    let Shared { inspector, clean, .. } = shared;
-    let cookies = fields.cookie.map(|value| (&b"cookie"[..], value));
-    for field in fields.own.iter().copied().chain(cookies) {
-        clean.header(inspector, Side::Request, field, &mut found);
-    }
-    found
 }
 
 /// Adds what is found in the head of a response.
 #[inline]
-pub(super) fn response(into: &mut SensitiveClasses, fields: &Fields<'_>, shared: &mut Shared) {
-    if (fields.own.is_empty() && fields.rare.is_empty()) || !shared.inspector.is_enabled() {
+pub(super) fn response(into: &mut SensitiveClasses, fields: &Fields<'_>, shared: &mut Shared, counters: &mut Counters) {
+    if !fields.own.is_empty() || !fields.rare.is_empty() {
+        let cookies = fields.all_rare(Kind::SetCookie).map(|value| (&b"set-cookie"[..], value));
+        let address = fields.rare(Kind::Location).map(|value| (&b"location"[..], value));
+        look(into, Side::Response, fields, cookies.chain(address), shared, counters);
+    }
+}
+
+/// Looks into the fields of the API's own, and `further` ones.
+fn look<'h>(
+    into: &mut SensitiveClasses,
+    side: Side,
+    fields: &Fields<'h>,
+    further: impl Iterator<Item = (&'h [u8], &'h [u8])>,
+    shared: &mut Shared,
+    counters: &mut Counters,
+) {
+    let Shared { inspector, clean, .. } = shared;
+    if !inspector.is_enabled() {
         return;
     }
-    let Shared { inspector, clean, .. } = shared;
-    let cookies = fields.all_rare(Kind::SetCookie).map(|value| (&b"set-cookie"[..], value));
-    let address = fields.rare(Kind::Location).map(|value| (&b"location"[..], value));
-    for field in fields.own.iter().copied().chain(cookies).chain(address) {
-        clean.header(inspector, Side::Response, field, into);
+    let mut in_part = fields.passed_over;
+    for field in fields.own.iter().copied().chain(further) {
+        in_part |= field.1.len() > LONGEST;
+        clean.header(inspector, side, field, into);
     }
+    counters.add(Counter::HeadsInspectedInPart, u64::from(in_part));
 }

@@ -553,7 +553,7 @@ fn close(
     shared: &mut Shared,
     counters: &mut Counters,
 ) {
-    note_unfinished(flow, state, (direction, how), now, shared);
+    note_unfinished(flow, state, direction, how, now, shared);
     if let Some(watch) = &mut state.watch {
         watch.close(direction, how);
     }
@@ -587,7 +587,8 @@ fn wake(flow: &FlowInfo, state: &mut State, now: Timestamp, shared: &mut Shared,
 
 /// A flow in clear, or of which the protection is undone, is over.
 fn finish(flow: &FlowInfo, state: &mut State, end: End, now: Timestamp, shared: &mut Shared, counters: &mut Counters) {
-    let under_way = state.watch.as_ref().and_then(|_| state.speaks.under_way(flow));
+    let client = state.speaks.client().or(flow.opened_by);
+    let under_way = state.watch.as_ref().and_then(|_| state.speaks.under_way(flow)).map(|(_, under_way)| under_way);
     if let Speaks::Http1(conversation) = &mut state.speaks {
         conversation.end(flow, now, shared, counters);
         // The last head may have been that of an upgrade.
@@ -602,16 +603,23 @@ fn finish(flow: &FlowInfo, state: &mut State, end: End, now: Timestamp, shared: 
         Speaks::Http2(connection) => connection.end(flow, now, shared, counters),
         Speaks::WebSocket(connection) => connection.end(flow, end, now, shared, counters),
     }
-    if let (Some(watch), Some(under_way)) = (&mut state.watch, under_way) {
-        watch.end(flow, under_way, state.speaks.position(), end, now, shared, counters);
+    if let (Some(watch), Some(client)) = (&mut state.watch, client) {
+        watch.end(flow, (client, under_way), state.speaks.position(), end, now, shared, counters);
     }
 }
 
 /// A direction ends: remembers it if that is in the middle of a request.
-fn note_unfinished(flow: &FlowInfo, state: &mut State, ends: (Direction, Close), now: Timestamp, shared: &Shared) {
+fn note_unfinished(
+    flow: &FlowInfo,
+    state: &mut State,
+    direction: Direction,
+    how: Close,
+    now: Timestamp,
+    shared: &Shared,
+) {
     let State { speaks: Speaks::Http1(conversation), watch } = state else { return };
     let Some(client) = conversation.client().or(flow.opened_by) else { return };
-    if ends.0 != client && ends.1 != Close::Reset {
+    if direction != client && how != Close::Reset {
         return;
     }
     let Some(under_way) = conversation.under_way(client) else { return };

@@ -28,7 +28,8 @@ use super::conversation::community_id;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Seconds that the head of a request may take, and what a client owes to a handshake of TLS. 0 tells of none; so with the others.
+    /// Seconds that the head of a request may take, and what a client owes to a handshake of TLS; a quarter of them where the connection
+    /// ends in it. 0 tells of none; so with the others.
     pub head_seconds: u32,
     /// Seconds that the body of a request may come more slowly than `rate`, and what cannot be read of TLS.
     pub body_seconds: u32,
@@ -37,7 +38,7 @@ pub struct Settings {
     pub read_seconds: u32,
     /// Bytes a second, for bodies and answers.
     pub rate: u32,
-    /// Seconds that a connection may be open without a byte from either end.
+    /// Seconds that a connection may be open without a byte from the server, and of the client none, or nothing that begins a request.
     pub unused_seconds: u32,
     /// Seconds that a connection on which one call at most was made may be left alone.
     pub idle_seconds: u32,
@@ -190,31 +191,24 @@ impl Watch {
         shared.records.push(Record::from(connection));
     }
 
-    /// The flow is over, and its calls are given out: the last record of what was told of. `under_way` is how it stood
-    /// before.
+    /// The flow is over, and its calls are given out: the last record of what was told of, or that it ended in the middle of
+    /// a request. `under_way` is how it stood before.
     #[allow(clippy::too_many_arguments, reason = "all of it describes one end")]
     pub(super) fn end(
         &mut self,
         flow: &FlowInfo,
-        (client, under_way): (Direction, UnderWay),
+        (client, under_way): (Direction, Option<UnderWay>),
         position: u32,
         end: End,
         now: Timestamp,
         shared: &mut Shared,
         counters: &mut Counters,
     ) {
-        if self.part == 0 {
-            return self.end_untold(flow, client, position, end, now, shared, counters);
-        }
-        let sent = flow.traffic[client.opposite().index()].bytes;
-        let answer = matches!(under_way.awaited, Awaited::ResponseHead | Awaited::ResponseBody);
-        let (since, bytes) = match (self.stall.filter(|_| answer), under_way.since) {
-            (Some((since, before)), _) => (since, sent.saturating_sub(before)),
-            (None, Some(since)) => (since, under_way.bytes),
-            (None, None) => (self.idle.map_or(flow.start, |idle| idle.0), 0),
+        let wait = match (self.part, under_way) {
+            (0, _) => self.unfinished,
+            (_, under_way) => under_way.map(|before| self.last(flow, client, before, now, &shared.settings.slow)),
         };
-        let silent = self.unacknowledged(flow, client, now, &shared.settings.slow);
-        let wait = silent.unwrap_or_else(|| self.wait(flow, client, under_way, since, bytes, now));
+        let Some(wait) = wait else { return };
         let mut connection = record(flow, client, position, self.part, wait, now);
         connection.tls = shared.tls.clone();
         connection.ended = Some(ending(end, self.reset, client));
@@ -222,24 +216,24 @@ impl Watch {
         shared.records.push(Record::from(connection));
     }
 
-    /// The end of a connection of which nothing was told: in the middle of a request, if that is worth telling of.
-    #[allow(clippy::too_many_arguments, reason = "all of it describes one end")]
-    fn end_untold(
+    /// What a connection that was told of waited for at its end.
+    fn last(
         &mut self,
         flow: &FlowInfo,
         client: Direction,
-        position: u32,
-        end: End,
+        under_way: UnderWay,
         now: Timestamp,
-        shared: &mut Shared,
-        counters: &mut Counters,
-    ) {
-        let Some(wait) = self.unfinished else { return };
-        let mut connection = record(flow, client, position, 0, wait, now);
-        connection.tls = shared.tls.clone();
-        connection.ended = Some(ending(end, self.reset, client));
-        counters.count(Counter::Connections);
-        shared.records.push(Record::from(connection));
+        settings: &Settings,
+    ) -> Wait {
+        let sent = flow.traffic[client.opposite().index()].bytes;
+        let answer = matches!(under_way.awaited, Awaited::ResponseHead | Awaited::ResponseBody);
+        let (since, bytes) = match (self.stall.filter(|_| answer), under_way.since) {
+            (Some((since, before)), _) => (since, sent.saturating_sub(before)),
+            (None, Some(since)) => (since, under_way.bytes),
+            (None, None) => (self.idle.map_or(flow.start, |idle| idle.0), 0),
+        };
+        let silent = self.unacknowledged(flow, client, now, settings);
+        silent.unwrap_or_else(|| self.wait(flow, client, under_way, since, bytes, now))
     }
 
     /// What a connection waits for, if it has kept the server waiting for too long. Asks to be woken when that may be.
@@ -431,14 +425,13 @@ pub(super) fn is_unfinished(under_way: &UnderWay, timed_out: bool, now: Timestam
 /// ends, or what is no HTTP, and little of it, while the server said nothing.
 pub(super) fn unused(flow: &FlowInfo, now: Timestamp, shared: &mut Shared, counters: &mut Counters) {
     let client = flow.opened_by.unwrap_or(Direction::Forward);
-    let time = now.since(flow.start);
+    let seconds = seconds(flow.start, now);
     let bytes = flow.traffic[client.index()].bytes;
-    if flow.seen[client.opposite().index()] || bytes as f64 >= f64::from(shared.settings.slow.rate) * time.as_secs_f64()
-    {
+    if flow.seen[client.opposite().index()] || bytes as f64 >= f64::from(shared.settings.slow.rate) * seconds {
         return;
     }
     let awaited = if bytes > 0 { Awaited::Request } else { Awaited::Idle };
-    let wait = Wait { awaited, seconds: seconds(flow.start, now), bytes, ..Wait::default() };
+    let wait = Wait { awaited, seconds, bytes, ..Wait::default() };
     counters.count(Counter::Connections);
     let connection = Connection { waits: Some(wait), open: true, ..connection(flow, client, now) };
     shared.records.push(Record::from(connection));

@@ -415,6 +415,21 @@ fn heads_of_both_sides_are_looked_into_and_told_apart() {
         assert_eq!(classes(&call.sensitive.response), ["payment_card"]);
         assert!(call.sensitive.request.is_empty());
     }
+    assert_eq!(talk.count(Counter::HeadsInspectedInPart), 0);
+}
+
+#[test]
+fn heads_that_are_looked_into_in_part_are_counted() {
+    let many: String = (0..40).map(|number| format!("X-Own-{number}: abcdefgh{number}\r\n")).collect();
+    let cookies: String = (0..40).map(|number| format!("Set-Cookie: c{number}=abcdefgh\r\n")).collect();
+    let long = format!("Cookie: c={}\r\n", "a".repeat(5_000));
+    let mut talk = Talk::new(1460);
+    for (asks, answers, counted) in [(&*many, "", 1), (&*long, "", 2), ("", &*many, 3), ("", &*cookies, 4), ("", "", 4)]
+    {
+        talk.send(true, format!("GET /me HTTP/1.1\r\nHost: h\r\n{asks}\r\n").as_bytes());
+        talk.send(false, format!("HTTP/1.1 200 OK\r\n{answers}Content-Length: 0\r\n\r\n").as_bytes());
+        assert_eq!(talk.count(Counter::HeadsInspectedInPart), counted);
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::{Inspector, Side};
 use crate::call::SensitiveClasses;
 
 /// Bytes of a value that are looked at.
-const LONGEST: usize = 4096;
+pub(crate) const LONGEST: usize = 4096;
 
 /// How a JSON Web Token begins: `{"` in base64 (RFC 7519, section 3.1).
 const TOKEN: &[u8] = b"eyJ";

@@ -46,6 +46,7 @@ pub use self::credential::{CredentialHeaders, KnownCredentials};
 use self::csv::TableDecoder;
 use self::find::{AHEAD, BEFORE, Finder, Window};
 use self::form::FormDecoder;
+pub(crate) use self::header::LONGEST;
 use self::rules::Compiled;
 pub use self::rules::{Class, Rules};
 use self::shape::{Kind, Limits, Walker};

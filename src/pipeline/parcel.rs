@@ -14,7 +14,7 @@ pub(super) struct Parcel {
     encapsulations: Vec<Encapsulation>,
     /// What the reader's time has come to.
     pub(super) now: Timestamp,
-    /// How many its reader had made before.
+    /// Its place among those that a reader made, from 1; 0 if none made it.
     pub(super) number: usize,
 }
 

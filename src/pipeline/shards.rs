@@ -39,9 +39,11 @@ const ROUNDS: usize = 4;
 /// kernel's buffer, which is there already.
 const LIVE_ROUNDS: usize = 8;
 
-/// The same live with several readers, where a worker may have to wait for another one: about 20 MiB a reader. As many answers
-/// of each worker wait live, whoever reads.
+/// The same live with several readers, where a worker may have to wait for another one: about 20 MiB a reader.
 const LIVE_ROUNDS_OF_SEVERAL: usize = 128;
+
+/// Answers of each worker that wait live for the consumer, which a checkpoint may hold up.
+const LIVE_ANSWERS: usize = 128;
 
 /// Live, how long one reader waits at a full queue, while its kernel's buffer fills. Several must not wait so long for each other.
 const PATIENCE_ALONE: Duration = Duration::from_millis(500);
@@ -149,17 +151,18 @@ fn offer(
 }
 
 /// Rounds that wait for a worker.
-fn rounds(settings: &Settings, readers: usize) -> usize {
-    match settings.live {
-        false => ROUNDS,
-        true if readers > 1 => LIVE_ROUNDS_OF_SEVERAL,
-        true => LIVE_ROUNDS,
+fn rounds(live: bool, readers: usize) -> usize {
+    match (live, readers) {
+        (false, _) => ROUNDS,
+        (true, 1) => LIVE_ROUNDS,
+        (true, _) => LIVE_ROUNDS_OF_SEVERAL,
     }
 }
 
 /// The ways between `readers` and `workers`: the readers' ends, and the lanes of each worker.
 fn connect(settings: &Settings, readers: usize, workers: usize) -> (Vec<Shards>, Vec<Vec<Lane>>) {
-    let rounds = rounds(settings, readers);
+    let rounds = rounds(settings.live, readers);
+    let alone = readers == 1;
     let hasher = ahash::RandomState::new();
     let mut lanes: Vec<Vec<Lane>> = (0..workers).map(|_| Vec::new()).collect();
     let reader = |_| {
@@ -168,7 +171,7 @@ fn connect(settings: &Settings, readers: usize, workers: usize) -> (Vec<Shards>,
         let reached = Arc::new(AtomicI64::new(0));
         let mut shards = Shards {
             live: settings.live,
-            patience: if readers > 1 { PATIENCE } else { PATIENCE_ALONE },
+            patience: if alone { PATIENCE_ALONE } else { PATIENCE },
             parcels: Vec::new(),
             workers: Vec::new(),
             done,
@@ -179,7 +182,7 @@ fn connect(settings: &Settings, readers: usize, workers: usize) -> (Vec<Shards>,
             segments: 0,
             reached: reached.clone(),
         };
-        if settings.live && readers == 1 {
+        if settings.live && alone {
             // What a burst needs is there before it comes, and nothing is left behind by it.
             for _ in 0..(rounds + 2) * workers {
                 let mut parcel = make(&mut shards.made);
@@ -212,11 +215,11 @@ pub(super) fn run(
     let (shards, lanes) = connect(settings, sources.len(), workers);
     let mut places = Places { cpus: &settings.cpus, threads: sources.len() + workers + 1, next: 0 };
     thread::scope(|scope| {
-        let rounds = rounds(settings, usize::MAX);
-        let (answer, answers) = bounded(rounds * workers);
+        let waiting = if settings.live { LIVE_ANSWERS } else { ROUNDS };
+        let (answer, answers) = bounded(waiting * workers);
         let (mut returns, mut working) = (Vec::new(), Vec::new());
         for (number, lanes) in lanes.into_iter().enumerate() {
-            let (give_back, done) = bounded(rounds);
+            let (give_back, done) = bounded(waiting);
             returns.push(give_back);
             let answer = answer.clone();
             working.push(places.start(scope, format!("worker-{number}"), move || {

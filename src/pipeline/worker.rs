@@ -68,8 +68,10 @@ impl Lane {
             match self.parcels.try_recv() {
                 Ok(parcel) => {
                     let mut done = std::mem::replace(&mut self.parcel, parcel);
-                    done.clear();
-                    let _ = self.give_back.try_send(done); // a full queue only means that it is freed
+                    if done.number > 0 {
+                        done.clear();
+                        let _ = self.give_back.try_send(done); // a full queue only means that it is freed
+                    }
                     self.next = 0;
                     self.settle();
                 }

@@ -240,7 +240,7 @@ impl Conversation {
         self.readers[d].heads += 1;
         self.readers[d].phase = Phase::Head;
         let serial = match head {
-            Some(Head::Response(head)) => self.response(flow, d, head, length, shared),
+            Some(Head::Response(head)) => self.response(flow, d, head, length, shared, counters),
             Some(Head::Request(head)) => self.request(flow, d, head, length, shared, counters),
             None => {
                 self.readers[d].lose();

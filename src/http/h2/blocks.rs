@@ -174,7 +174,7 @@ impl Connection {
         let websocket = lines.protocol.is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"websocket"));
         match lines.request() {
             Some(head) => {
-                fill::request(call, &head, block.wire, shared);
+                fill::request(call, &head, block.wire, shared, counters);
                 stream.has_request = true;
             }
             // Without its method a request cannot be told from others; without its target it has no place.
@@ -235,7 +235,7 @@ impl Connection {
             stream.has_response = lines.status.is_some();
             let opens = stream.offers_websocket && lines.status.is_some_and(|status| (200..300).contains(&status));
             let (unknown, answer) = (lines.unknown, lines.response());
-            fill::response(call, &answer, block.wire, shared);
+            fill::response(call, &answer, block.wire, shared, counters);
             if opens {
                 let agreed = Agreed::of(&answer.fields, unknown > 0, shared);
                 stream.open_websocket(agreed, &mut self.decoding, shared, counters);
