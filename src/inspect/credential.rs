@@ -399,7 +399,7 @@ impl CredentialRules {
                 return Credential { signature, ..of(CredentialKind::Other, account, name, &named) };
             }
         }
-        Credential { signature, ..of(CredentialKind::Other, token, rest, &unnamed) }
+        Credential { signature, ..of(CredentialKind::Other, token, rest, &identity::of_token) }
     }
 
     /// Name and value of the cookie that the earliest pattern fits.

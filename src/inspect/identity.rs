@@ -74,6 +74,12 @@ pub(super) fn of_bearer(token: &[u8]) -> Identity {
     read(token).unwrap_or_else(|| without_claims("bearer", token))
 }
 
+/// The same under another scheme: that of tokens that are bound to a key (RFC 9449), or one of a framework's own. What is
+/// no JWT may be anything, a signature as well, and shares its group with all of these.
+pub(super) fn of_token(value: &[u8]) -> Identity {
+    read(value).unwrap_or_else(|| of_account("account", b""))
+}
+
 /// What an opaque key says of itself: its prefix and its length; and its claims, if it is a token after all.
 pub(super) fn opaque(kind: &str, value: &[u8]) -> Identity {
     let claims = read(value).and_then(|identity| identity.claims);
@@ -260,6 +266,9 @@ mod tests {
         assert_eq!(opaque("api_key", b"pk_0123456789abcdef").group, "api_key pk_ 19");
         assert_eq!(opaque("api_key", b"8f14e45f-ceea-467a-9a36-dedd4bea2543").group, "api_key  36");
         assert_eq!(of_account("basic", b"svc17").group, "basic svc#");
+        assert_eq!(of_token(b"a5b21c").group, of_account("account", b"").group);
+        let token = token(r#"{"iss":"https://id","sub":"user-1"}"#);
+        assert_eq!(of_token(&token), of_bearer(&token));
     }
 
     #[test]

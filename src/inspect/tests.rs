@@ -307,6 +307,28 @@ fn credentials_in_order_of_preference() {
 }
 
 #[test]
+fn a_token_says_as_much_under_any_scheme() {
+    let authorization = |scheme: &str, payload: &str| {
+        let value = format!("{scheme} eyJhbGciOiJFUzI1NiJ9.{payload}.c2ln");
+        let found = credential(CredentialHeaders { authorization: Some(value.as_bytes()), ..Default::default() });
+        found.expect("an Authorization header is a credential")
+    };
+    // {"iss":"https://id","sub":"user-1","exp":1} and the same with "exp":2
+    let [one, two] = [
+        "eyJpc3MiOiJodHRwczovL2lkIiwic3ViIjoidXNlci0xIiwiZXhwIjoxfQ",
+        "eyJpc3MiOiJodHRwczovL2lkIiwic3ViIjoidXNlci0xIiwiZXhwIjoyfQ",
+    ];
+    for scheme in ["DPoP", "dpop", "JWT", "Token"] {
+        let [first, second] = [authorization(scheme, one), authorization(scheme, two)];
+        assert_ne!(first.fingerprint, second.fingerprint, "{scheme}");
+        assert!(first.subject.is_some() && first.subject == second.subject, "{scheme}");
+        assert_eq!(first.subject, authorization("Bearer", one).subject, "{scheme}");
+        assert!(first.claims.is_some_and(|claims| claims.token && claims.expires.is_some()), "{scheme}");
+        assert_eq!((first.kind, first.signature), (CredentialKind::Other, None), "{scheme}");
+    }
+}
+
+#[test]
 fn one_account_is_one_credential() {
     let authorization = |value: &'static [u8]| {
         let found = credential(CredentialHeaders { authorization: Some(value), ..Default::default() });
