@@ -98,7 +98,7 @@ fn capture(name: &str) -> Option<PathBuf> {
 fn lines(alerts: &[Alert]) -> Vec<u8> {
     let mut sink = JsonLines::new(Vec::new());
     alerts.iter().for_each(|alert| sink.write(alert).expect("memory"));
-    sink.into_inner()
+    sink.writer().clone()
 }
 
 /// The alerts of the whole program over a capture.

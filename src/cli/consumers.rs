@@ -29,8 +29,8 @@ use crate::stats::{Counter, Counters};
 use crate::time::Timestamp;
 
 /// JSON lines on standard output.
-pub(super) fn standard_output() -> JsonLines<BufWriter<Stdout>> {
-    JsonLines::new(BufWriter::with_capacity(256 << 10, io::stdout()))
+pub(super) fn standard_output() -> JsonLines<Stdout> {
+    JsonLines::gathering(io::stdout(), 256 << 10)
 }
 
 /// How calls are printed.
@@ -45,7 +45,7 @@ pub enum CallFormat {
 
 /// Prints the records.
 pub(super) struct Printer {
-    lines: JsonLines<BufWriter<Stdout>>,
+    lines: JsonLines<Stdout>,
     print: RecordPrinter,
     live: bool,
     selector: Option<Selector>,
@@ -163,7 +163,7 @@ pub(super) struct Detecting {
     /// What is not as it should be, where that was asked for.
     practice: Option<Practice>,
     outlets: Outlets,
-    lines: JsonLines<BufWriter<Stdout>>,
+    lines: JsonLines<Stdout>,
     alerts: Vec<Alert>,
     events: Vec<Event>,
     findings: Vec<Finding>,

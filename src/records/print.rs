@@ -2,10 +2,11 @@
 //!
 //! `apitap calls` spent half of its time in writing: text after text was looked through byte by byte for what must be
 //! escaped, fingerprints included, and each moment was taken apart into a date. Here texts are looked through with
-//! vectors, fingerprints not at all, and the date is that of the moment before as long as the second is. What calls
-//! seldom have is left to `Serialize`, and so are connections, which are rare.
+//! vectors, fingerprints not at all, the date is that of the moment before as long as the second is, and what always
+//! stands together is appended together. What calls seldom have is left to `Serialize`, and so are connections, which are
+//! rare.
 
-use std::io::{self, Write};
+use std::io;
 use std::net::IpAddr;
 
 use serde::Serialize;
@@ -85,16 +86,15 @@ impl RecordPrinter {
         hexadecimal(line, flow.0);
         put(line, ",\"position\":");
         number(line, u64::from(*position));
-        put(line, ",\"community_id\":");
-        text(line, community_id)?;
-        for (name, time) in [(",\"request_time\":", request_time), (",\"response_time\":", response_time)] {
+        named(line, ",\"community_id\":\"", community_id)?;
+        for (name, time) in [(",\"request_time\":\"", request_time), (",\"response_time\":\"", response_time)] {
             if let Some(time) = time {
                 put(line, name);
-                self.moment(line, *time)?;
+                self.moment(line, *time);
             }
         }
-        put(line, ",\"end_time\":");
-        self.moment(line, *end_time)?;
+        put(line, ",\"end_time\":\"");
+        self.moment(line, *end_time);
         if latency.is_some() {
             put(line, ",\"latency\":");
             other(line, latency)?;
@@ -120,16 +120,16 @@ impl RecordPrinter {
         put(line, "\"");
         let host = host.as_deref();
         for (name, value) in [
-            (",\"method\":", Some(method.as_str()).filter(|text| !text.is_empty())),
-            (",\"host\":", host),
-            (",\"target\":", Some(target.as_str()).filter(|text| !text.is_empty())),
-            (",\"path\":", Some(path.as_str()).filter(|text| !text.is_empty())),
+            (",\"method\":\"", Some(method.as_str()).filter(|text| !text.is_empty())),
+            (",\"host\":\"", host),
+            (",\"target\":\"", Some(target.as_str()).filter(|text| !text.is_empty())),
+            (",\"path\":\"", Some(path.as_str()).filter(|text| !text.is_empty())),
         ] {
             optional(line, name, value)?;
         }
         if !query_names.is_empty() {
             put(line, ",\"query_names\":");
-            list(line, query_names, |line, name| text(line, name))?;
+            list(line, query_names, |line, name| named(line, "\"", name))?;
         }
         if let Some(status) = status {
             put(line, ",\"status\":");
@@ -139,7 +139,7 @@ impl RecordPrinter {
             put(line, name);
             message(line, part)?;
         }
-        optional(line, ",\"user_agent\":", user_agent.as_deref())?;
+        optional(line, ",\"user_agent\":\"", user_agent.as_deref())?;
         if let Some(of) = credential {
             put(line, ",\"credential\":");
             self::credential(line, of)?;
@@ -202,7 +202,8 @@ impl RecordPrinter {
         Ok(())
     }
 
-    fn moment(&mut self, line: &mut Vec<u8>, time: Timestamp) -> io::Result<()> {
+    /// Appends a moment, of which the mark that begins the text is there.
+    fn moment(&mut self, line: &mut Vec<u8>, time: Timestamp) {
         /// A point, nine digits and the zone.
         const FRACTION: usize = 11;
         let (second, nanos) = (time.nanos().div_euclid(SECOND), time.nanos().rem_euclid(SECOND));
@@ -214,7 +215,14 @@ impl RecordPrinter {
                 &mut known.insert((second, whole)).1
             }
         };
-        write!(line, "\"{before}.{nanos:09}Z\"")
+        put(line, before);
+        let mut end = *b".000000000Z\"";
+        let mut rest = nanos as u32; // below a thousand million
+        for digit in end.iter_mut().skip(1).take(9).rev() {
+            *digit += (rest % 10) as u8;
+            rest /= 10;
+        }
+        line.extend_from_slice(&end);
     }
 }
 
@@ -227,36 +235,26 @@ fn other(line: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) -> io::Result<()
     Ok(serde_json::to_writer(line, value)?)
 }
 
-fn text(line: &mut Vec<u8>, value: &str) -> io::Result<()> {
+/// A text behind `before`, which ends in the mark that begins it.
+fn named(line: &mut Vec<u8>, before: &str, value: &str) -> io::Result<()> {
     // Over all of it without a way out, so that it is done with vectors.
     let odd = value.bytes().fold(false, |odd, byte| odd | (byte < b' ') | (byte == b'"') | (byte == b'\\'));
     if odd {
+        put(line, before.strip_suffix('"').unwrap_or(before));
         return other(line, value);
     }
-    put(line, "\"");
+    put(line, before);
     put(line, value);
-    put(line, "\"");
+    line.push(b'"');
     Ok(())
 }
 
-fn optional(line: &mut Vec<u8>, name: &str, value: Option<&str>) -> io::Result<()> {
-    let Some(value) = value else { return Ok(()) };
-    put(line, name);
-    text(line, value)
+fn optional(line: &mut Vec<u8>, before: &str, value: Option<&str>) -> io::Result<()> {
+    value.map_or(Ok(()), |value| named(line, before, value))
 }
 
-fn number(line: &mut Vec<u8>, mut value: u64) {
-    let mut digits = [0; 20];
-    let mut from = digits.len();
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + (value % 10) as u8;
-        value /= 10;
-        from -= 1;
-        if value == 0 {
-            break;
-        }
-    }
-    line.extend_from_slice(digits.get(from..).unwrap_or_default());
+fn number(line: &mut Vec<u8>, value: u64) {
+    put(line, itoa::Buffer::new().format(value));
 }
 
 fn hexadecimal(line: &mut Vec<u8>, value: u64) {
@@ -283,15 +281,49 @@ fn list<T>(
     Ok(())
 }
 
+/// Each byte as a decimal number with a point behind it, and how many of these four are meant.
+const DECIMAL: [([u8; 4], u8); 256] = {
+    let mut table = [([b'.'; 4], 0); 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let all = [b'0' + (byte / 100) as u8, b'0' + (byte / 10 % 10) as u8, b'0' + (byte % 10) as u8];
+        let first = if byte >= 100 {
+            0
+        } else if byte >= 10 {
+            1
+        } else {
+            2
+        };
+        let mut place = first;
+        while place < 3 {
+            table[byte].0[place - first] = all[place];
+            place += 1;
+        }
+        table[byte].1 = 4 - first as u8;
+        byte += 1;
+    }
+    table
+};
+
 /// The rest of an object whose address comes next.
 fn peer(line: &mut Vec<u8>, Peer { ip, port }: &Peer) -> io::Result<()> {
     match ip {
         IpAddr::V4(address) => {
-            for (byte, before) in address.octets().into_iter().zip(["\"", ".", ".", "."]) {
-                put(line, before);
-                number(line, u64::from(byte));
+            // The longest has fifteen, and its marks.
+            let mut whole = [b'"'; 17];
+            let mut end = 1;
+            for byte in address.octets() {
+                let (digits, length) = DECIMAL[usize::from(byte)];
+                if let Some(place) = whole.get_mut(end..end + digits.len()) {
+                    place.copy_from_slice(&digits);
+                }
+                end += usize::from(length);
             }
-            put(line, "\"");
+            // In place of the last point.
+            if let Some(last) = whole.get_mut(end - 1) {
+                *last = b'"';
+            }
+            line.extend_from_slice(whole.get(..end).unwrap_or_default());
         }
         IpAddr::V6(_) => other(line, ip)?,
     }
@@ -316,8 +348,8 @@ fn message(line: &mut Vec<u8>, message: &Message) -> io::Result<()> {
     number(line, *wire_bytes);
     put(line, ",\"body_bytes\":");
     number(line, *body_bytes);
-    optional(line, ",\"content_type\":", content_type.as_deref())?;
-    optional(line, ",\"content_encoding\":", content_encoding.as_deref())?;
+    optional(line, ",\"content_type\":\"", content_type.as_deref())?;
+    optional(line, ",\"content_encoding\":\"", content_encoding.as_deref())?;
     if *gap_bytes > 0 {
         put(line, ",\"gap_bytes\":");
         number(line, *gap_bytes);
@@ -374,8 +406,7 @@ fn digest(line: &mut Vec<u8>, Digest { request, request_head, response }: &Diges
 }
 
 fn sensitive(line: &mut Vec<u8>, Sensitive { class, count, values }: &Sensitive) -> io::Result<()> {
-    put(line, "{\"class\":");
-    text(line, class)?;
+    named(line, "{\"class\":\"", class)?;
     put(line, ",\"count\":");
     number(line, u64::from(*count));
     put(line, ",\"values\":");

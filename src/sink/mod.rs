@@ -63,17 +63,25 @@ pub fn is_closed(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::BrokenPipe
 }
 
-/// One JSON object a line. Each line reaches the writer in one piece.
+/// JSON objects, a line each. A line reaches the writer in one piece, alone or with others.
 #[derive(Debug)]
-pub struct JsonLines<W> {
+pub struct JsonLines<W: Write> {
     writer: W,
-    line: Vec<u8>,
+    /// Whole lines that were not written yet.
+    lines: Vec<u8>,
+    /// Bytes from which on they are.
+    gather: usize,
 }
 
-impl<W: Write + Send> JsonLines<W> {
-    /// Writes to `writer`.
+impl<W: Write> JsonLines<W> {
+    /// Writes to `writer`, each line by itself.
     pub fn new(writer: W) -> Self {
-        JsonLines { writer, line: Vec::new() }
+        JsonLines::gathering(writer, 0)
+    }
+
+    /// Writes to `writer` when there are so many bytes, or it is flushed or dropped.
+    pub fn gathering(writer: W, bytes: usize) -> Self {
+        JsonLines { writer, lines: Vec::new(), gather: bytes }
     }
 
     /// Writes any value as one line.
@@ -91,15 +99,25 @@ impl<W: Write + Send> JsonLines<W> {
     ///
     /// As [`Sink::write`], and those of `print`.
     pub fn line_of(&mut self, print: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> io::Result<()> {
-        self.line.clear();
-        print(&mut self.line)?;
-        self.line.push(b'\n');
-        self.writer.write_all(&self.line)
+        let before = self.lines.len();
+        if let Err(error) = print(&mut self.lines) {
+            self.lines.truncate(before);
+            return Err(error);
+        }
+        self.lines.push(b'\n');
+        if self.lines.len() < self.gather { Ok(()) } else { self.hand_over() }
+    }
+
+    /// What a writer refused is not offered again: it may have some of it.
+    fn hand_over(&mut self) -> io::Result<()> {
+        let written = self.writer.write_all(&self.lines);
+        self.lines.clear();
+        written
     }
 
     /// The writer, for whoever wants to look at what was written.
-    pub fn into_inner(self) -> W {
-        self.writer
+    pub fn writer(&self) -> &W {
+        &self.writer
     }
 }
 
@@ -109,7 +127,15 @@ impl<W: Write + Send> Sink for JsonLines<W> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        self.hand_over()?;
         self.writer.flush()
+    }
+}
+
+impl<W: Write> Drop for JsonLines<W> {
+    /// A run that broke off has printed what it had.
+    fn drop(&mut self) {
+        let _ = self.hand_over().and_then(|()| self.writer.flush());
     }
 }
 
@@ -133,10 +159,42 @@ mod tests {
         sink.write(&Alert::sample())?;
         sink.write(&Alert::sample())?;
         sink.flush()?;
-        let text = sink.into_inner();
+        let text = sink.writer();
         assert_eq!(text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).count(), 2);
         assert_eq!(text.last(), Some(&b'\n'));
         Ok(())
+    }
+
+    #[test]
+    fn lines_are_gathered_whole() {
+        /// What was written at once, each time.
+        #[derive(Clone, Default)]
+        struct Times(std::sync::Arc<std::sync::Mutex<Vec<String>>>);
+        impl Write for Times {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0.lock().expect("not poisoned").push(String::from_utf8_lossy(bytes).into_owned());
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let times = Times::default();
+        let mut lines = JsonLines::gathering(times.clone(), 6);
+        for number in [10, 20, 30] {
+            lines.line(&number).expect("memory");
+        }
+        lines
+            .line_of(|line| {
+                line.extend_from_slice(b"half");
+                Err(io::Error::other("it cannot be printed"))
+            })
+            .expect_err("what cannot be printed");
+        for number in [40, 50] {
+            lines.line(&number).expect("memory");
+        }
+        drop(lines);
+        assert_eq!(*times.0.lock().expect("not poisoned"), ["10\n20\n", "30\n40\n", "50\n"]);
     }
 
     #[test]
