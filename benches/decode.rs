@@ -49,7 +49,9 @@ fn run(bencher: Bencher<'_, '_>, settings: Settings, frames: &[Vec<u8>]) {
             };
             // 4,096 frames take 4 ms: shorter than the window, so equal frames must not come again too soon.
             let segment = decoder.decode(&frame, &mut counters);
-            if let Some(segment) = segment.and_then(|found| duplicates.admit(found, frame.time, &mut counters)) {
+            if let Some(segment) =
+                segment.and_then(|found| duplicates.admit(&found, frame.time, &mut counters).segment(found))
+            {
                 bytes += segment.payload.len();
             }
         }

@@ -37,7 +37,9 @@ fuzz_target!(|data: &[u8]| {
         let frame = Frame { time: Timestamp::from_nanos(nanos), link, data, original_length };
         counters.count(Counter::Frames);
         let segment = decoder.decode(&frame, &mut counters);
-        if let Some(segment) = segment.and_then(|found| duplicates.admit(found, frame.time, &mut counters)) {
+        if let Some(segment) =
+            segment.and_then(|found| duplicates.admit(&found, frame.time, &mut counters).segment(found))
+        {
             assert!(segment.payload.len() <= 65_535.max(data.len()));
             assert!(segment.missing <= u32::from(*missing));
         }

@@ -72,6 +72,28 @@ pub struct Duplicates {
     passing: Encapsulation,
 }
 
+/// What becomes of a segment.
+#[derive(Clone, Copy, Debug)]
+pub enum Admission<'d> {
+    /// It is a copy of one that was let through, and is passed over.
+    Copy,
+    /// It goes on as it is.
+    AsIs,
+    /// It goes on in this encapsulation.
+    In(&'d Encapsulation),
+}
+
+impl<'d> Admission<'d> {
+    /// The segment of which this was said, as it goes on.
+    pub fn segment(self, segment: Segment<'d>) -> Option<Segment<'d>> {
+        match self {
+            Admission::Copy => None,
+            Admission::AsIs => Some(segment),
+            Admission::In(encapsulation) => Some(Segment { encapsulation, ..segment }),
+        }
+    }
+}
+
 impl std::fmt::Debug for Duplicates {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Duplicates").finish_non_exhaustive()
@@ -92,37 +114,33 @@ impl Duplicates {
     }
 
     /// Lets a segment through that was not seen before, in the encapsulation in which its conversation was first seen.
-    /// `now` is the traffic's time.
+    /// `now` is the traffic's time. What is let through is not copied: a copy of so many small parts, read back at once, costs
+    /// more than all else that is done here.
     #[inline]
-    pub fn admit<'a>(
-        &'a mut self,
-        segment: Segment<'a>,
-        now: Timestamp,
-        counters: &mut Counters,
-    ) -> Option<Segment<'a>> {
+    pub fn admit(&mut self, segment: &Segment<'_>, now: Timestamp, counters: &mut Counters) -> Admission<'_> {
         if self.packets.is_off() {
             counters.count(Counter::Segments);
-            return Some(segment);
+            return Admission::AsIs;
         }
         let own = segment.encapsulation.digest();
-        let identity = self.resolve(&segment, own);
+        let identity = self.resolve(segment, own);
         match self.packets.find_or_put(segment.fingerprint, identity, segment.time.nanos(), now.nanos()) {
             Known::New => {}
             Known::InPlaceOfAnother => counters.count(Counter::DuplicatesForgotten),
             Known::Before(first) => {
                 counters.count(Counter::DuplicatePackets);
-                let forgot = first != identity && self.link(&segment, first);
+                let forgot = first != identity && self.link(segment, first);
                 counters.add(Counter::EncapsulationLinksEvicted, u64::from(forgot));
-                return None;
+                return Admission::Copy;
             }
         }
         counters.count(Counter::Segments);
         if identity == own {
-            return Some(segment);
+            return Admission::AsIs;
         }
         self.passing = segment.encapsulation.clone();
         self.passing.pass_for(identity);
-        Some(Segment { encapsulation: &self.passing, ..segment })
+        Admission::In(&self.passing)
     }
 
     /// The digest of the encapsulation in which this conversation was first seen.

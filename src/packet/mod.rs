@@ -39,7 +39,7 @@ use ip::Addresses;
 use tcp::Tcp;
 use walk::{Found, Walk};
 
-pub use duplicate::Duplicates;
+pub use duplicate::{Admission, Duplicates};
 pub use layer::{Encapsulation, Layer, MAX_LAYERS};
 pub use link::link_name;
 pub use segment::{Flags, Segment};
@@ -59,7 +59,7 @@ pub struct Settings {
     /// Two equal packets at most this many milliseconds apart are one that was mirrored twice; 0 parses all.
     pub duplicate_window_ms: u64,
     /// Most packets remembered to recognise duplicates, of those within the window; at 1 Mpps and 10 ms, those are 10,000.
-    /// About 42 bytes each once there are so many; fragments have as many for themselves.
+    /// About 44 bytes each once there are so many; fragments have as many for themselves.
     /// One that is forgotten too early ([`Counter::DuplicatesForgotten`]) costs a retransmission in reassembly, no more.
     pub duplicate_packets: usize,
     /// Conversations remembered as seen in two encapsulations, 32 bytes each, from the first one on. A forgotten one
@@ -107,7 +107,7 @@ pub struct UnknownLinkType {
 
 /// Turns frames into TCP segments. Packets that were mirrored twice give one each: [`Duplicates`] tells.
 ///
-/// Memory: `fragment_bytes` (8 MiB by default) and `duplicate_packets` of 42 bytes each (1.3 MiB) for fragments, which decoders
+/// Memory: `fragment_bytes` (8 MiB by default) and `duplicate_packets` of 44 bytes each (1.4 MiB) for fragments, which decoders
 /// [side by side](Decoder::beside) share; one reassembled packet (64 KiB), and a count for each unknown link type (65,536 at
 /// most).
 pub struct Decoder {

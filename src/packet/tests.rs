@@ -72,7 +72,7 @@ impl Stage {
     fn decode<'a>(&'a mut self, frame: &Frame<'a>, counters: &mut Counters) -> Option<Segment<'a>> {
         self.now = self.now.max(frame.time);
         let segment = self.decoder.decode(frame, counters)?;
-        self.duplicates.admit(segment, self.now, counters)
+        self.duplicates.admit(&segment, self.now, counters).segment(segment)
     }
 }
 

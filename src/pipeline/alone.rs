@@ -187,7 +187,7 @@ impl Alone<'_, '_> {
 
 impl Taker for Alone<'_, '_> {
     #[inline]
-    fn segment(&mut self, segment: Segment<'_>, now: Timestamp) -> bool {
+    fn segment(&mut self, segment: &Segment<'_>, now: Timestamp) -> bool {
         self.assembly.segment(segment, now);
         self.assembly.records().len() >= BATCH
     }

@@ -7,7 +7,7 @@ use crate::call::Record;
 use crate::http::Http;
 use crate::inspect::Inspector;
 use crate::metrics::Occupancy;
-use crate::packet::{Duplicates, Segment};
+use crate::packet::{Admission, Duplicates, Segment};
 use crate::stats::Counters;
 use crate::stream::{self, Tracker};
 use crate::time::Timestamp;
@@ -34,10 +34,17 @@ impl Assembly {
 
     /// Takes a segment, at the traffic's time `now`.
     #[inline]
-    pub(super) fn segment(&mut self, segment: Segment<'_>, now: Timestamp) {
-        if let Some(segment) = self.duplicates.admit(segment, now, &mut self.counters) {
-            self.tracker.tick(now);
-            self.tracker.segment(&segment);
+    pub(super) fn segment(&mut self, segment: &Segment<'_>, now: Timestamp) {
+        match self.duplicates.admit(segment, now, &mut self.counters) {
+            Admission::Copy => {}
+            Admission::AsIs => {
+                self.tracker.tick(now);
+                self.tracker.segment(segment);
+            }
+            Admission::In(encapsulation) => {
+                self.tracker.tick(now);
+                self.tracker.segment(&Segment { encapsulation, ..*segment });
+            }
         }
     }
 

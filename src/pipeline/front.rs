@@ -21,7 +21,7 @@ const TURN: Duration = Duration::from_millis(20);
 /// Takes the segments of a source.
 pub(super) trait Taker {
     /// Takes a segment, at the traffic's time `now`; true when enough has gathered to be handed on.
-    fn segment(&mut self, segment: Segment<'_>, now: Timestamp) -> bool;
+    fn segment(&mut self, segment: &Segment<'_>, now: Timestamp) -> bool;
 
     /// Hands on what has gathered; false when nobody wants it any more. The source is `quiet` when nothing comes.
     fn hand_on(&mut self, now: Timestamp, quiet: bool, counters: &mut Counters) -> bool;
@@ -80,7 +80,7 @@ impl Front {
                     let now = self.timeline.now();
                     if let Some(segment) = self.decoder.decode(&frame, &mut self.counters) {
                         let much = self.tap.as_mut().is_some_and(|tap| tap.take(&frame, &segment, now));
-                        full = taker.segment(segment, now) || much;
+                        full = taker.segment(&segment, now) || much;
                     } else if let Some(tap) = &mut self.tap
                         && let Some(ends) = self.decoder.take_fragment()
                     {

@@ -77,11 +77,11 @@ struct Shards {
 
 impl Taker for Shards {
     #[inline]
-    fn segment(&mut self, segment: Segment<'_>, now: Timestamp) -> bool {
+    fn segment(&mut self, segment: &Segment<'_>, now: Timestamp) -> bool {
         let ends = (segment.source.min(segment.destination), segment.source.max(segment.destination));
         let place = self.hasher.hash_one(ends) as usize % self.parcels.len().max(1);
         if let Some(parcel) = self.parcels.get_mut(place) {
-            parcel.push(&segment, now);
+            parcel.push(segment, now);
         }
         self.bytes += segment.payload.len();
         self.segments += 1;

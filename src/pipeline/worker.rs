@@ -149,7 +149,7 @@ impl Worker {
         if lane.next_time().is_some() {
             while let Some(now) = lane.next_time().filter(|&now| (now, earliest) < limit) {
                 if let Some(segment) = lane.parcel.segment(lane.next) {
-                    self.assembly.segment(segment, now);
+                    self.assembly.segment(&segment, now);
                 }
                 lane.next += 1;
             }

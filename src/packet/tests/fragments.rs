@@ -86,7 +86,7 @@ fn decoders_side_by_side_put_one_packet_together() {
     for decoder in &mut decoders {
         let packet = ipv4_tcp();
         let segment = decoder.decode(&frame(101, &packet, 100), &mut counters).expect("a segment");
-        let _ = duplicates.admit(segment, Timestamp::from_nanos(100), &mut counters);
+        let _ = duplicates.admit(&segment, Timestamp::from_nanos(100), &mut counters);
     }
     assert_eq!((counters.value(Counter::Segments), counters.value(Counter::DuplicatePackets)), (1, 1));
     assert!(decoders[0].decode(&frame(101, &parts[0], 1_000_000_000), &mut counters).is_none());

@@ -39,7 +39,7 @@ proptest! {
         let bytes = Bytes { captured: &data, missing: 0 };
         let stepwise = slow.decoder.decode_step_by_step(&given, bytes, &mut slow_counters);
         let stepwise = stepwise
-            .and_then(|segment| slow.duplicates.admit(segment, given.time, &mut slow_counters))
+            .and_then(|segment| slow.duplicates.admit(&segment, given.time, &mut slow_counters).segment(segment))
             .map(Seen::from);
         prop_assert_eq!(seen, stepwise);
         prop_assert!(counters.nonzero().eq(slow_counters.nonzero()));
