@@ -3,8 +3,8 @@
 //! 5.4).
 //!
 //! Of JSON only members near the top matter, so it is read as it streams and nothing is kept but the name or code under
-//! way: about 200 bytes. What gives data is no failure, and is read no further; a batch is read to its end, and its failures are
-//! counted. Of XML the beginning is kept, as of requests.
+//! way: about 200 bytes. What gives data, be it one field of several, is no failure, and is read no further; a batch is read
+//! to its end, and its failures are counted. Of XML the beginning is kept, as of requests.
 
 use crate::call::{OperationError, Protocol, Unread};
 
@@ -293,7 +293,7 @@ impl Json {
     fn structure(&mut self, byte: u8) {
         match byte {
             b'{' | b'[' => {
-                self.begin_value(true);
+                self.begin_value(byte);
                 let array = byte == b'[';
                 if let Some(level) = self.open.get_mut(self.depth) {
                     *level = (array, Member::Other);
@@ -308,7 +308,7 @@ impl Json {
             }
             b'"' => {
                 if !self.naming {
-                    self.begin_value(true);
+                    self.begin_value(byte);
                 }
                 (self.token, self.length) = (Token::Text, 0);
             }
@@ -322,7 +322,7 @@ impl Json {
                 self.verdict = Some(Verdict::Nothing);
             }
             first => {
-                self.begin_value(first != b'n');
+                self.begin_value(first);
                 (self.token, self.length) = (Token::Word, 0);
                 self.keep(&[first]);
             }
@@ -339,15 +339,18 @@ impl Json {
         self.open.get(self.around()..self.depth).unwrap_or_default()
     }
 
-    /// A value begins; `given` unless it is null.
-    fn begin_value(&mut self, given: bool) {
+    /// A value begins.
+    fn begin_value(&mut self, first: u8) {
+        let given = first != b'n'; // all but null
         match (self.protocol, self.path()) {
+            // Fields that failed are null in it, as types have it unless they forbid it (section 6.4.4).
             (Protocol::GraphQl, [(false, Member::Data)]) => {
                 self.said.data = true;
-                if given {
+                if given && first != b'{' {
                     self.give();
                 }
             }
+            (Protocol::GraphQl, [(false, Member::Data), (false, _)]) if given => self.give(),
             (Protocol::GraphQl, [(false, Member::Errors), (true, _)]) => self.said.failed = true,
             (Protocol::JsonRpc, [(false, Member::Result)]) if given => self.give(),
             (Protocol::JsonRpc, [(false, Member::Error)]) => self.said.failed |= given,
@@ -504,6 +507,11 @@ mod tests {
         assert_eq!(graphql(r#"{"errors":[{"message":"Cannot query field"}]}"#), Some((400, None)));
         assert_eq!(graphql(r#"{"data":null,"errors":[{"message":"no"}]}"#), Some((500, None)));
         assert_eq!(graphql(r#"{"errors":["no"]}"#), Some((400, None)));
+        // What fails is null in the data, unless its type forbids that.
+        let null = r#"{"data":{"login":null,"again":null},"errors":[{"message":"x","extensions":{"code":"UNAUTHENTICATED"}}]}"#;
+        assert_eq!(graphql(null), code(401, "UNAUTHENTICATED"));
+        assert_eq!(graphql(r#"{"errors":[{"message":"no"}],"data":{"a":null}}"#), Some((500, None)));
+        assert_eq!(graphql(r#"{"errors":[{"message":"no"}],"data":{}}"#), Some((500, None)));
         // What is no name is not told.
         assert_eq!(graphql(r#"{"errors":[{"extensions":{"code":"ann@example.org"}}]}"#), Some((400, None)));
     }
@@ -511,8 +519,11 @@ mod tests {
     #[test]
     fn what_gives_data_has_not_failed() {
         for body in [
-            r#"{"data":{"a":null},"errors":[{"message":"no","extensions":{"code":"FORBIDDEN"}}]}"#,
+            r#"{"data":{"a":null,"b":[]},"errors":[{"message":"no","extensions":{"code":"FORBIDDEN"}}]}"#,
+            r#"{"data":{"a":{"b":null}},"errors":[{"message":"no","extensions":{"code":"FORBIDDEN"}}]}"#,
             r#"{"errors":[{"message":"no"}],"data":{"a":1}}"#,
+            r#"{"data":{"a":null}}"#,
+            r#"{"data":{},"errors":[]}"#,
             r#"{"data":{"errors":[{"message":"no"}]}}"#,
             r#"{"data":null}"#,
             r#"{"errors":[],"data":null}"#,
@@ -570,7 +581,7 @@ mod tests {
         let good = r#"{"jsonrpc":"2.0","result":7,"id":1}"#;
         let bad = r#"{"jsonrpc":"2.0","error":{"code":-32601},"id":2}"#;
         let forbidden = r#"{"errors":[{"extensions":{"code":"FORBIDDEN"}}],"data":null}"#;
-        let part = r#"{"errors":[{"extensions":{"code":"NOT_FOUND"}}],"data":{"a":1}}"#;
+        let part = r#"{"errors":[{"extensions":{"code":"NOT_FOUND"}}],"data":{"b":null,"a":1}}"#;
         let again = r#"{"errors":[{"extensions":{"code":"PERSISTED_QUERY_NOT_FOUND"}}]}"#;
         for (protocol, body, failures, error) in [
             (Protocol::JsonRpc, format!("[{good},{bad},{good},{bad}]"), 2, code(404, "-32601")),
@@ -651,7 +662,7 @@ mod tests {
         fn it_agrees_with_a_parser(parts in prop::collection::vec(prop::sample::select(vec![
             "{", "}", "[", "]", ",", ":", "\"errors\"", "\"data\"", "\"result\"", "\"error\"", "\"code\"", "\"extensions\"",
             "\"a\\\"\"", "\"FORBIDDEN\"", "null", "1", "true", " ", "{\"errors\":[{}]}", "\"errors\":[{\"a\":[]}]",
-            "{\"data\":null,\"errors\":[1]}", "{\"data\":{\"a\":1}}",
+            "{\"data\":null,\"errors\":[1]}", "{\"data\":{\"a\":1}}", "\"data\":{\"a\":null", "\"b\":",
         ]), 0..12), size in 1usize..9) {
             let body = parts.concat();
             for protocol in [Protocol::GraphQl, Protocol::JsonRpc] {
@@ -664,13 +675,16 @@ mod tests {
                 };
                 let failed = |answer: &serde_json::Value| match protocol {
                     Protocol::GraphQl => {
-                        answer["errors"].as_array().is_some_and(|errors| !errors.is_empty()) && answer["data"].is_null()
+                        let data = &answer["data"];
+                        let nothing = data.as_object().is_some_and(|fields| fields.values().all(serde_json::Value::is_null));
+                        answer["errors"].as_array().is_some_and(|errors| !errors.is_empty())
+                            && (data.is_null() || nothing)
                     }
                     _ => !answer["error"].is_null() && answer["result"].is_null(),
                 };
                 let objects = || answers.iter().filter(|answer| answer.is_object());
                 // Of a name that comes twice a parser keeps the last.
-                let twice = ["errors", "data", "error", "result"]
+                let twice = ["errors", "data", "error", "result", "a", "b"]
                     .iter()
                     .any(|name| body.matches(&format!("\"{name}\"")).count() > 1);
                 if !twice {
