@@ -137,6 +137,11 @@ impl Settings {
     pub fn check(&self) -> Result<(), String> {
         crate::sink::check(&self.sink)?;
         self.quota.iter().try_for_each(crate::practice::Quota::check)?;
+        let mut names: Vec<&str> = self.quota.iter().map(|quota| quota.name.as_str()).collect();
+        names.sort_unstable();
+        if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(format!("two quotas are called {}; findings could not tell them apart", pair[0]));
+        }
         self.detect.check()
     }
 }

@@ -97,12 +97,17 @@ fn token(seen: &Seen<'_>, found: &mut Found<'_>) {
         };
         found.endpoint(seen, Kind::Expired, Kind::Expired.severity(), &[detail]);
     }
-    if let Some(issued) = claims.issued {
-        let hours = expires.since(issued).as_secs_f64() / 3_600.0;
-        if hours > found.settings.token_hours {
-            let detail = if hours < 48.0 { format!("{hours:.0} hours") } else { format!("{:.0} days", hours / 24.0) };
-            found.endpoint(seen, Kind::LongLived, Kind::LongLived.severity(), &[&detail]);
-        }
+    // Of one that does not say when it was issued, what is left of it is less than it was issued for.
+    let begin = claims.issued.unwrap_or_else(|| seen.call.start_time());
+    let hours = expires.since(begin).as_secs_f64() / 3_600.0;
+    if hours > found.settings.token_hours {
+        let detail = match claims.issued {
+            // How much is left changes with each call, and says no more.
+            None => "never issued, and far from its end".to_owned(),
+            Some(_) if hours < 48.0 => format!("{hours:.0} hours"),
+            Some(_) => format!("{:.0} days", hours / 24.0),
+        };
+        found.endpoint(seen, Kind::LongLived, Kind::LongLived.severity(), &[&detail]);
     }
 }
 
@@ -126,6 +131,10 @@ fn authorisation_request(seen: &Seen<'_>, found: &mut Found<'_>) {
     let call = seen.call;
     let has = |name: &str| call.query_names.iter().any(|known| &**known == name);
     if call.method != "GET" || !has("response_type") || !has("client_id") || !matches!(call.status, Some(200..=399)) {
+        return;
+    }
+    // What else is asked for stands in a request of its own (RFC 9101, RFC 9126), which is not seen.
+    if has("request") || has("request_uri") {
         return;
     }
     let query = call.target.split_once('?').map_or("", |(_, query)| query);
@@ -176,6 +185,12 @@ pub(super) fn boundaries(seen: &Seen<'_>, found: &mut Found<'_>) {
     let mut details: Vec<&str> = Vec::new();
     if call.credential.is_some() {
         details.push("credential");
+    }
+    if seen.login {
+        details.push("login");
+    }
+    if call.response_fields.as_ref().is_some_and(|told| told.sets_session) {
+        details.push("session");
     }
     details.extend(call.sensitive.all().map(|found| &*found.class));
     if details.is_empty() {

@@ -188,6 +188,10 @@ fn tokens_that_should_be_worth_nothing() {
 
     assert_eq!(shown("", &[with(order(), claims(0, 90_000))]), ["credential.long_lived"]);
     assert_eq!(shown("[practice]\ntoken_hours = 26", &[with(order(), claims(0, 90_000))]), [""; 0]);
+    // Of one that does not say since when it is good.
+    let since_ever = |seconds| Claims { issued: None, ..claims(0, seconds) };
+    assert_eq!(shown("", &[with(order(), since_ever(900_000))]), ["credential.long_lived"]);
+    assert_eq!(shown("", &[with(order(), since_ever(3_600))]), [""; 0]);
     assert_eq!(shown("", &[with(order(), Claims { expires: None, ..claims(0, 0) })]), ["credential.long_lived"]);
     // Who renews a token that is over.
     let renew = Call { method: "POST".into(), ..get(90, "/oauth/token/refresh") };
@@ -325,6 +329,8 @@ fn flows_of_oauth() {
     assert_eq!(shown("", &[ask("response_type=token")]), ["credential.implicit_flow"]);
     assert_eq!(shown("", &[ask("response_type=code%20id_token&state=7")]), ["credential.no_pkce"]);
     assert_eq!(shown("", &[ask("response_type=code&code_challenge=abc")]), [""; 0]);
+    // The challenge may stand in a request that is not seen.
+    assert_eq!(shown("", &[ask("response_type=code&request_uri=urn:ietf:params:oauth:request_uri:7")]), [""; 0]);
     assert_eq!(shown("", &[Call { status: Some(400), ..ask("response_type=token") }]), [""; 0]);
 }
 
@@ -358,6 +364,8 @@ fn ways_on_which_everything_is_to_be_encrypted() {
     assert_eq!(shown("", std::slice::from_ref(&clear)), [""; 0]);
     assert_eq!(shown(settings, &[encrypted(clear.clone())]), [""; 0]);
     assert_eq!(shown(settings, &[anonymous(inside(get(90, "/health")))]), [""; 0], "nothing that matters");
+    let login = Call { method: "POST".into(), ..anonymous(inside(get(90, "/v1/login"))) };
+    assert_eq!(shown(settings, &[login]), ["transport.clear_across_boundary"]);
     assert_eq!(
         shown(settings, &[giving(anonymous(inside(get(90, "/health"))), "iban")]),
         ["transport.clear_across_boundary"]
@@ -523,6 +531,27 @@ fn quotas_by_credential_tell_those_without_one_apart_and_hosts_have_no_case() {
     let crowd: Vec<_> = (0..40).map(|client| get(60 + client, "/v1/orders/18")).collect();
     assert_eq!(shown(quota, &crowd), [""; 0], "many with a call each");
     assert!(shown(quota, &vec![get(90, "/v1/orders/18"); 12]).contains(&"quota.breach"), "one with many");
+}
+
+#[test]
+fn endpoints_of_quotas_are_understood_as_specifications_write_them() {
+    let quota = |endpoint: &str| {
+        format!("[[quota]]\nname = \"q\"\nendpoints = [\"{endpoint}\"]\nwindow = \"hour\"\ncalls = 10")
+    };
+    let calls = vec![get(90, "/v1/orders/18"); 12];
+    for endpoint in ["GET /v1/orders/{id}", "get /v1/orders/{orderId}"] {
+        assert!(shown(&quota(endpoint), &calls).contains(&"quota.breach"), "{endpoint}");
+    }
+    assert_eq!(shown(&quota("POST /v1/orders/{id}"), &calls), [""; 0]);
+    let refused = |text: &str| {
+        let settings: crate::settings::Settings = toml::from_str(text).expect("a document");
+        settings.check().expect_err("it cannot limit anything")
+    };
+    assert!(refused(&quota("GET /v1/*")).contains("is a pattern"));
+    let quota = "[[quota]]\nname = \"q\"\nwindow = \"hour\"\ncalls = 10\n";
+    assert!(refused(&format!("{quota}{quota}")).contains("two quotas are called q"));
+    assert!(refused("[[quota]]\nname = \"q\"\nwindow = \"hour\"\ncalls = 0").contains("`calls`"));
+    assert!(refused("[[quota]]\nname = \"q\"\nwindow = \"hour\"\nseconds = -1.0").contains("`seconds`"));
 }
 
 #[test]

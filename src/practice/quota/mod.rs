@@ -81,6 +81,7 @@ impl Quotas {
         let mut quotas = quotas.to_vec();
         // As hosts of calls are.
         quotas.iter_mut().flat_map(|quota| &mut quota.services).for_each(|service| service.make_ascii_lowercase());
+        quotas.iter_mut().flat_map(|quota| &mut quota.endpoints).for_each(|one| *one = Quota::endpoint(one));
         Quotas { quotas, uses: Table::new(uses), key }
     }
 

@@ -80,13 +80,37 @@ impl Quota {
                 self.name
             ));
         }
+        let counts = [("calls", self.calls), ("bytes", self.bytes), ("objects", self.objects)];
+        let of_counts = counts.iter().find(|(_, limit)| *limit == Some(0)).map(|(measure, _)| *measure);
+        let of_seconds = self.seconds.filter(|seconds| !(*seconds > 0.0 && seconds.is_finite())).map(|_| "seconds");
+        if let Some(measure) = of_counts.or(of_seconds) {
+            return Err(format!("quota {}: `{measure}` has to be more than 0", self.name));
+        }
         if let Some(one) = self.endpoints.iter().find(|one| !one.contains(' ')) {
             return Err(format!(
                 "quota {}: endpoint {one} has no method; write it as in \"GET /v1/orders/{{id}}\"",
                 self.name
             ));
         }
+        if let Some(one) = self.endpoints.iter().find(|one| one.contains('*')) {
+            return Err(format!(
+                "quota {}: endpoint {one} is a pattern, which is not understood here; name endpoints one by one, as \
+                 `apitap apis` prints them",
+                self.name
+            ));
+        }
         Ok(())
+    }
+
+    /// An endpoint as apitap has it: methods in capitals, and parameters that a specification calls by names of its own as `{id}`.
+    pub(super) fn endpoint(text: &str) -> String {
+        let (method, path) = text.split_once(' ').unwrap_or_default();
+        let plain = |segment: &str| match segment.starts_with('{') && segment.ends_with('}') && segment != "{rest}" {
+            true => "{id}".to_owned(),
+            false => segment.to_owned(),
+        };
+        let path: Vec<String> = path.trim().split('/').map(plain).collect();
+        format!("{} {}", method.to_ascii_uppercase(), path.join("/"))
     }
 }
 
