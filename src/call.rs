@@ -146,6 +146,9 @@ pub struct Message {
     pub wire_bytes: u64,
     /// Bytes of the body after chunking and content encodings are undone, as far as it was decoded.
     pub body_bytes: u64,
+    /// Keyed fingerprint of the body as sent, of a request of which nothing was lost: two of one fingerprint ask for the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body_fingerprint: Option<Fingerprint>,
     /// Media type without parameters, lower case.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content_type: Option<Arc<str>>,

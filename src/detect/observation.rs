@@ -128,6 +128,15 @@ impl<'a> Observation<'a> {
             IpAddr::V6(address) => address.to_bits(),
         };
         let target = key.hash(&[place.host.as_bytes(), call.target.as_bytes()]);
+        let target = key.pair(target, method_hash(&key, &call.method));
+        let target_hash = match call.request.body_fingerprint {
+            Some(body) => key.pair(target, body.0),
+            // What a body asks for that nobody knows may be something else each time.
+            None if call.request.body_bytes.max(call.request.wire_bytes) > 0 => {
+                key.pair(target, key.pair(call.flow.0, call.position.into()))
+            }
+            None => target,
+        };
         // A HEAD asks for what a GET would get.
         let endpoint = EndpointId::at(&key, place_hash, call.verb());
         Observation {
@@ -140,7 +149,7 @@ impl<'a> Observation<'a> {
             place,
             place_hash,
             endpoint,
-            target_hash: key.pair(target, method_hash(&key, &call.method)),
+            target_hash,
             status,
             good: status.is_some() && call.is_good() && !matches!(call.verb(), "OPTIONS" | "TRACE" | "CONNECT"),
             whole,

@@ -86,7 +86,12 @@ impl Bench {
                 .collect(),
             status: get.status,
             latency: Some(get.latency),
-            request: Message { body_bytes: get.sent, gap_bytes: get.sent_gap, ..Message::default() },
+            request: Message {
+                body_bytes: get.sent,
+                body_fingerprint: get.body.filter(|_| get.sent > 0).map(Fingerprint),
+                gap_bytes: get.sent_gap,
+                ..Message::default()
+            },
             response: Message { wire_bytes: get.bytes, gap_bytes: get.gap, ..Message::default() },
             credential: get.token.map(|token| Credential {
                 group: get.group.map(Fingerprint),
@@ -163,6 +168,8 @@ pub(super) struct Get<'a> {
     pub(super) role: Option<u64>,
     pub(super) agent: &'a str,
     pub(super) sent: u64,
+    /// What tells the body that is sent from others.
+    pub(super) body: Option<u64>,
     pub(super) bytes: u64,
     /// Seconds to the answer.
     pub(super) latency: f64,
@@ -192,6 +199,7 @@ pub(super) fn get(client: u32, path: &str) -> Get<'_> {
         role: None,
         agent: "Mozilla/5.0",
         sent: 0,
+        body: Some(0),
         bytes: 400,
         latency: 0.01,
         sent_gap: 0,
@@ -749,6 +757,22 @@ fn one_call_without_end_is_a_loop_at_any_pace() {
     });
     assert!(found.is_some_and(|calls| (120..400).contains(&calls)), "{found:?}");
     assert_eq!(bench.only(Technique::Loop).client.map(|client| client.ip), Some(address(3)));
+}
+
+#[test]
+fn what_asks_for_something_else_each_time_is_no_loop() {
+    // All that such an API does is POST to one path; what is asked for stands in the body.
+    let ask = |body: fn(u64) -> Option<u64>| {
+        let mut bench = half_a_day();
+        let mut round = 0;
+        until_alerted(&mut bench, 10, 1_000, |bench, _| {
+            round += 1;
+            bench.call(Get { method: "POST", sent: 80, body: body(round), token: Some(3), ..get(3, "/v1/search") });
+        })
+    };
+    assert!(ask(|_| Some(7)).is_some_and(|calls| (120..400).contains(&calls)));
+    assert_eq!(ask(Some), None);
+    assert_eq!(ask(|_| None), None, "nobody knows what it asks for");
 }
 
 #[test]

@@ -231,9 +231,11 @@ pub(super) fn body(
         operation.failed = if operation.error.is_some() { answer.failures() } else { 0 };
     }
     payload.tell(call, response);
+    let checksum = payload.checksum().filter(|_| !response && !truncated);
     let found = payload.finish(&shared.inspector, caps, &mut shared.decoders);
     let message = if response { &mut call.response } else { &mut call.request };
     message.body_bytes = decoded;
+    message.body_fingerprint = checksum.map(|checksum| shared.inspector.body_fingerprint(checksum));
     message.truncated |= truncated;
     message.capped |= matches!(stopped, Some(Stopped::Limit | Stopped::Ratio));
     if let Some(Found::Known(_)) = found {

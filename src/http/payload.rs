@@ -11,7 +11,13 @@ use super::grpc;
 use super::operation::{Answer, Tap};
 
 /// The body of one message on its way.
-pub(crate) enum Payload {
+pub(crate) struct Payload {
+    carried: Carried,
+    /// Of a request, as long as none of it was lost: what tells its body, as sent, from others.
+    check: Option<crc32fast::Hasher>,
+}
+
+enum Carried {
     Plain(Content),
     Grpc(Box<grpc::Body>),
 }
@@ -29,8 +35,8 @@ impl Payload {
         let media = message.and_then(|message| message.content_type.as_deref());
         let scan = shared.inspector.begin(side, media, &mut shared.decoders.scans);
         // Around gRPC a content encoding is neither usual nor of use; where there is one, messages cannot be told apart.
-        match media.and_then(grpc::Kind::of).filter(|_| encoding.is_none()) {
-            Some(kind) => Payload::Grpc(Box::new(grpc::Body::new(kind, grpc_encoding, scan, &shared.decoders.grpc))),
+        let carried = match media.and_then(grpc::Kind::of).filter(|_| encoding.is_none()) {
+            Some(kind) => Carried::Grpc(Box::new(grpc::Body::new(kind, grpc_encoding, scan, &shared.decoders.grpc))),
             None => {
                 let mut content = Content::new(encoding, scan, caps(shared), &mut shared.decoders);
                 if side == Side::Request {
@@ -50,81 +56,97 @@ impl Payload {
                         content.answer(answer);
                     }
                 }
-                Payload::Plain(content)
+                Carried::Plain(content)
             }
-        }
+        };
+        Payload { carried, check: (side == Side::Request).then(crc32fast::Hasher::new) }
+    }
+
+    /// For a body of which no more is asked than its length.
+    pub(super) fn of(content: Content) -> Payload {
+        Payload { carried: Carried::Plain(content), check: None }
+    }
+
+    /// What tells the body of a request from others; none where there is no body, or not all of it.
+    pub(super) fn checksum(&self) -> Option<u32> {
+        let check = self.check.as_ref().filter(|_| self.totals().encoded > 0)?;
+        Some(check.clone().finalize())
     }
 
     /// What the body has come to so far.
     pub(super) fn totals(&self) -> Totals {
-        match self {
-            Payload::Plain(content) => content.totals(),
-            Payload::Grpc(body) => body.totals(),
+        match &self.carried {
+            Carried::Plain(content) => content.totals(),
+            Carried::Grpc(body) => body.totals(),
         }
     }
 
     /// The next bytes; `last` when it is known that there are no more.
     #[inline]
     pub(super) fn data(&mut self, bytes: &[u8], last: bool, inspector: &Inspector, caps: Caps, pool: &mut Decoders) {
-        match self {
-            Payload::Plain(content) => content.data(bytes, last, inspector, caps, pool),
-            Payload::Grpc(body) => body.data(bytes, inspector, caps, &mut pool.grpc),
+        if let Some(check) = &mut self.check {
+            check.update(bytes);
+        }
+        match &mut self.carried {
+            Carried::Plain(content) => content.data(bytes, last, inspector, caps, pool),
+            Carried::Grpc(body) => body.data(bytes, inspector, caps, &mut pool.grpc),
         }
     }
 
     /// So many bytes were lost.
     pub(super) fn gap(&mut self, length: u64, inspector: &Inspector, caps: Caps, pool: &mut Decoders) {
-        match self {
-            Payload::Plain(content) => content.gap(length, inspector, caps, pool),
-            Payload::Grpc(body) => body.gap(length, inspector),
+        self.check = None;
+        match &mut self.carried {
+            Carried::Plain(content) => content.gap(length, inspector, caps, pool),
+            Carried::Grpc(body) => body.gap(length, inspector),
         }
     }
 
     /// What was kept of a body that may name an operation.
     pub(super) fn take_tap(&mut self) -> Option<Box<Tap>> {
-        match self {
-            Payload::Plain(content) => content.take_tap(),
-            Payload::Grpc(_) => None,
+        match &mut self.carried {
+            Carried::Plain(content) => content.take_tap(),
+            Carried::Grpc(_) => None,
         }
     }
 
     /// What was read of the answer to an operation.
     pub(super) fn take_answer(&mut self) -> Option<Box<Answer>> {
-        match self {
-            Payload::Plain(content) => content.take_answer(),
-            Payload::Grpc(_) => None,
+        match &mut self.carried {
+            Carried::Plain(content) => content.take_answer(),
+            Carried::Grpc(_) => None,
         }
     }
 
     /// Writes on the call what only gRPC says, and how many events of a stream came.
     pub(super) fn tell(&mut self, call: &mut Call, response: bool) {
-        match self {
-            Payload::Grpc(body) => body.tell(call, response),
-            Payload::Plain(content) => call.events = content.events().and_then(Events::take).or(call.events),
+        match &mut self.carried {
+            Carried::Grpc(body) => body.tell(call, response),
+            Carried::Plain(content) => call.events = content.events().and_then(Events::take).or(call.events),
         }
     }
 
     /// It may go on for ever, and is reported as long as it does.
     pub(super) fn is_stream(&mut self) -> bool {
-        match self {
-            Payload::Plain(content) => content.events().is_some(),
-            Payload::Grpc(_) => true,
+        match &mut self.carried {
+            Carried::Plain(content) => content.events().is_some(),
+            Carried::Grpc(_) => true,
         }
     }
 
     /// It is a stream of which something came since the last report.
     pub(super) fn has_news(&mut self) -> bool {
-        match self {
-            Payload::Plain(content) => content.totals().encoded > 0 && content.events().is_some(),
-            Payload::Grpc(body) => body.has_news(),
+        match &mut self.carried {
+            Carried::Plain(content) => content.totals().encoded > 0 && content.events().is_some(),
+            Carried::Grpc(body) => body.has_news(),
         }
     }
 
     /// Ends what was found in a stream so far for a report, and begins anew.
     pub(super) fn report(&mut self, call: &mut Call, response: bool, inspector: &Inspector, pool: &mut Decoders) {
-        match self {
-            Payload::Grpc(body) => body.report(call, response, inspector, pool),
-            Payload::Plain(content) => {
+        match &mut self.carried {
+            Carried::Grpc(body) => body.report(call, response, inspector, pool),
+            Carried::Plain(content) => {
                 if content.events().is_none() {
                     return;
                 }
@@ -142,9 +164,9 @@ impl Payload {
 
     /// Gives the decoders back, and out what was found.
     pub(super) fn finish(self, inspector: &Inspector, caps: Caps, pool: &mut Decoders) -> Option<Found> {
-        match self {
-            Payload::Plain(content) => content.finish(inspector, caps, pool),
-            Payload::Grpc(body) => body.finish(inspector, pool),
+        match self.carried {
+            Carried::Plain(content) => content.finish(inspector, caps, pool),
+            Carried::Grpc(body) => body.finish(inspector, pool),
         }
     }
 

@@ -329,10 +329,10 @@ impl CredentialRules {
             let (kind, fingerprint) = (CredentialKind::ApiKey, domains.token.fingerprint(value));
             known.get(kind, fingerprint, || domains.credential(kind, fingerprint, identity::opaque("api_key", value)))
         };
-        if let Some(value) = present(headers.authorization) {
+        if let Some(value) = present(headers.authorization).filter(|value| !is_nothing(value)) {
             return Some(self.authorization(value, domains, known));
         }
-        if let Some(value) = present(headers.api_key) {
+        if let Some(value) = present(headers.api_key).filter(|value| !is_nothing(value)) {
             return Some(key(value));
         }
         if let Some((name, value)) = headers.cookie.and_then(|cookie| self.session_cookie(cookie)) {
@@ -445,6 +445,16 @@ fn before_slash(text: &[u8]) -> &[u8] {
 
 fn present(value: Option<&[u8]>) -> Option<&[u8]> {
     value.map(<[u8]>::trim_ascii).filter(|value| !value.is_empty())
+}
+
+/// What programs send that have no token: nothing, or how their language writes it, behind a scheme or not.
+fn is_nothing(value: &[u8]) -> bool {
+    const NOTHING: [&str; 8] = ["null", "undefined", "(null)", "none", "nil", "bearer", "token", "basic"];
+    let token = match value.iter().position(u8::is_ascii_whitespace) {
+        Some(space) => value[space..].trim_ascii(),
+        None => value,
+    };
+    NOTHING.iter().any(|known| token.eq_ignore_ascii_case(known.as_bytes()))
 }
 
 fn unquoted(value: &[u8]) -> &[u8] {

@@ -164,9 +164,10 @@ fn told(text: &str) -> Option<Arc<str>> {
     (!text.is_empty() && text.len() <= TOLD && text.bytes().all(plain)).then(|| text.into())
 }
 
-/// A `NumericDate` (RFC 7519, section 2).
+/// A `NumericDate` (RFC 7519, section 2); some issuers write it as a text.
 fn moment(value: &Value) -> Option<Timestamp> {
-    let seconds = value.as_f64().filter(|seconds| *seconds >= 0.0)?;
+    let seconds = value.as_f64().or_else(|| value.as_str()?.parse().ok());
+    let seconds = seconds.filter(|seconds| *seconds >= 0.0)?;
     Some(Timestamp::from_parts(seconds.min(LATEST) as u64, 0))
 }
 
@@ -256,6 +257,8 @@ mod tests {
         assert_eq!(of(r#"{"alg":7}"#, "c2ln").algorithm.as_deref(), Some("7"));
         let far = of_bearer(&token(r#"{"exp":1e300,"iat":-5}"#)).claims.expect("a token");
         assert_eq!((far.expires, far.issued), (Some(Timestamp::from_parts(9_000_000_000, 0)), None));
+        let text = of_bearer(&token(r#"{"exp":"3700","iat":"soon"}"#)).claims.expect("a token");
+        assert_eq!((text.expires, text.issued), (Some(Timestamp::from_parts(3_700, 0)), None));
     }
 
     #[test]

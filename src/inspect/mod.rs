@@ -55,7 +55,8 @@ pub(crate) use self::target::MASK;
 pub use self::validate::Validator;
 use self::values::{Against, Syntax, ValueReader};
 use crate::call::{
-    BodyShape, Call, Credential, KeyCandidate, NamedShape, ParameterShape, RequestValues, Sensitive, SensitiveClasses,
+    BodyShape, Call, Credential, Fingerprint, KeyCandidate, NamedShape, ParameterShape, RequestValues, Sensitive,
+    SensitiveClasses,
 };
 use crate::key::{Domain, Key};
 use crate::rules::{Listed, RuleError, RuleFile};
@@ -204,6 +205,8 @@ pub struct Inspector {
     credential_domains: credential::Domains,
     /// The fingerprints' keys, by class.
     domains: Vec<Domain>,
+    /// The key of the fingerprints of whole bodies.
+    body_domain: Domain,
     /// The class of credentials in targets.
     parameter_class: Option<u16>,
     allowances: Arc<Allowances>,
@@ -220,7 +223,13 @@ impl Inspector {
         let domains = compiled.classes.iter().map(|class| key.domain(&class.name)).collect();
         let credential_domains = credential::Domains::new(&key);
         let allowances = Arc::new(Allowances::new(&settings.allow, &compiled));
-        Inspector { compiled, settings, credential_domains, domains, parameter_class, allowances }
+        let body_domain = key.domain("request body");
+        Inspector { compiled, settings, credential_domains, domains, body_domain, parameter_class, allowances }
+    }
+
+    /// The fingerprint of a body by its checksum. Without the key it says nothing of what was in it.
+    pub(crate) fn body_fingerprint(&self, checksum: u32) -> Fingerprint {
+        self.body_domain.fingerprint(&checksum.to_be_bytes())
     }
 
     /// Adds the findings of one part of a message (its body) to those of another (its target), both sorted by class.

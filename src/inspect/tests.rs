@@ -297,6 +297,10 @@ fn credentials_in_order_of_preference() {
     let kinds = [
         (all, Some(CredentialKind::Bearer)),
         (CredentialHeaders { authorization: Some(b" "), ..all }, Some(CredentialKind::ApiKey)),
+        (CredentialHeaders { authorization: Some(b"Bearer null"), ..all }, Some(CredentialKind::ApiKey)),
+        (CredentialHeaders { authorization: Some(b"Bearer "), api_key: None, ..all }, Some(CredentialKind::Cookie)),
+        (CredentialHeaders { authorization: Some(b"Token undefined"), ..Default::default() }, None),
+        (CredentialHeaders { api_key: Some(b"undefined"), ..Default::default() }, None),
         (CredentialHeaders { authorization: None, api_key: None, ..all }, Some(CredentialKind::Cookie)),
         (CredentialHeaders { target: "/x?a=1&API-Key=q1", ..Default::default() }, Some(CredentialKind::ApiKey)),
         (CredentialHeaders { cookie: Some(b"theme=dark; _ga=1"), target: "/x?a=1", ..Default::default() }, None),

@@ -340,14 +340,27 @@ fn flags(line: &mut Vec<u8>, flags: &[(&str, bool)]) {
 }
 
 fn message(line: &mut Vec<u8>, message: &Message) -> io::Result<()> {
-    let Message { head_bytes, wire_bytes, body_bytes, content_type, content_encoding, gap_bytes, truncated, capped } =
-        message;
+    let Message {
+        head_bytes,
+        wire_bytes,
+        body_bytes,
+        body_fingerprint,
+        content_type,
+        content_encoding,
+        gap_bytes,
+        truncated,
+        capped,
+    } = message;
     put(line, "{\"head_bytes\":");
     number(line, *head_bytes);
     put(line, ",\"wire_bytes\":");
     number(line, *wire_bytes);
     put(line, ",\"body_bytes\":");
     number(line, *body_bytes);
+    if let Some(Fingerprint(value)) = body_fingerprint {
+        put(line, ",\"body_fingerprint\":");
+        hexadecimal(line, *value);
+    }
     optional(line, ",\"content_type\":\"", content_type.as_deref())?;
     optional(line, ",\"content_encoding\":\"", content_encoding.as_deref())?;
     if *gap_bytes > 0 {
@@ -461,6 +474,7 @@ mod tests {
                 head_bytes: bytes[0],
                 wire_bytes: bytes[1] % 1_000,
                 body_bytes: bytes[2] % 10,
+                body_fingerprint: (bytes[2] % 3 == 0).then_some(Fingerprint(bytes[1])),
                 content_type: content_type.map(Into::into),
                 content_encoding: content_encoding.map(Into::into),
                 gap_bytes,

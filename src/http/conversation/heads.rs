@@ -193,7 +193,7 @@ impl Conversation {
             self.readers[d].role = Some(Role::Response);
             self.readers[d].phase = Phase::Body(Body {
                 framing: Framing::UntilClose,
-                content: Payload::Plain(Content::new(None, None, NO_CAPS, &mut shared.decoders)),
+                content: Payload::of(Content::new(None, None, NO_CAPS, &mut shared.decoders)),
                 serial,
                 doubtful: false,
                 reported: cursor.run.time,

@@ -26,11 +26,23 @@ pub(super) const ATTRIBUTE: u8 = b'@';
 const PROSE: (usize, usize) = (200, 16);
 
 /// Names of fields that say which account is meant, lower case and without `_` and `-`.
-const ACCOUNTS: [&str; 9] =
-    ["username", "user", "login", "email", "userid", "account", "accountname", "loginid", "name"];
+const ACCOUNTS: [&str; 12] = [
+    "username",
+    "user",
+    "login",
+    "email",
+    "mail",
+    "userid",
+    "account",
+    "accountname",
+    "loginid",
+    "name",
+    "jusername",
+    "log",
+];
 
 /// Names of fields that hold a password, in the same way.
-const PASSWORDS: [&str; 5] = ["password", "passwd", "pwd", "pass", "passphrase"];
+const PASSWORDS: [&str; 6] = ["password", "passwd", "pwd", "pass", "passphrase", "jpassword"];
 
 /// Domains of e-mail addresses that belong to nobody (RFC 2606, RFC 6762): who has one is known by what stands before.
 const NOBODY: [&str; 7] = ["localhost", "local", "localdomain", "test", "example.com", "example.org", "example.net"];
@@ -175,7 +187,7 @@ impl Fields {
         if !self.path.is_empty() {
             self.lead(".");
         }
-        let plain = name.strip_prefix(&[ATTRIBUTE]).unwrap_or(name);
+        let plain = innermost(name.strip_prefix(&[ATTRIBUTE]).unwrap_or(name));
         self.says = match () {
             () if is_one_of(plain, &PASSWORDS) => Says::Password,
             () if rules.credentials.is_secret(plain) => Says::Secret,
@@ -248,6 +260,13 @@ pub(super) fn plain(text: &[u8]) -> Cow<'_, [u8]> {
 }
 
 /// Whether a name is one of these, without regard to case, `_` and `-`.
+/// What stands in the last brackets of the name of a field of a form (`user[login]`); else the whole of it.
+fn innermost(name: &[u8]) -> &[u8] {
+    let inner =
+        name.strip_suffix(b"]").and_then(|open| Some(&open[open.iter().rposition(|&byte| byte == b'[')? + 1..]));
+    inner.filter(|inner| !inner.is_empty()).unwrap_or(name)
+}
+
 fn is_one_of(name: &[u8], known: &[&str]) -> bool {
     let plain = || name.iter().filter(|byte| !matches!(byte, b'_' | b'-')).map(u8::to_ascii_lowercase);
     known.iter().any(|known| plain().eq(known.bytes()))

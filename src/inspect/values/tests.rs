@@ -97,7 +97,11 @@ fn accounts_that_everybody_tries_are_named_beside_a_password() {
         (JSON, r#"{"credentials":{"login":"guest","passwd":"guest"}}"#, Some("guest")),
         (JSON, r#"{"email":"test@example.com","password":"x"}"#, Some("test")),
         (FORM, "user=postgres&remember=1&pwd=postgres", Some("postgres")),
+        (FORM, "user%5Blogin%5D=root&user%5Bpassword%5D=toor", Some("root")),
+        (FORM, "j_username=tomcat&j_password=s3cret", Some("tomcat")),
+        (FORM, "log=admin&pwd=x&wp-submit=Log+In", Some("admin")),
         // Its twins.
+        (FORM, "user%5B%5D=root&pwd=x", None),
         (JSON, r#"{"username":"ana","password":"hunter2"}"#, None),
         (JSON, r#"{"username":"admin"}"#, None),
         (JSON, r#"{"username":"admin","password":""}"#, None),
