@@ -687,6 +687,7 @@ fn observe(
     let population = if client.machine { &mut state.machines } else { &mut state.people };
     flood::observe(seen, client, population, endpoint.as_deref_mut(), &mut scales);
     if let Some(mut peers) = state.principals.of(seen, client.suspect()) {
+        peers.principal.warm_objects(seen.endpoint);
         if !seen.goes_on() && seen.encrypted.is_none() {
             pace::observe(seen, client, peers.principal, &mut scales);
         }

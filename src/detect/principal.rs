@@ -164,7 +164,10 @@ impl Principals {
     pub(super) fn warm_values(&self, key: u64) {
         if let Some(principal) = self.table.get(&key) {
             let tracks = principal.tracks.iter().fold(0, |sum, track| sum ^ track.endpoint.0);
-            std::hint::black_box(tracks ^ principal.touched.warm() ^ u64::from(principal.accused) ^ principal.group);
+            let values = principal.values.seen.warm();
+            std::hint::black_box(
+                tracks ^ values ^ principal.touched.warm() ^ u64::from(principal.accused) ^ principal.group,
+            );
         }
     }
 
@@ -226,6 +229,14 @@ impl Principal {
     fn worth(&self) -> (u32, Timestamp) {
         let tracks = self.tracks.iter().map(Track::nats).fold(0.0, f64::max);
         (tracks.max(self.way.nats()) as u32 + 20 * u32::from(self.accused), self.last)
+    }
+
+    /// Reads what is known of the objects of a template, for whoever needs it soon.
+    #[inline]
+    pub(super) fn warm_objects(&self, endpoint: EndpointId) {
+        if let Some(track) = self.tracks.iter().find(|track| track.endpoint == endpoint) {
+            std::hint::black_box(track.objects.warm());
+        }
     }
 
     /// The track of a template; the shortest one makes room when there are too many.

@@ -55,6 +55,17 @@ impl Distinct {
         }
     }
 
+    /// Reads a word of each line of memory in which a value may have its place.
+    #[inline]
+    pub fn warm(&self) -> u64 {
+        /// Bytes of a line.
+        const LINE: usize = 64;
+        match self {
+            Distinct::Exact(hashes) => hashes.iter().step_by(LINE / size_of::<u64>()).fold(0, |sum, hash| sum ^ hash),
+            Distinct::Sketch(sketch) => sketch.ranks.iter().step_by(LINE).fold(0, |sum, &rank| sum ^ u64::from(rank)),
+        }
+    }
+
     /// Adds a value; true when it is certainly new (exact) or moved the sketch.
     #[inline]
     pub fn insert(&mut self, hash: u64) -> bool {
