@@ -245,9 +245,23 @@ fn the_posture_of_a_capture() {
     assert!(text.contains("GET /v1/orders/{id} of shop.example"), "{text}");
     assert!(!text.contains("had expired"), "{text}");
     // Over printed calls the same, and with nothing to be put right no exit code.
-    let calls = folder.run("calls", &["a.pcap", "--quiet"]);
+    let calls = folder.run("calls", &["a.pcap", "--quiet", "--shapes"]);
     fs::write(folder.path("a.jsonl"), &calls.stdout).expect("a writable folder");
     assert_eq!(folder.run("posture", &["a.jsonl", "--calls", "--quiet", "--json"]).stdout, json.stdout);
+    // What nothing was looked into for is not well.
+    assert_eq!(row(told, "owasp", "API3:2023")["stand"], "well");
+    assert_eq!(row(told, "owasp", "API10:2023")["stand"], "not_visible");
+    let calls = folder.run("calls", &["a.pcap", "--quiet"]);
+    fs::write(folder.path("b.jsonl"), &calls.stdout).expect("a writable folder");
+    let without = &folder.run("posture", &["b.jsonl", "--calls", "--quiet", "--json"]).lines()[0];
+    assert_eq!(row(without, "owasp", "API3:2023")["stand"], "not_visible");
+    let mut traffic = Traffic::new();
+    traffic.people();
+    traffic.call([10, 0, 0, 7], "GET /v1/rates", "", "200", r#"{"total":7}"#);
+    traffic.wire.write(&folder.path("c.pcap"));
+    fs::write(folder.path("estate.toml"), "[practice]\nestate = [\"10.0.0.7/32\"]\n").expect("a writable folder");
+    let outbound = &folder.run("posture", &["c.pcap", "--quiet", "--json", "--config", "estate.toml"]).lines()[0];
+    assert_ne!(row(outbound, "owasp", "API10:2023")["stand"], "not_visible");
     let mut traffic = Traffic::new();
     traffic.people();
     traffic.wire.write(&folder.path("b.pcap"));

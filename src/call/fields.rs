@@ -20,7 +20,7 @@ pub struct RateLimit {
     pub reset: Option<u64>,
 }
 
-/// What of a response's header fields is told.
+/// What of a response's header fields is told, and how a password was answered.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ResponseFields {
@@ -35,6 +35,9 @@ pub struct ResponseFields {
     /// Such a redirection sets a session cookie (`session_cookies` of `rules/credentials.toml`), other than to end a session.
     #[serde(skip_serializing_if = "super::is_false")]
     pub sets_session: bool,
+    /// The JSON body of the answer to a password says that it was refused, whatever the status says.
+    #[serde(skip_serializing_if = "super::is_false")]
+    pub refuses: bool,
     /// `Retry-After` (RFC 9110, section 10.2.3), as seconds from the response on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,

@@ -46,6 +46,9 @@ pub struct RequestValues {
     /// tries first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default_account: Option<Arc<str>>,
+    /// The body has a password.
+    #[serde(skip_serializing_if = "super::is_false")]
+    pub password: bool,
 }
 
 impl RequestValues {

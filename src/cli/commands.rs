@@ -401,6 +401,7 @@ fn explain(mut options: Explain) -> Result<ExitCode, Failure> {
 
 fn posture(mut options: Posture) -> Result<ExitCode, Failure> {
     let mut settings = settings(&mut options.common)?;
+    settings.inspect.shapes = true;
     apply_decoding(&mut settings, &options.decoding);
     settings.client.trusted_proxies.extend(&options.proxies.trusted_proxy);
     let mut consumer = Posing::new(detector(&settings)?, practice(&settings)?, options.json);

@@ -2,10 +2,10 @@
 //!
 //! | answer | the attempt |
 //! | --- | --- |
-//! | 2xx, but for a page | succeeded |
+//! | 2xx, but for a page, and for JSON that says that a password was refused | succeeded |
 //! | 302 or 303 with a new session cookie, or to anywhere but a page for logging in | succeeded |
 //! | 302 or 303 back to the page for logging in | failed |
-//! | 400, 401, 403, 422, 429, or a failure that the answer of an operation tells | failed |
+//! | 400, 401, 403, 422, 429, or a failure that the answer of an operation or to a password tells | failed |
 //! | a page, a redirection of which it is not known where it leads, other 3xx | unclear |
 //! | anything else | says nothing of the account |
 //!
@@ -83,6 +83,7 @@ fn logs_in(asked: &Operation, rules: &DetectRules) -> bool {
 fn of_one(call: &Call, status: u16, rules: &DetectRules) -> Option<Outcome> {
     match status {
         200..=299 if call.response.content_type.as_deref() == Some("text/html") => Some(Outcome::Unclear),
+        200..=299 if call.response_fields.as_ref().is_some_and(|told| told.refuses) => Some(Outcome::Failed),
         200..=299 => Some(Outcome::Succeeded),
         302 | 303 => Some(of_redirect(call, rules)),
         300..=399 => Some(Outcome::Unclear),
@@ -170,6 +171,17 @@ mod tests {
         renewed.response_fields = None;
         assert_eq!(of(&renewed), Some(Outcome::Unclear));
         assert_eq!(of_one(&renewed, 301, &rules), Some(Outcome::Unclear));
+    }
+
+    #[test]
+    fn an_answer_of_200_may_refuse() {
+        let answered = |refuses| Call {
+            status: Some(200),
+            response_fields: Some(Box::new(ResponseFields { refuses, ..ResponseFields::default() })),
+            ..Call::default()
+        };
+        assert_eq!(of_one(&answered(true), 200, &rules()), Some(Outcome::Failed));
+        assert_eq!(of_one(&answered(false), 200, &rules()), Some(Outcome::Succeeded));
     }
 
     #[test]

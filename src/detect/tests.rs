@@ -106,7 +106,7 @@ impl Bench {
                     prose,
                 };
                 let probes = get.probes.iter().map(probe).collect();
-                std::sync::Arc::new(crate::call::RequestValues { probes, default_account: None })
+                std::sync::Arc::new(crate::call::RequestValues { probes, ..Default::default() })
             }),
             sensitive: crate::call::Digest {
                 request_head: Default::default(),

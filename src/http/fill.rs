@@ -224,11 +224,13 @@ pub(super) fn body(
         let announced = call.operation.take();
         call.operation = operation::settle(&tap, whole, announced, &call.path, &mut shared.texts);
     }
-    if let Some(answer) = payload.take_answer().filter(|_| whole)
-        && let Some(operation) = &mut call.operation
-    {
-        operation.error = answer.error(call.status, &mut shared.texts);
-        operation.failed = if operation.error.is_some() { answer.failures() } else { 0 };
+    if let Some(answer) = payload.take_answer().filter(|_| whole) {
+        if let Some(operation) = &mut call.operation {
+            operation.error = answer.error(call.status, &mut shared.texts);
+            operation.failed = if operation.error.is_some() { answer.failures() } else { 0 };
+        } else if answer.refuses() {
+            call.response_fields.get_or_insert_default().refuses = true;
+        }
     }
     payload.tell(call, response);
     let checksum = payload.checksum().filter(|_| !response && !truncated);

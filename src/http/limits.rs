@@ -31,6 +31,7 @@ pub(super) fn response_fields(
         redirects_to: fields.rare(Kind::Location).filter(|_| redirects).and_then(origin),
         redirect_path: None,
         sets_session: false,
+        refuses: false,
         retry_after: fields.rare(Kind::RetryAfter).and_then(|value| retry_after(value, time)),
         rate_limit: rate_limit(fields, time),
         challenge: fields.rare(Kind::Challenge).and_then(challenge),

@@ -50,9 +50,12 @@ impl Payload {
                         content.watch(events);
                     }
                     let pool = &shared.decoders.operations;
-                    if let Some(operation) = call.and_then(|call| call.operation.as_deref())
-                        && let Some(answer) = Answer::new(operation.protocol, media, pool)
-                    {
+                    let password = |call: &&Call| call.request_values.as_ref().is_some_and(|values| values.password);
+                    let answer = match call.and_then(|call| call.operation.as_deref()) {
+                        Some(operation) => Answer::new(operation.protocol, media, pool),
+                        None => call.filter(password).and_then(|_| Answer::to_password(media, pool)),
+                    };
+                    if let Some(answer) = answer {
                         content.answer(answer);
                     }
                 }

@@ -584,3 +584,48 @@ fn headers_of_the_api_and_cookies_have_shapes_where_those_are_asked_for() {
     plain.client(&head(1)).server(&answer("x"));
     assert!(plain.calls().iter().all(|call| call.shape.is_none()));
 }
+
+#[test]
+fn bodies_of_requests_have_fingerprints_however_they_come() {
+    let of = |size: usize, body: &str, head: &str| {
+        let mut talk = Talk::new(size);
+        talk.client(&format!("POST /s HTTP/1.1\r\nHost: h\r\n{head}\r\n\r\n{body}")).server(&answer("yes"));
+        let call = talk.calls().remove(0);
+        assert_eq!(call.response.body_fingerprint, None);
+        call.request.body_fingerprint
+    };
+    let whole = of(1460, "one and two", "Content-Length: 11");
+    assert!(whole.is_some());
+    assert_eq!(of(3, "one and two", "Content-Length: 11"), whole);
+    let chunked = "4\r\none \r\n7\r\nand two\r\n0\r\n\r\n";
+    assert_eq!(of(5, chunked, "Transfer-Encoding: chunked"), whole);
+    assert_ne!(of(1460, "one and ten", "Content-Length: 11"), whole);
+    assert_eq!(of(1460, "", "Content-Length: 0"), None);
+    // Of what is not all there nobody knows what it asks for.
+    let mut talk = Talk::new(1460);
+    talk.client("POST /s HTTP/1.1\r\nHost: h\r\nContent-Length: 11\r\n\r\none ").lose(true, 3).client("two!");
+    talk.server(&answer("yes"));
+    assert_eq!(talk.calls().remove(0).request.body_fingerprint, None);
+}
+
+#[test]
+fn answers_to_passwords_may_refuse_with_200() {
+    let refuses = |request: &str, media: &str, body: &str| {
+        let mut talk = Talk::new(1460);
+        let json = "Content-Type: application/json\r\n";
+        talk.client(&format!(
+            "POST /in HTTP/1.1\r\nHost: h\r\n{json}Content-Length: {}\r\n\r\n{request}",
+            request.len()
+        ));
+        let length = body.len();
+        talk.server(&format!("HTTP/1.1 200 OK\r\nContent-Type: {media}\r\nContent-Length: {length}\r\n\r\n{body}"));
+        let call = talk.calls().remove(0);
+        call.response_fields.is_some_and(|told| told.refuses)
+    };
+    let login = r#"{"user":"ana","password":"x"}"#;
+    assert!(refuses(login, "application/json", r#"{"success":false}"#));
+    assert!(refuses(login, "application/problem+json; charset=utf-8", r#"{"error":"no"}"#));
+    assert!(!refuses(login, "application/json", r#"{"success":true,"token":"abc"}"#));
+    assert!(!refuses(login, "text/plain", r#"{"success":false}"#));
+    assert!(!refuses(r#"{"user":"ana"}"#, "application/json", r#"{"success":false}"#), "no password was given");
+}

@@ -253,6 +253,7 @@ impl Practice {
         credential::signatures(&seen, &mut self.signing, found);
         credential::boundaries(&seen, found);
         if outbound::is_outbound(&seen, found) {
+            self.tally.outbound += 1;
             outbound::observe(&seen, found);
         }
         self.quotas.call(&seen, found);

@@ -399,6 +399,17 @@ const OWASP: [Risk; 10] = [
     },
 ];
 
+/// Why nothing of the traffic could have shown a risk.
+fn unasked(risk: &Risk, traffic: &Tally) -> Option<&'static str> {
+    match risk.id {
+        "API3" if traffic.shaped == 0 => Some(
+            "no body was looked into for its fields: none is of JSON or a form, or the calls were recorded without shapes",
+        ),
+        "API10" if traffic.outbound == 0 => Some("there is no call of the estate to a third party ([practice] estate)"),
+        _ => None,
+    }
+}
+
 fn risk_row(risk: &Risk, findings: &[Finding], incidents: &Incidents, traffic: &Tally) -> Row {
     let kinds: Vec<Kind> = Kind::ALL.iter().copied().filter(|kind| kind.owasp().contains(&risk.id)).collect();
     let techniques: Vec<Technique> =
@@ -412,6 +423,9 @@ fn risk_row(risk: &Risk, findings: &[Finding], incidents: &Incidents, traffic: &
     } else if traffic.calls == 0 && row.stand == Stand::Well {
         row.stand = Stand::NotVisible;
         row.evidence.push("there is no call that can be read; give the keys of TLS with --keylog".to_owned());
+    } else if let Some(reason) = unasked(risk, traffic).filter(|_| row.stand == Stand::Well) {
+        row.stand = Stand::NotVisible;
+        row.evidence.push(reason.to_owned());
     } else if row.stand == Stand::Well {
         row.evidence.push(format!("nothing found by {}", row.covered_by.join(", ")));
         row.evidence.push(format!("not seen: {}", risk.unseen));

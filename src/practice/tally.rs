@@ -46,6 +46,10 @@ pub struct Tally {
     pub client_certificates: u64,
     /// Calls that a gateway made.
     pub by_gateway: u64,
+    /// Calls of the estate to third parties.
+    pub outbound: u64,
+    /// Calls whose bodies were looked into for the names of their fields.
+    pub shaped: u64,
     /// Answers 429.
     pub limited: u64,
     /// Answers that tell a limit: `Retry-After` or one of the `RateLimit` fields.
@@ -90,6 +94,7 @@ impl Tally {
         self.encrypted += u64::from(call.tls.is_some());
         self.client_certificates += u64::from(call.tls.as_ref().is_some_and(|tls| tls.client_certificate.is_some()));
         self.by_gateway += u64::from(by_gateway);
+        self.shaped += u64::from(call.shape.is_some());
         self.limited += u64::from(call.outcome() == Some(429));
         self.limits_told += u64::from(
             call.response_fields.as_ref().is_some_and(|told| told.retry_after.is_some() || told.rate_limit.is_some()),

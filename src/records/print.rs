@@ -580,7 +580,11 @@ mod tests {
                         .then(|| Box::new(ResponseFields { retry_after: Some(7), ..ResponseFields::default() })),
                     request_values: (position % 23 < 5).then(|| {
                         let probe = Probe { field: "a.b".into(), rule: "script".into(), prose: tagged };
-                        Arc::new(RequestValues { probes: vec![probe], default_account: named.then(|| "root".into()) })
+                        Arc::new(RequestValues {
+                            probes: vec![probe],
+                            default_account: named.then(|| "root".into()),
+                            password: tagged,
+                        })
                     }),
                     events: (position % 17 < 5).then_some(u64::from(position)),
                     http2: (position % 11 < 5).then(|| {

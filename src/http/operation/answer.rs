@@ -10,7 +10,7 @@ use crate::call::{OperationError, Protocol, Unread};
 
 use super::super::intern::Interner;
 use super::tap::{Pool, Tap};
-use super::{Carrier, name, soap};
+use super::{Carrier, name, refusal, soap};
 
 /// Bytes of the longest name of a member, code or message that matters.
 const LONGEST: usize = 64;
@@ -18,10 +18,12 @@ const LONGEST: usize = 64;
 /// Structures within each other that are told apart: a batch, an answer, `errors`, an error, `extensions`.
 const LEVELS: usize = 5;
 
-/// The answer to an operation, on its way.
+/// The answer to an operation, or to a password, on its way.
 pub(crate) enum Answer {
     Json(Json),
     Xml(Tap),
+    /// To a password that was given.
+    Password(Tap),
 }
 
 impl Answer {
@@ -36,11 +38,27 @@ impl Answer {
         json.then(|| Answer::Json(Json::new(protocol)))
     }
 
+    /// For the answer in this media type to a request that gives a password.
+    pub(crate) fn to_password(media: Option<&str>, pool: &Pool) -> Option<Answer> {
+        let json = media.is_some_and(|media| media.ends_with("+json") || Carrier::of(media) == Some(Carrier::Json));
+        Tap::answer(pool).filter(|_| json).map(Answer::Password)
+    }
+
+    /// It says that a password was refused, whatever HTTP says.
+    pub(crate) fn refuses(&self) -> bool {
+        match self {
+            Answer::Password(tap) => {
+                tap.read(true).is_some_and(|(_, bytes, missing)| missing.is_none() && refusal::is(bytes))
+            }
+            Answer::Json(_) | Answer::Xml(_) => false,
+        }
+    }
+
     /// The next decoded bytes; `last` when it is known that there are no more.
     pub(crate) fn data(&mut self, bytes: &[u8], last: bool) {
         match self {
             Answer::Json(json) => json.data(bytes),
-            Answer::Xml(tap) => tap.data(bytes, last),
+            Answer::Xml(tap) | Answer::Password(tap) => tap.data(bytes, last),
         }
     }
 
@@ -48,7 +66,7 @@ impl Answer {
     pub(crate) fn gap(&mut self) {
         match self {
             Answer::Json(json) => json.verdict = Some(Verdict::Nothing),
-            Answer::Xml(tap) => tap.gap(),
+            Answer::Xml(tap) | Answer::Password(tap) => tap.gap(),
         }
     }
 
@@ -59,7 +77,7 @@ impl Answer {
             Answer::Json(json) if json.open[0].0 && matches!(json.verdict, Some(Verdict::Failed { .. })) => {
                 json.failures
             }
-            Answer::Json(_) | Answer::Xml(_) => 0,
+            Answer::Json(_) | Answer::Xml(_) | Answer::Password(_) => 0,
         }
     }
 
@@ -78,6 +96,7 @@ impl Answer {
                 let refused = refused && json.protocol == Protocol::GraphQl;
                 (known, if refused { 400 } else { 500 }, code)
             }
+            Answer::Password(_) => return None,
             Answer::Xml(tap) => {
                 let (_, bytes, missing) = tap.read(true)?;
                 // What is longer than what is kept of it may well begin with a fault.

@@ -25,6 +25,7 @@ mod asked;
 mod graphql;
 mod json;
 mod multipart;
+mod refusal;
 mod soap;
 mod tap;
 #[cfg(test)]

@@ -46,8 +46,9 @@ pub(crate) struct Tap {
     kept: Vec<u8>,
     shared: Rc<Shared>,
     state: State,
-    /// It goes where GraphQL is spoken: there a document may be called by an `id`, a word of every API's bodies.
-    graphql: bool,
+    /// It is kept whatever it says: it goes where GraphQL is spoken, where a document may be called by an `id`, a word of every
+    /// API's bodies, or it answers who gave a password.
+    any: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,8 +95,13 @@ impl Tap {
         Some(Tap::begin(carrier, carrier == Carrier::Json && speaks_graphql(path), pool))
     }
 
-    fn begin(carrier: Carrier, graphql: bool, pool: &Pool) -> Tap {
-        Tap { carrier, kept: Vec::new(), shared: pool.0.clone(), state: State::Fresh, graphql }
+    /// For the body of a JSON answer, whatever it says.
+    pub(crate) fn answer(pool: &Pool) -> Option<Tap> {
+        (pool.0.each > 0).then(|| Tap::begin(Carrier::Json, true, pool))
+    }
+
+    fn begin(carrier: Carrier, any: bool, pool: &Pool) -> Tap {
+        Tap { carrier, kept: Vec::new(), shared: pool.0.clone(), state: State::Fresh, any }
     }
 
     /// What it may be.
@@ -166,7 +172,7 @@ impl Tap {
     }
 
     fn may_name(&self, bytes: &[u8]) -> bool {
-        self.graphql || may_name(self.carrier, bytes)
+        self.any || may_name(self.carrier, bytes)
     }
 }
 

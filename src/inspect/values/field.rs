@@ -98,7 +98,8 @@ impl Fields {
     /// What was found, if anything was, and whether a limit was reached.
     pub(super) fn finish(&mut self) -> (Option<Arc<RequestValues>>, bool) {
         let default_account = self.account.take().filter(|_| self.password);
-        let found = RequestValues { probes: std::mem::take(&mut self.probes), default_account };
+        let probes = std::mem::take(&mut self.probes);
+        let found = RequestValues { probes, default_account, password: self.password };
         ((found != RequestValues::default()).then(|| Arc::new(found)), self.capped)
     }
 
