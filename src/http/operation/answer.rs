@@ -9,6 +9,7 @@
 use crate::call::{OperationError, Protocol, Unread};
 
 use super::super::intern::Interner;
+use super::stream::Stream;
 use super::tap::{Pool, Tap};
 use super::{Carrier, name, refusal, soap};
 
@@ -21,6 +22,7 @@ const LEVELS: usize = 5;
 /// The answer to an operation, or to a password, on its way.
 pub(crate) enum Answer {
     Json(Json),
+    Stream(Box<Stream>),
     Xml(Tap),
     /// To a password that was given.
     Password(Tap),
@@ -33,6 +35,9 @@ impl Answer {
         if protocol == Protocol::Soap {
             let tap = Tap::new(Some(media), pool)?;
             return (tap.carrier() == Carrier::Xml).then_some(Answer::Xml(tap));
+        }
+        if media == "text/event-stream" {
+            return Some(Answer::Stream(Box::new(Stream::new(protocol))));
         }
         let json = media.ends_with("+json") || Carrier::of(media) == Some(Carrier::Json);
         json.then(|| Answer::Json(Json::new(protocol)))
@@ -50,7 +55,7 @@ impl Answer {
             Answer::Password(tap) => {
                 tap.read(true).is_some_and(|(_, bytes, missing)| missing.is_none() && refusal::is(bytes))
             }
-            Answer::Json(_) | Answer::Xml(_) => false,
+            Answer::Json(_) | Answer::Stream(_) | Answer::Xml(_) => false,
         }
     }
 
@@ -58,6 +63,7 @@ impl Answer {
     pub(crate) fn data(&mut self, bytes: &[u8], last: bool) {
         match self {
             Answer::Json(json) => json.data(bytes),
+            Answer::Stream(stream) => stream.data(bytes),
             Answer::Xml(tap) | Answer::Password(tap) => tap.data(bytes, last),
         }
     }
@@ -66,18 +72,24 @@ impl Answer {
     pub(crate) fn gap(&mut self) {
         match self {
             Answer::Json(json) => json.verdict = Some(Verdict::Nothing),
+            Answer::Stream(stream) => stream.gap(),
             Answer::Xml(tap) | Answer::Password(tap) => tap.gap(),
         }
     }
 
     /// How many operations of a batch failed, if that is certain; 0 of what is no batch.
     pub(crate) fn failures(&self) -> u32 {
+        // The verdict comes at the end, when the array around is closed but still there to be looked at.
+        let failed = |json: &&Json| json.open[0].0 && matches!(json.verdict, Some(Verdict::Failed { .. }));
+        self.json().filter(failed).map_or(0, |json| json.failures)
+    }
+
+    /// Of JSON, what was read of it.
+    fn json(&self) -> Option<&Json> {
         match self {
-            // The verdict comes at the end, when the array around is closed but still there to be looked at.
-            Answer::Json(json) if json.open[0].0 && matches!(json.verdict, Some(Verdict::Failed { .. })) => {
-                json.failures
-            }
-            Answer::Json(_) | Answer::Xml(_) | Answer::Password(_) => 0,
+            Answer::Json(json) => Some(json),
+            Answer::Stream(stream) => stream.answer(),
+            Answer::Xml(_) | Answer::Password(_) => None,
         }
     }
 
@@ -86,7 +98,8 @@ impl Answer {
         let status = status?;
         let text;
         let (known, otherwise, code) = match self {
-            Answer::Json(json) => {
+            Answer::Json(_) | Answer::Stream(_) => {
+                let json = self.json()?;
                 let Some(Verdict::Failed { refused }) = json.verdict else { return None };
                 let code = json.code.as_deref();
                 let known = code.and_then(|code| match json.protocol {
@@ -249,7 +262,7 @@ pub(crate) struct Json {
 }
 
 impl Json {
-    fn new(protocol: Protocol) -> Json {
+    pub(super) fn new(protocol: Protocol) -> Json {
         Json {
             protocol,
             verdict: None,
@@ -266,7 +279,13 @@ impl Json {
         }
     }
 
-    fn data(&mut self, mut bytes: &[u8]) {
+    /// All that it can say is known.
+    pub(super) fn is_over(&self) -> bool {
+        self.verdict.is_some()
+    }
+
+    /// The next bytes.
+    pub(super) fn data(&mut self, mut bytes: &[u8]) {
         while self.verdict.is_none()
             && let Some((&first, behind)) = bytes.split_first()
         {
@@ -671,7 +690,7 @@ mod tests {
         let of = |protocol, media| Answer::new(protocol, media, &pool).is_some();
         assert!(of(Protocol::GraphQl, Some("application/graphql-response+json")));
         assert!(of(Protocol::JsonRpc, Some("application/json")) && of(Protocol::Soap, Some("application/soap+xml")));
-        assert!(!of(Protocol::GraphQl, Some("text/event-stream")) && !of(Protocol::JsonRpc, None));
+        assert!(of(Protocol::GraphQl, Some("text/event-stream")) && !of(Protocol::JsonRpc, None));
         assert!(!of(Protocol::Soap, Some("application/json")) && !of(Protocol::GraphQl, Some("text/xml")));
     }
 

@@ -27,6 +27,7 @@ mod json;
 mod multipart;
 mod refusal;
 mod soap;
+mod stream;
 mod tap;
 #[cfg(test)]
 mod tests;
