@@ -46,6 +46,9 @@ pub struct RequestValues {
     /// tries first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default_account: Option<Arc<str>>,
+    /// Keyed fingerprint of the name of the account that the body has beside a password, as a credential with that name has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<Fingerprint>,
     /// The body has a password.
     #[serde(skip_serializing_if = "super::is_false")]
     pub password: bool,

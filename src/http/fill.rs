@@ -100,6 +100,10 @@ pub(super) fn request(
     if call.credential.is_none() && may_have_key {
         let (texts, cookies) = (&mut shared.texts, fields.cookie);
         call.key_candidates = shared.inspector.key_candidates(&fields.own, &target, cookies, |name| texts.text(name));
+        call.credential = shared.inspector.likely_credential(&call.key_candidates);
+        if call.credential.is_some() {
+            call.key_candidates.clear();
+        }
     }
     header_values::request(&mut call.sensitive.request_head, fields, shared, counters);
     if shapes && fields.has_own() {

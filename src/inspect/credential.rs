@@ -19,7 +19,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::identity::{self, Identity};
-use crate::call::{Claims, Credential, CredentialKind, CredentialPlace, Fingerprint, Signature};
+use crate::call::{Claims, Credential, CredentialKind, CredentialPlace, Fingerprint, KeyCandidate, Signature};
 use crate::key::{Domain, Key};
 use crate::rules::{Listed, RuleError, RuleFile};
 
@@ -77,6 +77,11 @@ impl Domains {
         identity.name(&mut credential, &self.subject, &self.group);
         credential.claims = identity.claims.filter(|claims| *claims != Claims::default()).map(Arc::new);
         credential
+    }
+
+    /// The key of the fingerprints of accounts by their names.
+    pub(super) fn accounts(&self) -> &Domain {
+        &self.account
     }
 
     /// The fingerprint of a key, wherever it is sent.
@@ -138,6 +143,12 @@ struct File {
     #[serde(default)]
     session_cookies: Vec<Spanned<String>>,
     #[serde(default)]
+    likely_headers: Vec<Spanned<String>>,
+    #[serde(default)]
+    likely_cookies: Vec<Spanned<String>>,
+    #[serde(default)]
+    unlikely_parts: Vec<Spanned<String>>,
+    #[serde(default)]
     identity_parameters: Vec<Spanned<String>>,
     #[serde(default)]
     default_accounts: Vec<Spanned<String>>,
@@ -151,6 +162,9 @@ pub(super) struct CredentialRules {
     masked_parameters: Names,
     pub(super) parameter_class: String,
     session_cookies: Vec<Glob>,
+    likely_headers: Vec<Glob>,
+    likely_cookies: Vec<Glob>,
+    unlikely_parts: Vec<Box<str>>,
     identity_parameters: Vec<Box<str>>,
     default_accounts: Vec<Arc<str>>,
 }
@@ -238,6 +252,9 @@ impl CredentialRules {
             &text.query_parameters,
             &text.masked_parameters,
             &text.session_cookies,
+            &text.likely_headers,
+            &text.likely_cookies,
+            &text.unlikely_parts,
             &text.identity_parameters,
             &text.default_accounts,
         ];
@@ -266,6 +283,9 @@ impl CredentialRules {
             masked_parameters: Names::new(&text.masked_parameters),
             parameter_class: text.parameter_class,
             session_cookies: text.session_cookies.iter().map(glob).collect::<Result<_, _>>()?,
+            likely_headers: text.likely_headers.iter().map(glob).collect::<Result<_, _>>()?,
+            likely_cookies: text.likely_cookies.iter().map(glob).collect::<Result<_, _>>()?,
+            unlikely_parts: text.unlikely_parts.iter().map(|part| part.get_ref().to_ascii_lowercase().into()).collect(),
             identity_parameters: text.identity_parameters.iter().map(|name| name.get_ref().as_str().into()).collect(),
             default_accounts: text.default_accounts.iter().map(|name| name.get_ref().as_str().into()).collect(),
         })
@@ -291,6 +311,33 @@ impl CredentialRules {
     /// The name of an account that everybody tries first, as the rules have it.
     pub(super) fn default_account(&self, name: &[u8]) -> Option<Arc<str>> {
         self.default_accounts.iter().find(|known| name.eq_ignore_ascii_case(known.as_bytes())).cloned()
+    }
+
+    /// Whether a value that looks drawn is a key by its name, though no rule knows just this name.
+    fn is_likely(&self, place: CredentialPlace, name: &str) -> bool {
+        let globs = match place {
+            CredentialPlace::Header => &self.likely_headers,
+            CredentialPlace::Cookie => &self.likely_cookies,
+            // In a query the name of a key may be that of a page.
+            CredentialPlace::Query => return false,
+        };
+        globs.iter().any(|glob| glob.fits(name.as_bytes())) && {
+            let name = name.to_ascii_lowercase();
+            !self.unlikely_parts.iter().any(|part| name.contains(&**part))
+        }
+    }
+
+    /// The first candidate that is a key by its name, as a credential.
+    pub(super) fn likely(&self, candidates: &[KeyCandidate], domains: &Domains) -> Option<Credential> {
+        let candidate = candidates.iter().find(|candidate| self.is_likely(candidate.place, &candidate.name))?;
+        let kind = match candidate.place {
+            CredentialPlace::Cookie => CredentialKind::Cookie,
+            CredentialPlace::Header | CredentialPlace::Query => CredentialKind::ApiKey,
+        };
+        let group = format!("likely {}", candidate.name);
+        let identity = Identity { group, ..Identity::default() };
+        let credential = domains.credential(kind, candidate.fingerprint, identity);
+        Some(Credential { place: candidate.place, ..credential })
     }
 
     /// Whether a cookie of this name is a session by the rules.
@@ -519,6 +566,17 @@ pub(crate) fn list(file: &RuleFile) -> Result<Vec<Listed>, Vec<RuleError>> {
         entry("query_parameters", rules.query_parameters.names.len(), "query parameters that say who calls; masked"),
         entry("masked_parameters", rules.masked_parameters.names.len(), "other query parameters that are masked"),
         entry("session_cookies", rules.session_cookies.len(), "names of session cookies"),
+        entry(
+            "likely_headers",
+            rules.likely_headers.len(),
+            "patterns of headers that carry a key where they look like one",
+        ),
+        entry(
+            "likely_cookies",
+            rules.likely_cookies.len(),
+            "patterns of cookies that are sessions where they look drawn",
+        ),
+        entry("unlikely_parts", rules.unlikely_parts.len(), "parts of names that are none of these"),
         entry(
             "identity_parameters",
             rules.identity_parameters.len(),

@@ -428,6 +428,11 @@ impl Inspector {
         candidate::of(headers, target, cookies, text, |value| domains.key(value), |name| rules.is_secret(name))
     }
 
+    /// The credential of a request that has none by the names that the rules know, and these candidates.
+    pub(crate) fn likely_credential(&self, candidates: &[KeyCandidate]) -> Option<Credential> {
+        self.compiled.credentials.likely(candidates, &self.credential_domains)
+    }
+
     /// What headers of the API's own look like, and the one that carries a key; `text` makes their names.
     pub(crate) fn headers(
         &self,
@@ -485,7 +490,8 @@ impl Inspector {
 
     /// What values of bodies are held against.
     fn against(&self) -> Against<'_> {
-        Against { rules: &self.compiled, limit: self.settings.probed_values }
+        let accounts = self.credential_domains.accounts();
+        Against { rules: &self.compiled, limit: self.settings.probed_values, accounts }
     }
 
     fn finder(&self, side: Side) -> Finder<'_> {

@@ -1,7 +1,7 @@
 //! Whole-body tests: cuts, gaps, caps, credentials, targets, and generated near misses.
 
 use super::*;
-use crate::call::CredentialKind;
+use crate::call::{CredentialKind, CredentialPlace};
 use proptest::prelude::*;
 
 fn inspector() -> Inspector {
@@ -307,6 +307,39 @@ fn credentials_in_order_of_preference() {
     ];
     for (headers, kind) in kinds {
         assert_eq!(credential(headers).map(|credential| credential.kind), kind, "{headers:?}");
+    }
+}
+
+#[test]
+fn keys_and_sessions_of_other_names_are_known_by_what_they_look_like() {
+    let inspector = inspector();
+    let of = |name: &str, value: &str, cookies: &str| {
+        let headers = [(name.as_bytes(), value.as_bytes())];
+        let headers = if name.is_empty() { &[][..] } else { &headers[..] };
+        let text = |name: &[u8]| String::from_utf8_lossy(name).into();
+        let candidates = inspector.key_candidates(headers, "/x", Some(cookies.as_bytes()), text);
+        inspector.likely_credential(&candidates)
+    };
+    let kind = |found: Option<Credential>| found.map(|found| (found.kind, found.place));
+    let drawn = "8f14e45fceea167a5a36dedd4bea2543";
+    let key = Some((CredentialKind::ApiKey, CredentialPlace::Header));
+    let session = Some((CredentialKind::Cookie, CredentialPlace::Cookie));
+    for name in ["X-Device-Key", "X-Acme-Token", "Acme-Api-Secret"] {
+        assert_eq!(kind(of(name, drawn, "")), key, "{name}");
+    }
+    for cookie in ["fjsid", "shop_sess", "ACME_AUTH"] {
+        assert_eq!(kind(of("", "", &format!("theme=dark; {cookie}={drawn}"))), session, "{cookie}");
+    }
+    // One value is one credential wherever it is sent, and those of one name are of one group.
+    let (one, other) = (of("X-Device-Key", drawn, ""), of("X-Device-Key", "0f14e45fceea167a5a36dedd4bea2549", ""));
+    assert_eq!(one.as_ref().map(|found| found.group), other.as_ref().map(|found| found.group));
+    assert_ne!(one.map(|found| found.fingerprint), other.map(|found| found.fingerprint));
+    for name in ["X-Page-Token", "Idempotency-Key", "X-CSRF-Token", "X-Public-Key", "X-Device", "X-Request-Key"] {
+        assert_eq!(kind(of(name, drawn, "")), None, "{name}");
+    }
+    assert_eq!(kind(of("X-Device-Key", "eu-central", "")), None);
+    for cookie in ["__stripe_sid", "visitsid", "csrf_token", "prefs"] {
+        assert_eq!(kind(of("", "", &format!("{cookie}={drawn}"))), None, "{cookie}");
     }
 }
 

@@ -583,6 +583,7 @@ mod tests {
                         Arc::new(RequestValues {
                             probes: vec![probe],
                             default_account: named.then(|| "root".into()),
+                            account: tagged.then_some(Fingerprint(7)),
                             password: tagged,
                         })
                     }),

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::super::rules::Compiled;
 use super::super::shape::format;
-use crate::call::{Probe, RequestValues};
+use crate::call::{Fingerprint, Probe, RequestValues};
+use crate::key::Domain;
 
 /// Bytes of a value that are looked at.
 pub(super) const VALUE: usize = 1_024;
@@ -26,7 +27,7 @@ pub(super) const ATTRIBUTE: u8 = b'@';
 const PROSE: (usize, usize) = (200, 16);
 
 /// Names of fields that say which account is meant, lower case and without `_` and `-`.
-const ACCOUNTS: [&str; 12] = [
+const ACCOUNTS: [&str; 26] = [
     "username",
     "user",
     "login",
@@ -39,10 +40,25 @@ const ACCOUNTS: [&str; 12] = [
     "name",
     "jusername",
     "log",
+    "customerno",
+    "customernumber",
+    "customerid",
+    "memberid",
+    "membernumber",
+    "accountnumber",
+    "accountid",
+    "phone",
+    "phonenumber",
+    "mobile",
+    "msisdn",
+    "identifier",
+    "loginname",
+    "emailaddress",
 ];
 
 /// Names of fields that hold a password, in the same way.
-const PASSWORDS: [&str; 6] = ["password", "passwd", "pwd", "pass", "passphrase", "jpassword"];
+const PASSWORDS: [&str; 9] =
+    ["password", "passwd", "pwd", "pass", "passphrase", "jpassword", "pin", "pincode", "passcode"];
 
 /// Domains of e-mail addresses that belong to nobody (RFC 2606, RFC 6762): who has one is known by what stands before.
 const NOBODY: [&str; 7] = ["localhost", "local", "localdomain", "test", "example.com", "example.org", "example.net"];
@@ -52,6 +68,8 @@ const NOBODY: [&str; 7] = ["localhost", "local", "localdomain", "test", "example
 pub(in super::super) struct Against<'r> {
     pub(in super::super) rules: &'r Compiled,
     pub(in super::super) limit: u32,
+    /// The key of the fingerprints of accounts.
+    pub(in super::super) accounts: &'r Domain,
 }
 
 /// What the name of a field says of its values.
@@ -81,6 +99,8 @@ pub(super) struct Fields {
     capped: bool,
     probes: Vec<Probe>,
     account: Option<Arc<str>>,
+    /// The fingerprint of the first account that is named.
+    named: Option<Fingerprint>,
     password: bool,
 }
 
@@ -92,14 +112,15 @@ impl Fields {
         self.over();
         (self.tried, self.capped, self.password) = (0, false, false);
         self.probes.clear();
-        self.account = None;
+        (self.account, self.named) = (None, None);
     }
 
     /// What was found, if anything was, and whether a limit was reached.
     pub(super) fn finish(&mut self) -> (Option<Arc<RequestValues>>, bool) {
         let default_account = self.account.take().filter(|_| self.password);
+        let account = self.named.take().filter(|_| self.password);
         let probes = std::mem::take(&mut self.probes);
-        let found = RequestValues { probes, default_account, password: self.password };
+        let found = RequestValues { probes, default_account, account, password: self.password };
         ((found != RequestValues::default()).then(|| Arc::new(found)), self.capped)
     }
 
@@ -206,8 +227,13 @@ impl Fields {
     pub(super) fn value(&mut self, value: &[u8], against: Against<'_>) {
         match self.says {
             Says::Password => self.password |= !value.is_empty(),
-            Says::Account if self.account.is_none() => {
-                self.account = against.rules.credentials.default_account(account(value));
+            Says::Account => {
+                if self.account.is_none() {
+                    self.account = against.rules.credentials.default_account(account(value));
+                }
+                if self.named.is_none() && !value.is_empty() {
+                    self.named = Some(against.accounts.fingerprint(value));
+                }
             }
             _ => {}
         }

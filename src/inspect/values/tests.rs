@@ -110,6 +110,14 @@ fn accounts_that_everybody_tries_are_named_beside_a_password() {
     ] {
         assert_eq!(account(media, body).as_deref(), wanted, "{body}");
     }
+    let named = |body: &str| {
+        let found = found(&inspector(Settings::default()), Side::Request, JSON, &[Some(body.as_bytes())]);
+        found.and_then(|values| values.account)
+    };
+    let ana = named(r#"{"customerNo":"700001","pin":"1234"}"#);
+    assert!(ana.is_some() && ana == named(r#"{"pin":"9999","customerNo":"700001"}"#));
+    assert_ne!(ana, named(r#"{"customerNo":"700002","pin":"1234"}"#));
+    assert_eq!(named(r#"{"customerNo":"700001"}"#), None, "no login");
     let found = found(
         &inspector(Settings::default()),
         Side::Request,
