@@ -20,3 +20,16 @@ pub(crate) fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpN
     let texts = Vec::<String>::deserialize(deserializer)?;
     texts.iter().map(|text| parse(text).map_err(serde::de::Error::custom)).collect()
 }
+
+/// Of no use outside: private, shared, loopback or link-local.
+pub(crate) fn is_private(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(four) => {
+            let [a, b, ..] = four.octets();
+            four.is_private() || four.is_loopback() || four.is_link_local() || (a == 100 && (64..128).contains(&b))
+        }
+        IpAddr::V6(six) => {
+            six.is_loopback() || six.segments()[0] & 0xfe00 == 0xfc00 || six.segments()[0] & 0xffc0 == 0xfe80
+        }
+    }
+}

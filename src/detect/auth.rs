@@ -37,6 +37,12 @@ const SWITCHES: u32 = 5;
 /// Calls of such a stranger between two of the holder, in the mean.
 const BURST: u32 = 6;
 
+/// Further passwords that somebody tries for accounts that they failed to log in to before, up to which they have forgotten them.
+const FORGOTTEN: u64 = 12;
+
+/// The same, up to which they have mistyped it.
+const RETYPED: u64 = 3;
+
 /// Accounts that a client fails to log in to for it to be suspected of guessing with others.
 const ACCOUNTS: u64 = 3;
 
@@ -71,12 +77,14 @@ fn attempt(
     let logins = &mut client.logins;
     let mut weight = 1.0_f64;
     let mut recent = 0;
-    let mut fresh = false;
+    let (mut fresh, mut other) = (false, false);
     if let Some(number) = failed {
-        // Accounts are told apart by what inspection found in the request, else by its length. The same attempt
-        // again and again is a forgotten daemon: it adds nothing.
+        // Accounts are told apart by their names where these stand beside a password, or by what inspection found in the
+        // request, else by its length. The same attempt again and again is a forgotten daemon: it adds nothing. Another
+        // password for the same account adds something once there were more than a person forgets.
+        let named = seen.call.request_values.as_ref().and_then(|values| values.account).filter(|_| number == 0);
         let accounts = seen.call.sensitive.request.iter().flat_map(|sensitive| sensitive.values.iter());
-        let account = accounts.take(number as usize + 1).last();
+        let account = named.or_else(|| accounts.take(number as usize + 1).last().copied());
         let attempt = match (account, number) {
             (Some(value), _) => value.0,
             (None, 0) => seen.call.request.body_bytes,
@@ -84,9 +92,17 @@ fn attempt(
         };
         fresh = logins.attempts.insert(seen.key.pair(seen.endpoint.0, attempt));
         if !fresh {
-            weight = if account.is_some() || logins.attempts.count() < 6 { 0.0 } else { 0.4 };
+            let body = seen.call.request.body_fingerprint;
+            other = body.is_some_and(|body| logins.guesses.insert(seen.key.pair(attempt, body.0)));
+            weight = match account {
+                _ if other && logins.guesses.count() > FORGOTTEN => 0.4,
+                None if logins.attempts.count() >= 6 => 0.4,
+                _ => 0.0,
+            };
+            other &= logins.guesses.count() > RETYPED;
         }
-        if logins.attempts.count() < 3 {
+        let guessed = logins.guesses.count() > FORGOTTEN;
+        if logins.attempts.count() < 3 && !guessed {
             weight = 0.0;
         }
         logins.failures += 1;
@@ -105,7 +121,7 @@ fn attempt(
         guessers.enter(seen.time, seen.client, Sighting::of(seen.call));
     }
     // Who is suspected already says nothing of the others.
-    if fresh && !client.suspect() {
+    if (fresh || other) && !client.suspect() {
         together(seen, endpoints, scales);
     }
     if scales.wants(Test::Logins, nats) {

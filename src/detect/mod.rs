@@ -688,6 +688,7 @@ fn observe(
     flood::observe(seen, client, population, endpoint.as_deref_mut(), &mut scales);
     if let Some(mut peers) = state.principals.of(seen, client.suspect()) {
         peers.principal.warm_objects(seen.endpoint);
+        client.machine |= seen.good() && seen.program && peers.group.has_several_programs();
         if !seen.goes_on() && seen.encrypted.is_none() {
             pace::observe(seen, client, peers.principal, &mut scales);
         }
@@ -696,6 +697,8 @@ fn observe(
         if let Some(endpoint) = endpoint.as_deref_mut() {
             objects::observe(seen, client, &mut peers, endpoint, &mut scales);
         }
+    } else if let Some(endpoint) = endpoint.as_deref_mut().filter(|_| !seen.goes_on() && seen.encrypted.is_none()) {
+        objects::unknown(seen, client, endpoint, &mut scales);
     }
     if seen.goes_on() {
         // What else there is to a call was taken with its first record.

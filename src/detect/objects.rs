@@ -11,9 +11,19 @@ use super::finding::Finding;
 use super::observation::{Observation, repeated};
 use super::principal::{OWN_ROLE, Peers};
 use super::rules::Prior;
-use super::state::{Client, Endpoint};
+use super::state::{Client, Endpoint, Unknown};
 use crate::alert::{Family, Sighting, Technique};
 use crate::model::{Moments, ln_1p, tail};
+
+/// Peers at an endpoint from which on it is known well what is ordinary there.
+const MANY: f64 = 20.0;
+
+/// Objects that do not exist, of whom nothing is known, below which it may be a list that has grown old; and the share of all that
+/// were asked for, the inverse of the least.
+const GUESSED: (u32, u64) = (60, 2);
+
+/// Templates of which what a client asks for without being known is followed.
+const UNKNOWN: usize = 2;
 
 /// Strangeness, in nats, from which on few objects are enough: none of ninety peers comes here.
 const STRANGE: f64 = 4.5;
@@ -76,7 +86,7 @@ pub(super) fn observe(
         endpoint.denied += f64::from(u8::from(denied)) * weight;
         endpoint.absent += f64::from(u8::from(absent)) * weight;
     }
-    if let Some(number) = last_number(&seen.call.path) {
+    if let Some(number) = last_number(&seen.call.path, &seen.place.template) {
         track.number(number);
     }
     let (denials, absences) = (track.denials.nats(), track.absences.nats());
@@ -110,6 +120,8 @@ pub(super) fn observe(
     let strange = uses.strangeness(group);
     let lonely = strange > 3.0;
     let [in_order, in_none, in_strange] = prior.objects_floor;
+    // Of many peers it is known well how few others ask for.
+    let in_none = if !own_role && others.count() >= MANY { in_none.min(2.0 * in_order) } else { in_none };
     let floor = match strange {
         _ if strange > STRANGE => in_strange,
         _ if ordered || lonely => in_order,
@@ -142,6 +154,58 @@ pub(super) fn observe(
     principal.accused = true;
 }
 
+/// Takes one call of nobody that the server knows, to an endpoint that is known: who asks for one object after another that does
+/// not exist, with no credential or with one that was never answered well, answers for it by the address.
+pub(super) fn unknown(seen: &Observation<'_>, client: &mut Client, endpoint: &mut Endpoint, scales: &mut Scales<'_>) {
+    let absent = seen.absent();
+    if !seen.place.parameterised || seen.place.catch_all || seen.recorded || !(absent || seen.good()) {
+        return;
+    }
+    let suspect = client.suspect();
+    let held = match client.unknown.iter().position(|held| held.endpoint == seen.endpoint) {
+        Some(place) => place,
+        // Most that comes there exists: nothing is remembered of it.
+        None if !absent => {
+            endpoint.asked += f64::from(u8::from(!suspect));
+            return;
+        }
+        None => {
+            if client.unknown.len() >= UNKNOWN {
+                let least = |one: &&Unknown, other: &&Unknown| one.absences.nats().total_cmp(&other.absences.nats());
+                let least = client.unknown.iter().min_by(least).map(|held| held.endpoint);
+                client.unknown.retain(|held| Some(held.endpoint) != least);
+            }
+            let new = Unknown { endpoint: seen.endpoint, ..Unknown::default() };
+            client.unknown.push(new);
+            client.unknown.len() - 1
+        }
+    };
+    let Some(held) = client.unknown.get_mut(held) else { return };
+    if !held.objects.insert(seen.key.hash(&[seen.call.path.as_bytes()])) {
+        return;
+    }
+    let prior = &seen.rules.prior;
+    let gone = (endpoint.absent + 30.0 * prior.absence) / (endpoint.asked + 30.0);
+    let gone = gone.clamp(prior.absence, prior.absence_ceiling);
+    scales.tried(Test::ObjectAbsences, 1.0);
+    held.absences.advance(absent, 1.0, gone, (4.0 * gone).clamp(0.4, 0.9));
+    held.absent += u32::from(absent);
+    let (nats, missed, count) = (held.absences.nats(), held.absent, held.objects.count());
+    if !suspect {
+        endpoint.asked += 1.0;
+        endpoint.absent += f64::from(u8::from(absent));
+    }
+    if absent {
+        client.sight(Family::Recon, Sighting::of(seen.call));
+    }
+    // Links grow old together, and devices are set up one after the other.
+    let guessed = missed >= GUESSED.0 && GUESSED.1 * u64::from(missed) >= count;
+    if guessed && scales.wants(Test::ObjectAbsences, nats) {
+        let finding = Finding::new(Test::ObjectAbsences, Technique::ObjectEnumeration, nats);
+        scales.weigh(finding.compared(f64::from(missed), count as f64 * gone));
+    }
+}
+
 /// How improbable it is among peers to ask for so many objects, and how many are ordinary.
 fn crowd(count: u64, own_role: bool, peers: &Moments, prior: &Prior) -> (f64, f64) {
     let usual = if own_role { prior.objects_machine } else { prior.objects };
@@ -153,13 +217,38 @@ fn crowd(count: u64, own_role: bool, peers: &Moments, prior: &Prior) -> (f64, f6
     (tail::normal(ln_1p(count), mean, deviation), mean.exp_m1())
 }
 
-/// The last number in a path, when its last parameter is one.
-fn last_number(path: &str) -> Option<u64> {
-    path.as_bytes().rsplit(|&byte| byte == b'/').find_map(|segment| {
-        let begin = segment.iter().position(u8::is_ascii_digit)?;
-        segment.get(begin..)?.iter().try_fold(0u64, |number, &byte| {
-            let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
-            number.checked_mul(10)?.checked_add(digit)
-        })
+/// The number that the last parameter of a path is, or ends in behind letters (`INV-2026-0017`, `user42`). Digits among letters are
+/// no number: those of a UUID or a hash say nothing of what comes next.
+fn last_number(path: &str, template: &str) -> Option<u64> {
+    let mut segments = path.rsplit('/').zip(template.rsplit('/'));
+    let (segment, _) = segments.find(|(_, known)| known.starts_with('{'))?;
+    let digits = segment.trim_start_matches(|letter: char| !letter.is_ascii_digit());
+    let mut number = digits.bytes().filter(|byte| !matches!(byte, b'-' | b'_' | b'.')).peekable();
+    number.peek()?;
+    number.try_fold(0u64, |number, byte| {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_objects_are_those_of_the_last_parameter() {
+        for (path, template, number) in [
+            ("/v1/orders/1042", "/v1/orders/{id}", Some(1042)),
+            ("/v1/orders/1042/items", "/v1/orders/{id}/items", Some(1042)),
+            ("/v1/invoices/INV-2026-0017", "/v1/invoices/{id}", Some(20_260_017)),
+            ("/users/user42", "/users/{id}", Some(42)),
+            // Neither the version of the API nor what a hash has among its letters.
+            ("/v1/cases/9f1b2c3d-5f7a-4f43-9f1d-3d1b8f1c2a77", "/v1/cases/{id}", None),
+            ("/v1/cases/blue-suede-shoes", "/v1/cases/{id}", None),
+            ("/v1/status", "/v1/status", None),
+            ("/v1/orders/99999999999999999999999", "/v1/orders/{id}", None),
+        ] {
+            assert_eq!(last_number(path, template), number, "{path}");
+        }
+    }
 }

@@ -199,6 +199,15 @@ impl<'a> Observation<'a> {
         self.call.operation.as_ref().is_some_and(|operation| operation.introspection)
     }
 
+    /// It asks a GraphQL server for what its schema does not have.
+    pub(super) fn is_unknown_to_schema(&self) -> bool {
+        let error = self.call.operation.as_ref().and_then(|operation| operation.error.as_ref());
+        let code = error.and_then(|error| error.code.as_deref()).unwrap_or_default();
+        let plain = |letter: &char| letter.is_ascii_alphanumeric();
+        let code: String = code.chars().filter(plain).map(|letter| letter.to_ascii_lowercase()).collect();
+        matches!(code.as_str(), "graphqlvalidationfailed" | "validationerror")
+    }
+
     /// What was asked for is not there.
     pub(super) fn absent(&self) -> bool {
         matches!(self.status, Some(404 | 410))

@@ -2,8 +2,8 @@
 //!
 //! A principal is a subject where the credential names one, else the credential itself: an office behind one address is
 //! many, somebody who moves from address to address is one, and so is a token that is renewed every hour. Principals of
-//! one group (tokens of one issuer, client, scopes, roles and form of subject; keys of one form; one session cookie) are
-//! each other's peers, endpoint by endpoint: what is a day's work for those who answer customers is a theft for
+//! one group (tokens of one issuer, client, scopes, roles and form of subject; keys of one form; one session cookie; of those
+//! that do not say whom they stand for, all from private addresses or none) are each other's peers, endpoint by endpoint: what is a day's work for those who answer customers is a theft for
 //! a customer.
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,7 @@ use super::settings::Settings;
 use crate::call::{Credential, CredentialKind, Fingerprint};
 use crate::endpoint::EndpointId;
 use crate::model::{Distinct, Extreme, Logarithm, Moments, Ring, Step, Table, Touched, Walk, Window};
+use crate::network::is_private;
 use crate::time::Timestamp;
 
 /// Windows in which bytes are counted.
@@ -31,6 +32,10 @@ pub(super) const KNOWN_GROUP: u64 = 20;
 
 /// Members below which a group is a role of its own, of which nothing is known.
 pub(super) const OWN_ROLE: u64 = 5;
+
+/// Programs of a group that are not a person's tool any more, and their share of it, the inverse of the least.
+const PROGRAMS: u64 = 5;
+const PROGRAMS_SHARE: u64 = 20;
 
 /// What one principal did.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -200,7 +205,13 @@ impl Principals {
             return None;
         }
         let kind = seen.key.pair(credential.kind as u64, 0);
-        let own = credential.group.map_or(kind, |group| group.0);
+        let group = credential.group.map_or(kind, |group| group.0);
+        // Of credentials that do not say whom they stand for, those from within (staff, other services) are for other work than
+        // those of the public.
+        let own = match credential.subject.is_none() && is_private(seen.client) {
+            true => seen.key.pair(group, 1),
+            false => group,
+        };
         let nobody = || Group { members: 0, programs: 0, values: Moments::default(), usual: Logarithm::default() };
         let group = self.groups.entry(own, nobody, |group| group.members)?;
         let program = seen.program;
@@ -211,9 +222,7 @@ impl Principals {
         };
         let principal = self.table.entry(key, joins, Principal::worth)?;
         principal.last = seen.time;
-        // A program among people is a person with a tool.
-        principal.machine =
-            credential.kind == CredentialKind::ApiKey || (program && 2 * group.programs > group.members);
+        principal.machine = credential.kind == CredentialKind::ApiKey || (program && group.has_programs());
         let place = seen.key.pair(own, seen.endpoint.0);
         let uses = self.uses.entry(place, Use::default, |uses| uses.principals)?;
         let first = seen.good() && principal.touched.touch(seen.endpoint.0) == 0;
@@ -221,6 +230,18 @@ impl Principals {
             uses.principals += 1;
         }
         Some(Peers { principal, group, uses, first, own })
+    }
+}
+
+impl Group {
+    /// Whether a program in it is one of several that are meant to be there: a lone one among people is a person with a tool.
+    fn has_programs(&self) -> bool {
+        2 * self.programs > self.members || self.has_several_programs()
+    }
+
+    /// Whether there are so many of them that they are known as such.
+    pub(super) fn has_several_programs(&self) -> bool {
+        self.programs >= PROGRAMS && PROGRAMS_SHARE * self.programs >= self.members
     }
 }
 
@@ -275,7 +296,7 @@ impl Track {
 
     /// A numeric identifier, of an object that was not asked for before.
     pub(super) fn number(&mut self, number: u64) {
-        self.steps += u32::from(number.abs_diff(self.last) <= 2);
+        self.steps += u32::from(matches!(number.abs_diff(self.last), 1..=2));
         self.last = number;
         self.numbers = self.numbers.saturating_add(1);
         self.lowest = self.lowest.min(number);

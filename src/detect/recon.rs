@@ -10,8 +10,11 @@ use super::finding::Finding;
 use super::observation::{Observation, repeated};
 use super::state::{Client, Endpoint, Missed, Parameter};
 use crate::alert::{Family, Sighting, Technique};
-use crate::model::{Table, Walk};
+use crate::model::{ORDINARY, Table};
 use crate::time::Timestamp;
+
+/// What counts a path that user agents ask for by themselves.
+const LOOK_UP: f64 = 0.1;
 
 /// Query parameters that are remembered of an endpoint.
 const PARAMETERS: usize = 32;
@@ -74,6 +77,8 @@ fn missing(seen: &Observation<'_>, client: &mut Client, status: u16, shared: &mu
         // It may well be there for others, and nobody has been seen to succeed yet.
         403 => 0.5,
         401 if !seen.login => 0.25,
+        // Who asks GraphQL for fields that it does not have does not know it.
+        400 if seen.is_unknown_to_schema() => 0.75,
         _ => return,
     };
     let exact = seen.key.pair(seen.endpoint.0, seen.key.hash(&[seen.call.path.as_bytes()]));
@@ -93,7 +98,8 @@ fn missing(seen: &Observation<'_>, client: &mut Client, status: u16, shared: &mu
     };
     let company = 1.0 / (1.0 + others.saturating_sub(1) as f64);
     // Other objects of a template that is not there say less and less.
-    let weight = kind * company / (1.0 + f64::from(again)).powi(2);
+    let by_itself = if seen.rules.is_look_up(&seen.call.path) { LOOK_UP } else { 1.0 };
+    let weight = kind * by_itself * company / (1.0 + f64::from(again)).powi(2);
     if introspects || seen.rules.is_probe(&seen.call.target) {
         client.misses.probes += weight;
     } else if status == 405 || method_exists {
@@ -101,7 +107,8 @@ fn missing(seen: &Observation<'_>, client: &mut Client, status: u16, shared: &mu
     } else {
         client.misses.paths += weight;
     }
-    if again == 0 && client.calls <= super::FIRST_CALLS {
+    // What many miss, they were told to ask for.
+    if again == 0 && company >= 0.5 && client.calls <= super::FIRST_CALLS {
         client.misses.opening = client.misses.opening.saturating_add(1);
     }
     client.sight(Family::Recon, Sighting::of(seen.call));
@@ -138,12 +145,13 @@ fn evidence(client: &Client) -> Finding {
             (technique, most) = (other, count);
         }
     }
-    Finding::new(Test::FirstContacts, technique, walk.nats()).compared(walk.failures(), expected(walk))
+    let [missed, contacts] = walk.run();
+    Finding::new(Test::FirstContacts, technique, walk.nats()).compared(missed, expected(contacts))
 }
 
 /// How many first contacts of so many the most ordinary client misses.
-pub(super) fn expected(walk: &Walk) -> f64 {
-    walk.trials() * 0.06 / 2.06
+pub(super) fn expected(contacts: f64) -> f64 {
+    contacts * ORDINARY
 }
 
 /// Names of query parameters: new ones that nobody else uses are misses where the endpoint is well known.

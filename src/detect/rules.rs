@@ -21,6 +21,8 @@ pub struct DetectRules {
     pub login: LoginRules,
     /// What looks for descriptions, configuration and secrets.
     pub probes: ProbeRules,
+    /// What user agents ask for by themselves.
+    pub look_ups: ProbeRules,
     /// What values of parameters look like that are meant for somebody else than the service.
     #[serde(default)]
     pub probe: Vec<ProbeRule>,
@@ -324,6 +326,7 @@ impl DetectRules {
             &self.login.operations,
             &self.login.pages,
             &self.probes.contains,
+            &self.look_ups.contains,
             &self.secrets.parameters,
             &self.lookups.classes,
             &self.lookups.words,
@@ -413,6 +416,12 @@ impl DetectRules {
     pub fn is_probe(&self, target: &str) -> bool {
         let target = target.to_ascii_lowercase();
         self.probes.contains.iter().any(|part| target.contains(part))
+    }
+
+    /// Whether user agents ask for this path by themselves.
+    pub fn is_look_up(&self, path: &str) -> bool {
+        let path = path.to_ascii_lowercase();
+        self.look_ups.contains.iter().any(|part| path.contains(part))
     }
 
     /// The rules that a decoded value has the looks of. Not for the hot path.

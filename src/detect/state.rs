@@ -263,6 +263,19 @@ pub(super) struct Client {
     pub(super) first_two: [Option<EndpointId>; 2],
     pub(super) roams: bool,
     pub(super) people: People,
+    /// Objects asked for without being known, by template.
+    pub(super) unknown: Vec<Unknown>,
+}
+
+/// The objects of one template that a client asked for of whom the server knows nothing.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Unknown {
+    pub(super) endpoint: EndpointId,
+    pub(super) objects: Distinct,
+    /// Of these, such as do not exist.
+    pub(super) absences: Walk,
+    pub(super) absent: u32,
 }
 
 impl Client {
@@ -281,6 +294,8 @@ impl Client {
             + self.touched.bytes()
             + self.people.bytes()
             + self.logins.attempts.bytes()
+            + self.logins.guesses.bytes()
+            + self.unknown.iter().map(|held| size_of::<Unknown>() + held.objects.bytes()).sum::<usize>()
     }
 
     /// How many people there may be behind it, at least one. Of whom half the calls are incomplete, the credentials are not
@@ -465,6 +480,9 @@ pub(super) struct Logins {
     pub(super) recent: Ring,
     /// Distinct attempts that failed, as far as they can be told apart.
     pub(super) attempts: Distinct,
+    /// Further passwords for the same accounts.
+    #[serde(default)]
+    pub(super) guesses: Distinct,
     pub(super) successes: u64,
 }
 

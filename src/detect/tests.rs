@@ -2,6 +2,7 @@
 
 mod beacons;
 mod encrypted;
+mod estates;
 mod fields;
 mod functions;
 mod incidents;

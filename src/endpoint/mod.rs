@@ -26,7 +26,7 @@ pub(crate) fn is_token(segment: &str) -> bool {
 }
 
 /// Names an endpoint: a keyed hash of host, method and template.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct EndpointId(pub u64);
 
 /// Host and template of a call, without its method; the buffers are used again for the next call.

@@ -35,5 +35,5 @@ pub use profile::{Profile, Slot};
 pub use step::Step;
 pub use table::Table;
 pub use touched::Touched;
-pub use walk::Walk;
+pub use walk::{ORDINARY, Walk};
 pub use window::{BUCKETS, Ring, Window};

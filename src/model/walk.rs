@@ -11,13 +11,20 @@ pub struct Walk {
     nats: f64,
     failures: f64,
     trials: f64,
+    /// Of these, since there was no evidence.
+    #[serde(default)]
+    run: [f32; 2],
 }
+
+/// Share of trials that fail with who is not known, and with nobody less: what went well so far says that the next will, too, but
+/// not that they do not fail together.
+pub const ORDINARY: f64 = 0.06 / 2.06;
 
 impl Walk {
     /// One trial that counts `weight` (0 to 1); `ceiling` is the highest failure rate that a client may have for
     /// itself and still be honest. Gives the evidence after it.
     pub fn step(&mut self, failed: bool, weight: f64, ceiling: f64) -> f64 {
-        let honest = ((0.06 + self.failures) / (2.06 + self.trials)).min(ceiling);
+        let honest = ((0.06 + self.failures) / (2.06 + self.trials)).max(ORDINARY).min(ceiling);
         let hostile = ((self.failures + 2.1) / (self.trials + 3.0)).clamp((2.5 * ceiling).min(0.9), 0.92);
         self.advance(failed, weight, honest, hostile)
     }
@@ -34,12 +41,21 @@ impl Walk {
         if failed {
             self.failures += weight;
         }
+        self.run = match self.nats > 0.0 {
+            true => [self.run[0] + if failed { weight as f32 } else { 0.0 }, self.run[1] + weight as f32],
+            false => [0.0; 2],
+        };
         self.nats
     }
 
     /// The evidence in nats, 0 or more.
     pub fn nats(&self) -> f64 {
         self.nats
+    }
+
+    /// Weighted failures, and trials, since there was no evidence.
+    pub fn run(&self) -> [f64; 2] {
+        self.run.map(f64::from)
     }
 
     /// Weighted failures so far.

@@ -2,11 +2,11 @@
 
 use super::book::Proof;
 use super::kind::Kind;
-use super::settings::is_private;
 use super::{Found, Seen, Signing};
 use crate::alert::Severity;
 use crate::call::{CredentialKind, CredentialPlace, Recorder};
 use crate::model::Table;
+use crate::network::is_private;
 use crate::stats::Counter;
 
 /// Calls with a credential, where a client's second counts less, before it is said that others present one.

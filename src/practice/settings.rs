@@ -1,5 +1,6 @@
 //! What is held against the practices, and what it may cost.
 
+use crate::network::is_private;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -149,19 +150,6 @@ pub(super) fn in_estate(networks: &[IpNet], address: IpAddr) -> bool {
         return networks.iter().any(|network| network.contains(&address));
     }
     is_private(address)
-}
-
-/// Of no use outside: private, shared, loopback or link-local.
-pub(super) fn is_private(address: IpAddr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(four) => {
-            let [a, b, ..] = four.octets();
-            four.is_private() || four.is_loopback() || four.is_link_local() || (a == 100 && (64..128).contains(&b))
-        }
-        IpAddr::V6(six) => {
-            six.is_loopback() || six.segments()[0] & 0xfe00 == 0xfc00 || six.segments()[0] & 0xffc0 == 0xfe80
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,132 @@
+//! Ways of honest clients that look like an attack, and their twins.
+
+use super::*;
+
+/// Whom alerts of this technique accuse.
+fn accused(bench: &Bench, technique: Technique) -> Vec<Option<IpAddr>> {
+    let alerts = bench.alerts.iter().filter(|alert| alert.kind == technique);
+    alerts.map(|alert| alert.client.map(|client| client.ip)).collect()
+}
+
+#[test]
+fn who_guesses_objects_without_being_known_answers_for_it_by_the_address() {
+    let ask = |client: u32, each: &dyn Fn(u64) -> u16| {
+        let mut bench = half_a_day();
+        for number in 0..40 {
+            bench.call(get(number as u32, &format!("/v1/coupons/{}", 7_000 + number)));
+        }
+        for number in 0..120 {
+            bench.call(Get {
+                status: Some(each(number)),
+                ..get(client, &format!("/v1/coupons/{}", 50_000 + 31 * number))
+            });
+            bench.wait(20);
+        }
+        accused(&bench, Technique::ObjectEnumeration)
+    };
+    assert_eq!(ask(900, &|_| 404), [Some(address(900))]);
+    // A crawler whose list has grown old, and a row of links that died together.
+    assert_eq!(ask(901, &|number| if number % 5 == 0 { 404 } else { 200 }), []);
+    assert_eq!(ask(902, &|number| if (30..70).contains(&number) { 404 } else { 200 }), []);
+}
+
+#[test]
+fn what_telephones_ask_every_site_for_is_no_campaign() {
+    let look_ups =
+        ["/apple-touch-icon.png", "/apple-touch-icon-precomposed.png", "/favicon.ico", "/sitemap.xml", "/ads.txt"];
+    let others = ["/banner.png", "/hero.webp", "/legacy/app.css", "/legacy/app.js", "/legacy/font.woff"];
+    for paths in [look_ups, others] {
+        let mut bench = half_a_day();
+        for client in 500..620 {
+            bench.call(get(client, "/v1/products"));
+            for path in paths {
+                bench.call(miss(client, path));
+            }
+            bench.wait(60);
+        }
+        let kinds = bench.kinds();
+        assert!(kinds.iter().all(|(kind, _)| *kind != "recon.campaign"), "{kinds:?}");
+        if paths == look_ups {
+            assert_eq!(kinds, []);
+        }
+    }
+}
+
+#[test]
+fn a_long_honest_life_makes_nobody_suspicious_sooner() {
+    let mut bench = half_a_day();
+    let stranger = 800;
+    for number in 0..150 {
+        for client in [number % 40, stranger] {
+            bench.call(get(client as u32, &format!("/v1/things{number}")));
+        }
+        bench.wait(20);
+    }
+    for number in 0..4 {
+        bench.call(miss(stranger as u32, &format!("/v2/things{number}")));
+        bench.wait(20);
+    }
+    assert_eq!(bench.kinds(), []);
+    // A scan is one all the same.
+    for number in 0..8 {
+        bench.call(miss(stranger as u32, &format!("/old{number}/backup")));
+        bench.wait(20);
+    }
+    assert_eq!(accused(&bench, Technique::PathEnumeration), [Some(address(stranger as u32))]);
+    let summary = &bench.alerts[0].features[0];
+    assert!(summary.observed > summary.expected, "{summary:?}");
+}
+
+#[test]
+fn passwords_that_are_tried_for_one_account() {
+    let guess = |client: u32, most: u64, body: &dyn Fn(u64) -> u64| {
+        let mut bench = half_a_day();
+        for number in 0..most {
+            bench.call(Get {
+                method: "POST",
+                status: Some(401),
+                sent: 60,
+                body: Some(body(number)),
+                asks: Some(("email", 7)),
+                ..get(client, "/v1/login")
+            });
+            bench.wait(60);
+        }
+        accused(&bench, Technique::CredentialStuffing)
+    };
+    assert_eq!(guess(900, 200, &|number| number), [Some(address(900))]);
+    // A daemon with an old password, and somebody who has forgotten theirs.
+    assert_eq!(guess(901, 400, &|_| 3), []);
+    assert_eq!(guess(902, 15, &|number| number), []);
+}
+
+#[test]
+fn programs_beside_people_are_known_once_there_are_several() {
+    // Tokens of people and of programs have one form.
+    let mut bench = half_a_day();
+    let one = |client: u32| Get { token: Some(u64::from(client)), group: Some(5), ..get(client, "") };
+    for person in 0..40 {
+        for number in 0..2 {
+            let path = format!("/v1/tickets/{}", 100 * person + number);
+            bench.call(Get { path: &path, ..one(person) });
+            bench.wait(5);
+        }
+    }
+    for program in 300..308 {
+        let path = format!("/v1/tickets/{program}");
+        bench.call(Get { path: &path, agent: "acme-sync/1.0 python", ..one(program) });
+    }
+    for number in 0..90 {
+        let path = format!("/v1/tickets/9{:08}", 77_777 * number % 100_000_000);
+        bench.call(Get { path: &path, agent: "acme-sync/1.0 python", ..one(307) });
+        bench.wait(3);
+    }
+    assert_eq!(accused(&bench, Technique::ObjectEnumeration), []);
+    // A person who asks for as many is no program.
+    for number in 0..120 {
+        let path = format!("/v1/tickets/8{:08}", 77_777 * number % 100_000_000);
+        bench.call(Get { path: &path, ..one(20) });
+        bench.wait(3);
+    }
+    assert_eq!(accused(&bench, Technique::ObjectEnumeration), [Some(address(20))]);
+}
