@@ -174,7 +174,7 @@ fn a_sink_that_is_down_loses_nothing_and_holds_nobody_up() {
     let down = replay(&folder, &config);
     let expected = ids(&down);
     assert_eq!(down.code, Some(0), "{}", down.stderr);
-    let said = format!("sink webhook: {} alerts stay in its spool", expected.len());
+    let said = format!("sink webhook: {} lines stay in its spool", expected.len());
     assert!(down.stderr.contains(&said), "{}", down.stderr);
     assert_eq!(ids_of_lines(&std::fs::read_to_string(folder.path("alerts.jsonl")).expect("a file")), expected);
 
@@ -287,7 +287,7 @@ fn a_full_disk_loses_nothing() {
     let expected = ids(&run);
     assert!(run.stderr.contains("spool is full") && run.stderr.contains("are lost"), "{}", run.stderr);
     assert!(run.stderr.contains("No space left on device"), "{}", run.stderr);
-    assert!(run.stderr.contains(&format!("sink file: {} alerts stay", expected.len())), "{}", run.stderr);
+    assert!(run.stderr.contains(&format!("sink file: {} lines stay", expected.len())), "{}", run.stderr);
 
     let service = Service::start(port, |_, _| ok());
     let again = replay(&folder, &config(20, "alerts.jsonl"));
@@ -433,12 +433,58 @@ fn server_config(fixtures: &Path) -> Arc<rustls::ServerConfig> {
 }
 
 #[test]
+fn findings_and_events_go_to_the_sinks_that_take_them() {
+    let folder = Folder::new("sinks-classes");
+    let replay = |config: &str| {
+        std::fs::write(folder.path("apitap.toml"), config).expect("a file");
+        let options = ["--quiet", "--config", "apitap.toml", "--state", "state", "--trusted-proxy", "10.20.0.5"];
+        let asked = ["--findings", "--events", "--learning", "60", &fixture()];
+        let run = folder.run("replay", &[&options[..], &asked].concat());
+        assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""), "{config}");
+        String::from_utf8(run.stdout).expect("JSON")
+    };
+    let kept = |name: &str| std::fs::read_to_string(folder.path(name)).expect("a file");
+    let plain = replay("");
+    let of = |schemas: &[&str]| -> String {
+        let named = |line: &&str| schemas.iter().any(|schema| line.contains(&format!("\"schema\":\"{schema}\"")));
+        plain.lines().filter(named).map(|line| format!("{line}\n")).collect()
+    };
+    let (alerts, findings, events) = ("apitap.alert.v1", "apitap.finding.v1", "apitap.event.v1");
+    assert!([alerts, findings, events].iter().all(|schema| of(&[schema]).lines().count() > 3), "{plain}");
+    assert_eq!(of(&[alerts, findings, events]), plain);
+
+    // Each to its sink, in the order in which they are printed else; what none takes is printed.
+    let config = "[[sink]]\ntype = 'file'\nname = 'alerts'\npath = 'alerts.jsonl'\n\
+         [[sink]]\ntype = 'file'\nname = 'others'\npath = 'others.jsonl'\ntakes = ['findings', 'events']\n\
+         [[sink]]\ntype = 'file'\nname = 'elastic'\npath = 'ecs.jsonl'\nformat = 'ecs'\ntakes = ['events', 'findings']\n\
+         kinds = ['endpoint_new', 'credential.in_url']\nseverity = 'medium'\n";
+    assert_eq!(replay(config), "");
+    assert_eq!(kept("alerts.jsonl"), of(&[alerts]));
+    assert_eq!(kept("others.jsonl"), of(&[findings, events]));
+    let ecs: Vec<Value> = kept("ecs.jsonl").lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let chosen = of(&[findings, events]);
+    let chosen: Vec<&str> = chosen
+        .lines()
+        .filter(|line| ["endpoint_new", "credential.in_url"].iter().any(|kind| line.contains(kind)))
+        .collect();
+    assert_eq!(ecs.len(), chosen.len());
+    let ids: HashSet<&str> = ecs.iter().map(|line| line["event"]["id"].as_str().expect("an id")).collect();
+    assert_eq!(ids.len(), ecs.len(), "each line has one of its own");
+    for sink in ["alerts", "others", "elastic"] {
+        assert_eq!(spooled(&folder, sink), 0, "{sink}");
+    }
+    let printed = replay("[[sink]]\ntype = 'file'\nname = 'findings'\npath = 'findings.jsonl'\ntakes = ['findings']\n");
+    assert_eq!((printed, kept("findings.jsonl")), (of(&[alerts, events]), of(&[findings])));
+}
+
+#[test]
 fn mistakes_are_told_before_anything_runs() {
     let folder = Folder::new("sinks-wrong");
     for (config, named) in [
         ("[[sink]]\ntype = 'webhook'\n", "needs `url`"),
         ("[[sink]]\ntype = 'file'\npath = 'a'\n[[sink]]\ntype = 'file'\npath = 'b'\n", "two sinks are called file"),
         ("[[sink]]\ntype = 'stdout'\nkinds = ['recn.*']\n", "recn.*"),
+        ("[[sink]]\ntype = 'stdout'\nkinds = ['quota.*']\n", "findings, which `takes` does not name"),
         ("[[sink]]\ntype = 'webhook'\nurl = 'https://a'\nca_file = 'nowhere.pem'\n", "nowhere.pem"),
     ] {
         let run = replay(&folder, config);

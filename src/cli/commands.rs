@@ -951,17 +951,17 @@ fn conclude_alerts(
     })
 }
 
-/// Waits for the sinks and says what they have not delivered; tells whether alerts were lost.
+/// Waits for the sinks and says what they have not delivered; tells whether lines were lost.
 fn finish_sinks(outlets: Outlets, settings: &Settings) -> bool {
     let mut lost = false;
     for left in outlets.finish(Duration::from_secs(settings.output.sink_wait_seconds)) {
         let (name, folder) = (&left.name, left.folder.display());
         if left.spooled > 0 {
             let count = left.spooled;
-            eprintln!("apitap: sink {name}: {count} alerts stay in its spool {folder}; the next run delivers them");
+            eprintln!("apitap: sink {name}: {count} lines stay in its spool {folder}; the next run delivers them");
         }
         if left.lost > 0 {
-            eprintln!("apitap: sink {name}: {} alerts are lost: they were in memory, its spool had no room", left.lost);
+            eprintln!("apitap: sink {name}: {} lines are lost: they were in memory, its spool had no room", left.lost);
             lost = true;
         }
     }

@@ -24,7 +24,7 @@ use crate::practice::Practice;
 use crate::practice::finding::Finding;
 use crate::practice::posture::{Incidents, Posture};
 use crate::records::RecordPrinter;
-use crate::sink::{JsonLines, Outlets, Sink};
+use crate::sink::{JsonLines, Outlets, Sink, Told};
 use crate::stats::{Counter, Counters};
 use crate::time::Timestamp;
 
@@ -157,7 +157,7 @@ impl Engine {
     }
 }
 
-/// Detects, and hands the alerts to the sinks; prints what is new and what is not as it should be, where that is asked for.
+/// Detects, and hands the alerts to the sinks; what is new and what is not as it should be, too, where that is asked for.
 pub(super) struct Detecting {
     engine: Engine,
     /// What is not as it should be, where that was asked for.
@@ -304,18 +304,20 @@ impl Detecting {
 
     /// What is new was so before the record that raised the alerts.
     fn print(&mut self) -> io::Result<()> {
+        let Detecting { outlets, lines, .. } = self;
+        let mut tell = |told: Told<'_>| outlets.write(told, |line| lines.line_of(|bytes| bytes.write_all(line)));
         for event in self.events.drain(..) {
-            self.lines.line(&event)?;
+            tell(Told::Event(&event))?;
         }
         for mut alert in self.alerts.drain(..) {
             if let Some(witness) = &mut self.witness {
                 witness.alert(&mut alert);
             }
             *self.kinds.entry(alert.kind.name().to_owned()).or_default() += 1;
-            self.outlets.write(&alert, |line| self.lines.line_of(|bytes| bytes.write_all(line)))?;
+            tell(Told::Alert(&alert))?;
         }
         for finding in self.findings.drain(..) {
-            self.lines.line(&finding)?;
+            tell(Told::Finding(&finding))?;
         }
         // An alert is rare and somebody waits for it.
         self.lines.flush()

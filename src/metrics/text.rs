@@ -104,21 +104,26 @@ fn detector(text: &mut String, view: &View) {
 fn sinks(text: &mut String, view: &View) {
     type Reads = fn(&crate::sink::Status) -> f64;
     const METRICS: [(&str, &str, &str, Reads); 11] = [
-        ("apitap_sink_alerts_total", "counter", "Alerts that passed a sink's filter.", |sink| sink.taken as f64),
-        ("apitap_sink_delivered_total", "counter", "Alerts that a receiver has.", |sink| sink.delivered as f64),
+        (
+            "apitap_sink_alerts_total",
+            "counter",
+            "Lines (alerts, findings, events) that passed a sink's filter.",
+            |sink| sink.taken as f64,
+        ),
+        ("apitap_sink_delivered_total", "counter", "Lines that a receiver has.", |sink| sink.delivered as f64),
         ("apitap_sink_retries_total", "counter", "Attempts that failed and were repeated.", |sink| sink.retries as f64),
-        ("apitap_sink_rejected_total", "counter", "Alerts refused for good (dead letters).", |sink| {
+        ("apitap_sink_rejected_total", "counter", "Lines refused for good (dead letters).", |sink| {
             sink.rejected as f64
         }),
-        ("apitap_sink_dropped_total", "counter", "Alerts lost: spool and queue were full.", |sink| sink.dropped as f64),
+        ("apitap_sink_dropped_total", "counter", "Lines lost: spool and queue were full.", |sink| sink.dropped as f64),
         ("apitap_sink_damaged_bytes_total", "counter", "Bytes of a spool that were damaged.", |sink| {
             sink.damaged_bytes as f64
         }),
-        ("apitap_sink_spooled", "gauge", "Alerts that wait on disk.", |sink| sink.spooled as f64),
-        ("apitap_sink_queued", "gauge", "Alerts that wait in memory.", |sink| sink.queued as f64),
+        ("apitap_sink_spooled", "gauge", "Lines that wait on disk.", |sink| sink.spooled as f64),
+        ("apitap_sink_queued", "gauge", "Lines that wait in memory.", |sink| sink.queued as f64),
         ("apitap_sink_spool_bytes", "gauge", "Bytes of a spool.", |sink| sink.spool_bytes as f64),
         ("apitap_sink_spool_limit_bytes", "gauge", "Bytes that a spool may have.", |sink| sink.spool_limit as f64),
-        ("apitap_sink_lag_seconds", "gauge", "How long the oldest alert has waited.", |sink| sink.lag_seconds),
+        ("apitap_sink_lag_seconds", "gauge", "How long the oldest line has waited.", |sink| sink.lag_seconds),
     ];
     for (name, kind, help, value) in METRICS {
         family(text, name, kind, help);

@@ -1,4 +1,4 @@
-//! The thread of one sink: takes alerts out of its outbox, in order, and sees to it that their receiver has them.
+//! The thread of one sink: takes lines out of its outbox, in order, and sees to it that their receiver has them.
 //!
 //! Each sink has a thread and a runtime of its own, so that none waits for another: not for its name to be resolved, its
 //! disk to answer, or its receiver to come back. What a receiver has is not done before it says so; what it does not
@@ -16,10 +16,11 @@ use std::time::{Duration, Instant};
 use tokio::time::{sleep, timeout};
 
 use super::backoff::Backoff;
+use super::format::Notice;
 use super::outbox::{Batch, Outbox, at};
 use super::settings::Settings;
 use super::target::Target;
-use crate::alert::Alert;
+use super::told::{Class, Message, class_of};
 
 /// How soon one that waits for its receiver sees that it is to end.
 const LOOK: Duration = Duration::from_millis(50);
@@ -99,7 +100,7 @@ impl Delivery {
         Ok(Delivery { outbox, deadline, thread: Some(thread) })
     }
 
-    /// There will be no more alerts: it may go on until `deadline`, and no longer than there is something to do.
+    /// There will be no more lines: it may go on until `deadline`, and no longer than there is something to do.
     pub(super) fn end(&self, deadline: Instant) {
         *self.deadline.lock().unwrap_or_else(PoisonError::into_inner) = Some(deadline);
         self.outbox.ending.store(true, Ordering::Release);
@@ -168,21 +169,22 @@ impl Courier {
     }
 
     async fn deliver(&mut self, batch: &Batch) {
-        // What is no alert of this version (a later one wrote the spool) cannot be put into a format.
-        let mut alerts = Vec::with_capacity(batch.payloads.len());
+        // What is no line of this version (a later one wrote the spool) cannot be put into a format.
+        let mut messages = Vec::with_capacity(batch.payloads.len());
         for payload in &batch.payloads {
-            match serde_json::from_slice::<Alert>(payload) {
-                Ok(alert) => alerts.push(alert),
+            match Message::read(payload) {
+                Ok(message) => messages.push(message),
                 Err(_) if batch.payloads.len() > 1 => {
                     self.singly = batch.payloads.len();
-                    return self.outbox.failed(batch, "an alert in the spool cannot be read");
+                    return self.outbox.failed(batch, "a line in the spool cannot be read");
                 }
-                Err(error) => return self.bury(batch, &[0], &format!("unreadable: {error}")).await,
+                Err(reason) => return self.bury(batch, &[0], &reason).await,
             }
         }
+        let notices: Vec<Notice<'_>> = messages.iter().map(|message| message.told().into()).collect();
         let outcome = tokio::select! {
             biased;
-            outcome = timeout(self.timeout, self.target.deliver(&alerts, &batch.payloads)) => {
+            outcome = timeout(self.timeout, self.target.deliver(&notices, &batch.payloads)) => {
                 outcome.map_err(|_| format!("no answer within {} s", self.timeout.as_secs_f64()))
             }
             () = over(&self.deadline) => Err("no answer before the end".to_owned()),
@@ -216,7 +218,7 @@ impl Courier {
             Ok(()) => {
                 self.outbox.done(batch, dead.len() as u64);
                 self.outbox.complain(&format!(
-                    "{reason}; the alert is among the dead letters in {}",
+                    "{reason}; the line is among the dead letters in {}",
                     self.letters.path.display()
                 ));
                 self.singly = self.singly.saturating_sub(batch.payloads.len());
@@ -260,7 +262,8 @@ async fn over(deadline: &Mutex<Option<Instant>>) {
     }
 }
 
-/// What receivers refused for good: JSON lines with `time`, `reason` and the native `alert`, up to a number of bytes.
+/// What receivers refused for good: JSON lines with `time`, `reason` and the native `alert`, `finding` or `event`, up to a number
+/// of bytes.
 #[derive(Debug)]
 pub(super) struct DeadLetters {
     path: PathBuf,
@@ -275,10 +278,12 @@ impl DeadLetters {
     fn write(&self, payloads: &[&[u8]], reason: &str) -> io::Result<()> {
         let mut lines = Vec::new();
         for payload in payloads {
-            let alert = serde_json::from_slice::<serde_json::Value>(payload)
+            let told = serde_json::from_slice::<serde_json::Value>(payload)
                 .unwrap_or_else(|_| String::from_utf8_lossy(payload).into_owned().into());
+            // What is none of this version stands where alerts do.
+            let class = class_of(payload).unwrap_or(Class::Alerts).one();
             let letter =
-                serde_json::json!({ "time": jiff::Timestamp::now().to_string(), "reason": reason, "alert": alert });
+                serde_json::json!({ "time": jiff::Timestamp::now().to_string(), "reason": reason, class: told });
             serde_json::to_writer(&mut lines, &letter)?;
             lines.push(b'\n');
         }

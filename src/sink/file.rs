@@ -1,4 +1,4 @@
-//! A file of alerts that is rotated by size and by time, compressed, and kept for a while.
+//! A file of lines that is rotated by size and by time, compressed, and kept for a while.
 //!
 //! `alerts.jsonl` becomes `alerts-20260302T140000.000Z.jsonl`, then `….jsonl.gz` or `….jsonl.zst`. Where the process died in
 //! between, the next one goes on: a half compressed file is made anew.
@@ -12,11 +12,10 @@ use std::time::{Duration, Instant, SystemTime};
 use rustix::fs::{Access, access};
 
 use super::delivery::Trouble;
-use super::format::Format;
+use super::format::{Format, Notice};
 use super::outbox::at;
 use super::probe::Probe;
 use super::settings::{Compression, Settings};
-use crate::alert::Alert;
 
 /// A torn last line is looked for in this many bytes.
 const LINE_LIMIT: u64 = 8 << 20;
@@ -73,11 +72,11 @@ impl RotatedFile {
         })
     }
 
-    /// Writes alerts, a line each: all of them or, where the disk is full, none.
-    pub(super) fn deliver(&mut self, alerts: &[Alert], native: &[Vec<u8>]) -> Result<(), Trouble> {
+    /// Writes lines: all of them or, where the disk is full, none.
+    pub(super) fn deliver(&mut self, notices: &[Notice<'_>], native: &[Vec<u8>]) -> Result<(), Trouble> {
         let mut bytes = Vec::new();
-        for (alert, native) in alerts.iter().zip(native) {
-            bytes.extend_from_slice(&self.format.write(alert, native, &self.sensor));
+        for (notice, native) in notices.iter().zip(native) {
+            bytes.extend_from_slice(&self.format.write(notice, native, &self.sensor));
             bytes.push(b'\n');
         }
         self.write(&bytes).map_err(|error| {
@@ -306,6 +305,8 @@ fn compress(path: &Path, extension: &str) -> io::Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::alert::Alert;
+    use crate::sink::told::Told;
 
     fn file(folder: &Path, text: &str) -> RotatedFile {
         let mut settings: Settings = toml::from_str(&format!("type = 'file'\n{text}")).expect("settings");
@@ -324,7 +325,8 @@ mod tests {
 
     fn deliver(file: &mut RotatedFile, count: usize) {
         for number in 0..count {
-            file.deliver(&[Alert::sample()], &[format!("{number:099}").into_bytes()]).expect("room");
+            let alert = Alert::sample();
+            file.deliver(&[Told::Alert(&alert).into()], &[format!("{number:099}").into_bytes()]).expect("room");
         }
     }
 
@@ -387,7 +389,7 @@ mod tests {
         assert_eq!(fs::read_to_string(&path)?, format!("{:099}\n", 0));
         let mut nowhere = RotatedFile { path: folder.path().join("no/such"), ..file };
         nowhere.open = None;
-        assert!(nowhere.deliver(&[Alert::sample()], &[b"a".to_vec()]).is_err());
+        assert!(nowhere.deliver(&[Told::Alert(&Alert::sample()).into()], &[b"a".to_vec()]).is_err());
         Ok(())
     }
 }

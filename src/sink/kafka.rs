@@ -1,6 +1,6 @@
 //! A topic of Kafka, by librdkafka: all replicas have an alert before it counts as delivered, and what is sent again
-//! within a session is there once. The key is the incident, so that its lines stay in order; the header `apitap-alert-id`
-//! is the alert's.
+//! within a session is there once. The key is the incident, finding or subject of an event, so that its lines stay in
+//! order; the header `apitap-alert-id` (`apitap-finding-id`, `apitap-event-id`) is the line's.
 
 use std::time::Duration;
 
@@ -10,10 +10,9 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 
 use super::delivery::Trouble;
-use super::format::Format;
+use super::format::{Format, Notice};
 use super::probe::Probe;
 use super::settings::Settings;
-use crate::alert::Alert;
 
 /// A topic.
 pub(super) struct Topic {
@@ -76,18 +75,19 @@ impl Topic {
         }
     }
 
-    /// Delivers alerts: all are handed over in order, then each is waited for.
-    pub(super) async fn deliver(&mut self, alerts: &[Alert], native: &[Vec<u8>]) -> Result<(), Trouble> {
+    /// Delivers lines: all are handed over in order, then each is waited for.
+    pub(super) async fn deliver(&mut self, notices: &[Notice<'_>], native: &[Vec<u8>]) -> Result<(), Trouble> {
         let producer = match &mut self.producer {
             Some(producer) => producer,
             empty => empty.insert(self.config.create().map_err(|error: KafkaError| Trouble::later(error.to_string()))?),
         };
-        let mut sent = Vec::with_capacity(alerts.len());
-        for (alert, native) in alerts.iter().zip(native) {
-            let payload = self.format.write(alert, native, &self.sensor);
-            let id = Header { key: "apitap-alert-id", value: Some(alert.id.as_bytes()) };
+        let mut sent = Vec::with_capacity(notices.len());
+        for (notice, native) in notices.iter().zip(native) {
+            let payload = self.format.write(notice, native, &self.sensor);
+            let name = format!("apitap-{}-id", notice.class().one());
+            let id = Header { key: &name, value: Some(notice.id.as_bytes()) };
             let record = FutureRecord::to(&self.topic)
-                .key(&alert.incident)
+                .key(&*notice.subject)
                 .payload(&payload)
                 .headers(OwnedHeaders::new().insert(id));
             sent.push(producer.send_result(record).map_err(|(error, _)| error));
@@ -138,6 +138,8 @@ fn is_permanent(error: &KafkaError) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::alert::Alert;
+    use crate::sink::told::Told;
     use rdkafka::consumer::{BaseConsumer, Consumer};
     use rdkafka::message::{Headers, Message};
     use rdkafka::mocking::MockCluster;
@@ -155,7 +157,8 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let alerts = [Alert::sample(), Alert { id: "another".into(), ..Alert::sample() }];
         let native = [b"{\"a\":1}".to_vec(), b"{\"a\":2}".to_vec()];
-        assert_eq!(runtime.block_on(topic.deliver(&alerts, &native)), Ok(()));
+        let notices: Vec<Notice<'_>> = alerts.iter().map(|alert| Told::Alert(alert).into()).collect();
+        assert_eq!(runtime.block_on(topic.deliver(&notices, &native)), Ok(()));
 
         let consumer: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", cluster.bootstrap_servers())

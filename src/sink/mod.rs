@@ -1,8 +1,9 @@
-//! Alerts to whoever reads them.
+//! Alerts, findings and events to whoever reads them.
 //!
 //! | file | owns |
 //! | --- | --- |
-//! | `settings`, `filter` | the tables `[[sink]]`: where to, which alerts, how |
+//! | `told` | what there is to tell: alerts, findings, events of the inventory |
+//! | `settings`, `filter` | the tables `[[sink]]`: where to, which lines, how |
 //! | `format` | native, ECS, OCSF, EVE, CEF |
 //! | `outlets` | all sinks of a run |
 //! | `outbox`, `spool` | what one sink has yet to deliver: on disk, and a bounded queue behind a full one |
@@ -11,7 +12,7 @@
 //! | `probe` | whether the receiver is there |
 //!
 //! Sinks stand outside the path from frame to alert, so they know the wall clock: for time-outs, rotation and back-off. What
-//! they send is the same in every run; an alert's `id` tells a receiver what came twice.
+//! they send is the same in every run; a line's id tells a receiver what came twice.
 
 mod backoff;
 mod delivery;
@@ -30,11 +31,13 @@ mod settings;
 mod spool;
 mod syslog;
 mod target;
+mod told;
 
 pub use outbox::Status;
 pub use outlets::{Left, Monitor, Outlets, SINK_LIMIT, check};
 pub use probe::{Probe, probe};
 pub use settings::{Body, Compression, Secret, Settings, Transport, Type};
+pub use told::{Class, Told};
 
 use std::io::{self, Write};
 

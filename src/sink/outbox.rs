@@ -23,27 +23,27 @@ pub struct Status {
     pub name: String,
     /// Its type.
     pub r#type: Cow<'static, str>,
-    /// Alerts that passed its filter.
+    /// Lines that passed its filter.
     pub taken: u64,
-    /// Alerts that its receiver has.
+    /// Lines that its receiver has.
     pub delivered: u64,
     /// Attempts that failed and were made again.
     pub retries: u64,
-    /// Alerts that the receiver refused for good; they are among the dead letters.
+    /// Lines that the receiver refused for good; they are among the dead letters.
     pub rejected: u64,
-    /// Alerts lost: spool and queue were full.
+    /// Lines lost: spool and queue were full.
     pub dropped: u64,
     /// Bytes of the spool that were cut off or passed over as damaged.
     pub damaged_bytes: u64,
-    /// Alerts that wait on disk.
+    /// Lines that wait on disk.
     pub spooled: u64,
-    /// Alerts that wait in memory.
+    /// Lines that wait in memory.
     pub queued: u64,
     /// Bytes of the spool.
     pub spool_bytes: u64,
     /// Bytes that the spool may have.
     pub spool_limit: u64,
-    /// Seconds that the oldest alert has waited.
+    /// Seconds that the oldest line has waited.
     pub lag_seconds: f64,
     /// What went wrong last, while it goes on.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -57,7 +57,7 @@ enum Origin {
     Memory,
 }
 
-/// Alerts on their way.
+/// Lines on their way.
 #[derive(Debug)]
 pub(super) struct Batch {
     /// Each as native JSON, in order.
@@ -77,7 +77,7 @@ struct Inner {
     said: Option<SystemTime>,
 }
 
-/// One sink's alerts between the detector, which puts them in, and the sink's own thread, which takes them out.
+/// One sink's lines between the detector, which puts them in, and the sink's own thread, which takes them out.
 #[derive(Debug)]
 pub(super) struct Outbox {
     name: String,
@@ -85,9 +85,9 @@ pub(super) struct Outbox {
     queue: usize,
     limit: u64,
     inner: Mutex<Inner>,
-    /// Told at each alert.
+    /// Told at each line.
     pub(super) news: Notify,
-    /// There will be no more alerts.
+    /// There will be no more lines.
     pub(super) ending: AtomicBool,
     taken: AtomicU64,
     delivered: AtomicU64,
@@ -132,11 +132,11 @@ impl Outbox {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // Whoever panicked with it left whole alerts: each step leaves a state that holds.
+        // Whoever panicked with it left whole lines: each step leaves a state that holds.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes an alert. When this returns it is on disk, or in memory where the disk has no room, or dropped and counted.
+    /// Takes a line. When this returns it is on disk, or in memory where the disk has no room, or dropped and counted.
     pub(super) fn push(&self, payload: &[u8]) {
         self.taken.fetch_add(1, Ordering::Relaxed);
         let mut guard = self.lock();
@@ -152,17 +152,17 @@ impl Outbox {
             if inner.memory.len() >= self.queue || matches!(refusal, Refusal::TooLarge) {
                 self.dropped.fetch_add(1, Ordering::Relaxed);
                 let reason = match &refusal {
-                    Refusal::TooLarge => "an alert is too large to be kept".to_owned(),
+                    Refusal::TooLarge => "a line is too large to be kept".to_owned(),
                     _ if without => "the queue is full".to_owned(),
                     Refusal::Full => "spool and queue are full".to_owned(),
                     Refusal::Disk(error) => format!("the queue is full, and the spool fails: {error}"),
                 };
-                inner.complain(&self.name, &format!("{reason}; alerts are dropped and counted"));
+                inner.complain(&self.name, &format!("{reason}; lines are dropped and counted"));
             } else {
                 if let Refusal::Disk(error) = &refusal {
-                    inner.complain(&self.name, &format!("the spool fails ({error}); alerts wait in memory"));
+                    inner.complain(&self.name, &format!("the spool fails ({error}); lines wait in memory"));
                 } else if !without && inner.memory.is_empty() {
-                    inner.complain(&self.name, "the spool is full; alerts wait in memory");
+                    inner.complain(&self.name, "the spool is full; lines wait in memory");
                 }
                 inner.memory.push_back((now, payload.to_vec()));
             }
@@ -171,7 +171,7 @@ impl Outbox {
         self.news.notify_one();
     }
 
-    /// The next alerts to deliver, up to so many and so many bytes, unless one alone is larger; none when there are none.
+    /// The next lines to deliver, up to so many and so many bytes, unless one alone is larger; none when there are none.
     pub(super) fn peek(&self, count: usize, bytes: usize) -> Option<Batch> {
         let mut inner = self.lock();
         let inner = &mut *inner;
@@ -258,13 +258,13 @@ impl Outbox {
         self.lock().complain(&self.name, reason);
     }
 
-    /// Alerts that wait.
+    /// Lines that wait.
     pub(super) fn waiting(&self) -> u64 {
         let inner = self.lock();
         inner.spool.as_ref().map_or(0, Spool::pending) + inner.memory.len() as u64
     }
 
-    /// Alerts that the end of the process would lose: those in memory.
+    /// Lines that the end of the process would lose: those in memory.
     pub(super) fn unsafe_waiting(&self) -> u64 {
         self.lock().memory.len() as u64
     }
@@ -298,16 +298,16 @@ impl Outbox {
         self.damaged.fetch_add(torn_bytes + damaged_bytes, Ordering::Relaxed);
         let sink = self.name.as_str();
         if torn_bytes > 0 {
-            tracing::warn!(sink, torn_bytes, "the spool ended in a torn alert, which was cut off");
+            tracing::warn!(sink, torn_bytes, "the spool ended in a torn line, which was cut off");
         }
         if damaged_bytes > 0 {
             tracing::warn!(sink, damaged_bytes, "the spool is damaged; these bytes were passed over");
         }
         if position_lost {
-            tracing::warn!(sink, "the spool's position is damaged; alerts may be sent again");
+            tracing::warn!(sink, "the spool's position is damaged; lines may be sent again");
         }
         if spool.pending() > 0 {
-            tracing::info!(sink, alerts = spool.pending(), "alerts of an earlier run wait in the spool");
+            tracing::info!(sink, lines = spool.pending(), "lines of an earlier run wait in the spool");
         }
     }
 }

@@ -12,12 +12,12 @@ use super::outbox::{Outbox, Status};
 use super::settings::{Settings, Type};
 use super::spool::Spool;
 use super::target::Target;
-use crate::alert::Alert;
+use super::told::{Class, Told};
 
 /// Most sinks: each has a thread.
 pub const SINK_LIMIT: usize = 64;
 
-/// Where a run's alerts go.
+/// Where what a run tells goes.
 #[derive(Debug)]
 pub struct Outlets {
     spools: PathBuf,
@@ -58,9 +58,9 @@ impl Monitor {
 pub struct Left {
     /// The sink.
     pub name: String,
-    /// Alerts that wait in its spool for the next run.
+    /// Lines that wait in its spool for the next run.
     pub spooled: u64,
-    /// Alerts that were in memory alone, and are lost.
+    /// Lines that were in memory alone, and are lost.
     pub lost: u64,
     /// Its spool.
     pub folder: PathBuf,
@@ -84,17 +84,23 @@ pub fn check(settings: &[Settings]) -> Result<(), String> {
     Ok(())
 }
 
-/// What goes to standard output: alerts as native JSON where there are no sinks.
+/// What goes to standard output: what sinks of that type take, and as native JSON what no sink takes.
 fn printed(settings: &[Settings]) -> Result<Vec<Printed>, String> {
-    if settings.is_empty() {
-        return Ok(vec![Printed { filter: Filter::new(&Settings::default())?, format: Format::Native }]);
-    }
     let own = settings.iter().filter(|sink| sink.r#type == Type::Stdout);
-    own.map(|sink| Ok(Printed { filter: Filter::new(sink)?, format: sink.format() })).collect()
+    let mut all: Vec<Printed> = own
+        .map(|sink| Ok(Printed { filter: Filter::new(sink)?, format: sink.format() }))
+        .collect::<Result<_, String>>()?;
+    let untaken = |class: &Class| !settings.iter().any(|sink| sink.takes.contains(class));
+    let takes: Vec<Class> = Class::ALL.into_iter().filter(untaken).collect();
+    if !takes.is_empty() {
+        let rest = Settings { takes, ..Settings::default() };
+        all.push(Printed { filter: Filter::new(&rest)?, format: Format::Native });
+    }
+    Ok(all)
 }
 
 impl Outlets {
-    /// Opens all sinks; without any, alerts are printed as native JSON. Spools lie in `state`, below `spool`.
+    /// Opens all sinks; what none of them takes is printed as native JSON. Spools lie in `state`, below `spool`.
     ///
     /// # Errors
     ///
@@ -147,21 +153,21 @@ impl Outlets {
         *self.monitor.0.lock().unwrap_or_else(PoisonError::into_inner) = outboxes;
     }
 
-    /// Hands an alert to the sinks that take it, and writes it to `print` for standard output. What is printed is in the
+    /// Hands a line to the sinks that take it, and writes it to `print` for standard output. What is printed is in the
     /// spools before.
     ///
     /// # Errors
     ///
     /// Those of `print`.
-    pub fn write(&self, alert: &Alert, mut print: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
-        let native = serde_json::to_vec(alert)?;
-        for sent in self.sent.iter().filter(|sent| sent.filter.takes(alert)) {
+    pub fn write(&self, told: Told<'_>, mut print: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+        let native = told.native()?;
+        for sent in self.sent.iter().filter(|sent| sent.filter.takes(told)) {
             sent.delivery.outbox.push(&native);
         }
-        for printed in self.printed.iter().filter(|printed| printed.filter.takes(alert)) {
+        for printed in self.printed.iter().filter(|printed| printed.filter.takes(told)) {
             match printed.format {
                 Format::Native => print(&native)?,
-                format => print(&format.write(alert, &native, &self.sensor))?,
+                format => print(&format.write(&told.into(), &native, &self.sensor))?,
             }
         }
         Ok(())
@@ -235,7 +241,7 @@ impl Outlets {
         None
     }
 
-    /// There will be no more alerts. Waits until all sinks have theirs, at most for `limit`, and tells what is left.
+    /// There will be no more lines. Waits until all sinks have theirs, at most for `limit`, and tells what is left.
     pub fn finish(mut self, limit: Duration) -> Vec<Left> {
         let deadline = Instant::now() + limit;
         self.sent.iter().for_each(|sent| sent.delivery.end(deadline));
@@ -265,6 +271,9 @@ impl Drop for Outlets {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::alert::Alert;
+    use crate::inventory::events::Event;
+    use crate::practice::finding::Finding;
     use std::io::Read;
     use std::net::TcpListener;
 
@@ -280,7 +289,7 @@ mod tests {
     }
 
     fn told(outlets: &Outlets) {
-        outlets.write(&Alert::sample(), |_| Ok(())).expect("nothing is printed");
+        outlets.write(Told::Alert(&Alert::sample()), |_| Ok(())).expect("nothing is printed");
     }
 
     /// Looks again and again until it is so.
@@ -332,5 +341,71 @@ mod tests {
         let path = folder.path().join("alerts.jsonl");
         outlets.reload(&[file(&path, 3)], LIMIT).expect("it ends without an answer");
         assert!(soon(|| lines(&path) == 1));
+    }
+
+    /// The schemas of what is printed when one of each is told, and of what a file sink called `it` gets.
+    fn told_of_each(folder: &Path, sinks: &str) -> (Vec<String>, Vec<String>) {
+        #[derive(serde::Deserialize)]
+        struct Tables {
+            #[serde(default)]
+            sink: Vec<Settings>,
+        }
+        let path = folder.join("it.jsonl");
+        let _ = std::fs::remove_file(&path);
+        let tables: Tables = toml::from_str(&sinks.replace("PATH", &path.display().to_string())).expect("sinks");
+        let outlets = Outlets::open(&tables.sink, folder, "s".into()).expect("sinks");
+        let (event, alert, finding) = (Event::sample(), Alert::sample(), Finding::sample());
+        let mut printed = Vec::new();
+        for told in [Told::Event(&event), Told::Alert(&alert), Told::Finding(&finding)] {
+            let print = |line: &[u8]| {
+                printed.push(String::from_utf8_lossy(line).into_owned());
+                Ok(())
+            };
+            outlets.write(told, print).expect("memory takes all");
+        }
+        assert!(outlets.finish(Duration::from_secs(5)).is_empty());
+        let kept = std::fs::read_to_string(&path).unwrap_or_default();
+        let name = |line: &str| {
+            let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+            let schema = line["schema"].as_str().or(line["event"]["dataset"].as_str()).expect("a schema");
+            schema.trim_start_matches("apitap.").to_owned()
+        };
+        (printed.iter().map(|line| name(line)).collect(), kept.lines().map(name).collect())
+    }
+
+    #[test]
+    fn what_no_sink_takes_is_printed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = "[[sink]]\ntype = 'file'\nname = 'it'\npath = 'PATH'\n";
+        let told = |sinks: &str| told_of_each(folder.path(), sinks);
+        let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+        let all = ["event.v1", "alert.v1", "finding.v1"];
+        assert_eq!(told(""), (names(&all), Vec::new()));
+        assert_eq!(told(file), (names(&["event.v1", "finding.v1"]), names(&["alert.v1"])));
+        // It is the class that counts: what a filter leaves out is not wanted.
+        let others = format!("{file}takes = ['findings', 'events']\nkinds = ['endpoint_new', 'quota.*']\n");
+        assert_eq!(told(&others), (names(&["alert.v1"]), Vec::new()));
+        let takes = format!("{file}takes = ['alerts', 'findings', 'events']\n");
+        assert_eq!(told(&takes), (Vec::new(), names(&all)));
+        let stdout = format!("[[sink]]\ntype = 'stdout'\nformat = 'ecs'\ntakes = ['events']\n{file}");
+        assert_eq!(told(&stdout), (names(&["event", "finding.v1"]), names(&["alert.v1"])));
+    }
+
+    #[test]
+    fn what_is_printed_is_the_native_form() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let outlets = Outlets::open(&[], folder.path(), "s".into()).expect("no sinks");
+        let (event, finding) = (Event::sample(), Finding::sample());
+        let mut printed = Vec::new();
+        for told in [Told::Event(&event), Told::Finding(&finding)] {
+            outlets
+                .write(told, |line| {
+                    printed.push(line.to_vec());
+                    Ok(())
+                })
+                .expect("memory takes all");
+        }
+        let native = [serde_json::to_vec(&event), serde_json::to_vec(&finding)].map(|line| line.expect("plain data"));
+        assert_eq!(printed, native);
     }
 }

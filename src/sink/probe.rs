@@ -1,4 +1,4 @@
-//! Whether a sink's receiver is there, found out without giving it an alert.
+//! Whether a sink's receiver is there, found out without giving it a line.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use super::target::Target;
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Probe {
-    /// It can take alerts, as far as that shows; how far.
+    /// It can take lines, as far as that shows; how far.
     Well(String),
-    /// It answers, and it does not show whether it would take alerts.
+    /// It answers, and it does not show whether it would take lines.
     Doubtful(String),
-    /// It cannot take alerts now.
+    /// It cannot take lines now.
     Failed(String),
 }
 
@@ -20,7 +20,7 @@ pub enum Probe {
 /// where there is an interface for that, and of the others a connection is opened.
 pub fn probe(settings: &Settings, sensor: &str) -> Probe {
     if settings.r#type == Type::Stdout {
-        return Probe::Well("alerts are printed on standard output".into());
+        return Probe::Well("what it takes is printed on standard output".into());
     }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,

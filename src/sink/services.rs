@@ -5,17 +5,16 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::delivery::Trouble;
-use super::format::Format;
+use super::format::{Format, Notice};
 use super::http::{Answer, Client};
 use super::probe::Probe;
 use super::settings::{Body, Settings, Type};
-use crate::alert::Alert;
 
 const JSON: &str = "application/json";
 const LINES: &str = "application/x-ndjson";
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// The header field of a webhook's request with one alert: the alert's id, by which a receiver knows one that comes again.
+/// The header field of a webhook's request with one line: the line's id, by which a receiver knows one that comes again.
 const ID: &str = "idempotency-key";
 
 /// A service.
@@ -93,11 +92,11 @@ impl Service {
         }
     }
 
-    /// Delivers alerts.
-    pub(super) async fn deliver(&mut self, alerts: &[Alert], native: &[Vec<u8>]) -> Result<(), Trouble> {
-        let written: Vec<Vec<u8>> =
-            alerts.iter().zip(native).map(|(alert, native)| self.format.write(alert, native, &self.sensor)).collect();
-        let post = self.request(alerts, &written);
+    /// Delivers lines.
+    pub(super) async fn deliver(&mut self, notices: &[Notice<'_>], native: &[Vec<u8>]) -> Result<(), Trouble> {
+        let each = notices.iter().zip(native);
+        let written: Vec<_> = each.map(|(notice, native)| self.format.write(notice, native, &self.sensor)).collect();
+        let post = self.request(notices, &written);
         self.post(post).await
     }
 
@@ -106,8 +105,8 @@ impl Service {
         judge(&answer, self.r#type, &self.retry)
     }
 
-    /// One request with all alerts.
-    fn request(&self, alerts: &[Alert], written: &[Vec<u8>]) -> Post {
+    /// One request with all lines.
+    fn request(&self, notices: &[Notice<'_>], written: &[Vec<u8>]) -> Post {
         let mut body = Vec::new();
         let mut headers = Vec::new();
         let mut media = JSON;
@@ -115,22 +114,22 @@ impl Service {
             Type::Elasticsearch => {
                 media = LINES;
                 let index = self.index.as_deref().unwrap_or("apitap-alerts");
-                for (alert, bytes) in alerts.iter().zip(written) {
+                for (notice, bytes) in notices.iter().zip(written) {
                     // `create`: what is there already is left as it is, and data streams take nothing else.
-                    let action = json!({ "create": { "_index": index, "_id": alert.id } });
+                    let action = json!({ "create": { "_index": index, "_id": notice.id } });
                     line(&mut body, action.to_string().as_bytes());
                     line(&mut body, bytes);
                 }
             }
             Type::Splunk => {
-                for (alert, bytes) in alerts.iter().zip(written) {
+                for (notice, bytes) in notices.iter().zip(written) {
                     let mut event = json!({
-                        "time": alert.ts.nanos().div_euclid(1_000_000) as f64 / 1e3,
+                        "time": notice.ts.nanos().div_euclid(1_000_000) as f64 / 1e3,
                         "host": self.sensor,
                         "source": "apitap",
                         "sourcetype": self.source_type,
                         "event": self.value(bytes),
-                        "fields": { "alert_id": alert.id, "incident": alert.incident },
+                        "fields": { format!("{}_id", notice.class().one()): notice.id, notice.subject_name(): notice.subject },
                     });
                     if let (Some(index), Some(event)) = (&self.index, event.as_object_mut()) {
                         event.insert("index".into(), json!(index));
@@ -138,7 +137,7 @@ impl Service {
                     line(&mut body, event.to_string().as_bytes());
                 }
             }
-            Type::Loki => body = self.push(alerts, written).to_string().into_bytes(),
+            Type::Loki => body = self.push(notices, written).to_string().into_bytes(),
             _ if self.body == Body::Array => {
                 body.push(b'[');
                 for (at, bytes) in written.iter().enumerate() {
@@ -154,9 +153,9 @@ impl Service {
                 written.iter().for_each(|bytes| line(&mut body, bytes));
             }
             _ => {
-                // One alert: a delivery has no more ([`Settings::batch`]).
+                // One line: a delivery has no more ([`Settings::batch`]).
                 media = if self.format.is_json() { JSON } else { TEXT };
-                headers.extend(alerts.first().map(|alert| (ID, alert.id.clone())));
+                headers.extend(notices.first().map(|notice| (ID, notice.id.clone().into_owned())));
                 written.iter().for_each(|bytes| body.extend_from_slice(bytes));
             }
         }
@@ -169,23 +168,19 @@ impl Service {
     }
 
     /// Loki's push: streams by their labels, each with times and lines in order.
-    fn push(&self, alerts: &[Alert], written: &[Vec<u8>]) -> Value {
+    fn push(&self, notices: &[Notice<'_>], written: &[Vec<u8>]) -> Value {
         let mut streams: Vec<(BTreeMap<String, String>, Vec<Value>)> = Vec::new();
-        for (alert, bytes) in alerts.iter().zip(written) {
-            let name = |value: Result<Value, _>| match value {
-                Ok::<_, serde_json::Error>(Value::String(name)) => name,
-                _ => String::new(),
-            };
+        for (notice, bytes) in notices.iter().zip(written) {
             let mut labels = self.labels.clone();
             for (key, value) in [
-                ("job", "apitap".to_owned()),
-                ("family", name(serde_json::to_value(alert.kind.family()))),
-                ("severity", name(serde_json::to_value(alert.severity))),
-                ("state", name(serde_json::to_value(alert.state))),
+                ("job", "apitap"),
+                ("family", notice.family),
+                ("severity", notice.severity_name()),
+                ("state", notice.state),
             ] {
-                labels.entry(key.to_owned()).or_insert(value);
+                labels.entry(key.to_owned()).or_insert_with(|| value.to_owned());
             }
-            let value = json!([alert.ts.nanos().to_string(), String::from_utf8_lossy(bytes)]);
+            let value = json!([notice.ts.nanos().to_string(), String::from_utf8_lossy(bytes)]);
             match streams.iter_mut().find(|(held, _)| *held == labels) {
                 Some((_, values)) => values.push(value),
                 None => streams.push((labels, vec![value])),
@@ -264,6 +259,10 @@ fn judge_items(answer: &Answer, later: impl Fn(u16) -> bool) -> Result<(), Troub
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::alert::Alert;
+    use crate::inventory::events::Event;
+    use crate::practice::finding::Finding;
+    use crate::sink::told::Told;
     use hyper::StatusCode;
     use std::time::Duration;
 
@@ -278,9 +277,14 @@ mod tests {
 
     fn body(text: &str) -> String {
         let alerts = [Alert::sample(), Alert { revision: 1, id: "1".into(), ..Alert::sample() }];
+        body_of(text, &alerts.each_ref().map(Told::Alert))
+    }
+
+    fn body_of(text: &str, told: &[Told<'_>]) -> String {
         let service = service(text);
-        let written: Vec<_> = alerts.iter().map(|alert| service.format.write(alert, b"{\"a\":1}", "s")).collect();
-        String::from_utf8(service.request(&alerts, &written).body).expect("text")
+        let notices: Vec<Notice<'_>> = told.iter().map(|&told| told.into()).collect();
+        let written: Vec<_> = notices.iter().map(|notice| service.format.write(notice, b"{\"a\":1}", "s")).collect();
+        String::from_utf8(service.request(&notices, &written).body).expect("text")
     }
 
     #[test]
@@ -326,6 +330,8 @@ mod tests {
         assert_eq!(event.get("event"), Some(&json!({ "a": 1 })));
         assert_eq!(event.get("time"), Some(&json!(1_772_460_000.0)));
         assert_eq!(event.get("index"), Some(&json!("main")));
+        let sample = Alert::sample();
+        assert_eq!(event.get("fields"), Some(&json!({ "alert_id": sample.id, "incident": sample.incident })));
 
         let push: Value =
             serde_json::from_str(&body("type = 'loki'\nurl = 'http://a'\nlabels = { site = 'x' }")).expect("JSON");
@@ -338,5 +344,33 @@ mod tests {
         assert_eq!(body("type = 'webhook'\nurl = 'http://a'\nbody = 'array'"), "[{\"a\":1},{\"a\":1}]");
         assert_eq!(body("type = 'webhook'\nurl = 'http://a'\nbody = 'lines'"), "{\"a\":1}\n{\"a\":1}\n");
         assert!(body("type = 'webhook'\nurl = 'http://a'\nbody = 'lines'\nformat = 'cef'").starts_with("CEF:0|"));
+    }
+
+    #[test]
+    fn findings_and_events_have_ids_of_their_lines() {
+        let (finding, event) = (Finding::sample(), Event::sample());
+        let both = [Told::Finding(&finding), Told::Event(&event)];
+        let bulk = body_of("type = 'elasticsearch'\nurl = 'http://a'", &both);
+        let ids: Vec<Value> = bulk
+            .lines()
+            .step_by(2)
+            .map(|line| serde_json::from_str::<Value>(line).expect("JSON")["create"]["_id"].clone())
+            .collect();
+        assert_eq!(ids, [finding.line_id(), event.line_id()]);
+
+        let fields: Vec<Value> = body_of("type = 'splunk'\nurl = 'http://a'", &both)
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).expect("JSON")["fields"].clone())
+            .collect();
+        let expected = [
+            json!({ "finding_id": finding.line_id(), "finding": finding.id }),
+            json!({ "event_id": event.line_id(), "subject": event.subject_id() }),
+        ];
+        assert_eq!(fields, expected);
+
+        let push: Value = serde_json::from_str(&body_of("type = 'loki'\nurl = 'http://a'", &both)).expect("JSON");
+        let streams: Vec<Value> = (0..2).map(|at| push["streams"][at]["stream"].clone()).collect();
+        let labels = |family: &str, severity: &str| json!({ "job": "apitap", "family": family, "severity": severity, "state": "new" });
+        assert_eq!(streams, [labels("credential", "high"), labels("inventory", "informational")]);
     }
 }

@@ -1,4 +1,4 @@
-//! Where alerts go, as the operator writes it: a table `[[sink]]` each.
+//! Where alerts, findings and events go, as the operator writes it: a table `[[sink]]` each.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::format::Format;
+use super::told::Class;
 use crate::alert::Severity;
 
 /// What kind of receiver a sink has.
@@ -82,12 +83,12 @@ pub enum Transport {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Body {
-    /// One alert a request.
+    /// One line a request.
     #[default]
     Object,
-    /// A JSON array of up to `batch` alerts.
+    /// A JSON array of up to `batch` lines.
     Array,
-    /// Up to `batch` alerts, a line each.
+    /// Up to `batch` lines.
     Lines,
 }
 
@@ -101,25 +102,28 @@ pub struct Settings {
     pub name: Option<String>,
     /// What receives: `stdout`, `file`, `syslog`, `webhook`, `elasticsearch` (OpenSearch, too), `splunk`, `loki`, `kafka`.
     pub r#type: Type,
-    /// Kinds of alerts that it gets, with `*` for any letters (`recon.*`); one that begins with `!` takes kinds away
-    /// again. None: all.
+    /// What it gets: `alerts`, `findings` (which there are with `--findings`), `events` (with `--events`). What no sink takes is
+    /// printed on standard output as native JSON.
+    pub takes: Vec<Class>,
+    /// Kinds that it gets of what it takes, with `*` for any letters (`recon.*`, `quota.breach`, `endpoint_new`); one that
+    /// begins with `!` takes kinds away again. None: all.
     pub kinds: Vec<String>,
-    /// The least severity that it gets: `low`, `medium`, `high`, `critical`.
+    /// The least severity that it gets: `low`, `medium`, `high`, `critical`. Events have none, and are not kept back by it.
     pub severity: Severity,
-    /// How an alert is written: `native`, `ecs`, `ocsf`, `eve`, `cef`. Default: `ecs` for `elasticsearch`, else `native`.
+    /// How a line is written: `native`, `ecs`, `ocsf`, `eve`, `cef`. Default: `ecs` for `elasticsearch`, else `native`.
     pub format: Option<Format>,
 
-    /// Alerts held in memory when its spool is full or its disk fails; further ones are dropped and counted.
+    /// Lines held in memory when its spool is full or its disk fails; further ones are dropped and counted.
     pub queue: usize,
-    /// Bytes of its spool on disk, and as many of its dead letters. When it is full the oldest stay, new alerts go to the
+    /// Bytes of its spool on disk, and as many of its dead letters. When it is full the oldest stay, new lines go to the
     /// queue in memory.
     pub spool_bytes: u64,
-    /// Wait until the disk has each alert, so that a power failure loses none either. The death of the process alone
+    /// Wait until the disk has each line, so that a power failure loses none either. The death of the process alone
     /// loses none in any case.
     pub sync: bool,
-    /// Most alerts in one request or write.
+    /// Most lines in one request or write.
     pub batch: usize,
-    /// Bytes of alerts in one request or write, unless a single one is larger.
+    /// Bytes of lines in one request or write, unless a single one is larger.
     pub batch_bytes: usize,
     /// Seconds that a connection and a request may take.
     pub timeout_seconds: u32,
@@ -170,8 +174,8 @@ pub struct Settings {
     pub password_file: Option<PathBuf>,
     /// HTTP: compress bodies by gzip.
     pub gzip: bool,
-    /// HTTP: statuses below 500 after which a request is repeated; after all others from 400 to 499 the alert becomes a
-    /// dead letter. Those of the default speak of a token, an address or the receiver's load, not of an alert: alerts wait in
+    /// HTTP: statuses below 500 after which a request is repeated; after all others from 400 to 499 the line becomes a
+    /// dead letter. Those of the default speak of a token, an address or the receiver's load, not of a line: lines wait in
     /// the spool until that is put right.
     pub retry_statuses: Vec<u16>,
     /// `webhook`: what a body holds: `object`, `array`, `lines`.
@@ -205,6 +209,7 @@ impl Default for Settings {
         Settings {
             name: None,
             r#type: Type::Stdout,
+            takes: vec![Class::Alerts],
             kinds: Vec::new(),
             severity: Severity::Low,
             format: None,
@@ -301,12 +306,12 @@ impl Settings {
         self.name.as_deref().unwrap_or(self.r#type.name())
     }
 
-    /// Alerts of one delivery at most.
+    /// Lines of one delivery at most.
     pub fn batch(&self) -> usize {
         if self.r#type == Type::Webhook && self.body == Body::Object { 1 } else { self.batch }
     }
 
-    /// How it writes alerts.
+    /// How it writes lines.
     pub fn format(&self) -> Format {
         let default = if self.r#type == Type::Elasticsearch { Format::Ecs } else { Format::Native };
         self.format.unwrap_or(default)
@@ -444,6 +449,9 @@ mod tests {
             ("type = 'stdout'\nname = '../key'", "`name`"),
             ("type = 'stdout'\nqueue = 0", "`queue`"),
             ("type = 'stdout'\nkinds = ['nothing.*']", "nothing.*"),
+            ("type = 'stdout'\nkinds = ['endpoint_new']", "`takes`"),
+            ("type = 'stdout'\ntakes = []", "`takes`"),
+            ("type = 'stdout'\ntakes = ['calls']", "calls"),
             ("type = 'webhook'\nurl = 'http://a'\nusername = 'a'", "`username`"),
             ("type = 'elasticsearch'\nurl = 'http://a'\nformat = 'cef'", "`format`"),
             ("type = 'stdot'", "stdot"),

@@ -15,11 +15,11 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::net::UdpSocket;
 
 use super::delivery::Trouble;
-use super::format::Format;
+use super::format::{Format, Notice};
 use super::probe::Probe;
 use super::secure::{Peer, Stream};
 use super::settings::{Settings, Transport};
-use crate::alert::{Alert, Severity};
+use crate::alert::Severity;
 
 /// How long what was sent may be lost with the connection.
 const UNCERTAIN: Duration = Duration::from_secs(60);
@@ -76,10 +76,10 @@ impl Syslog {
         Ok(Syslog { line, way })
     }
 
-    /// Delivers alerts.
-    pub(super) async fn deliver(&mut self, alerts: &[Alert], native: &[Vec<u8>]) -> Result<(), Trouble> {
+    /// Delivers lines.
+    pub(super) async fn deliver(&mut self, notices: &[Notice<'_>], native: &[Vec<u8>]) -> Result<(), Trouble> {
         let messages: Vec<Vec<u8>> =
-            alerts.iter().zip(native).map(|(alert, native)| self.line.message(alert, native)).collect();
+            notices.iter().zip(native).map(|(notice, native)| self.line.message(notice, native)).collect();
         match &mut self.way {
             Way::Datagrams { address, socket } => datagrams(address, socket, &messages).await,
             Way::Stream { peer, stream, uncertain, broken } => {
@@ -235,32 +235,30 @@ struct Line {
 impl Line {
     /// `<PRI>1 TIMESTAMP HOSTNAME APP-NAME PROCID MSGID STRUCTURED-DATA MSG`. The kind is the MSGID; what a receiver sorts
     /// by is in the structured data, too.
-    fn message(&self, alert: &Alert, native: &[u8]) -> Vec<u8> {
-        let severity = match alert.severity {
-            Severity::Low => 5,
-            Severity::Medium => 4,
-            Severity::High => 3,
-            Severity::Critical => 2,
-        };
-        let text = |value: serde_json::Result<serde_json::Value>| {
-            value.ok().and_then(|value| value.as_str().map(ToOwned::to_owned)).unwrap_or_default()
+    fn message(&self, notice: &Notice<'_>, native: &[u8]) -> Vec<u8> {
+        let severity = match notice.severity {
+            None => 6,
+            Some(Severity::Low) => 5,
+            Some(Severity::Medium) => 4,
+            Some(Severity::High) => 3,
+            Some(Severity::Critical) => 2,
         };
         let mut message = format!(
             "<{}>1 {} {} apitap - {} [{}",
             u32::from(self.facility) * 8 + severity,
-            microseconds(alert),
+            microseconds(notice),
             printable(&self.sensor, 255),
-            printable(alert.kind.name(), 32),
+            printable(notice.kind, 32),
             self.structured_data,
         );
-        let client = alert.client.map(|client| client.ip.to_string());
+        let client = notice.client.map(|client| client.to_string());
         for (name, value) in [
-            ("id", Some(alert.id.clone())),
-            ("incident", Some(alert.incident.clone())),
-            ("state", Some(text(serde_json::to_value(alert.state)))),
-            ("severity", Some(text(serde_json::to_value(alert.severity)))),
-            ("client", client),
-            ("host", alert.host.clone()),
+            ("id", Some(&*notice.id)),
+            (notice.subject_name(), Some(&*notice.subject)),
+            ("state", Some(notice.state)),
+            ("severity", Some(notice.severity_name())),
+            ("client", client.as_deref()),
+            ("host", notice.host),
         ] {
             let Some(value) = value else { continue };
             message.push(' ');
@@ -276,14 +274,14 @@ impl Line {
         }
         message.push_str("] ");
         let mut message = message.into_bytes();
-        message.extend_from_slice(&self.format.write(alert, native, &self.sensor));
+        message.extend_from_slice(&self.format.write(notice, native, &self.sensor));
         message
     }
 }
 
 /// RFC 5424 allows six digits of a second.
-fn microseconds(alert: &Alert) -> String {
-    match jiff::Timestamp::from_nanosecond(i128::from(alert.ts.nanos())) {
+fn microseconds(notice: &Notice<'_>) -> String {
+    match jiff::Timestamp::from_nanosecond(i128::from(notice.ts.nanos())) {
         Ok(moment) => format!("{moment:.6}"),
         Err(_) => "-".to_owned(),
     }
@@ -298,13 +296,16 @@ fn printable(text: &str, limit: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::alert::Alert;
+    use crate::inventory::events::Event;
+    use crate::sink::told::Told;
 
     #[test]
     fn a_message_of_rfc_5424() {
         let settings = Settings { facility: 4, address: Some("a".into()), ..Settings::default() };
         let syslog = Syslog::new(&settings, "sensor 1").expect("good settings");
         let alert = Alert { host: Some("a]\"\\b".into()), ..Alert::sample() };
-        let message = String::from_utf8(syslog.line.message(&alert, b"{}")).expect("text");
+        let message = String::from_utf8(syslog.line.message(&Told::Alert(&alert).into(), b"{}")).expect("text");
         assert_eq!(
             message,
             format!(
@@ -312,6 +313,23 @@ mod tests {
                  incident=\"0011223344556677\" state=\"open\" severity=\"medium\" client=\"192.0.2.1\" \
                  host=\"a\\]\\\"\\\\b\"] {{}}",
                 alert.id
+            )
+        );
+    }
+
+    #[test]
+    fn what_is_new_is_informational() {
+        let settings = Settings { address: Some("a".into()), ..Settings::default() };
+        let syslog = Syslog::new(&settings, "sensor").expect("good settings");
+        let event = Event::sample();
+        let message = String::from_utf8(syslog.line.message(&Told::Event(&event).into(), b"{}")).expect("text");
+        assert_eq!(
+            message,
+            format!(
+                "<134>1 2026-03-02T14:10:00.000000Z sensor apitap - sensitive_new [apitap@32473 id=\"{}\" subject=\"{}\" \
+                 state=\"new\" severity=\"informational\" host=\"shop.example\"] {{}}",
+                event.line_id(),
+                event.subject_id()
             )
         );
     }

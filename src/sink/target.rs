@@ -2,11 +2,11 @@
 
 use super::delivery::Trouble;
 use super::file::RotatedFile;
+use super::format::Notice;
 use super::probe::Probe;
 use super::services::Service;
 use super::settings::{Settings, Type};
 use super::syslog::Syslog;
-use crate::alert::Alert;
 
 /// A receiver.
 pub(super) enum Target {
@@ -42,18 +42,18 @@ impl Target {
         })
     }
 
-    /// Delivers alerts, in order; `native` is the native form of each.
-    pub(super) async fn deliver(&mut self, alerts: &[Alert], native: &[Vec<u8>]) -> Result<(), Trouble> {
+    /// Delivers lines, in order; `native` is the native form of each.
+    pub(super) async fn deliver(&mut self, notices: &[Notice<'_>], native: &[Vec<u8>]) -> Result<(), Trouble> {
         match self {
-            Target::File(file) => file.deliver(alerts, native),
-            Target::Syslog(syslog) => syslog.deliver(alerts, native).await,
-            Target::Service(service) => service.deliver(alerts, native).await,
+            Target::File(file) => file.deliver(notices, native),
+            Target::Syslog(syslog) => syslog.deliver(notices, native).await,
+            Target::Service(service) => service.deliver(notices, native).await,
             #[cfg(feature = "kafka")]
-            Target::Kafka(topic) => topic.deliver(alerts, native).await,
+            Target::Kafka(topic) => topic.deliver(notices, native).await,
         }
     }
 
-    /// Looks whether the receiver is there, without an alert.
+    /// Looks whether the receiver is there, without a line.
     pub(super) async fn probe(&mut self) -> Probe {
         match self {
             Target::File(file) => file.probe(),

@@ -14,6 +14,7 @@ mod baseline;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::Hasher;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,15 @@ pub(super) use baseline::covers;
 
 /// The version of the JSON form.
 pub const SCHEMA: &str = "apitap.event.v1";
+
+const ENDPOINT_NEW: &str = "endpoint_new";
+const SENSITIVE_NEW: &str = "sensitive_new";
+
+/// What can be new, each kind with what it is as one sentence.
+pub const KINDS: [(&str, &str); 2] = [
+    (ENDPOINT_NEW, "An endpoint answers well that did not before."),
+    (SENSITIVE_NEW, "An endpoint has sensitive data of a class, or in a field, that it did not have before."),
+];
 
 /// Servers whose names are remembered; 100 bytes each.
 const SERVERS: usize = 16_384;
@@ -101,6 +111,74 @@ pub struct Event {
     pub position: u32,
     /// Finds the flow in other tools.
     pub community_id: String,
+}
+
+impl Event {
+    /// 16 hexadecimal digits derived from what is new: the same whenever it is told.
+    pub fn subject_id(&self) -> String {
+        format!("{:016x}", self.hashed().finish())
+    }
+
+    /// 16 hexadecimal digits derived from what is new and the call that had it first, by which a receiver knows a line that
+    /// comes again.
+    pub fn line_id(&self) -> String {
+        let mut hasher = self.hashed();
+        hasher.write_i64(self.first.nanos());
+        hasher.write_u64(self.flow.0);
+        hasher.write_u32(self.position);
+        format!("{:016x}", hasher.finish())
+    }
+
+    /// SipHash-1-3 without a key: it names, it hides nothing.
+    fn hashed(&self) -> siphasher::sip::SipHasher13 {
+        let mut hasher = siphasher::sip::SipHasher13::new();
+        let (protocol, operation) =
+            self.operation.as_ref().map_or(("", ""), |one| (one.protocol.as_str(), one.name.as_str()));
+        let (side, field) = (self.side.as_deref().unwrap_or_default(), self.field.as_deref().unwrap_or_default());
+        let parts = [SCHEMA, &self.kind, &self.host, &self.method, &self.template, protocol, operation, side, field];
+        // Of a field its class is a part of what is new; of an endpoint the classes are what it was found to have so far.
+        let classes = self.sensitive.iter().map(String::as_str).filter(|_| self.field.is_some());
+        for part in parts.into_iter().chain(classes) {
+            hasher.write(part.as_bytes());
+            hasher.write_u8(0);
+        }
+        hasher
+    }
+
+    /// What is new, as a plain sentence.
+    pub fn summary(&self) -> String {
+        let Event { method, template, host, .. } = self;
+        let operation = self.operation.as_ref().map(|operation| format!(" ({})", operation.name)).unwrap_or_default();
+        let endpoint = format!("{method} {template} of {host}{operation}");
+        let classes = self.sensitive.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let Some(field) = &self.field else {
+            let with = if classes.is_empty() { classes } else { format!(", with {classes}") };
+            return format!("{endpoint} is new{with}.");
+        };
+        let side = if self.side.as_deref() == Some("request") { "requests" } else { "answers" };
+        let place = if field.is_empty() { String::new() } else { format!("{field} in ") };
+        format!("{classes} is new in {place}{side} of {endpoint}.")
+    }
+
+    /// One for tests.
+    #[cfg(test)]
+    pub(crate) fn sample() -> Event {
+        Event {
+            schema: SCHEMA.into(),
+            ts: Timestamp::from_parts(1_772_460_600, 5),
+            kind: SENSITIVE_NEW.into(),
+            host: "shop.example".into(),
+            method: "GET".into(),
+            template: "/v1/orders/{id}".into(),
+            side: Some("response".into()),
+            field: Some("items[].mail".into()),
+            sensitive: BTreeSet::from(["email".to_owned()]),
+            calls: 3,
+            clients: 2,
+            first: Timestamp::from_parts(1_772_460_000, 5),
+            ..Event::default()
+        }
+    }
 }
 
 fn is_zero(value: &u64) -> bool {
@@ -409,7 +487,7 @@ impl Events {
         Event {
             schema: SCHEMA.to_owned(),
             ts: now,
-            kind: if field.is_some() { "sensitive_new" } else { "endpoint_new" }.to_owned(),
+            kind: if field.is_some() { SENSITIVE_NEW } else { ENDPOINT_NEW }.to_owned(),
             host: one.host,
             method: one.method,
             template: one.template,

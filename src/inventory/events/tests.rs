@@ -1,9 +1,12 @@
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::super::Settings;
+use super::super::report::Operation;
 use super::super::tests::{answering, call, inventory};
 use super::Event;
 use crate::call::{Call, Record};
+use crate::time::Timestamp;
 
 const LEARNING: u64 = 1_000;
 
@@ -146,4 +149,25 @@ fn limits_are_kept_and_counted() {
     let counters = inventory.counters();
     assert!(counters.value(crate::stats::Counter::EventsUntold) > 100);
     assert!((30..=40).contains(&events.len()), "those that had no room to wait were told: {}", events.len());
+}
+
+#[test]
+fn ids_and_sentences_say_what_is_new() {
+    let field = Event::sample();
+    assert_eq!(field.summary(), "email is new in items[].mail in answers of GET /v1/orders/{id} of shop.example.");
+    let whole = Event { field: Some(String::new()), side: Some("request".into()), ..field.clone() };
+    assert_eq!(whole.summary(), "email is new in requests of GET /v1/orders/{id} of shop.example.");
+    let operation = Some(Operation { protocol: "graphql".into(), name: "query Orders".into() });
+    let endpoint = Event { kind: "endpoint_new".into(), side: None, field: None, operation, ..field.clone() };
+    assert_eq!(endpoint.summary(), "GET /v1/orders/{id} of shop.example (query Orders) is new, with email.");
+    // The same thing that comes anew is another line about it; how often it came by then makes no difference.
+    let again = Event { first: Timestamp::from_parts(1_772_470_000, 0), ..field.clone() };
+    assert_eq!((again.subject_id(), again.line_id() != field.line_id()), (field.subject_id(), true));
+    let later = Event { calls: 9, ts: Timestamp::from_parts(1_772_470_000, 0), ..field.clone() };
+    assert_eq!(later.line_id(), field.line_id());
+    let class = Event { sensitive: BTreeSet::from(["iban".to_owned()]), ..field.clone() };
+    let subjects: BTreeSet<_> = [&field, &whole, &endpoint, &class].map(|event| event.subject_id()).into();
+    assert_eq!(subjects.len(), 4);
+    let grown = Event { sensitive: BTreeSet::new(), ..endpoint.clone() };
+    assert_eq!(grown.subject_id(), endpoint.subject_id());
 }

@@ -2,66 +2,62 @@
 
 use std::fmt::Write;
 
-use crate::alert::{Alert, Severity};
+use super::Notice;
+use crate::alert::Severity;
 
-/// An alert as one line.
-pub(super) fn line(alert: &Alert, sensor: &str) -> String {
-    let severity = match alert.severity {
-        Severity::Low => 3,
-        Severity::Medium => 5,
-        Severity::High => 8,
-        Severity::Critical => 10,
+/// A notice as one line.
+pub(super) fn line(notice: &Notice<'_>, sensor: &str) -> String {
+    let severity = match notice.severity {
+        None => 1,
+        Some(Severity::Low) => 3,
+        Some(Severity::Medium) => 5,
+        Some(Severity::High) => 8,
+        Some(Severity::Critical) => 10,
     };
     let mut line = String::from("CEF:0|apitap|apitap|");
-    for field in [env!("CARGO_PKG_VERSION"), alert.kind.name(), alert.kind.help().trim()] {
+    for field in [env!("CARGO_PKG_VERSION"), notice.kind, notice.help] {
         header(&mut line, field);
         line.push('|');
     }
     let _ = write!(line, "{severity}|");
     let mut pairs = Pairs { line, first: true };
     let milliseconds = |time: crate::time::Timestamp| time.nanos().div_euclid(1_000_000).to_string();
-    pairs.add("rt", &milliseconds(alert.ts));
-    pairs.add("start", &milliseconds(alert.first));
-    pairs.add("end", &milliseconds(alert.last));
-    pairs.add("externalId", &alert.id);
+    pairs.add("rt", &milliseconds(notice.ts));
+    pairs.add("start", &milliseconds(notice.first));
+    pairs.add("end", &milliseconds(notice.last));
+    pairs.add("externalId", &notice.id);
     pairs.add("dvchost", sensor);
-    pairs.add("cat", alert.kind.name());
-    if let Some(client) = &alert.client {
+    pairs.add("cat", notice.kind);
+    if let Some(client) = notice.client {
         // The dictionary has an address of version 4 there, and one of version 6 among the custom fields.
-        match client.ip {
+        match client {
             std::net::IpAddr::V4(ip) => pairs.add("src", &ip.to_string()),
             std::net::IpAddr::V6(ip) => pairs.labelled("c6a2", "Source IPv6 Address", &ip.to_string()),
         }
     }
-    if let Some(host) = &alert.host {
+    if let Some(host) = notice.host {
         pairs.add("dhost", host);
     }
-    if let Some((method, path)) = super::endpoint(alert) {
+    if let Some((method, path)) = notice.endpoint {
         pairs.add("requestMethod", method);
         pairs.add("request", path);
     }
-    pairs.add("cnt", &alert.findings.to_string());
-    pairs.add("msg", &alert.summary);
-    pairs.labelled("cs1", "incident", &alert.incident);
-    pairs.labelled("cs2", "state", &name(&alert.state));
-    pairs.labelled("cs3", "confidence", &name(&alert.confidence));
-    pairs.labelled("cs4", "attack", &alert.attack.join(","));
-    pairs.labelled("cs5", "owasp", &alert.owasp.join(","));
-    let accused: Vec<String> = super::accused(alert).iter().map(ToString::to_string).collect();
-    if !alert.clients.is_empty() {
-        pairs.labelled("cs6", "clients", &accused.join(","));
+    pairs.add("cnt", &notice.count.to_string());
+    pairs.add("msg", &notice.summary);
+    pairs.labelled("cs1", notice.subject_name(), &notice.subject);
+    pairs.labelled("cs2", "state", notice.state);
+    pairs.labelled("cs3", "confidence", notice.confidence_name().unwrap_or_default());
+    pairs.labelled("cs4", "attack", &notice.attack.join(","));
+    pairs.labelled("cs5", "owasp", &notice.owasp.join(","));
+    let listed: Vec<String> = notice.listed().iter().map(ToString::to_string).collect();
+    pairs.labelled("cs6", "clients", &listed.join(","));
+    if let Some(decades) = notice.evidence_decades {
+        pairs.labelled("cfp1", "evidenceDecades", &decades.to_string());
     }
-    pairs.labelled("cfp1", "evidenceDecades", &alert.evidence_decades.to_string());
-    pairs.labelled("cn1", "revision", &alert.revision.to_string());
+    if let Some(revision) = notice.revision {
+        pairs.labelled("cn1", "revision", &revision.to_string());
+    }
     pairs.line
-}
-
-/// The JSON name of a value of an enumeration.
-fn name(value: &impl serde::Serialize) -> String {
-    match serde_json::to_value(value) {
-        Ok(serde_json::Value::String(name)) => name,
-        _ => String::new(),
-    }
 }
 
 struct Pairs {

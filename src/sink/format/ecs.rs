@@ -2,46 +2,45 @@
 
 use serde_json::{Value, json};
 
-use crate::alert::{Alert, Progress, Severity};
+use super::Notice;
+use crate::alert::Severity;
+use crate::sink::told::Class;
 
 /// The version of the schema that the fields are of.
 const VERSION: &str = "8.17.0";
 
-/// An alert as an event of kind `alert`.
-pub(super) fn event(alert: &Alert, sensor: &str) -> Value {
-    let accused = super::accused(alert);
+/// A notice as an event: of kind `alert`, of kind `state` for what was found to be so, of kind `event` for what is new.
+pub(super) fn event(notice: &Notice<'_>, sensor: &str) -> Value {
+    let (kind, category, r#type, action) = match notice.class() {
+        Class::Alerts => ("alert", "intrusion_detection", "info", format!("incident-{}", notice.state)),
+        Class::Findings => ("state", "configuration", "info", format!("finding-{}", notice.state)),
+        // An endpoint comes into being; of one that was there something is otherwise than before.
+        Class::Events if notice.kind.starts_with("endpoint") => {
+            ("event", "api", "creation", notice.kind.replace('_', "-"))
+        }
+        Class::Events => ("event", "api", "change", notice.kind.replace('_', "-")),
+    };
     let mut event = json!({
-        "@timestamp": alert.ts,
+        "@timestamp": notice.ts,
         "ecs": { "version": VERSION },
-        "message": alert.summary,
+        "message": notice.summary,
         "event": {
-            "kind": "alert",
-            "category": ["intrusion_detection"],
-            "type": ["info"],
-            "action": match alert.state {
-                Progress::Open => "incident-open",
-                Progress::Update => "incident-update",
-                Progress::Close => "incident-close",
-            },
-            "id": alert.id,
+            "kind": kind,
+            "category": [category],
+            "type": [r#type],
+            "action": action,
+            "id": notice.id,
             "provider": "apitap",
             "module": "apitap",
-            "dataset": "apitap.alert",
-            "reason": alert.summary,
-            // The numbers that Elastic Security gives its rules' severities.
-            "severity": match alert.severity {
-                Severity::Low => 21,
-                Severity::Medium => 47,
-                Severity::High => 73,
-                Severity::Critical => 99,
-            },
-            "start": alert.first,
-            "end": alert.last,
+            "dataset": format!("apitap.{}", notice.class().one()),
+            "reason": notice.summary,
+            "start": notice.first,
+            "end": notice.last,
         },
         "rule": {
-            "id": alert.kind.name(),
-            "name": alert.kind.help().trim(),
-            "category": alert.kind.family(),
+            "id": notice.kind,
+            "name": notice.help,
+            "category": notice.family,
             "ruleset": "apitap",
         },
         "observer": {
@@ -51,30 +50,38 @@ pub(super) fn event(alert: &Alert, sensor: &str) -> Value {
             "version": env!("CARGO_PKG_VERSION"),
             "hostname": sensor,
         },
-        "apitap": super::remainder(alert),
+        "apitap": notice.remainder(),
     });
+    // The numbers that Elastic Security gives its rules' severities.
+    let severity = notice.severity.map(|severity| match severity {
+        Severity::Low => 21,
+        Severity::Medium => 47,
+        Severity::High => 73,
+        Severity::Critical => 99,
+    });
+    if let (Some(severity), Some(fields)) = (severity, event.get_mut("event").and_then(Value::as_object_mut)) {
+        fields.insert("severity".into(), severity.into());
+    }
     let Some(fields) = event.as_object_mut() else { return event };
-    if let [first, ..] = accused.as_slice() {
-        if alert.client.is_some() {
-            fields.insert("source".into(), json!({ "ip": first, "address": first }));
-        }
-        fields.insert("related".into(), json!({ "ip": accused }));
+    if let Some(client) = notice.client {
+        fields.insert("source".into(), json!({ "ip": client, "address": client }));
     }
-    if !alert.attack.is_empty() {
-        fields.insert("threat".into(), threat(&alert.attack));
+    if !notice.clients.is_empty() {
+        fields.insert("related".into(), json!({ "ip": notice.clients }));
     }
-    if let Some(host) = &alert.host {
+    if !notice.attack.is_empty() {
+        fields.insert("threat".into(), threat(notice.attack));
+    }
+    if let Some(host) = notice.host {
         let mut url = json!({ "domain": host });
-        if let (Some((method, path)), Some(parts)) = (super::endpoint(alert), url.as_object_mut()) {
+        if let (Some((method, path)), Some(parts)) = (notice.endpoint, url.as_object_mut()) {
             parts.insert("path".into(), path.into());
             fields.insert("http".into(), json!({ "request": { "method": method } }));
         }
         fields.insert("url".into(), url);
     }
-    let mut communities: Vec<&str> = alert.evidence.iter().map(|sighting| sighting.community_id.as_ref()).collect();
-    communities.dedup();
-    if !communities.is_empty() {
-        fields.insert("network".into(), json!({ "transport": "tcp", "community_id": communities }));
+    if !notice.communities.is_empty() {
+        fields.insert("network".into(), json!({ "transport": "tcp", "community_id": notice.communities }));
     }
     event
 }

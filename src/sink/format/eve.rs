@@ -5,63 +5,81 @@ use std::hash::Hasher;
 use jiff::fmt::strtime;
 use serde_json::{Value, json};
 
-use crate::alert::{Alert, Severity, Technique};
+use super::Notice;
+use crate::alert::Severity;
+use crate::sink::told::Class;
 use crate::time::Timestamp;
 
-/// An alert as Suricata would write it, as far as it can be told: the last call of the evidence stands for all.
-pub(super) fn event(alert: &Alert, sensor: &str) -> Value {
+/// A notice as Suricata would write it, as far as it can be told: the last call that shows it stands for all.
+pub(super) fn event(notice: &Notice<'_>, sensor: &str) -> Value {
+    let mut metadata = json!({
+        notice.subject_name(): [notice.subject],
+        "state": [notice.state],
+        "mitre_technique_id": notice.attack,
+        "owasp_api": notice.owasp,
+    });
+    if let Some(metadata) = metadata.as_object_mut() {
+        metadata.insert("severity".into(), json!([notice.severity_name()]));
+        metadata.extend(notice.confidence_name().map(|confidence| ("confidence".to_owned(), json!([confidence]))));
+    }
     let mut event = json!({
-        "timestamp": time(alert.ts),
+        "timestamp": time(notice.ts),
         "event_type": "alert",
         "host": sensor,
         "proto": "TCP",
         "alert": {
             "action": "allowed",
             "gid": 1,
-            "signature_id": signature(alert.kind),
+            "signature_id": signature(notice.kind),
             "rev": 1,
-            "signature": format!("apitap {}: {}", alert.kind.name(), alert.kind.help().trim()),
-            "category": alert.kind.family(),
+            "signature": format!("apitap {}: {}", notice.kind, notice.help),
+            "category": notice.family,
             // 1 is the worst.
-            "severity": match alert.severity {
-                Severity::Critical | Severity::High => 1,
-                Severity::Medium => 2,
-                Severity::Low => 3,
+            "severity": match notice.severity {
+                Some(Severity::Critical | Severity::High) => 1,
+                Some(Severity::Medium) => 2,
+                Some(Severity::Low) => 3,
+                None => 4,
             },
-            "metadata": {
-                "incident": [alert.incident],
-                "state": [alert.state],
-                "severity": [alert.severity],
-                "confidence": [alert.confidence],
-                "mitre_technique_id": alert.attack,
-                "owasp_api": alert.owasp,
-            },
+            "metadata": metadata,
         },
-        "apitap": super::remainder(alert),
+        "apitap": notice.remainder(),
     });
     let Some(fields) = event.as_object_mut() else { return event };
-    if let Some(ip) = super::accused(alert).first() {
+    if let Some(ip) = notice.accused().first() {
         fields.insert("src_ip".into(), json!(ip));
     }
-    if let Some(sighting) = alert.evidence.last() {
-        fields.insert("community_id".into(), json!(sighting.community_id));
-        if !sighting.method.is_empty() {
+    if let Some(community) = notice.communities.last() {
+        fields.insert("community_id".into(), json!(community));
+    }
+    let http = match (notice.sightings.last().filter(|sighting| !sighting.method.is_empty()), notice.endpoint) {
+        (Some(sighting), _) => {
             let mut http = json!({ "http_method": sighting.method, "url": sighting.target });
             if let Some(http) = http.as_object_mut() {
                 http.extend(sighting.host.iter().map(|host| ("hostname".to_owned(), json!(host))));
                 http.extend(sighting.status.map(|status| ("status".to_owned(), json!(status))));
             }
-            fields.insert("app_proto".into(), "http".into());
-            fields.insert("http".into(), http);
+            http
         }
-    }
+        // No call of an event is kept: the endpoint stands for it.
+        (None, Some((method, path))) if notice.class() == Class::Events => {
+            let mut http = json!({ "http_method": method, "url": path });
+            if let Some(http) = http.as_object_mut() {
+                http.extend(notice.host.map(|host| ("hostname".to_owned(), json!(host))));
+            }
+            http
+        }
+        _ => return event,
+    };
+    fields.insert("app_proto".into(), "http".into());
+    fields.insert("http".into(), http);
     event
 }
 
 /// In the range that is free for local use, the same for a kind in all versions: from its name.
-pub(super) fn signature(kind: Technique) -> u64 {
+pub(super) fn signature(kind: &str) -> u64 {
     let mut hasher = siphasher::sip::SipHasher13::new();
-    hasher.write(kind.name().as_bytes());
+    hasher.write(kind.as_bytes());
     1_000_000 + hasher.finish() % 1_000_000
 }
 

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{Format, eve};
-use crate::alert::{Alert, Technique};
+use super::{Format, Notice, eve};
+use crate::alert::Alert;
+use crate::sink::told::{Class, Message, Told};
 
 const SENSOR: &str = "sensor.example";
 
@@ -20,29 +21,47 @@ fn read(name: &str) -> String {
     std::fs::read_to_string(fixture(name)).expect("a fixture")
 }
 
-fn alerts() -> Vec<Alert> {
-    read("native.jsonl").lines().map(|line| serde_json::from_str(line).expect("an alert")).collect()
+/// What is written: which native lines, and how the golden files are called.
+#[derive(Clone, Copy)]
+struct Sort {
+    class: Class,
+    prefix: &'static str,
 }
 
-/// All alerts in a format; versions of the program make no difference.
-fn written(format: Format) -> String {
-    let mut text = String::new();
-    for alert in alerts() {
-        let native = serde_json::to_vec(&alert).expect("plain data");
-        text.push_str(&String::from_utf8(format.write(&alert, &native, SENSOR)).expect("text"));
-        text.push('\n');
-    }
-    text.replace(&format!("\"version\":\"{}\"", env!("CARGO_PKG_VERSION")), "\"version\":\"VERSION\"")
-        .replace(&format!("|apitap|{}|", env!("CARGO_PKG_VERSION")), "|apitap|VERSION|")
-}
+const SORTS: [Sort; 3] = [
+    Sort { class: Class::Alerts, prefix: "" },
+    Sort { class: Class::Findings, prefix: "finding-" },
+    Sort { class: Class::Events, prefix: "event-" },
+];
 
-fn golden(format: Format, name: &str) -> String {
-    let text = written(format);
-    if format != Format::Native && std::env::var_os("APITAP_WRITE_GOLDEN").is_some() {
-        std::fs::write(fixture(name), &text).expect("a fixture to write");
+impl Sort {
+    fn messages(self) -> Vec<Message> {
+        let text = read(&format!("{}native.jsonl", self.prefix));
+        let messages: Vec<Message> = text.lines().map(|line| Message::read(line.as_bytes()).expect("a line")).collect();
+        assert!(messages.iter().all(|message| message.told().class() == self.class));
+        messages
     }
-    assert!(text == read(name), "{name} is no longer what is written; see the head of this file");
-    text
+
+    /// All lines in a format; versions of the program make no difference.
+    fn written(self, format: Format) -> String {
+        let mut text = String::new();
+        for message in self.messages() {
+            let native = message.told().native().expect("plain data");
+            text.push_str(&String::from_utf8(format.write(&message.told().into(), &native, SENSOR)).expect("text"));
+            text.push('\n');
+        }
+        text.replace(&format!("\"version\":\"{}\"", env!("CARGO_PKG_VERSION")), "\"version\":\"VERSION\"")
+            .replace(&format!("|apitap|{}|", env!("CARGO_PKG_VERSION")), "|apitap|VERSION|")
+    }
+
+    fn golden(self, format: Format, name: &str) -> String {
+        let (text, name) = (self.written(format), format!("{}{name}", self.prefix));
+        if format != Format::Native && std::env::var_os("APITAP_WRITE_GOLDEN").is_some() {
+            std::fs::write(fixture(&name), &text).expect("a fixture to write");
+        }
+        assert!(text == read(&name), "{name} is no longer what is written; see the head of this file");
+        text
+    }
 }
 
 fn validate(text: &str, schema: &str) {
@@ -58,35 +77,79 @@ fn validate(text: &str, schema: &str) {
 
 #[test]
 fn native() {
-    assert!(golden(Format::Native, "native.jsonl").lines().count() >= 5);
+    for sort in SORTS {
+        assert!(sort.golden(Format::Native, "native.jsonl").lines().count() >= 4);
+    }
     validate(&read("native.jsonl"), include_str!("../../../schemas/alert.json"));
 }
 
 #[test]
 fn ecs() {
-    validate(&golden(Format::Ecs, "ecs.jsonl"), &read("ecs.schema.json"));
+    for sort in SORTS {
+        let text = sort.golden(Format::Ecs, "ecs.jsonl");
+        validate(&text, &read("ecs.schema.json"));
+        // What it is, in the terms of the schema, with the types that each category is expected to have.
+        for line in text.lines() {
+            let event: Value = serde_json::from_str::<Value>(line).expect("JSON")["event"].take();
+            let told =
+                [&event["kind"], &event["category"][0], &event["type"][0]].map(|value| value.as_str().expect("text"));
+            let expected = match sort.class {
+                Class::Alerts => ["alert", "intrusion_detection", "info"],
+                Class::Findings => ["state", "configuration", "info"],
+                Class::Events if event["action"] == "endpoint-new" => ["event", "api", "creation"],
+                Class::Events => ["event", "api", "change"],
+            };
+            assert_eq!(told, expected);
+            assert_eq!(event["dataset"], format!("apitap.{}", sort.class.one()));
+        }
+    }
 }
 
 #[test]
 fn ocsf() {
-    let text = golden(Format::Ocsf, "ocsf.jsonl");
-    validate(&text, &read("ocsf.schema.json"));
+    let mut values = Vec::new();
+    for sort in SORTS {
+        let text = sort.golden(Format::Ocsf, "ocsf.jsonl");
+        validate(&text, &read("ocsf.schema.json"));
+        values.extend(text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON")));
+    }
+    let story = |id: &str| -> Vec<_> {
+        let lines = values.iter().filter(|value| value.pointer("/finding_info/uid") == Some(&id.into()));
+        let number = |value: &Value, key: &str| value[key].as_i64().expect("a number");
+        lines
+            .map(|value| (number(value, "activity_id"), number(value, "type_uid"), number(value, "status_id")))
+            .collect()
+    };
     // The lines of an incident are one finding: created, updated, closed.
-    let values: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-    let story: Vec<_> = values
-        .iter()
-        .filter(|value| value.pointer("/finding_info/uid") == Some(&"49667f88b0fed87d".into()))
-        .map(|value| (value["activity_id"].as_i64(), value["type_uid"].as_i64(), value["status_id"].as_i64()))
-        .collect();
-    let expected = [(1, 200_401, 1), (2, 200_402, 2), (3, 200_403, 4)];
-    assert_eq!(story, expected.map(|(activity, kind, status)| (Some(activity), Some(kind), Some(status))));
+    assert_eq!(story("49667f88b0fed87d"), [(1, 200_401, 1), (2, 200_402, 2), (3, 200_403, 4)]);
+    // So are those of a finding: it is created, and updated, at the end too.
+    let Some(Message::Finding(finding)) = SORTS[1].messages().into_iter().next() else { panic!("findings") };
+    assert_eq!(story(&finding.id), [(1, 200_401, 1), (2, 200_402, 1), (2, 200_402, 1)]);
 }
 
 #[test]
 fn eve() {
-    validate(&golden(Format::Eve, "eve.jsonl"), &read("eve.schema.json"));
-    let numbers: HashSet<u64> = Technique::ALL.iter().map(|&kind| eve::signature(kind)).collect();
-    assert_eq!(numbers.len(), Technique::ALL.len(), "each kind has a number of its own");
+    for sort in SORTS {
+        validate(&sort.golden(Format::Eve, "eve.jsonl"), &read("eve.schema.json"));
+    }
+    let kinds: Vec<&str> = Class::ALL.into_iter().flat_map(Class::kinds).collect();
+    let numbers: HashSet<u64> = kinds.iter().map(|kind| eve::signature(kind)).collect();
+    assert_eq!(numbers.len(), kinds.len(), "each kind has a number of its own");
+}
+
+#[test]
+fn each_line_has_an_id_of_its_own_in_all_formats() {
+    for sort in SORTS {
+        let (ecs, ocsf) = (sort.written(Format::Ecs), sort.written(Format::Ocsf));
+        let ids = |text: &str, path: &str| -> Vec<String> {
+            let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+            lines.map(|line| line.pointer(path).and_then(Value::as_str).expect("an id").to_owned()).collect()
+        };
+        let all = ids(&ecs, "/event/id");
+        assert_eq!(ids(&ocsf, "/metadata/uid"), all);
+        assert_eq!(all.iter().collect::<HashSet<_>>().len(), all.len(), "{all:?}");
+        assert!(all.iter().all(|id| id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit())), "{all:?}");
+    }
 }
 
 /// Takes a line apart as the standard says: seven fields between bars that are not escaped, then pairs whose values end
@@ -135,31 +198,37 @@ fn cef_fields(line: &str) -> Option<(Vec<String>, Vec<(String, String)>)> {
 
 #[test]
 fn cef() {
-    let text = golden(Format::Cef, "cef.txt");
-    for (line, alert) in text.lines().zip(alerts()) {
-        let (header, pairs) = cef_fields(line).unwrap_or_else(|| panic!("the grammar: {line}"));
-        assert_eq!(header.first().map(String::as_str), Some("CEF:0"));
-        assert_eq!(header.get(4).map(String::as_str), Some(alert.kind.name()));
-        let severity: u8 = header.get(6).and_then(|severity| severity.parse().ok()).expect("a number");
-        assert!(severity <= 10);
-        let value = |key: &str| pairs.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str());
-        assert_eq!(value("msg"), Some(alert.summary.as_str()), "{line}");
-        assert_eq!(value("externalId"), Some(alert.id.as_str()));
-        let labelled = pairs.iter().filter(|(name, _)| name.ends_with("Label"));
-        for (label, _) in labelled {
-            assert!(value(label.trim_end_matches("Label")).is_some(), "{label} without a value");
+    for sort in SORTS {
+        let text = sort.golden(Format::Cef, "cef.txt");
+        for (line, message) in text.lines().zip(sort.messages()) {
+            cef_line(line, &message.told().into());
         }
-        let mut names: Vec<_> = pairs.iter().map(|(name, _)| name).collect();
-        names.sort();
-        names.dedup();
-        assert_eq!(names.len(), pairs.len(), "each key once");
     }
+}
+
+fn cef_line(line: &str, notice: &Notice<'_>) {
+    let (header, pairs) = cef_fields(line).unwrap_or_else(|| panic!("the grammar: {line}"));
+    assert_eq!(header.first().map(String::as_str), Some("CEF:0"));
+    assert_eq!(header.get(4).map(String::as_str), Some(notice.kind));
+    let severity: u8 = header.get(6).and_then(|severity| severity.parse().ok()).expect("a number");
+    assert!(severity <= 10);
+    let value = |key: &str| pairs.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str());
+    assert_eq!(value("msg"), Some(&*notice.summary), "{line}");
+    assert_eq!(value("externalId"), Some(&*notice.id));
+    let labelled = pairs.iter().filter(|(name, _)| name.ends_with("Label"));
+    for (label, _) in labelled {
+        assert!(value(label.trim_end_matches("Label")).is_some(), "{label} without a value");
+    }
+    let mut names: Vec<_> = pairs.iter().map(|(name, _)| name).collect();
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), pairs.len(), "each key once");
 }
 
 #[test]
 fn bars_and_backslashes_are_escaped() {
     let alert = Alert { host: Some("a=b|c\\d\r\n".into()), ..Alert::sample() };
-    let line = String::from_utf8(Format::Cef.write(&alert, b"", "s")).expect("text");
+    let line = String::from_utf8(Format::Cef.write(&Told::Alert(&alert).into(), b"", "s")).expect("text");
     let (_, pairs) = cef_fields(&line).expect("the grammar");
     assert!(pairs.contains(&("dhost".to_owned(), "a=b|c\\d\r\n".to_owned())));
     assert!(!line.contains('\n'));
