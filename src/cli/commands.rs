@@ -648,14 +648,15 @@ fn detector(settings: &Settings) -> Result<Detector, Failure> {
 }
 
 /// Goes on from what an earlier run with the same state folder learned, and keeps what this one learns.
-fn keeper(settings: &Settings, detector: &mut Detector, common: &Common) -> Result<(Keeper, Option<Rest>), Failure> {
+fn keeper(settings: &Settings, detector: &mut Detector) -> Result<(Keeper, Option<Rest>), Failure> {
     let folder = settings.state.clone().unwrap_or_else(default_state);
     let failed = |error: io::Error| Failure::Failed(format!("{}: {error}", folder.display()));
     std::fs::create_dir_all(&folder).map_err(failed)?;
     let mut keeper = Keeper::new(&folder, &settings.checkpoint).map_err(failed)?;
     let (rest, notes) = keeper.resume(detector).map_err(failed)?;
-    for note in notes.iter().filter(|_| !common.quiet) {
-        eprintln!("apitap: {note}");
+    // What was damaged is said however quiet it is to be: it is no summary.
+    for note in &notes {
+        tracing::warn!("{note}");
     }
     Ok((keeper, rest))
 }
@@ -717,17 +718,17 @@ struct Remembering {
 }
 
 /// A detector that goes on from what was learned before, and what keeps it.
-fn remembering(settings: &Settings, memory: Memory, common: &Common) -> Result<Remembering, Failure> {
+fn remembering(settings: &Settings, memory: Memory) -> Result<Remembering, Failure> {
     let mut detector = detector(settings)?;
     let fresh = match memory {
         Memory::Resume => {
-            let (keeper, rest) = keeper(settings, &mut detector, common)?;
+            let (keeper, rest) = keeper(settings, &mut detector)?;
             return Ok(Remembering { detector, keeper: Some(keeper), rest });
         }
         Memory::Live { fresh } if settings.state.is_some() => fresh,
         Memory::None | Memory::Live { .. } => return Ok(Remembering { detector, keeper: None, rest: None }),
     };
-    let (keeper, mut rest) = match keeper(settings, &mut detector, common) {
+    let (keeper, mut rest) = match keeper(settings, &mut detector) {
         Ok((mut keeper, rest)) => {
             keeper.pass_nothing_over();
             (Some(keeper), rest)
@@ -762,7 +763,7 @@ fn detecting(
     common: &Common,
 ) -> Result<consumers::Detecting, Failure> {
     let mut practice = if options.findings || settings.output.findings { Some(practice(settings)?) } else { None };
-    let Remembering { detector, keeper, rest } = remembering(settings, memory, common)?;
+    let Remembering { detector, keeper, rest } = remembering(settings, memory)?;
     let said = |what: &str| {
         if !common.quiet {
             eprintln!("apitap: what was learned before has no {what}: it begins anew");

@@ -216,7 +216,7 @@ mod tests {
             for (number, (tag, step, back)) in steps.into_iter().enumerate() {
                 now += step;
                 // Some that fall into one chain, and some that are one in forty bits.
-                let tag = tag % 7 | tag << 40;
+                let tag = (tag % 7) | (tag << 40);
                 let packet = Packet { tag, time: now - back, value: number as u64, came: now, earlier: 0 };
                 let known = recent.find_or_put(tag, packet.value, packet.time, now);
                 prop_assert_eq!(known, slow(&mut all, most, packet, window));

@@ -160,7 +160,11 @@ impl Courier {
                 }
                 // A spool that could not be read, or a disk that had no room, is looked at again without news, too.
                 let _ = timeout(Duration::from_secs(1), self.outbox.news.notified()).await;
-                self.target.idle();
+                match timeout(self.timeout, self.target.idle()).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(reason)) => self.outbox.complain(&reason),
+                    Err(_) => self.target.reset(),
+                }
                 continue;
             };
             self.deliver(&batch).await;

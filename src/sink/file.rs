@@ -216,22 +216,27 @@ impl RotatedFile {
             Compression::Gzip => Some("gz"),
             Compression::Zstd => Some("zst"),
         };
-        for (_, path) in &mut rotated {
-            let plain = path.extension().is_none_or(|held| held != "gz" && held != "zst");
-            if let Some(extension) = extension.filter(|_| plain) {
-                *path = compress(path, extension)?;
-            }
-        }
         rotated.sort();
         let excess = if self.keep_files == 0 { 0 } else { rotated.len().saturating_sub(self.keep_files) };
-        for (at, (_, path)) in rotated.iter().enumerate() {
-            let age = fs::metadata(path).and_then(|held| held.modified()).ok().and_then(|time| time.elapsed().ok());
+        let mut kept = Vec::new();
+        let mut failed = None;
+        // What goes makes room before anything is compressed: on a full disk nothing else does.
+        for (at, (_, path)) in rotated.into_iter().enumerate() {
+            let age = fs::metadata(&path).and_then(|held| held.modified()).ok().and_then(|time| time.elapsed().ok());
             let old = self.keep.is_some_and(|limit| age.is_some_and(|age| age >= limit));
             if at < excess || old {
-                fs::remove_file(path)?;
+                failed = fs::remove_file(&path).err().or(failed);
+            } else {
+                kept.push(path);
             }
         }
-        Ok(())
+        for path in kept {
+            let plain = path.extension().is_none_or(|held| held != "gz" && held != "zst");
+            if let Some(extension) = extension.filter(|_| plain) {
+                failed = compress(&path, extension).err().or(failed);
+            }
+        }
+        failed.map_or(Ok(()), Err)
     }
 
     /// The name before and behind the time: `alerts` and `.jsonl`.

@@ -77,8 +77,19 @@ pub fn check(settings: &[Settings]) -> Result<(), String> {
     }
     for (at, sink) in settings.iter().enumerate() {
         sink.check()?;
-        if settings.iter().take(at).any(|other| other.name() == sink.name()) {
+        let before = || settings.iter().take(at);
+        if before().any(|other| other.name() == sink.name()) {
             return Err(format!("two sinks are called {}; give each a `name`", sink.name()));
+        }
+        // Variables of the environment write both alike, and a secret would go to whoever comes first.
+        let plain = |name: &str| name.to_ascii_lowercase().replace(['-', '.'], "_");
+        if let Some(other) = before().find(|other| plain(other.name()) == plain(sink.name())) {
+            let names = (other.name(), sink.name());
+            return Err(format!("the sinks {} and {} have one name in the environment; rename one", names.0, names.1));
+        }
+        let file = |sink: &Settings| sink.path.clone().filter(|_| sink.r#type == Type::File);
+        if let Some(other) = before().find(|other| file(other).is_some() && file(other) == file(sink)) {
+            return Err(format!("the sinks {} and {} write to one file; give each its own", other.name(), sink.name()));
         }
     }
     Ok(())

@@ -93,6 +93,20 @@ impl Syslog {
         }
     }
 
+    /// Looks whether the connection still stands. What was sent lately is sent again as soon as it does not, and not only with
+    /// the next line, which may be hours away.
+    pub(super) async fn idle(&mut self) -> Result<(), String> {
+        let Way::Stream { peer, stream, uncertain, broken } = &mut self.way else { return Ok(()) };
+        if stream.is_none() && (!*broken || uncertain.is_empty()) {
+            return Ok(());
+        }
+        send(peer, stream, uncertain, broken, Vec::new()).await.map_err(|error| {
+            *stream = None;
+            *broken = true;
+            format!("{error}; what was sent lately is sent again")
+        })
+    }
+
     /// Opens a connection, or finds the address for datagrams, and sends nothing.
     pub(super) async fn probe(&self) -> Probe {
         match &self.way {
@@ -144,9 +158,10 @@ async fn connected(address: &str) -> io::Result<UdpSocket> {
 
 async fn datagrams(address: &str, held: &mut Option<UdpSocket>, messages: &[Vec<u8>]) -> Result<(), Trouble> {
     let later = |error: io::Error| Trouble::later(error.to_string());
-    let socket = match held {
+    // Addresses change, its own and the receiver's: behind a failure both are looked for anew.
+    let socket = match held.take() {
         Some(socket) => socket,
-        empty => empty.insert(connected(address).await.map_err(later)?),
+        None => connected(address).await.map_err(later)?,
     };
     let mut refused = Vec::new();
     for (at, message) in messages.iter().enumerate() {
@@ -157,6 +172,7 @@ async fn datagrams(address: &str, held: &mut Option<UdpSocket>, messages: &[Vec<
             Err(error) => return Err(later(error)),
         }
     }
+    *held = Some(socket);
     if refused.is_empty() {
         return Ok(());
     }
@@ -177,7 +193,9 @@ async fn send(
         *broken = true;
     }
     let now = Instant::now();
-    uncertain.retain(|(sent, _)| now.duration_since(*sent) < UNCERTAIN);
+    if !*broken {
+        uncertain.retain(|(sent, _)| now.duration_since(*sent) < UNCERTAIN);
+    }
     let mut bytes = Vec::new();
     let stream = match held {
         Some(stream) => stream,

@@ -76,10 +76,17 @@ impl Target {
     }
 
     /// There was nothing to do for a second.
-    pub(super) fn idle(&mut self) {
-        if let Target::File(file) = self {
-            file.idle();
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the receiver, if that is known without a line for it.
+    pub(super) async fn idle(&mut self) -> Result<(), String> {
+        match self {
+            Target::File(file) => file.idle(),
+            Target::Syslog(syslog) => return syslog.idle().await,
+            _ => {}
         }
+        Ok(())
     }
 
     /// There is nothing more to do.
