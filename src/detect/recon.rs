@@ -145,8 +145,7 @@ fn evidence(client: &Client) -> Finding {
             (technique, most) = (other, count);
         }
     }
-    let [missed, contacts] = walk.run();
-    Finding::new(Test::FirstContacts, technique, walk.nats()).compared(missed, expected(contacts))
+    Finding::new(Test::FirstContacts, technique, walk.nats()).compared(walk.failures(), expected(walk.trials()))
 }
 
 /// How many first contacts of so many the most ordinary client misses.

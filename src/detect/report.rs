@@ -169,8 +169,7 @@ fn context(client: &Client, population: &Population, now: Timestamp) -> Vec<Feat
     };
     let walk = client.explored();
     let missed = Finding::new(Test::FirstContacts, Technique::PathEnumeration, walk.nats());
-    let [failed, contacts] = walk.run();
-    tell(missed.compared(failed, super::recon::expected(contacts)));
+    tell(missed.compared(walk.failures(), super::recon::expected(walk.trials())));
     let logins = &client.logins;
     let failed = Finding::new(Test::Logins, Technique::CredentialStuffing, logins.walk.nats());
     tell(failed.compared(logins.failures as f64, 0.0));

@@ -11,9 +11,6 @@ pub struct Walk {
     nats: f64,
     failures: f64,
     trials: f64,
-    /// Of these, since there was no evidence.
-    #[serde(default)]
-    run: [f32; 2],
 }
 
 /// Share of trials that fail with who is not known, and with nobody less: what went well so far says that the next will, too, but
@@ -41,21 +38,12 @@ impl Walk {
         if failed {
             self.failures += weight;
         }
-        self.run = match self.nats > 0.0 {
-            true => [self.run[0] + if failed { weight as f32 } else { 0.0 }, self.run[1] + weight as f32],
-            false => [0.0; 2],
-        };
         self.nats
     }
 
     /// The evidence in nats, 0 or more.
     pub fn nats(&self) -> f64 {
         self.nats
-    }
-
-    /// Weighted failures, and trials, since there was no evidence.
-    pub fn run(&self) -> [f64; 2] {
-        self.run.map(f64::from)
     }
 
     /// Weighted failures so far.

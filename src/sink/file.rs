@@ -336,6 +336,21 @@ mod tests {
     }
 
     #[test]
+    fn what_goes_makes_room_though_nothing_can_be_compressed() -> io::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let file = file(folder.path(), "compression = 'gzip'\nkeep_files = 2");
+        for day in 1..=4 {
+            fs::write(folder.path().join(format!("alerts-2026030{day}T000000.000000Z.jsonl")), "x\n")?;
+        }
+        // In place of a disk without room.
+        fs::create_dir(folder.path().join("alerts-20260305T000000.000000Z.jsonl"))?;
+        assert!(file.keep_house().is_err());
+        let rotated: Vec<String> = names(folder.path()).into_iter().filter(|name| name.contains('Z')).collect();
+        assert_eq!(rotated, ["alerts-20260304T000000.000000Z.jsonl.gz", "alerts-20260305T000000.000000Z.jsonl"]);
+        Ok(())
+    }
+
+    #[test]
     fn size_rotates_and_retention_removes() -> io::Result<()> {
         for (compression, extension) in [("none", ""), ("gzip", ".gz"), ("zstd", ".zst")] {
             let folder = tempfile::tempdir()?;
