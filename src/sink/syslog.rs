@@ -353,31 +353,6 @@ mod tests {
     }
 
     #[test]
-    fn what_a_broken_connection_may_have_lost_is_sent_again_without_another_line() {
-        let receiver = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = receiver.local_addr().expect("an address").to_string();
-        let settings = Settings { address: Some(address), ..Settings::default() };
-        let mut syslog = Syslog::new(&settings, "sensor").expect("good settings");
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let alert = Alert::sample();
-        runtime.block_on(syslog.deliver(&[Told::Alert(&alert).into()], &[b"{}".to_vec()])).expect("it is there");
-        // Nothing has happened, and nothing is sent again.
-        runtime.block_on(syslog.idle()).expect("it stands");
-        drop(receiver.accept().expect("a connection"));
-        let again = (0..200).any(|_| {
-            std::thread::sleep(std::time::Duration::from_millis(10));
-            runtime.block_on(syslog.idle()).expect("it can be reached");
-            receiver.set_nonblocking(true).expect("a socket");
-            let Ok((mut stream, _)) = receiver.accept() else { return false };
-            stream.set_nonblocking(false).expect("a socket");
-            let mut frame = [0; 64];
-            let read = std::io::Read::read(&mut stream, &mut frame).expect("a frame");
-            String::from_utf8_lossy(&frame[..read]).contains("<13")
-        });
-        assert!(again);
-    }
-
-    #[test]
     fn addresses() {
         let way = |address: &str, transport| {
             let settings = Settings { address: Some(address.into()), transport, ..Settings::default() };
