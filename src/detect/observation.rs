@@ -131,8 +131,10 @@ impl<'a> Observation<'a> {
         let target = key.pair(target, method_hash(&key, &call.method));
         let target_hash = match call.request.body_fingerprint {
             Some(body) => key.pair(target, body.0),
-            // What a body asks for that nobody knows may be something else each time.
-            None if call.request.body_bytes.max(call.request.wire_bytes) > 0 => {
+            // What a body asks for that nobody knows may be something else each time; records need not say that there is one.
+            None if call.request.body_bytes.max(call.request.wire_bytes) > 0
+                || (call.completeness.recorder.is_some() && matches!(&*call.method, "POST" | "PUT" | "PATCH")) =>
+            {
                 key.pair(target, key.pair(call.flow.0, call.position.into()))
             }
             None => target,
