@@ -1,9 +1,12 @@
 //! The shape of `rules/detect.toml`.
 
+use std::sync::OnceLock;
+
 use serde::Deserialize;
 
 use super::flood::{METERS, Quantity};
 use crate::alert::Technique;
+use crate::inspect::{Names, leaf};
 use crate::rules::{Listed, Registered, RuleError, RuleFile};
 pub use crate::rules::{ProbeKind, ProbeRule};
 
@@ -102,8 +105,11 @@ pub struct ProbeRules {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SecretRules {
-    /// Names of query parameters, lower case.
+    /// Names of query parameters, lower case; `-` and `_` in them count for nothing.
     pub parameters: Vec<String>,
+    /// The same, ready for use.
+    #[serde(skip)]
+    known: OnceLock<Names>,
 }
 
 /// What asks about a person.
@@ -431,7 +437,8 @@ impl DetectRules {
 
     /// Whether a query parameter holds a secret.
     pub fn is_secret(&self, name: &str) -> bool {
-        self.secrets.parameters.iter().any(|word| word.eq_ignore_ascii_case(name))
+        let SecretRules { parameters, known } = &self.secrets;
+        known.get_or_init(|| Names::of(parameters.iter().map(String::as_str))).has(leaf(name.as_bytes()))
     }
 
     /// Whether a user agent is that of a program. Not for the hot path.

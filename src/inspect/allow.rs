@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::context::field_name;
-use super::credential::Names;
+use super::names::Names;
 use super::rules::Compiled;
 use crate::call::{Call, Sensitive};
 

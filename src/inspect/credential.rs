@@ -19,6 +19,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::identity::{self, Identity};
+use super::names::{Names, leaf};
 use crate::call::{Claims, Credential, CredentialKind, CredentialPlace, Fingerprint, KeyCandidate, Signature};
 use crate::key::{Domain, Key};
 use crate::rules::{Listed, RuleError, RuleFile};
@@ -169,58 +170,8 @@ pub(super) struct CredentialRules {
     default_accounts: Vec<Arc<str>>,
 }
 
-/// Names without regard to case, `-` and `_` being the same.
-#[derive(Debug, Default)]
-pub(super) struct Names {
-    names: Vec<Box<[u8]>>,
-    /// By length, a bit for each letter that a name begins with: most names are none of these at a glance.
-    initials: Vec<u32>,
-}
-
-/// Names of this length and longer are looked at together.
-const LONG_NAME: usize = 63;
-
-/// The place of a name among [`Names::initials`], and the bit of its first letter.
-#[inline]
-fn initial(name: &[u8]) -> (usize, u32) {
-    (name.len().min(LONG_NAME), 1 << (name.first().copied().unwrap_or(0) & 31))
-}
-
-impl Names {
-    fn new(names: &[Spanned<String>]) -> Names {
-        Names::of(names.iter().map(|name| name.get_ref().as_str()))
-    }
-
-    pub(super) fn of<'n>(names: impl Iterator<Item = &'n str>) -> Names {
-        let names: Vec<Box<[u8]>> = names.map(|name| fold(name).into_bytes().into()).collect();
-        let mut initials = vec![0; LONG_NAME + 1];
-        for name in &names {
-            let (length, bit) = initial(name);
-            initials[length] |= bit; // at most LONG_NAME
-            // A name may be written with a hyphen where it has an underscore.
-            if name.first() == Some(&b'_') {
-                initials[length] |= initial(b"-").1;
-            }
-        }
-        Names { names, initials }
-    }
-
-    #[inline]
-    pub(super) fn has(&self, name: &[u8]) -> bool {
-        let (length, bit) = initial(name);
-        self.initials.get(length).is_some_and(|initials| initials & bit != 0) && self.has_exactly(name)
-    }
-
-    fn has_exactly(&self, name: &[u8]) -> bool {
-        let folded = |byte: u8| if byte == b'-' { b'_' } else { byte.to_ascii_lowercase() };
-        self.names.iter().any(|known| {
-            known.len() == name.len() && known.iter().zip(name).all(|(&known, &byte)| known == folded(byte))
-        })
-    }
-}
-
-fn fold(name: &str) -> String {
-    name.to_ascii_lowercase().replace('-', "_")
+fn names(list: &[Spanned<String>]) -> Names {
+    Names::of(list.iter().map(|name| name.get_ref().as_str()))
 }
 
 /// A name, or a part of one with `*` before or behind it.
@@ -278,9 +229,9 @@ impl CredentialRules {
             })
         };
         Ok(CredentialRules {
-            api_key_headers: Names::new(&text.api_key_headers),
-            query_parameters: Names::new(&text.query_parameters),
-            masked_parameters: Names::new(&text.masked_parameters),
+            api_key_headers: names(&text.api_key_headers),
+            query_parameters: names(&text.query_parameters),
+            masked_parameters: names(&text.masked_parameters),
             parameter_class: text.parameter_class,
             session_cookies: text.session_cookies.iter().map(glob).collect::<Result<_, _>>()?,
             likely_headers: text.likely_headers.iter().map(glob).collect::<Result<_, _>>()?,
@@ -300,11 +251,13 @@ impl CredentialRules {
     /// token long enough to be one (`sid=159106` and `key=name` are numbers and names, which guard nothing).
     #[inline]
     pub(super) fn is_masked(&self, name: &[u8], value: &[u8]) -> bool {
+        let name = leaf(name);
         self.masked_parameters.has(name) || (value.len() >= SHORTEST_TOKEN && self.query_parameters.has(name))
     }
 
     /// Whether the values of a parameter or field of this name are secrets, whatever they look like.
     pub(super) fn is_secret(&self, name: &[u8]) -> bool {
+        let name = leaf(name);
         self.masked_parameters.has(name) || self.query_parameters.has(name)
     }
 
@@ -393,7 +346,8 @@ impl CredentialRules {
             return Some(credential);
         }
         let (name, value) = query_pairs(headers.target).find(|(name, value)| {
-            !value.is_empty() && (self.query_parameters.has(&decoded(name)) || name.eq_ignore_ascii_case(PRESIGNED))
+            !value.is_empty()
+                && (self.query_parameters.has(leaf(&decoded(name))) || name.eq_ignore_ascii_case(PRESIGNED))
         })?;
         let value = decoded(value);
         let mut credential = if name.eq_ignore_ascii_case(PRESIGNED) {
@@ -540,10 +494,21 @@ fn parameter<'p>(list: &'p [u8], name: &[u8]) -> Option<&'p [u8]> {
 /// Name and value of each query parameter, raw, at most [`PAIR_LIMIT`].
 pub(super) fn query_pairs(target: &str) -> impl Iterator<Item = (&[u8], &[u8])> {
     let bytes = target.as_bytes();
-    let query = memchr::memchr(b'?', bytes).map_or(&[][..], |mark| &bytes[mark + 1..]);
+    let query = memchr::memchr2(b'?', b'#', bytes).map_or(&[][..], |mark| &bytes[mark + 1..]);
     query.split(|&byte| matches!(byte, b'&' | b';' | b'#' | b'?')).take(PAIR_LIMIT).map(|pair| {
         let equals = pair.iter().position(|&byte| byte == b'=').unwrap_or(pair.len());
         (&pair[..equals], pair.get(equals + 1..).unwrap_or_default())
+    })
+}
+
+/// Name and value of each parameter of a segment of the path (`/cart;jsessionid=8F14`, RFC 3986, section 3.3), raw, at most
+/// [`PAIR_LIMIT`]. Most paths have none.
+pub(super) fn segment_pairs(path: &str) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let first = memchr::memchr(b';', path.as_bytes()).map_or(path.len(), |semicolon| semicolon + 1);
+    let rest = path.as_bytes().get(first..).unwrap_or_default();
+    rest.split(|&byte| matches!(byte, b'/' | b';')).take(PAIR_LIMIT).filter_map(|pair| {
+        let equals = memchr::memchr(b'=', pair)?;
+        Some((&pair[..equals], pair.get(equals + 1..).unwrap_or_default()))
     })
 }
 
@@ -562,9 +527,9 @@ pub(crate) fn list(file: &RuleFile) -> Result<Vec<Listed>, Vec<RuleError>> {
         description: format!("{count} {what}"),
     };
     Ok(vec![
-        entry("api_key_headers", rules.api_key_headers.names.len(), "headers that carry an API key"),
-        entry("query_parameters", rules.query_parameters.names.len(), "query parameters that say who calls; masked"),
-        entry("masked_parameters", rules.masked_parameters.names.len(), "other query parameters that are masked"),
+        entry("api_key_headers", rules.api_key_headers.len(), "headers that carry an API key"),
+        entry("query_parameters", rules.query_parameters.len(), "query parameters that say who calls; masked"),
+        entry("masked_parameters", rules.masked_parameters.len(), "other query parameters that are masked"),
         entry("session_cookies", rules.session_cookies.len(), "names of session cookies"),
         entry(
             "likely_headers",

@@ -59,6 +59,8 @@ struct RuleText {
     #[serde(default)]
     merge: u32,
     #[serde(default)]
+    credential: bool,
+    #[serde(default)]
     matches: Vec<Spanned<String>>,
     #[serde(default)]
     rejects: Vec<Spanned<String>>,
@@ -167,6 +169,8 @@ pub(super) struct Rule {
     pub(super) allow: Vec<Box<[u8]>>,
     pub(super) boundary: bool,
     pub(super) merge: u64,
+    /// Whoever has it may call: in the path of a target it is a credential in a URL.
+    pub(super) credential: bool,
     /// Least and most bytes of an identifier without its spaces.
     pub(super) bounds: [usize; 2],
     matches: Vec<Spanned<String>>,
@@ -441,6 +445,7 @@ fn compile_rule(
         // The name of a field may have other words before the one that counts.
         boundary: rule.boundary && !matches!(find, Find::Fields(_)),
         merge: rule.merge.into(),
+        credential: rule.credential,
         bounds,
         matches: rule.matches,
         rejects: rule.rejects,

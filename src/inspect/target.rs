@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::credential::{decoded, query_pairs};
+use super::credential::{decoded, query_pairs, segment_pairs};
 use super::find::Window;
 use super::tally::Tally;
 use super::{Inspector, Side};
@@ -18,7 +18,8 @@ pub(super) fn masked<'t>(inspector: &Inspector, target: &'t str) -> (Cow<'t, str
     let finder = inspector.finder(Side::Request);
     let mut tally = Tally::default();
     let mut places: Vec<Range<usize>> = Vec::new();
-    for (name, value) in query_pairs(target) {
+    let path = target.find(['?', '#']).map_or(target, |end| &target[..end]);
+    for (name, value) in segment_pairs(path).chain(query_pairs(target)) {
         if value.is_empty()
             || !(compiled.credentials.is_masked(name, value) || is_masked_encoded(inspector, name, value))
         {
@@ -48,9 +49,17 @@ pub(super) fn masked<'t>(inspector: &Inspector, target: &'t str) -> (Cow<'t, str
         scan(target.as_bytes());
         Vec::new()
     };
-    for (_, span) in tally.spans.take().unwrap_or_default() {
+    for (rule, span) in tally.spans.take().unwrap_or_default() {
         let raw = |at: usize| if encoded { offsets.get(at).copied().unwrap_or(target.len()) } else { at };
-        places.push(raw(span.start as usize)..raw(span.end as usize));
+        let place = raw(span.start as usize)..raw(span.end as usize);
+        // Under a name it is told by that; in the path nothing says so but its form.
+        let credential = compiled.rules.get(usize::from(rule)).is_some_and(|rule| rule.credential);
+        let told = || places.iter().any(|known| known.start <= place.start && place.end <= known.end);
+        if credential && place.end <= path.len() && !told() {
+            let value = target.as_bytes().get(place.clone()).unwrap_or_default();
+            inspector.add_parameter(&finder, &mut tally, &decoded(value));
+        }
+        places.push(place);
     }
     if places.is_empty() {
         return (Cow::Borrowed(target), SensitiveClasses::default());
@@ -124,4 +133,41 @@ fn cover(target: &str, mut places: Vec<Range<usize>>) -> String {
     }
     text.push_str(&target[done..]);
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Rules, Settings};
+    use super::*;
+    use crate::key::Key;
+
+    #[test]
+    fn secrets_in_paths_are_masked_and_told() {
+        let rules = Rules::load(None).expect("the rules that are compiled in");
+        let inspector = Inspector::new(&rules, Settings::default(), Key::from_bytes([7; 16]));
+        let masked = |target: &str| {
+            let (text, found) = inspector.target(target);
+            let all = found.iter().map(|found| format!("{} {}", found.class, found.count));
+            (text.into_owned(), all.collect::<Vec<_>>().join(", "))
+        };
+        let pair = |text: &str, classes: &str| (text.to_owned(), classes.to_owned());
+        let session = "8F14E45FCEEA467A9A36DEDD4BEA2543";
+        assert_eq!(
+            masked(&format!("/x;jsessionid={session}?a=1")),
+            pair("/x;jsessionid=8F14***?a=1", "url_credential 1")
+        );
+        assert_eq!(masked(&format!("/x;v=1;token={session}/y")), pair("/x;v=1;token=8F14***/y", "url_credential 1"));
+        assert_eq!(
+            masked("/x/ghp_x7Kq2mB9vLpR4tYw8sZcN1dF6gHjA3eU5iO0"),
+            pair("/x/ghp_***", "source_forge_token 1, url_credential 1")
+        );
+        let token = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U";
+        assert_eq!(masked(&format!("/x/{token}/y")), pair("/x/eyJh***/y", "jwt 1, url_credential 1"));
+        assert_eq!(masked(&format!("/x?t={token}")), pair("/x?t=eyJh***", "jwt 1"));
+        assert_eq!(masked(&format!("/x?token={token}")).1, "jwt 1, url_credential 1");
+        assert_eq!(masked("/cb#access_token=8sd7f98sd7f98sdf"), pair("/cb#access_token=8s***", "url_credential 1"));
+        for same in ["/v1/tokens", "/x;v=1", "/x;a=b/token", "/map;zoom=3;token=", "/a;b;c", "/v1/token/8f14e45f"] {
+            assert!(matches!(inspector.target(same), (Cow::Borrowed(_), ref found) if found.is_empty()), "{same}");
+        }
+    }
 }

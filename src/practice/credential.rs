@@ -5,6 +5,7 @@ use super::kind::Kind;
 use super::{Found, Seen, Signing};
 use crate::alert::Severity;
 use crate::call::{CredentialKind, CredentialPlace, Recorder};
+use crate::inspect::MASK;
 use crate::model::Table;
 use crate::network::is_private;
 use crate::stats::Counter;
@@ -111,7 +112,7 @@ fn token(seen: &Seen<'_>, found: &mut Found<'_>) {
     }
 }
 
-/// Credentials in the query. What signs a URL for a while is made for that.
+/// Credentials in the query or the path. What signs a URL for a while is made for that.
 fn in_url(seen: &Seen<'_>, found: &mut Found<'_>) {
     if !seen.call.sensitive.request.iter().any(|found| &*found.class == IN_TARGET) {
         return;
@@ -119,7 +120,9 @@ fn in_url(seen: &Seen<'_>, found: &mut Found<'_>) {
     let signed = seen.call.credential.as_ref().is_some_and(|credential| credential.signature.is_some());
     let placed = seen.call.credential.as_ref().is_some_and(|credential| credential.place == CredentialPlace::Query);
     let names: Vec<&str> = seen.secret_parameters().collect();
-    if signed || (!placed && names.is_empty()) {
+    // Parameters of segments, and tokens that their form gives away.
+    let in_path = seen.call.path.contains(MASK);
+    if signed || (!placed && names.is_empty() && !in_path) {
         return;
     }
     let severity = if seen.call.tls.is_none() { Kind::InUrl.severity() } else { Severity::Low };

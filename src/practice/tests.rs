@@ -212,6 +212,8 @@ fn credentials_in_urls() {
     assert_eq!(shown("", &[Call { status: Some(404), ..key }]), [""; 0]);
     let presigned = url("/v1/orders/18?X-Amz-Credential=AK***", CredentialPlace::Query, Some(Signature::AwsSigv4));
     assert_eq!(shown("", &[presigned]), [""; 0]);
+    let in_path = Call { credential: None, ..url("/cart;jsessionid=8F14***/items", CredentialPlace::Header, None) };
+    assert_eq!(shown("", &[in_path]), ["credential.in_url"]);
     let code = url("/callback?code=***&state=7", CredentialPlace::Header, None);
     assert_eq!(shown("", &[code]), [""; 0]);
 }
