@@ -4,16 +4,19 @@
 //! values that straddle two pieces are found. What is sensitive is said in `rules/sensitive.toml`, who calls in
 //! `rules/credentials.toml`. Values leave as keyed fingerprints, never in clear.
 //!
-//! Trade-offs: a rule sees at most a few hundred bytes around a candidate; text in UTF-16, values escaped as `\u0040`
-//! and what lies inside archives, images or base64 is not found; payment cards without separators need a field's name
+//! Trade-offs: a rule sees at most a few hundred bytes around a candidate; text in UTF-16, values with entities of XML and
+//! what lies inside archives, images or base64 is not found; payment cards without separators need a field's name
 //! or words beside them, because one order number in forty passes for a card by chance.
 
 mod allow;
 mod candidate;
+#[cfg(test)]
+mod carrier_tests;
 mod context;
 mod credential;
 mod csv;
 mod digits;
+mod escape;
 mod find;
 mod form;
 #[cfg(test)]
@@ -45,14 +48,15 @@ pub use self::allow::Allowance;
 use self::allow::Allowances;
 pub use self::credential::{CredentialHeaders, KnownCredentials};
 use self::csv::TableDecoder;
+use self::escape::EscapeDecoder;
 use self::find::{AHEAD, BEFORE, Finder, Window};
 use self::form::FormDecoder;
 pub(crate) use self::header::LONGEST;
+pub(crate) use self::names::{Names, leaf};
 use self::rules::Compiled;
 pub use self::rules::{Class, Rules};
 use self::shape::{Kind, Limits, Walker};
 use self::tally::Tally;
-pub(crate) use self::names::{Names, leaf};
 pub(crate) use self::target::MASK;
 pub use self::validate::Validator;
 use self::values::{Against, Syntax, ValueReader};
@@ -174,6 +178,7 @@ pub struct Scan {
     side: Side,
     form: Option<FormDecoder>,
     table: Option<Box<TableDecoder>>,
+    escapes: EscapeDecoder,
     /// Bytes offered so far, before forms and tables are decoded.
     seen: u64,
     /// More was offered than is looked at.
@@ -282,6 +287,7 @@ impl Inspector {
         if let Some(kind) = content_type.filter(|_| self.settings.shapes).and_then(Kind::of) {
             scan.walks = Some(kind);
             scan.tally.spans = Some(Vec::new());
+            scan.escapes.keep_places();
         }
         if side == Side::Request && self.settings.probed_values > 0 {
             scan.reads = Syntax::of(content_type);
@@ -309,7 +315,9 @@ impl Inspector {
             return self.mark(scan);
         }
         match scan.form.take() {
-            None if last && !scan.cut => self.end(scan, bytes),
+            None if last && !scan.cut && scan.escapes.is_idle() && escape::first(bytes).is_none() => {
+                self.end(scan, bytes);
+            }
             None => self.feed(scan, bytes),
             Some(mut form) => {
                 form.decode(bytes, |piece| self.feed(scan, piece));
@@ -328,6 +336,7 @@ impl Inspector {
             table.clear(|piece| self.feed(scan, piece));
             scan.table = Some(table);
         }
+        self.unescaped(scan);
         self.flush(scan, true);
         self.mark(scan);
         if let Some(walker) = self.walker(scan) {
@@ -355,6 +364,7 @@ impl Inspector {
         if let Some(mut table) = scan.table.take() {
             table.finish(|piece| self.feed(&mut scan, piece));
         }
+        self.unescaped(&mut scan);
         let cut = scan.cut;
         self.flush(&mut scan, cut);
         self.mark(&mut scan);
@@ -502,8 +512,40 @@ impl Inspector {
         Finder { compiled, domains, settings, allowances, side }
     }
 
-    /// Looks at all candidates behind which enough is known, and keeps what the others need.
+    /// The next bytes, whose escapes are undone if there are any.
     fn feed(&self, scan: &mut Scan, bytes: &[u8]) {
+        let plain = match scan.escapes.is_idle() {
+            true => escape::first(bytes).unwrap_or(bytes.len()),
+            false => 0,
+        };
+        let (plain, escaped) = bytes.split_at(plain);
+        if !plain.is_empty() {
+            self.search(scan, plain);
+        }
+        if !escaped.is_empty() {
+            let position = scan.end();
+            let mut escapes = std::mem::take(&mut scan.escapes);
+            escapes.decode(escaped, position, |escapes, piece| self.search_decoded(scan, escapes, piece));
+            scan.escapes = escapes;
+        }
+    }
+
+    /// What looked like the beginning of an escape was none: nothing comes behind it.
+    fn unescaped(&self, scan: &mut Scan) {
+        let mut escapes = std::mem::take(&mut scan.escapes);
+        escapes.finish(|escapes, piece| self.search_decoded(scan, escapes, piece));
+        scan.escapes = escapes;
+    }
+
+    fn search_decoded(&self, scan: &mut Scan, escapes: &mut EscapeDecoder, piece: &[u8]) {
+        self.search(scan, piece);
+        if let Some(spans) = &mut scan.tally.spans {
+            escapes.settle(spans, scan.base);
+        }
+    }
+
+    /// Looks at all candidates behind which enough is known, and keeps what the others need.
+    fn search(&self, scan: &mut Scan, bytes: &[u8]) {
         if bytes.len() <= BEFORE + AHEAD {
             scan.tail.extend_from_slice(bytes);
             let ready = scan.tail.len().saturating_sub(AHEAD);
@@ -513,7 +555,7 @@ impl Inspector {
             }
             return;
         }
-        let (start, open_left) = (scan.base + scan.tail.len() as u64, scan.open_left && scan.tail.is_empty());
+        let (start, open_left) = (scan.end(), scan.open_left && scan.tail.is_empty());
         let ready = bytes.len() - AHEAD;
         self.body(scan, bytes, ready);
         let keep = ready.saturating_sub(BEFORE);
@@ -539,7 +581,7 @@ impl Inspector {
     /// Looks at the candidates of a large piece up to `ready`: those that need what came before together with that,
     /// the others where they lie.
     fn body(&self, scan: &mut Scan, bytes: &[u8], ready: usize) {
-        let start = scan.base + scan.tail.len() as u64;
+        let start = scan.end();
         let mut head = 0;
         let open_left = scan.open_left && scan.tail.is_empty();
         if !scan.tail.is_empty() {
@@ -577,9 +619,11 @@ impl Inspector {
             return;
         }
         let (Some(walker), Some(spans)) = (scan.walker.as_mut(), scan.tally.spans.as_mut()) else { return };
+        scan.escapes.settle(spans, scan.base);
+        scan.escapes.taken();
         let class = |rule: u16| self.compiled.rules.get(usize::from(rule)).map_or(0, |rule| rule.class);
         let found = spans.drain(..).map(|(rule, range)| (class(rule), range));
-        walker.mark(found, scan.base + scan.next as u64);
+        walker.mark(found, scan.escapes.stood(scan.base + scan.next as u64));
     }
 
     fn flush(&self, scan: &mut Scan, open_right: bool) {
@@ -592,6 +636,11 @@ impl Scan {
     /// Whose message it is.
     pub fn side(&self) -> Side {
         self.side
+    }
+
+    /// The position behind the last byte that is held.
+    fn end(&self) -> u64 {
+        self.base + self.tail.len() as u64
     }
 
     /// True when bytes are looked at as they come: this is no form.
@@ -623,6 +672,7 @@ impl Scan {
     fn clear(&mut self) {
         self.form = None;
         self.table = None;
+        self.escapes.clear();
         self.seen = 0;
         self.cut = false;
         self.tail.clear();
