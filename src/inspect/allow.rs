@@ -30,7 +30,7 @@ const MARK: char = '\u{1}';
 pub struct Allowance {
     /// Classes of sensitive values, as `apitap rules list` names them.
     pub classes: Vec<String>,
-    /// Names of fields: of JSON, forms, XML, columns of tables, parameters. Without regard to case, `-` and `_` being the same.
+    /// Names of fields: of JSON, forms, XML, columns of tables, parameters. Without regard to case, `-` and `_`.
     pub fields: Vec<String>,
     /// Hosts, lower case, without the port.
     pub hosts: Vec<String>,

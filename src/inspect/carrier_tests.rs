@@ -56,6 +56,60 @@ fn escapes_hide_nothing() {
 }
 
 #[test]
+fn elements_and_parts_and_values_beside_their_names() {
+    for (media, body, wanted) in [
+        ("text/xml", "<ns2:nino>CE482913B</ns2:nino>", "national_id 1"),
+        ("text/xml", "<b:c><b:dob>1984-07-21</b:dob></b:c>", "date_of_birth 1"),
+        ("text/xml", "<ns2:street>12 rue des Lilas</ns2:street>", "postal_address 1"),
+        ("text/xml", "<ns2:passportNumber>C01X00T47</ns2:passportNumber>", "passport 1"),
+        ("text/xml", "<dob><![CDATA[1984-07-21]]></dob>", "date_of_birth 1"),
+        ("text/xml", "<b:cardNumber><![CDATA[4539148803436467]]></b:cardNumber>", "payment_card 1"),
+        ("text/xml", "<clientSecret>x7Kq2mB9vLpR4tYw8sZcN1dF</clientSecret>", "generic_secret 1"),
+        ("text/xml", "<b:clientSecret>x7Kq2mB9vLpR4tYw8sZcN1dF</b:clientSecret>", "generic_secret 1"),
+        (
+            "text/html",
+            r#"<input name="dob" value="1984-07-21"><input name="ssn" value="523459012">"#,
+            "date_of_birth 1, us_ssn 1",
+        ),
+        (
+            "application/json",
+            r#"[{"name":"ssn","value":"523459012"},{"Name":"birthdate","Value":"1984-07-21"}]"#,
+            "date_of_birth 1, us_ssn 1",
+        ),
+        (
+            "application/json",
+            r#"{"ssn":{"value":"523459012"},"dob":{"value":"1984-07-21"}}"#,
+            "date_of_birth 1, us_ssn 1",
+        ),
+        ("application/json", r#"{"name":"order","value":"523459012"}"#, ""),
+        ("application/json", r#"{"order_number":{"value":"4539 1488 0343 6467"}}"#, ""),
+        (
+            "multipart/form-data",
+            concat!(
+                "--X\r\nContent-Disposition: form-data; name=\"dateOfBirth\"\r\n\r\n1984-07-21\r\n--X\r\n",
+                "Content-Disposition: form-data; name=\"passport\"\r\nContent-Type: text/plain\r\n\r\nC01X00T47\r\n--X\r\n",
+                "Content-Disposition: form-data; name=\"ssn\"\r\n\r\n523459012\r\n--X--\r\n",
+            ),
+            "date_of_birth 1, passport 1, us_ssn 1",
+        ),
+    ] {
+        assert_eq!(found(media, body), wanted, "{body}");
+    }
+}
+
+#[test]
+fn passwords_in_urls_are_one_secret_and_no_address() {
+    for (body, wanted) in [
+        (r#"{"u":"postgresql+asyncpg://svc:3f9a2b7c1d4e@db.corp.example:5432/x"}"#, "database_url 1"),
+        (r#"{"u":"https://svc:x7Kq2mB9vLpR4t@git.corp.example/x.git"}"#, "generic_secret 1"),
+        (r#"{"u":"https://user:password@db.corp.example/x","m":"ana@mail3.example"}"#, "email 1"),
+        (r#"{"u":"mysql2://svc:3f9a2b7c1d4e@db:5432/x"}"#, "database_url 1"),
+    ] {
+        assert_eq!(found("application/json", body), wanted, "{body}");
+    }
+}
+
+#[test]
 fn fields_of_values_behind_escapes_are_known() {
     let inspector = inspector(Settings { shapes: true, ..Settings::default() });
     let filler = r"a\/b \u00e9 and so on, ".repeat(200);

@@ -14,6 +14,8 @@ pub(super) const TEXT_REACH: usize = 48;
 pub(super) const NEARBY_REACH: usize = 96;
 /// Longest field name that is read.
 const NAME_LIMIT: usize = 64;
+/// Bytes before a value in which the name of its field is said otherwise: in the head of a part of a form, or beside it.
+const OUTER_REACH: usize = 128;
 /// Longest text in the form in which words are compared: each byte may get a break before it.
 const NORMAL_LIMIT: usize = 2 * NEARBY_REACH + 2;
 
@@ -167,8 +169,10 @@ impl Conditions<'_> {
 const FORMATTING: [&[u8]; 14] =
     [b"td", b"th", b"b", b"i", b"p", b"span", b"div", b"a", b"li", b"dd", b"strong", b"em", b"code", b"pre"];
 
-/// The name of the field that the value at `start` is in: a JSON or form name, `name: value` or `<name>value`.
+/// The name of the field that the value at `start` is in: a JSON or form name, `name: value`, `<name>value`, or that of a part of
+/// a form. What is only called a value has the name that is said beside it, or that it lies in.
 pub(super) fn field_name(bytes: &[u8], start: usize) -> Option<&[u8]> {
+    let start = bytes.get(..start).and_then(|before| before.strip_suffix(CDATA)).map_or(start, <[u8]>::len);
     let before = |at: usize| at.checked_sub(1).and_then(|previous| bytes.get(previous)).copied();
     let floor = start.saturating_sub(NAME_LIMIT);
     let skip = |mut at: usize, ignored: &[u8]| {
@@ -185,8 +189,13 @@ pub(super) fn field_name(bytes: &[u8], start: usize) -> Option<&[u8]> {
             while begin > floor && before(begin).is_some_and(is_name_byte) {
                 begin -= 1;
             }
-            (begin < end).then(|| &bytes[begin..end])
+            let name = bytes.get(begin..end).filter(|name| !name.is_empty())?;
+            if name.eq_ignore_ascii_case(b"value") {
+                return outer_name(bytes.get(start.saturating_sub(OUTER_REACH)..begin)?).or(Some(name));
+            }
+            Some(name)
         }
+        b'\n' => part_name(bytes.get(start.saturating_sub(OUTER_REACH)..value)?),
         b'>' => {
             let tag = &bytes[floor..value - 1];
             let open = tag.iter().rposition(|&byte| byte == b'<')?;
@@ -196,6 +205,51 @@ pub(super) fn field_name(bytes: &[u8], start: usize) -> Option<&[u8]> {
         }
         _ => None,
     }
+}
+
+/// How a section begins in which XML is text.
+const CDATA: &[u8] = b"<![CDATA[";
+
+/// The name that is said in front of a field called value: `"name":"ssn","value":`, `"ssn":{"value":`, `name="ssn" value=`.
+fn outer_name(before: &[u8]) -> Option<&[u8]> {
+    const NAMES: [&[u8]; 6] = [b"name", b"key", b"field", b"label", b"attribute", b"property"];
+    let before = without(before, |byte| matches!(byte, b'"' | b'\'' | b'\\')).trim_ascii_end();
+    if let Some(outer) = before.strip_suffix(b"{") {
+        return quoted(outer.trim_ascii_end().strip_suffix(b":")?).map(|(_, name)| name);
+    }
+    let (left, name) = quoted(before.strip_suffix(b",").unwrap_or(before))?;
+    let left = left.trim_ascii_end().strip_suffix(b":").or_else(|| left.strip_suffix(b"="))?;
+    let left = without(left, |byte| matches!(byte, b'"' | b'\'' | b'\\' | b' '));
+    let is_word = |word: &&[u8]| {
+        let before = left.len().checked_sub(word.len() + 1).and_then(|at| left.get(at));
+        let end = left.get(left.len().saturating_sub(word.len())..).unwrap_or_default();
+        end.eq_ignore_ascii_case(word) && !before.is_some_and(u8::is_ascii_alphanumeric)
+    };
+    NAMES.iter().any(is_word).then_some(name)
+}
+
+/// What stands before a quoted name at the end of a text, and the name.
+fn quoted(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let is_quote = |byte: u8| matches!(byte, b'"' | b'\'' | b'\\');
+    let text = text.trim_ascii_end();
+    let inner = without(text, is_quote);
+    let name = inner.iter().rev().take_while(|&&byte| is_name_byte(byte) || byte == b' ').count();
+    let (left, name) = inner.split_at(inner.len() - name);
+    let outer = without(left, is_quote);
+    (inner.len() < text.len() && outer.len() < left.len() && !name.is_empty()).then_some((outer, name))
+}
+
+/// A text without the bytes at its end of which this is true.
+fn without(text: &[u8], of: impl Fn(u8) -> bool) -> &[u8] {
+    text.get(..text.iter().rposition(|&byte| !of(byte)).map_or(0, |last| last + 1)).unwrap_or_default()
+}
+
+/// The name of a part of a form (RFC 7578, section 4.2) whose head ends a text.
+fn part_name(head: &[u8]) -> Option<&[u8]> {
+    let head = head.strip_suffix(b"\r\n\r\n")?;
+    let head = memchr::memmem::rfind(head, b"\r\n\r\n").and_then(|end| head.get(end..)).unwrap_or(head);
+    let name = head.get(memchr::memmem::rfind(head, b" name=\"")? + 7..)?;
+    name.get(..memchr::memchr(b'"', name)?).filter(|name| !name.is_empty() && name.len() <= NAME_LIMIT)
 }
 
 fn is_name_byte(byte: u8) -> bool {
@@ -236,6 +290,21 @@ mod tests {
         assert_eq!(name("Phone: +7").as_deref(), Some("Phone"));
         assert_eq!(name("7").as_deref(), None);
         assert_eq!(name(": 7").as_deref(), None);
+        assert_eq!(name("<ns2:pan>7</ns2:pan>").as_deref(), Some("ns2:pan"));
+        assert_eq!(name("<pan><![CDATA[7]]></pan>").as_deref(), Some("pan"));
+        assert_eq!(name(r#"{"name":"ssn","value":"7"}"#).as_deref(), Some("ssn"));
+        assert_eq!(name(r#"{"Name": "card no", "Value": 7}"#).as_deref(), Some("card no"));
+        assert_eq!(name(r#"{"a":"{\"key\":\"ssn\",\"value\":\"7\"}"}"#).as_deref(), Some("ssn"));
+        assert_eq!(name(r#"<input name="ssn" value="7">"#).as_deref(), Some("ssn"));
+        assert_eq!(name(r#"{"ssn":{"value":"7"}}"#).as_deref(), Some("ssn"));
+        for text in [r#"{"value":"7"}"#, r#"{"surname":"ssn","value":"7"}"#, r#"{"a":1,"value":"7"}"#, "value=7"] {
+            assert_eq!(name(text).as_deref(), Some("value"), "{text}");
+        }
+        let part = "--X\r\nContent-Disposition: form-data; name=\"ssn\"\r\n";
+        assert_eq!(name(&format!("{part}\r\n7")).as_deref(), Some("ssn"));
+        assert_eq!(name(&format!("{part}Content-Type: text/plain\r\n\r\n7")).as_deref(), Some("ssn"));
+        assert_eq!(name(&format!("{part}\r\nx\r\n7")).as_deref(), None);
+        assert_eq!(name("a\r\n\r\n7").as_deref(), None);
     }
 
     #[test]

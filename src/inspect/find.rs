@@ -14,9 +14,10 @@ use std::ops::Range;
 use super::allow::Allowances;
 use super::context::{Conditions, Words};
 use super::digits::{self, SHORTEST_RUN};
-use super::rules::{Compiled, PATTERN_REACH, RUN_LIMIT, Rule};
+use super::rules::{BEFORE_REACH, Compiled, PATTERN_REACH, RUN_LIMIT, Rule};
 use super::sieve::{BLOCK, Masks};
 use super::tally::Tally;
+use super::userinfo::{self, Userinfo};
 use super::validate::{self, Validator};
 use super::{Settings, Side};
 use crate::key::Domain;
@@ -166,6 +167,11 @@ impl Finder<'_> {
         const LEFT: usize = 64;
         const RIGHT: usize = 254;
         let bytes = window.bytes;
+        if bytes.get(at) == Some(&b'@')
+            && let Some(found) = userinfo::before(bytes, at)
+        {
+            return self.userinfo(tally, window, &found, rules);
+        }
         let left = bytes[..at].iter().rev().take(LEFT + 1).take_while(|&&byte| is(byte, LOCAL)).count();
         let right = bytes[at + 1..].iter().take(RIGHT + 1).take_while(|&&byte| is(byte, DOMAIN)).count();
         if left == 0 || left > LEFT || right == 0 || right > RIGHT {
@@ -194,6 +200,25 @@ impl Finder<'_> {
                 continue;
             }
             if self.confirm(tally, window, number, rule, range.clone(), normal) {
+                return;
+            }
+        }
+    }
+
+    /// A password in a URL: for the first rule whose pattern fits the scheme.
+    fn userinfo(&self, tally: &mut Tally, window: &Window<'_>, found: &Userinfo, rules: &[u16]) {
+        let (Some(scheme), Some(password)) =
+            (window.bytes.get(found.scheme.clone()), window.bytes.get(found.password.clone()))
+        else {
+            return;
+        };
+        for &number in rules {
+            let Some(rule) = self.compiled.rules.get(usize::from(number)) else { continue };
+            let Some(check) = rule.validator.of_passwords().filter(|_| rule.sides.has(self.side)) else { continue };
+            if rule.pattern.as_ref().is_none_or(|pattern| pattern.is_match(scheme)) {
+                if check(password) {
+                    self.confirm(tally, window, number, rule, found.password.clone(), password);
+                }
                 return;
             }
         }
@@ -438,7 +463,9 @@ impl Finder<'_> {
         let range = start + value.start..start + value.end;
         let text = &bytes[range.clone()];
         // A telephone number is told by what stands around it, which literals do not look at.
-        let valid = rule.validator.check().is_some_and(|check| check(text));
+        let before = bytes.get(start.saturating_sub(BEFORE_REACH)..start).unwrap_or_default();
+        let valid = rule.validator.check().is_some_and(|check| check(text))
+            && rule.before.as_ref().is_none_or(|pattern| pattern.is_match(before));
         if !valid || !self.confirm(tally, window, number, rule, range, text) {
             tally.fail(number, self.compiled);
         }

@@ -21,6 +21,8 @@ use crate::rules::{Listed, ProbeRule, RuleError, RuleFile};
 
 /// Bytes that a literal's pattern reads from where the literal begins.
 pub(super) const PATTERN_REACH: usize = 512;
+/// Bytes before a literal that `before` reads.
+pub(super) const BEFORE_REACH: usize = 96;
 /// Bytes of a run of digits and separators beyond which it is no number of interest.
 pub(super) const RUN_LIMIT: usize = 64;
 /// The text of the rules that are compiled in.
@@ -46,6 +48,7 @@ struct RuleText {
     sides: Sides,
     find: Spanned<Find>,
     pattern: Option<Spanned<String>>,
+    before: Option<Spanned<String>>,
     validator: Option<Spanned<String>>,
     #[serde(default)]
     context: Vec<String>,
@@ -105,7 +108,7 @@ impl Find {
             if !name.bytes().all(|byte| byte.is_ascii_lowercase()) {
                 return vec![name.clone()];
             }
-            let before = ['"', '<', '_'].map(|mark| format!("{mark}{name}"));
+            let before = ['"', '<', '_', ':'].map(|mark| format!("{mark}{name}"));
             let behind = ['"', ':', '=', '_'].map(|mark| format!("{name}{mark}"));
             before.into_iter().chain(behind).collect()
         };
@@ -122,13 +125,19 @@ impl Find {
             Find::Literals(_) => format!(r"\A(?:{pattern})"),
             Find::Fields(names) => {
                 let names: Vec<String> = names.iter().map(|name| regex::escape(name)).collect();
-                // The rest of the name; the end of an element's name and of its attributes, or a colon or an equals
-                // sign, with quotes, which a text in a text has escaped. Behind a date there may be a time.
+                // The rest of the name; then a colon or an equals sign, with quotes, which a text in a text has escaped, the
+                // end of an element's name and of its attributes, or that of the head of a part of a form. Name and value
+                // may be said side by side, or the value within. Behind a date there may be a time.
                 let rest = r#"[A-Za-z0-9_ .-]{0,24}(?:\\{0,2}["'])?"#;
-                let between =
-                    r#"(?:[ \t\r\n]{0,4}[:=][ \t\r\n]{0,4}(?:\\{0,2}["'])?|(?: [^<>]{0,64})?>[ \t\r\n]{0,4})"#;
+                let (blank, quote) = (r"[ \t\r\n]{0,4}", r#"(?:\\{0,2}["'])?"#);
+                let value = format!("{quote}[Vv]alue{quote}");
+                let assigned = format!(
+                    r"(?:{blank},?{blank}{value})?{blank}[:=]{blank}(?:\{{{blank}{value}{blank}:{blank})?{quote}"
+                );
+                let element = format!(r"(?: [^<>]{{0,64}})?>{blank}(?:<!\[CDATA\[{blank})?");
+                let part = r"\r\n(?:[A-Za-z-]{4,32}: [^\r\n]{0,80}\r\n){0,2}\r\n";
                 format!(
-                    r#"\A["<_]?(?:{}){rest}{between}(?P<value>{pattern})(?:[^A-Za-z0-9]|T[0-9]|\z)"#,
+                    r#"\A["<_:]?(?:{}){rest}(?:{assigned}|{element}|{part})(?P<value>{pattern})(?:[^A-Za-z0-9]|T[0-9]|\z)"#,
                     names.join("|")
                 )
             }
@@ -161,6 +170,8 @@ pub(super) struct Rule {
     pub(super) class: u16,
     pub(super) sides: Sides,
     pub(super) pattern: Option<Pattern>,
+    /// What has to stand right before a literal.
+    pub(super) before: Option<Pattern>,
     pub(super) validator: Validator,
     pub(super) context: Words,
     pub(super) nearby: Words,
@@ -392,16 +403,22 @@ fn compile_rule(
     compiled: &mut Compiled,
 ) -> Result<Rule, RuleError> {
     let find = rule.find.get_ref();
-    let pattern = match &rule.pattern {
-        Some(pattern) => {
-            let expression = find.expression(pattern.get_ref());
-            // Those that are compiled in were built by the tests.
-            Some(match file.text == COMPILED_IN {
-                true => Pattern::trusted(expression),
-                false => Pattern::new(expression)
-                    .map_err(|error| file.error_at(pattern.span().start, format!("pattern: {error}")))?,
-            })
+    let built = |key: &str, expression: String, place: usize| {
+        // Those that are compiled in were built by the tests.
+        if file.text == COMPILED_IN {
+            return Ok(Pattern::trusted(expression));
         }
+        Pattern::new(expression).map_err(|error| file.error_at(place, format!("{key}: {error}")))
+    };
+    let before = match &rule.before {
+        Some(before) if matches!(find, Find::Literals(_)) => {
+            Some(built("before", format!(r"(?:{})\z", before.get_ref()), before.span().start)?)
+        }
+        Some(before) => return Err(file.error_at(before.span().start, "before is for literals")),
+        None => None,
+    };
+    let pattern = match &rule.pattern {
+        Some(pattern) => Some(built("pattern", find.expression(pattern.get_ref()), pattern.span().start)?),
         None if find.texts().is_some() => {
             return Err(file.error_at(rule.find.span().start, "literals and fields need a pattern that confirms them"));
         }
@@ -437,6 +454,7 @@ fn compile_rule(
         name: rule.name.into_inner().into(),
         sides: rule.sides,
         pattern,
+        before,
         validator,
         context,
         nearby,

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use base64::Engine;
+
 use super::national;
 
 macro_rules! validators {
@@ -36,7 +38,10 @@ macro_rules! validators {
                 match self {
                     Validator::None => Some(|_| true),
                     $($(Validator::$variant => Some($check),)?)+
-                    Validator::Phone | Validator::SubscriberNumber => None,
+                    Validator::Phone
+                    | Validator::SubscriberNumber
+                    | Validator::UrlPassword
+                    | Validator::UrlSecret => None,
                 }
             }
         }
@@ -60,6 +65,10 @@ validators! {
     SubscriberNumber = "subscriber_number",
     /// Not x's, zeros, angle brackets or words such as "example" and "your".
     NoPlaceholder = "no_placeholder" => no_placeholder,
+    /// A password in a URL before `@`, of any form but a placeholder's; the pattern is that of the URL's scheme.
+    UrlPassword = "url_password",
+    /// The same, of eight bytes or more with letters and digits.
+    UrlSecret = "url_secret",
     /// A placeholder-free value of letters and digits with at least 3 bits of entropy a byte.
     Entropy = "entropy" => entropy,
     /// Six to nine letters and digits, at least five of them digits, that are not all the same.
@@ -145,6 +154,21 @@ validators! {
 }
 
 impl Validator {
+    /// The check of those that are asked of passwords in URLs.
+    pub(super) fn of_passwords(self) -> Option<fn(&[u8]) -> bool> {
+        match self {
+            Validator::UrlPassword => Some(no_placeholder),
+            Validator::UrlSecret => Some(|password| {
+                let has = |of: fn(&u8) -> bool| password.iter().any(of);
+                password.len() >= 8
+                    && has(u8::is_ascii_digit)
+                    && has(u8::is_ascii_alphabetic)
+                    && no_placeholder(password)
+            }),
+            _ => None,
+        }
+    }
+
     /// The one of that name.
     pub fn by_name(name: &str) -> Option<Validator> {
         Validator::ALL.iter().copied().find(|validator| validator.name() == name)
@@ -432,6 +456,8 @@ pub(super) fn entropy(value: &[u8]) -> bool {
         && value.first().is_some_and(|&byte| byte != b'/' && byte != b'$' && byte != b'.')
         && memchr::memmem::find(value, b"://").is_none()
         && !is_uuid(value)
+        && !counts_up(value)
+        && !is_prose_in_base64(value)
         // What documentation calls its things: MyDatabaseSecret-a1b2c3.
         && !value.get(..2).is_some_and(|begin| begin.eq_ignore_ascii_case(b"my"))
         // And how it cries: VERYLONGSECRETeyJra.
@@ -487,6 +513,21 @@ pub(super) fn words(value: &[u8]) -> bool {
     let value = value.trim_ascii();
     let letters = value.iter().filter(|byte| byte.is_ascii_alphabetic() || !byte.is_ascii()).count();
     letters >= 3 && !STATES.iter().any(|state| value.eq_ignore_ascii_case(state)) && no_placeholder(value)
+}
+
+/// Eight digits or more that count up, but for one in five, whatever stands between them: `a123b45c6d78e9f012`.
+fn counts_up(value: &[u8]) -> bool {
+    let digits = || value.iter().filter(|byte| byte.is_ascii_digit()).map(|byte| byte - b'0');
+    let ups = digits().zip(digits().skip(1)).filter(|(one, next)| *next == (one + 1) % 10).count();
+    let count = digits().count();
+    count >= 8 && 5 * ups >= 4 * (count - 1)
+}
+
+/// What somebody wrote to be read, in base64 as passwords often are: `bm90IG15IHJlYWwgcGFzc3dvcmQ=`.
+fn is_prose_in_base64(value: &[u8]) -> bool {
+    let text = base64::engine::general_purpose::STANDARD.decode(value).unwrap_or_default();
+    let words = text.split(|byte| *byte == b' ').filter(|word| !word.is_empty()).count();
+    words >= 3 && text.iter().all(|byte| byte.is_ascii_alphabetic() || b" .,;:'!?-".contains(byte))
 }
 
 fn is_uuid(value: &[u8]) -> bool {
