@@ -24,10 +24,12 @@ mod generated_tests;
 mod header;
 mod identity;
 mod literals;
+mod media;
 mod names;
 mod national;
 mod parts;
 mod pattern;
+mod registry;
 mod rules;
 pub(crate) mod shape;
 mod sieve;
@@ -53,7 +55,9 @@ use self::escape::EscapeDecoder;
 use self::find::{AHEAD, BEFORE, Finder, Window};
 use self::form::FormDecoder;
 pub(crate) use self::header::LONGEST;
+use self::media::{has_prefix, is_opaque, is_table};
 pub(crate) use self::names::{Names, leaf};
+pub(crate) use self::registry::RULE_FILES;
 use self::rules::Compiled;
 pub use self::rules::{Class, Rules};
 use self::shape::{Kind, Limits, Walker};
@@ -66,7 +70,6 @@ use crate::call::{
     SensitiveClasses,
 };
 use crate::key::{Domain, Key};
-use crate::rules::{Listed, RuleError, RuleFile};
 
 /// Unseen candidates gather for so many bytes before they are looked at: tiny pieces cost less so.
 const SLACK: usize = 512;
@@ -696,91 +699,4 @@ impl Scan {
             self.open_left = false;
         }
     }
-}
-
-/// The examples in `rules/sensitive.toml` that the rules do not fulfil, and whatever else is wrong with the file.
-pub(crate) fn check(file: &RuleFile) -> Vec<RuleError> {
-    let credentials = RuleFile::new(credential::FILE, credential::COMPILED_IN);
-    let rules = match Rules::parse(file, &credentials, Arc::default()) {
-        Ok(rules) => rules,
-        Err(errors) => return errors,
-    };
-    let inspector = Inspector::new(&rules, Settings::default(), Key::from_bytes([0; crate::key::KEY_BYTES]));
-    let mut errors = Vec::new();
-    for ((number, rule), (name, matches, rejects)) in (0u16..).zip(&rules.compiled.rules).zip(rules.examples()) {
-        let side = if rule.sides.has(Side::Response) { Side::Response } else { Side::Request };
-        let finds = |text: &str| {
-            let mut tally = Tally::default();
-            tally.spans = Some(Vec::new());
-            let window = Window { bytes: text.as_bytes(), base: 0, open_left: false, open_right: false };
-            inspector.finder(side).scan(&mut tally, &window, 0, text.len());
-            tally.spans.is_some_and(|spans| spans.iter().any(|(found, _)| *found == number))
-        };
-        for (examples, wanted) in [(matches, true), (rejects, false)] {
-            for example in examples.iter().filter(|example| finds(example.get_ref()) != wanted) {
-                let does = if wanted { "does not match" } else { "matches" };
-                let reason = format!("rule {name:?} {does} {:?}", example.get_ref());
-                errors.push(file.error_at(example.span().start, reason));
-            }
-        }
-    }
-    errors
-}
-
-/// What is wrong with `rules/credentials.toml`.
-pub(crate) fn check_credentials(file: &RuleFile) -> Vec<RuleError> {
-    credential::CredentialRules::parse(file).err().into_iter().collect()
-}
-
-/// The files of this stage: name, compiled-in text, check, list.
-pub(crate) const RULE_FILES: [crate::rules::Registered; 2] = [
-    crate::rules::Registered { name: rules::FILE, compiled_in: rules::COMPILED_IN, check, list: rules::list },
-    crate::rules::Registered {
-        name: credential::FILE,
-        compiled_in: credential::COMPILED_IN,
-        check: check_credentials,
-        list: list_credentials,
-    },
-];
-
-fn list_credentials(file: &RuleFile) -> Result<Vec<Listed>, Vec<RuleError>> {
-    credential::list(file)
-}
-
-fn has_prefix(text: &str, prefix: &str) -> bool {
-    text.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
-}
-
-/// True for tables of separated values.
-fn is_table(content_type: &str) -> bool {
-    ["text/csv", "application/csv", "text/tab-separated-values"].iter().any(|kind| has_prefix(content_type, kind))
-}
-
-/// True for media types that hold no readable text.
-fn is_opaque(content_type: &str) -> bool {
-    const OPAQUE: [&str; 19] = [
-        "image/",
-        "video/",
-        "audio/",
-        "font/",
-        "application/font",
-        "application/x-font",
-        "application/vnd.ms-font",
-        "application/wasm",
-        "application/zip",
-        "application/gzip",
-        "application/x-gzip",
-        "application/x-7z",
-        "application/x-rar",
-        "application/x-bzip",
-        "application/zstd",
-        "application/pdf",
-        "application/vnd.openxmlformats",
-        "application/java-archive",
-        "application/vnd.android",
-    ];
-    if matches!(content_type, "application/json" | "text/html" | "text/plain") {
-        return false;
-    }
-    !has_prefix(content_type, "image/svg") && OPAQUE.iter().any(|prefix| has_prefix(content_type, prefix))
 }

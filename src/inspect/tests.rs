@@ -50,14 +50,6 @@ const RICH: &str = concat!(
 );
 
 #[test]
-fn compiled_in_rules_fulfil_their_examples() {
-    let errors = crate::rules::check(None);
-    assert!(errors.is_empty(), "{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
-    let listed = crate::rules::list(None).expect("the files parse");
-    assert!(listed.iter().any(|entry| entry.class == "payment_card"));
-}
-
-#[test]
 fn a_rich_body_and_every_way_to_cut_it_in_two() {
     let inspector = inspector();
     let text = RICH.as_bytes();
@@ -454,47 +446,6 @@ fn targets_are_masked() {
     }
 }
 
-#[test]
-fn broken_rules_are_said_with_file_line_and_reason() {
-    let check = |text: &str| {
-        let errors = super::check(&RuleFile::new("mine.toml", text));
-        errors.iter().map(ToString::to_string).collect::<Vec<_>>()
-    };
-    let rule = |body: &str| format!("[[rule]]\nname = \"a\"\ndescription = \"\"\nleak = true\n{body}\n");
-    assert_eq!(check(&rule("find = { byte = \"@\" }")), [""; 0]);
-    let cases = [
-        ("find = { literals = [\"abc\"] }\npattern = '('", "mine.toml:6: pattern: "),
-        ("find = { byte = \"@\" }\nvalidator = \"lune\"", "mine.toml:6: unknown validator \"lune\""),
-        ("find = { byte = \"@\" }\nmatches = [\n'a@b',\n'none']", "mine.toml:8: rule \"a\" does not match \"none\""),
-        ("find = { byte = \"@\" }\nrejects = ['a@b']", "mine.toml:6: rule \"a\" matches \"a@b\""),
-        ("find = { digits = [3, 5] }", "mine.toml:5: digits are"),
-        ("find = { literals = [\"abc\"] }", "mine.toml:5: literals and fields need a pattern"),
-        ("find = { byte = \"@\" }\ncolour = 1", "mine.toml:6: unknown field"),
-        ("find = { byte = \"@\" }\nallow = \"b\"", "mine.toml:6: no earlier rule"),
-    ];
-    for (body, wanted) in cases {
-        let errors = check(&rule(body));
-        assert!(errors.first().is_some_and(|error| error.starts_with(wanted)), "{wanted:?}: {errors:?}");
-    }
-    let twice = check(&(rule("find = { byte = \"@\" }") + &rule("find = { byte = \"@\" }")));
-    assert!(twice[0].starts_with("mine.toml:7: a second rule"), "{twice:?}");
-}
-
-#[test]
-fn a_folder_replaces_file_by_file() {
-    let folder = std::env::temp_dir().join(format!("apitap-rules-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).expect("a temporary folder");
-    std::fs::write(folder.join("sensitve.toml"), "").expect("a file");
-    let errors = crate::rules::check(Some(&folder));
-    assert_eq!(errors.len(), 1, "{errors:?}");
-    assert!(errors[0].to_string().contains("sensitve.toml: no such rule file"));
-    std::fs::remove_file(folder.join("sensitve.toml")).expect("it is there");
-    std::fs::write(folder.join("sensitive.toml"), "[[rule]]\nname = 1\n").expect("a file");
-    assert_eq!(crate::rules::check(Some(&folder))[0].line, Some(2));
-    assert!(Rules::load(Some(&folder)).is_err());
-    std::fs::remove_dir_all(folder).expect("it is there");
-}
-
 /// Bytes among which candidates are frequent.
 fn hostile() -> impl Strategy<Value = Vec<u8>> {
     let part = prop_oneof![
@@ -540,14 +491,6 @@ proptest! {
         inspector.credential(&headers, &mut KnownCredentials::default());
         inspector.credential(&CredentialHeaders { authorization: None, ..headers }, &mut KnownCredentials::default());
     }
-}
-
-#[test]
-fn every_pattern_that_is_compiled_in_is_an_expression() {
-    // With a line more it is not the text that is trusted, and all of it is built.
-    let text = format!("{}\n# built at once\n", super::rules::COMPILED_IN);
-    let errors = super::check(&RuleFile::new("sensitive.toml", text));
-    assert!(errors.is_empty(), "{errors:?}");
 }
 
 #[test]
