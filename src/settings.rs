@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::rules::RuleError;
 pub use document::{defaults, differences, effective};
 pub use keys::{Key, Table, Takes, keys, schema, tables};
+pub(crate) use layers::nearest;
 pub use layers::{Loaded, Origin, load};
 
 /// The configuration file, whole.

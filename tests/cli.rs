@@ -127,6 +127,18 @@ fn usage_rules_and_completions() {
     fs::write(folder.path("apitap.toml"), "[stream]\nmax_flow = 3\n").expect("a file");
     let wrong = folder.run("calls", &["x", "--config", "apitap.toml"]);
     assert!(wrong.code == Some(1) && wrong.stderr.contains("apitap.toml:2"), "{}", wrong.stderr);
+
+    fs::write(folder.path("apitap.toml"), "[[inspect.allow]]\nclasses = [\"email\", \"emial\"]\n").expect("a file");
+    let wrong = folder.run("calls", &[&fixture()[..], "--config", "apitap.toml"]);
+    let said = wrong.stderr.contains("unknown class `emial`; did you mean `email`?");
+    assert!(wrong.code == Some(2) && said, "{}", wrong.stderr);
+
+    let rule = "[[rule]]\nname = \"badge\"\ndescription = \"\"\nleak = true\nfind = { byte = \"#\" }\n";
+    fs::remove_file(folder.path("rules/detect.toml")).expect("it is there");
+    fs::write(folder.path("rules/sensitive.local.toml"), rule).expect("a file");
+    let warned = run(&["rules", "check", "--rules", &folder.path("rules").display().to_string()]);
+    let said = warned.stderr.contains("sensitive.local.toml:2: rule \"badge\" has no examples");
+    assert!(warned.code == Some(0) && said, "{}", warned.stderr);
 }
 
 #[test]

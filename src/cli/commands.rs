@@ -491,6 +491,9 @@ fn rules(options: Rules) -> Result<ExitCode, Failure> {
     match options.action {
         RulesAction::Check { rules } => {
             let errors = crate::rules::check(rules.as_deref());
+            for warning in crate::rules::warnings(rules.as_deref()) {
+                eprintln!("warning: {warning}");
+            }
             for error in &errors {
                 eprintln!("{error}");
             }
@@ -634,6 +637,15 @@ fn default_state() -> PathBuf {
 
 fn inspector(settings: &Settings) -> Result<Arc<Inspector>, Failure> {
     let rules = crate::inspect::Rules::load(settings.rules.as_deref()).map_err(wrong_rules)?;
+    let mut classes = settings.inspect.allow.iter().flat_map(|allowance| &allowance.classes);
+    if let Some(unknown) = classes.find(|name| rules.class(name).is_none()) {
+        let known = || rules.classes().iter().map(|class| class.name.to_string());
+        let hint = match crate::settings::nearest(unknown, known()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("there are {}", known().collect::<Vec<_>>().join(", ")),
+        };
+        return Err(Failure::Usage(format!("[[inspect.allow]]: unknown class `{unknown}`; {hint}")));
+    }
     Ok(Arc::new(Inspector::new(&rules, settings.inspect.clone(), key(settings)?)))
 }
 

@@ -59,6 +59,7 @@ use self::media::{has_prefix, is_opaque, is_table};
 pub(crate) use self::names::{Names, leaf};
 pub(crate) use self::registry::RULE_FILES;
 use self::rules::Compiled;
+pub(crate) use self::rules::without_examples;
 pub use self::rules::{Class, Rules};
 use self::shape::{Kind, Limits, Walker};
 use self::tally::Tally;

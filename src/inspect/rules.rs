@@ -30,7 +30,7 @@ pub(crate) const COMPILED_IN: &str = include_str!("../../rules/sensitive.toml");
 /// The file's name.
 pub(crate) const FILE: &str = "sensitive.toml";
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     #[serde(default, rename = "rule")]
@@ -274,6 +274,22 @@ impl Rules {
     pub(super) fn examples(&self) -> impl Iterator<Item = (&str, &[Spanned<String>], &[Spanned<String>])> {
         self.compiled.rules.iter().map(|rule| (&*rule.name, &rule.matches[..], &rule.rejects[..]))
     }
+}
+
+/// The rules that nothing proves: without texts in which they have to find something, or must not.
+pub(crate) fn without_examples(file: &RuleFile) -> Vec<RuleError> {
+    let text: File = file.parse().unwrap_or_default();
+    let warning = |rule: RuleText| {
+        let missing = match (rule.matches.is_empty(), rule.rejects.is_empty()) {
+            (true, true) => "`matches` and `rejects`",
+            (true, false) => "`matches`",
+            (false, true) => "`rejects`",
+            (false, false) => return None,
+        };
+        let reason = format!("rule {:?} has no examples in {missing}", rule.name.get_ref());
+        Some(file.error_at(rule.name.span().start, reason))
+    };
+    text.rules.into_iter().filter_map(warning).collect()
 }
 
 /// What the file holds, for `apitap rules list`.

@@ -165,6 +165,13 @@ pub fn check(folder: Option<&Path>) -> Vec<RuleError> {
     errors
 }
 
+/// What is not wrong with the rules, but had better be done: nothing shows what a rule without examples finds. None where the
+/// file cannot be read, which [`check`] says.
+pub fn warnings(folder: Option<&Path>) -> Vec<RuleError> {
+    let (name, compiled_in) = (crate::inspect::RULE_FILES[0].name, crate::inspect::RULE_FILES[0].compiled_in);
+    RuleFile::find(folder, name, compiled_in).map(|file| crate::inspect::without_examples(&file)).unwrap_or_default()
+}
+
 /// Every rule, in the order of the files.
 ///
 /// # Errors
@@ -271,6 +278,12 @@ rejects = []
         assert_eq!((&errors[0].file, errors[0].line), (&path, Some(9)), "{errors:?}");
         std::fs::write(&path, OWN.replace(r#", "BADGE-12""#, "")).expect("room");
         assert_eq!(check(Some(folder.path())), []);
+        // Of texts in which it must not find anything it has none.
+        let warned = warnings(Some(folder.path()));
+        assert_eq!(warned.len(), 1, "{warned:?}");
+        assert_eq!((&warned[0].file, warned[0].line), (&path, Some(3)));
+        assert_eq!(warned[0].reason, "rule \"badge\" has no examples in `rejects`");
+        assert_eq!(warnings(None), []);
         let all = list(Some(folder.path())).expect("well");
         assert_eq!(all.len(), list(None).expect("well").len() + 1);
         let own = all.iter().find(|rule| rule.name == "badge").expect("it is there");

@@ -196,7 +196,7 @@ pub(crate) fn explained(mut error: RuleError) -> RuleError {
 }
 
 /// The name that is nearest, if it is near: at most a third of its letters differ.
-fn nearest(name: &str, known: impl Iterator<Item = String>) -> Option<String> {
+pub(crate) fn nearest(name: &str, known: impl Iterator<Item = String>) -> Option<String> {
     let near = known.map(|known| (distance(name, &known), known)).min()?;
     (near.0 <= name.chars().count().div_ceil(3)).then_some(near.1)
 }
