@@ -55,6 +55,8 @@ pub enum Command {
     Doctor(Doctor),
     /// Look into a running `watch`: rates, drops, memory, sinks, the busiest and the most suspicious clients.
     Top(Top),
+    /// Send the dead letters of sinks again: what their receivers refused for good.
+    Resend(super::resend::Resend),
     /// Print the JSON Schema of alerts, calls, connections, checks or a status.
     Schema {
         /// Of what.

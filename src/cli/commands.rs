@@ -78,6 +78,7 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Config(options) => config(options),
         Command::Doctor(options) => doctor(options),
         Command::Top(options) => super::top::run(options),
+        Command::Resend(options) => super::resend::run(options),
         Command::Manual { folder } => super::manual::write(&folder),
         Command::Schema { of } => {
             let mut lines = consumers::standard_output();
@@ -626,7 +627,7 @@ fn key(settings: &Settings) -> Result<Key, Failure> {
     })
 }
 
-fn default_state() -> PathBuf {
+pub(super) fn default_state() -> PathBuf {
     let from = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     match (from("XDG_STATE_HOME"), from("HOME")) {
         (Some(state), _) => state.join("apitap"),

@@ -16,6 +16,7 @@ mod manual;
 mod notify;
 mod quotas;
 mod reload;
+mod resend;
 mod saving;
 mod schema;
 mod summary;

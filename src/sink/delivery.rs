@@ -4,10 +4,7 @@
 //! disk to answer, or its receiver to come back. What a receiver has is not done before it says so; what it does not
 //! have is tried again, later and later; what it refuses for good is a dead letter.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -17,10 +14,11 @@ use tokio::time::{sleep, timeout};
 
 use super::backoff::Backoff;
 use super::format::Notice;
-use super::outbox::{Batch, Outbox, at};
+use super::letters::DeadLetters;
+use super::outbox::{Batch, Outbox};
 use super::settings::Settings;
 use super::target::Target;
-use super::told::{Class, Message, class_of};
+use super::told::Message;
 
 /// How soon one that waits for its receiver sees that it is to end.
 const LOOK: Duration = Duration::from_millis(50);
@@ -223,7 +221,7 @@ impl Courier {
                 self.outbox.done(batch, dead.len() as u64);
                 self.outbox.complain(&format!(
                     "{reason}; the line is among the dead letters in {}",
-                    self.letters.path.display()
+                    self.letters.path().display()
                 ));
                 self.singly = self.singly.saturating_sub(batch.payloads.len());
                 self.backoff.reset();
@@ -263,48 +261,5 @@ async fn over(deadline: &Mutex<Option<Instant>>) {
             return;
         }
         sleep(left.map_or(LOOK, |left| left.min(LOOK))).await;
-    }
-}
-
-/// What receivers refused for good: JSON lines with `time`, `reason` and the native `alert`, `finding` or `event`, up to a number
-/// of bytes.
-#[derive(Debug)]
-pub(super) struct DeadLetters {
-    path: PathBuf,
-    limit: u64,
-}
-
-impl DeadLetters {
-    pub(super) fn new(path: PathBuf, limit: u64) -> DeadLetters {
-        DeadLetters { path, limit }
-    }
-
-    fn write(&self, payloads: &[&[u8]], reason: &str) -> io::Result<()> {
-        let mut lines = Vec::new();
-        for payload in payloads {
-            let told = serde_json::from_slice::<serde_json::Value>(payload)
-                .unwrap_or_else(|_| String::from_utf8_lossy(payload).into_owned().into());
-            // What is none of this version stands where alerts do.
-            let class = class_of(payload).unwrap_or(Class::Alerts).one();
-            let letter =
-                serde_json::json!({ "time": jiff::Timestamp::now().to_string(), "reason": reason, class: told });
-            serde_json::to_writer(&mut lines, &letter)?;
-            lines.push(b'\n');
-        }
-        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&self.path);
-        let mut file = file.map_err(|error| at(&self.path, &error))?;
-        let held = file.metadata()?.len();
-        if held > 0 && held + lines.len() as u64 > self.limit {
-            // The older half of what may be kept makes room.
-            drop(file);
-            fs::rename(&self.path, self.path.with_extension("jsonl.1"))?;
-            file = OpenOptions::new().append(true).create(true).mode(0o600).open(&self.path)?;
-        }
-        let before = file.metadata()?.len();
-        if let Err(error) = file.write_all(&lines) {
-            let _ = file.set_len(before);
-            return Err(at(&self.path, &error));
-        }
-        Ok(())
     }
 }

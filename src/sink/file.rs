@@ -1,24 +1,23 @@
 //! A file of lines that is rotated by size and by time, compressed, and kept for a while.
 //!
 //! `alerts.jsonl` becomes `alerts-20260302T140000.000Z.jsonl`, then `….jsonl.gz` or `….jsonl.zst`. Where the process died in
-//! between, the next one goes on: a half compressed file is made anew.
+//! between, the next one goes on: a half compressed file is made anew. One process rotates; another that adds lines
+//! (`apitap resend`) gets on with it by [`appending`].
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::{Access, access};
 
+use super::appending;
 use super::delivery::Trouble;
 use super::format::{Format, Notice};
 use super::outbox::at;
 use super::probe::Probe;
 use super::settings::{Compression, Settings};
-
-/// A torn last line is looked for in this many bytes.
-const LINE_LIMIT: u64 = 8 << 20;
 
 /// How often it is looked whether a file is old enough to be rotated or removed.
 const HOUSEKEEPING: Duration = Duration::from_secs(60);
@@ -108,30 +107,36 @@ impl RotatedFile {
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.follow();
+        self.held()?;
         let full = |open: &Open| open.bytes > 0 && open.bytes + bytes.len() as u64 > self.rotate_bytes;
+        // One that an earlier process filled, too.
         if self.rotate_bytes > 0 && self.open.as_ref().is_some_and(full) {
             self.rotate()?;
-        }
-        if self.open.is_none() {
-            self.open = Some(open(&self.path)?);
-            // One that an earlier process filled, too.
-            if self.rotate_bytes > 0 && self.open.as_ref().is_some_and(|open| open.bytes >= self.rotate_bytes) {
-                self.rotate()?;
-                self.open = Some(open(&self.path)?);
-            }
+            self.held()?;
         }
         let Some(open) = &mut self.open else { return Ok(()) };
         let written = open.file.write_all(bytes).and_then(|()| if self.sync { open.file.sync_data() } else { Ok(()) });
         match written {
-            Ok(()) => {
-                open.bytes += bytes.len() as u64;
-                Ok(())
-            }
-            Err(error) => {
+            Ok(()) => open.bytes += bytes.len() as u64,
+            Err(_) => {
                 let _ = open.file.set_len(open.bytes);
-                Err(error)
             }
         }
+        appending::unlock(&open.file);
+        written
+    }
+
+    /// The file that stands under its name is open, with its lock held and its length known.
+    fn held(&mut self) -> io::Result<()> {
+        if let Some(open) = &mut self.open {
+            appending::lock(&open.file)?;
+            if appending::stands(&open.file, &self.path)? {
+                open.bytes = appending::cut_torn(&open.file, &self.path)?;
+                return Ok(());
+            }
+        }
+        self.open = Some(open(&self.path)?);
+        Ok(())
     }
 
     /// There was nothing to write for a second: what is due by time.
@@ -142,6 +147,7 @@ impl RotatedFile {
         self.kept_house = Some(Instant::now());
         if self.open.is_none() && self.path.exists() {
             self.open = open(&self.path).ok();
+            self.open.iter().for_each(|open| appending::unlock(&open.file));
         }
         let old = |open: &Open| {
             open.bytes > 0 && self.rotate_after.is_some_and(|limit| open.since.elapsed().is_ok_and(|age| age >= limit))
@@ -173,7 +179,15 @@ impl RotatedFile {
         }
     }
 
+    /// Moves the file aside, when whoever writes to it has done so.
     fn rotate(&mut self) -> io::Result<()> {
+        if let Some(open) = &self.open {
+            appending::lock(&open.file)?;
+            if !appending::stands(&open.file, &self.path)? {
+                self.open = None;
+                return Ok(());
+            }
+        }
         let (stem, suffix) = self.names();
         let aside = loop {
             // To the millisecond, so that names sort by time and none comes twice.
@@ -184,7 +198,9 @@ impl RotatedFile {
             }
             std::thread::sleep(Duration::from_millis(1));
         };
-        fs::rename(&self.path, &aside)?;
+        let renamed = fs::rename(&self.path, &aside);
+        self.open.iter().for_each(|open| appending::unlock(&open.file));
+        renamed?;
         self.open = None;
         self.keep_house()
     }
@@ -247,27 +263,12 @@ impl RotatedFile {
     }
 }
 
-/// Opens the file at its end, without a line that was torn.
+/// Opens the file at its end, without a line that was torn, and with its lock held.
 fn open(path: &Path) -> io::Result<Open> {
-    let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o640).open(path)?;
+    let file = appending::open(path, 0o640)?;
     let held = file.metadata()?;
-    let mut bytes = held.len();
-    if held.is_file() && bytes > 0 {
-        let from = bytes.saturating_sub(LINE_LIMIT);
-        let mut tail = [0; 1];
-        file.seek(SeekFrom::Start(bytes - 1))?;
-        file.read_exact(&mut tail)?;
-        if tail != [b'\n'] {
-            let mut end = Vec::new();
-            file.seek(SeekFrom::Start(from))?;
-            file.read_to_end(&mut end)?;
-            let whole = from + memchr::memrchr(b'\n', &end).map_or(0, |at| at as u64 + 1);
-            tracing::warn!(file = %path.display(), bytes = bytes - whole, "the file ended in a torn line, which was cut off");
-            file.set_len(whole)?;
-            bytes = whole;
-        }
-    }
     let since = held.created().or_else(|_| held.modified()).unwrap_or_else(|_| SystemTime::now());
+    let bytes = if held.is_file() { held.len() } else { 0 };
     Ok(Open { file, bytes, since, inode: (held.dev(), held.ino()) })
 }
 
@@ -373,6 +374,37 @@ mod tests {
             };
             assert_eq!(text.lines().last().map(|line| line.trim_start_matches('0')), Some("49"));
         }
+        Ok(())
+    }
+
+    #[test]
+    fn another_may_add_lines_while_one_rotates() -> io::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let deliver = |name: &str, keys: &str| {
+            let mut file = file(folder.path(), keys);
+            for number in 0..400 {
+                let line = format!("{name}{number:050}");
+                let alert = Alert::sample();
+                file.deliver(&[Told::Alert(&alert).into()], &[line.into_bytes()]).expect("room");
+            }
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| deliver("one", "rotate_bytes = 1000\nkeep_files = 0\ncompression = 'gzip'"));
+            scope.spawn(|| deliver("other", "rotate_bytes = 0\nrotate_hours = 0"));
+        });
+        let mut text = String::new();
+        for name in names(folder.path()) {
+            let file = File::open(folder.path().join(&name))?;
+            text.push_str(&match name.ends_with(".gz") {
+                true => io::read_to_string(flate2::read::GzDecoder::new(file))?,
+                false => io::read_to_string(file)?,
+            });
+        }
+        let mut lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines.len(), 800);
+        lines.sort_unstable();
+        lines.dedup();
+        assert_eq!(lines.len(), 800);
         Ok(())
     }
 

@@ -7,13 +7,16 @@
 //! | `format` | native, ECS, OCSF, EVE, CEF |
 //! | `outlets` | all sinks of a run |
 //! | `outbox`, `spool` | what one sink has yet to deliver: on disk, and a bounded queue behind a full one |
-//! | `delivery`, `backoff` | a sink's thread: in order, at least once, later and later, dead letters |
+//! | `delivery`, `backoff` | a sink's thread: in order, at least once, later and later |
+//! | `letters`, `resend` | what was refused for good: dead letters, and how they are sent again |
+//! | `appending` | files that several processes write at their ends |
 //! | `target` | the receiver: `file`, `syslog`, `services` over `http`, `kafka`; `secure` is TLS |
 //! | `probe` | whether the receiver is there |
 //!
 //! Sinks stand outside the path from frame to alert, so they know the wall clock: for time-outs, rotation and back-off. What
 //! they send is the same in every run; a line's id tells a receiver what came twice.
 
+mod appending;
 mod backoff;
 mod delivery;
 mod file;
@@ -22,9 +25,11 @@ pub mod format;
 mod http;
 #[cfg(feature = "kafka")]
 mod kafka;
+mod letters;
 mod outbox;
 mod outlets;
 mod probe;
+mod resend;
 mod secure;
 mod services;
 mod settings;
@@ -36,6 +41,7 @@ mod told;
 pub use outbox::Status;
 pub use outlets::{Left, Monitor, Outlets, SINK_LIMIT, check};
 pub use probe::{Probe, probe};
+pub use resend::{Resent, resend};
 pub use settings::{Body, Compression, Secret, Settings, Transport, Type};
 pub use told::{Class, Told};
 

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::delivery::{DeadLetters, Delivery};
+use super::delivery::Delivery;
 use super::filter::Filter;
 use super::format::Format;
+use super::letters::DeadLetters;
 use super::outbox::{Outbox, Status};
 use super::settings::{Settings, Type};
 use super::spool::Spool;
@@ -145,7 +146,7 @@ impl Outlets {
             )),
             _ => wrong(format!("its spool {}: {error}", folder.display())),
         })?;
-        let letters = DeadLetters::new(folder.join("dead-letters.jsonl"), settings.spool_bytes / 2);
+        let letters = DeadLetters::new(&folder, settings.spool_bytes);
         let outbox =
             Outbox::new(settings.name(), settings.r#type.name(), settings.queue, settings.spool_bytes, Some(spool));
         let delivery =
