@@ -3,8 +3,10 @@
 /// Names without regard to case, `-` and `_`: `authToken`, `auth_token` and `Auth-Token` are one.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Names {
-    /// Folded: lower case, without `-` and `_`.
+    /// Folded: lower case, without `-` and `_`. By the letter that they begin with.
     names: Vec<Box<[u8]>>,
+    /// By the first letter, where its names begin and end.
+    groups: [(u16, u16); 32],
     /// By the length of a name as it is written, a bit for each letter that such a name begins with: most names are none of
     /// these at a glance.
     initials: Vec<u32>,
@@ -33,17 +35,22 @@ impl Names {
     /// These.
     pub(crate) fn of<'n>(names: impl Iterator<Item = &'n str>) -> Names {
         let names = names.map(|name| folded(name.as_bytes()).collect::<Box<[u8]>>());
-        let names: Vec<_> = names.filter(|name| !name.is_empty()).collect();
+        let mut names: Vec<_> = names.filter(|name| !name.is_empty()).collect();
+        names.sort_by_key(|name| letter(name.first()).0);
+        names.truncate(usize::from(u16::MAX));
+        let mut groups = [(0, 0); 32];
         let mut initials = vec![0; LONG_NAME + 1];
         let mut finals = [0; 32];
-        for name in &names {
+        for (name, at) in names.iter().zip(0u16..) {
             let ((first, bit), (_, last)) = (letter(name.first()), letter(name.last()));
             // However many separators it is written with.
             let lengths = name.len().min(LONG_NAME)..=(name.len() + SEPARATORS).min(LONG_NAME);
             initials.get_mut(lengths).unwrap_or_default().iter_mut().for_each(|letters| *letters |= bit);
             finals[first] |= last; // of 32
+            let (begin, end) = &mut groups[first];
+            (*begin, *end) = (if *end == 0 { at } else { *begin }, at + 1);
         }
-        Names { names, initials, finals }
+        Names { names, groups, initials, finals }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -58,11 +65,24 @@ impl Names {
         let ((first, bit), (_, last)) = (letter(name.first()), letter(name.last()));
         self.initials.get(name.len().min(LONG_NAME)).is_some_and(|letters| letters & bit != 0)
             && self.finals.get(first).is_some_and(|letters| letters & last != 0)
-            && self.has_exactly(name)
+            && self.has_exactly(name, first)
     }
 
-    fn has_exactly(&self, name: &[u8]) -> bool {
-        self.names.iter().any(|known| folded(name).eq(known.iter().copied()))
+    #[inline(never)]
+    fn has_exactly(&self, name: &[u8], first: usize) -> bool {
+        let (begin, end) = self.groups.get(first).copied().unwrap_or_default();
+        let group = self.names.get(usize::from(begin)..usize::from(end)).unwrap_or_default();
+        let mut buffer = [0; LONG_NAME];
+        let mut length = 0;
+        for byte in folded(name) {
+            let Some(place) = buffer.get_mut(length) else {
+                return group.iter().any(|known| folded(name).eq(known.iter().copied()));
+            };
+            *place = byte;
+            length += 1;
+        }
+        let name = buffer.get(..length).unwrap_or_default();
+        group.iter().any(|known| **known == *name)
     }
 }
 
