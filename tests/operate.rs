@@ -74,12 +74,12 @@ struct Watch {
 
 impl Watch {
     fn start(folder: &Folder, arguments: &[&str]) -> Watch {
-        let mut process = folder
-            .apitap("watch", arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary starts");
+        Watch::printing(folder, arguments, Stdio::piped())
+    }
+
+    fn printing(folder: &Folder, arguments: &[&str], output: Stdio) -> Watch {
+        let mut process =
+            folder.apitap("watch", arguments).stdout(output).stderr(Stdio::piped()).spawn().expect("the binary starts");
         let said = Arc::new(Mutex::new(String::new()));
         let (stderr, kept) = (process.stderr.take().expect("a pipe"), said.clone());
         std::thread::spawn(move || {
@@ -326,4 +326,53 @@ fn a_running_sensor_tells_and_listens() {
     let status = watch.process.wait().expect("it ends");
     assert_eq!(status.code(), Some(0), "{}", watch.said());
     assert!(watch.says(" calls, "), "the summary: {}", watch.said());
+}
+
+#[test]
+fn an_output_that_nobody_reads_holds_nothing_up_and_loses_nothing() {
+    if !rustix::process::geteuid().is_root() {
+        return eprintln!("skipped: listening to an interface needs root");
+    }
+    let folder = Folder::new("operate-unread");
+    let service = Service::start(0, |_, _| Reply(404, "", String::new()));
+    let listen = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").to_string();
+    std::fs::write(folder.path("apitap.toml"), format!("[metrics]\nlisten = '{listen}'\n")).expect("a file");
+    let (reader, mut writer) = std::io::pipe().expect("a pipe");
+    writer.write_all(&[b'x'; 65_535]).and_then(|()| writer.write_all(b"\n")).expect("it holds so much, and no more");
+    let filter = format!("tcp port {}", service.port);
+    let arguments = ["-i", "lo", "-f", &filter, "--config", "apitap.toml", "--state", "state", "--workers", "1"];
+    let mut watch = Watch::printing(&folder, &arguments, writer.into());
+    let up = soon(|| get(&listen, "/health").is_some());
+    if !up && watch.said().contains("lo") {
+        return eprintln!("skipped: the loopback interface cannot be listened to: {}", watch.said());
+    }
+    let told = |name: &str| metric(&get(&listen, "/metrics").expect("it listens"), name);
+    let waits = "apitap_sink_spooled{sink=\"standard.output\",type=\"stdout\"}";
+    let mut number = 0;
+    let mut guess = || {
+        for _ in 0..20 {
+            number += 1;
+            get(&format!("127.0.0.1:{}", service.port), &format!("/hidden-{}/{number}", number * 7_919));
+        }
+    };
+    let spooled = soon(|| {
+        guess();
+        told(waits) > 0.0
+    });
+    assert!(spooled, "{}", watch.said());
+    let before = told("apitap_calls_detected_total");
+    let goes_on = soon(|| {
+        guess();
+        told("apitap_calls_detected_total") > before + 40.0
+    });
+    assert!(goes_on, "{}", watch.said());
+    // Whoever reads again has all of it, whole.
+    let read = std::thread::spawn(move || BufReader::new(reader).lines().map_while(Result::ok).collect::<Vec<_>>());
+    assert!(soon(|| told(waits) == 0.0), "{}", watch.said());
+    watch.signal(rustix::process::Signal::TERM);
+    assert_eq!(watch.process.wait().expect("it ends").code(), Some(0), "{}", watch.said());
+    let lines = read.join().expect("no panic");
+    let alerts: Vec<Value> =
+        lines.iter().skip(1).map(|line| serde_json::from_str(line).expect("whole lines of JSON")).collect();
+    assert!(alerts.iter().any(|alert| alert["client"]["ip"] == "127.0.0.1"), "{alerts:?}");
 }

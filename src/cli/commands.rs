@@ -776,6 +776,7 @@ fn detecting(
     common: &Common,
 ) -> Result<consumers::Detecting, Failure> {
     let mut practice = if options.findings || settings.output.findings { Some(practice(settings)?) } else { None };
+    let unattended = matches!(memory, Memory::Live { .. });
     let Remembering { detector, keeper, rest } = remembering(settings, memory)?;
     let said = |what: &str| {
         if !common.quiet {
@@ -788,7 +789,7 @@ fn detecting(
         (Some(_), None) if resumed => said("findings of practices"),
         _ => {}
     }
-    let outlets = outlets(settings)?;
+    let outlets = outlets(settings, unattended)?;
     if !watching.events {
         return Ok(consumers::Detecting::new(detector, outlets).keeping(keeper).finding(practice));
     }
@@ -982,9 +983,11 @@ fn finish_sinks(outlets: Outlets, settings: &Settings) -> bool {
     lost
 }
 
-fn outlets(settings: &Settings) -> Result<Outlets, Failure> {
+/// The sinks; `unattended`: nobody may wait for the reader of standard output.
+fn outlets(settings: &Settings, unattended: bool) -> Result<Outlets, Failure> {
     let state = settings.state.clone().unwrap_or_else(default_state);
-    Outlets::open(&settings.sink, &state, settings.output.sensor()).map_err(Failure::Usage)
+    let open = if unattended { Outlets::open_unattended } else { Outlets::open };
+    open(&settings.sink, &state, settings.output.sensor()).map_err(Failure::Usage)
 }
 
 /// Tells the summary and the errors, and decides the exit code.

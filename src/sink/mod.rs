@@ -6,6 +6,7 @@
 //! | `settings`, `filter` | the tables `[[sink]]`: where to, which lines, how |
 //! | `format` | native, ECS, OCSF, EVE, CEF |
 //! | `outlets` | all sinks of a run |
+//! | `printing` | standard output, and the thread that prints for a sensor |
 //! | `outbox`, `spool` | what one sink has yet to deliver: on disk, and a bounded queue behind a full one |
 //! | `delivery`, `backoff` | a sink's thread: in order, at least once, later and later |
 //! | `letters`, `resend` | what was refused for good: dead letters, and how they are sent again |
@@ -28,6 +29,7 @@ mod kafka;
 mod letters;
 mod outbox;
 mod outlets;
+mod printing;
 mod probe;
 mod resend;
 mod secure;

@@ -1,19 +1,20 @@
 //! All sinks of a run: standard output, which whoever runs apitap reads, and those with an outbox and a thread each.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::delivery::Delivery;
 use super::filter::Filter;
-use super::format::Format;
 use super::letters::DeadLetters;
 use super::outbox::{Outbox, Status};
+use super::printing::{self, Output, Printing};
 use super::settings::{Settings, Type};
 use super::spool::Spool;
 use super::target::Target;
-use super::told::{Class, Told};
+use super::told::Told;
 
 /// Most sinks: each has a thread.
 pub const SINK_LIMIT: usize = 64;
@@ -23,16 +24,11 @@ pub const SINK_LIMIT: usize = 64;
 pub struct Outlets {
     spools: PathBuf,
     sensor: String,
-    printed: Vec<Printed>,
+    output: Arc<Output>,
+    /// The thread that prints, where whoever tells does not.
+    printing: Option<Delivery>,
     sent: Vec<Sent>,
     monitor: Monitor,
-}
-
-/// Standard output with a filter and a format.
-#[derive(Debug)]
-struct Printed {
-    filter: Filter,
-    format: Format,
 }
 
 #[derive(Debug)]
@@ -96,21 +92,6 @@ pub fn check(settings: &[Settings]) -> Result<(), String> {
     Ok(())
 }
 
-/// What goes to standard output: what sinks of that type take, and as native JSON what no sink takes.
-fn printed(settings: &[Settings]) -> Result<Vec<Printed>, String> {
-    let own = settings.iter().filter(|sink| sink.r#type == Type::Stdout);
-    let mut all: Vec<Printed> = own
-        .map(|sink| Ok(Printed { filter: Filter::new(sink)?, format: sink.format() }))
-        .collect::<Result<_, String>>()?;
-    let untaken = |class: &Class| !settings.iter().any(|sink| sink.takes.contains(class));
-    let takes: Vec<Class> = Class::ALL.into_iter().filter(untaken).collect();
-    if !takes.is_empty() {
-        let rest = Settings { takes, ..Settings::default() };
-        all.push(Printed { filter: Filter::new(&rest)?, format: Format::Native });
-    }
-    Ok(all)
-}
-
 impl Outlets {
     /// Opens all sinks; what none of them takes is printed as native JSON. Spools lie in `state`, below `spool`.
     ///
@@ -122,13 +103,44 @@ impl Outlets {
         let mut outlets = Outlets {
             spools: state.join("spool"),
             sensor,
-            printed: printed(settings)?,
+            output: Arc::default(),
+            printing: None,
             sent: Vec::new(),
             monitor: Monitor::default(),
         };
+        outlets.output.print(Output::printed(settings)?);
         for sink in settings.iter().filter(|sink| sink.r#type != Type::Stdout) {
             outlets.add(sink)?;
         }
+        outlets.show();
+        Ok(outlets)
+    }
+
+    /// The same where nobody may wait for the reader of standard output: a thread prints, and what it has not printed is in a
+    /// spool of its own, with the limits that the first sink of type `stdout` has. Where the disk has none, it waits in memory.
+    ///
+    /// # Errors
+    ///
+    /// As [`Outlets::open`]; no thread, or no standard output.
+    pub fn open_unattended(settings: &[Settings], state: &Path, sensor: String) -> Result<Outlets, String> {
+        let mut outlets = Outlets::open(settings, state, sensor)?;
+        let wrong = |error: io::Error| format!("standard output: {error}");
+        let to = io::stdout().as_fd().try_clone_to_owned().map_err(wrong)?;
+        let table = settings.iter().find(|sink| sink.r#type == Type::Stdout).cloned().unwrap_or_default();
+        // It is a pipe on this machine: who reads it again should not be waited for.
+        let table = Settings { name: Some(printing::NAME.into()), retry_max_seconds: 1, ..table };
+        let folder = outlets.spools.join(table.name());
+        let spool = Spool::open(&folder, table.spool_bytes, table.sync);
+        if let Err(error) = &spool {
+            tracing::warn!(
+                "standard output has no spool, what is not printed waits in memory: {}: {error}",
+                folder.display()
+            );
+        }
+        let outbox = Outbox::new(table.name(), table.r#type.name(), table.queue, table.spool_bytes, spool.ok());
+        let target = Target::Printing(Box::new(Printing::new(to, outlets.output.clone(), &outlets.sensor)));
+        let letters = DeadLetters::new(&folder, table.spool_bytes);
+        outlets.printing = Some(Delivery::start(Arc::new(outbox), target, letters, &table).map_err(wrong)?);
         outlets.show();
         Ok(outlets)
     }
@@ -160,8 +172,12 @@ impl Outlets {
         self.monitor.clone()
     }
 
+    fn deliveries(&self) -> impl Iterator<Item = &Delivery> {
+        self.printing.iter().chain(self.sent.iter().map(|sent| &sent.delivery))
+    }
+
     fn show(&self) {
-        let outboxes = self.sent.iter().map(|sent| sent.delivery.outbox.clone()).collect();
+        let outboxes = self.deliveries().map(|delivery| delivery.outbox.clone()).collect();
         *self.monitor.0.lock().unwrap_or_else(PoisonError::into_inner) = outboxes;
     }
 
@@ -170,17 +186,20 @@ impl Outlets {
     ///
     /// # Errors
     ///
-    /// Those of `print`.
-    pub fn write(&self, told: Told<'_>, mut print: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+    /// Those of `print`; a reader that has gone, where a thread prints and there is no other sink.
+    pub fn write(&self, told: Told<'_>, print: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
         let native = told.native()?;
         for sent in self.sent.iter().filter(|sent| sent.filter.takes(told)) {
             sent.delivery.outbox.push(&native);
         }
-        for printed in self.printed.iter().filter(|printed| printed.filter.takes(told)) {
-            match printed.format {
-                Format::Native => print(&native)?,
-                format => print(&format.write(&told.into(), &native, &self.sensor))?,
-            }
+        let Some(printing) = &self.printing else {
+            return self.output.write(told, &native, &self.sensor, print);
+        };
+        if self.output.takes(told) {
+            printing.outbox.push(&native);
+        }
+        if self.sent.is_empty() && self.output.is_closed() {
+            return Err(io::ErrorKind::BrokenPipe.into());
         }
         Ok(())
     }
@@ -199,7 +218,7 @@ impl Outlets {
             std::fs::create_dir_all(&folder)
                 .map_err(|error| format!("sink {}: its spool {}: {error}", sink.name(), folder.display()))?;
         }
-        let printed = printed(settings)?;
+        let printed = Output::printed(settings)?;
         for sink in settings {
             Filter::new(sink)?;
         }
@@ -219,7 +238,7 @@ impl Outlets {
             None => self.add_new(settings, deadline),
         };
         let Some(mut trouble) = trouble else {
-            self.printed = printed;
+            self.output.print(printed);
             self.show();
             return Ok(());
         };
@@ -256,10 +275,11 @@ impl Outlets {
     /// There will be no more lines. Waits until all sinks have theirs, at most for `limit`, and tells what is left.
     pub fn finish(mut self, limit: Duration) -> Vec<Left> {
         let deadline = Instant::now() + limit;
-        self.sent.iter().for_each(|sent| sent.delivery.end(deadline));
-        self.sent.iter_mut().for_each(|sent| sent.delivery.join());
-        let left = self.sent.iter().map(|sent| {
-            let outbox = &sent.delivery.outbox;
+        self.deliveries().for_each(|delivery| delivery.end(deadline));
+        let sent = self.sent.iter_mut().map(|sent| &mut sent.delivery);
+        self.printing.iter_mut().chain(sent).for_each(Delivery::join);
+        let left = self.deliveries().map(|delivery| {
+            let outbox = &delivery.outbox;
             let lost = outbox.unsafe_waiting();
             Left {
                 name: outbox.name().to_owned(),
@@ -276,7 +296,7 @@ impl Drop for Outlets {
     /// Whoever did not wait: threads end by themselves, and spools keep what is theirs.
     fn drop(&mut self) {
         let now = Instant::now();
-        self.sent.iter().for_each(|sent| sent.delivery.end(now));
+        self.deliveries().for_each(|delivery| delivery.end(now));
     }
 }
 

@@ -3,6 +3,7 @@
 use super::delivery::Trouble;
 use super::file::RotatedFile;
 use super::format::Notice;
+use super::printing::Printing;
 use super::probe::Probe;
 use super::services::Service;
 use super::settings::{Settings, Type};
@@ -10,6 +11,8 @@ use super::syslog::Syslog;
 
 /// A receiver.
 pub(super) enum Target {
+    /// Standard output, where a thread prints.
+    Printing(Box<Printing>),
     /// A file.
     File(Box<RotatedFile>),
     /// A receiver of syslog.
@@ -45,6 +48,7 @@ impl Target {
     /// Delivers lines, in order; `native` is the native form of each.
     pub(super) async fn deliver(&mut self, notices: &[Notice<'_>], native: &[Vec<u8>]) -> Result<(), Trouble> {
         match self {
+            Target::Printing(printing) => printing.deliver(native).await,
             Target::File(file) => file.deliver(notices, native),
             Target::Syslog(syslog) => syslog.deliver(notices, native).await,
             Target::Service(service) => service.deliver(notices, native).await,
@@ -56,6 +60,7 @@ impl Target {
     /// Looks whether the receiver is there, without a line.
     pub(super) async fn probe(&mut self) -> Probe {
         match self {
+            Target::Printing(_) => Probe::Well("it is standard output".into()),
             Target::File(file) => file.probe(),
             Target::Syslog(syslog) => syslog.probe().await,
             Target::Service(service) => service.probe().await,
@@ -67,7 +72,7 @@ impl Target {
     /// What was begun is given up: the next delivery begins anew.
     pub(super) fn reset(&mut self) {
         match self {
-            Target::File(_) => {}
+            Target::Printing(_) | Target::File(_) => {}
             Target::Syslog(syslog) => syslog.reset(),
             Target::Service(service) => service.reset(),
             #[cfg(feature = "kafka")]
