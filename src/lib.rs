@@ -57,6 +57,7 @@ pub mod rules;
 pub mod settings;
 pub mod sink;
 pub mod source;
+mod stamp;
 pub mod stats;
 pub mod stream;
 pub mod time;

@@ -288,7 +288,7 @@ fn a_running_sensor_tells_and_listens() {
 
     // A change of the file is noticed, and takes effect as a whole.
     config(
-        "[[sink]]\ntype = 'file'\npath = 'alerts.jsonl'\n[detect]\nfalse_alarms_per_day = 5.0\n[stream]\nmax_flows = 77\n",
+        "[[sink]]\ntype = 'file'\npath = 'state/alerts.jsonl'\n[detect]\nfalse_alarms_per_day = 5.0\n[stream]\nmax_flows = 77\n",
     );
     let reloaded = soon(|| {
         call(0);
@@ -302,6 +302,12 @@ fn a_running_sensor_tells_and_listens() {
         soon(|| metric(&get(&listen, "/metrics").expect("it listens"), "apitap_budget_false_alarms_per_day") == 5.0);
     assert!(budget);
 
+    // Where a confined sensor cannot write there is no sink.
+    config("[[sink]]\ntype = 'file'\npath = 'elsewhere.jsonl'\n[detect]\nfalse_alarms_per_day = 9.0\n");
+    let confined = watch.says(": confined, it can write only where its configuration said at its start")
+        || watch.said().contains("lacks: Landlock");
+    assert!(confined, "{}", watch.said());
+
     // A wrong one changes nothing, and says so.
     config("[[sink]]\ntype = 'file'\n[detect]\nfalse_alarms_per_day = 9.0\n");
     watch.signal(rustix::process::Signal::HUP);
@@ -313,7 +319,7 @@ fn a_running_sensor_tells_and_listens() {
     assert_eq!(metric(&text, "apitap_configuration_refused"), 1.0);
     let health = get(&listen, "/health").expect("it listens");
     assert!(health.starts_with("HTTP/1.1 200 ") && health.contains("\"status\":\"configuration_refused\""), "{health}");
-    config("[[sink]]\ntype = 'file'\npath = 'alerts.jsonl'\n[detect]\nfalse_alarms_per_day = 5.0\n");
+    config("[[sink]]\ntype = 'file'\npath = 'state/alerts.jsonl'\n[detect]\nfalse_alarms_per_day = 5.0\n");
     assert!(
         soon(|| get(&listen, "/health").is_some_and(|health| health.contains("\"status\":\"ok\""))),
         "it is well again"

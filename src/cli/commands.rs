@@ -32,7 +32,7 @@ use crate::practice::quota::suggest::{Options, Suggesting};
 use crate::records::Records;
 use crate::rules::{RuleError, RuleFile};
 use crate::settings::{Loaded, Settings};
-use crate::sink::{Outlets, Sink, is_closed};
+use crate::sink::{self, Outlets, Sink, is_closed};
 use crate::source::{self, Source, live};
 use crate::stats::{Counter, Counters};
 use crate::tls::keylog::KeyLog;
@@ -251,7 +251,7 @@ fn watch(mut options: Watch) -> Result<ExitCode, Failure> {
     settings.source.live.readers.get_or_insert(workers.div_ceil(WORKERS_A_READER) as u16);
     let (readers, note) = live::Live::open_several(&interface, filter.as_deref(), &settings.source.live, &stop)?;
     if let Some(note) = note.filter(|_| !options.common.quiet) {
-        eprintln!("apitap: {note}");
+        say!("apitap: {note}");
     }
     let lost = readers.first().map(live::Live::lost).unwrap_or_default();
     let ended = |code| if lost.load(Ordering::Relaxed) { ExitCode::from(INTERFACE_LOST) } else { code };
@@ -320,7 +320,7 @@ fn metrics(settings: &Settings, board: &Arc<Board>) -> Result<Option<Server>, Fa
             tracing::warn!("no metrics: {listen}: {error}; another address can be set ([metrics] listen)");
             Ok(None)
         }
-        Err(error) => Err(Failure::Usage(format!("metrics: listen = {listen:?}: {error}"))),
+        Err(error) => Err(Failure::Failed(format!("metrics: listen = {listen:?}: {error}"))),
     }
 }
 
@@ -479,7 +479,7 @@ fn read_records(
                 }
             }
             Err(error) => {
-                eprintln!("apitap: {error}");
+                say!("apitap: {error}");
                 failed = true;
             }
         }
@@ -493,10 +493,10 @@ fn rules(options: Rules) -> Result<ExitCode, Failure> {
         RulesAction::Check { rules } => {
             let errors = crate::rules::check(rules.as_deref());
             for warning in crate::rules::warnings(rules.as_deref()) {
-                eprintln!("warning: {warning}");
+                say!("warning: {warning}");
             }
             for error in &errors {
-                eprintln!("{error}");
+                say!("{error}");
             }
             match errors.len() {
                 0 => {
@@ -681,8 +681,9 @@ fn confine(settings: &Settings, common: &Common, baseline: Option<&PathBuf>) -> 
     }
     let folder = settings.state.clone().unwrap_or_else(default_state);
     let _ = std::fs::create_dir_all(&folder); // what cannot be made is said where it is needed
-    // A key log and the configuration may be replaced by new files: their folders are meant.
-    let replaced = settings.tls.keylog.files.iter().chain(&common.config);
+    // A key log, the configuration and the secrets of sinks may be replaced by new files: their folders are meant.
+    let secrets = settings.sink.iter().flat_map(sink::Settings::files);
+    let replaced = settings.tls.keylog.files.iter().chain(&common.config).chain(secrets);
     let mut read: Vec<PathBuf> = replaced.filter_map(|path| confinement::folder_of(path)).collect();
     read.extend(settings.rules.clone());
     read.extend(settings.key_file.clone());
@@ -693,12 +694,12 @@ fn confine(settings: &Settings, common: &Common, baseline: Option<&PathBuf>) -> 
         write.push(folder.clone());
     }
     for sink in &settings.sink {
-        sink.paths(&mut read, &mut write);
+        sink.paths(&mut write);
     }
     let confinement = confinement::confine(&settings.confinement, &read, &write)
         .map_err(|error| Failure::Failed(error.to_string()))?;
     if !common.quiet {
-        eprintln!("apitap: {confinement}");
+        say!("apitap: {confinement}");
     }
     Ok(())
 }
@@ -780,7 +781,7 @@ fn detecting(
     let Remembering { detector, keeper, rest } = remembering(settings, memory)?;
     let said = |what: &str| {
         if !common.quiet {
-            eprintln!("apitap: what was learned before has no {what}: it begins anew");
+            say!("apitap: what was learned before has no {what}: it begins anew");
         }
     };
     let (resumed, rest) = (rest.is_some(), rest.unwrap_or_default());
@@ -973,10 +974,10 @@ fn finish_sinks(outlets: Outlets, settings: &Settings) -> bool {
         let (name, folder) = (&left.name, left.folder.display());
         if left.spooled > 0 {
             let count = left.spooled;
-            eprintln!("apitap: sink {name}: {count} lines stay in its spool {folder}; the next run delivers them");
+            say!("apitap: sink {name}: {count} lines stay in its spool {folder}; the next run delivers them");
         }
         if left.lost > 0 {
-            eprintln!("apitap: sink {name}: {} lines are lost: they were in memory, its spool had no room", left.lost);
+            say!("apitap: sink {name}: {} lines are lost: they were in memory, its spool had no room", left.lost);
             lost = true;
         }
     }
@@ -1000,12 +1001,12 @@ fn conclude(
 ) -> Result<ExitCode, Failure> {
     let summary = Summary::of(outcome, alerts, budget, elapsed);
     if common.json_summary {
-        eprintln!("{}", summary.json());
+        say!("{}", summary.json());
     } else if !common.quiet {
-        eprintln!("{}", summary.text());
+        say!("{}", summary.text());
     }
     for error in &outcome.errors {
-        eprintln!("apitap: {error}");
+        say!("apitap: {error}");
     }
     if let Some(error) = outcome.output.as_ref().filter(|error| !is_closed(error)) {
         return Err(Failure::Failed(format!("standard output: {error}")));

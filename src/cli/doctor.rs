@@ -54,7 +54,7 @@ impl Examination {
     pub(super) fn conclude(&self, quiet: bool) -> ExitCode {
         let [warnings, failures] = self.counts;
         if !quiet {
-            eprintln!("apitap: {failures} failed, {warnings} warnings");
+            say!("apitap: {failures} failed, {warnings} warnings");
         }
         if failures > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
     }

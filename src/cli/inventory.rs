@@ -159,7 +159,7 @@ impl Taking {
         }
         let listed = self.output.findings || !self.output.specifications.is_empty();
         if !listed || self.output.before.is_some() {
-            findings.iter().for_each(|finding| eprintln!("apitap: {finding}"));
+            findings.iter().for_each(|finding| say!("apitap: {finding}"));
         }
         if let Some(before) = &self.output.before {
             let changes = drift::changes(before, &endpoints);
@@ -240,9 +240,9 @@ pub(super) fn specifications(paths: &[PathBuf]) -> Result<Vec<Specification>, Fa
             .map_err(|error| Failure::Failed(format!("--spec {}: {error}", path.display())))?;
         if specification.unresolved > 0 {
             let count = specification.unresolved;
-            eprintln!("apitap: {}: {count} reference(s) lead nowhere, and stand for anything", path.display());
+            say!("apitap: {}: {count} reference(s) lead nowhere, and stand for anything", path.display());
             for reason in &specification.unread {
-                eprintln!("apitap: {}: $ref {reason}", path.display());
+                say!("apitap: {}: $ref {reason}", path.display());
             }
         }
         Ok(specification)

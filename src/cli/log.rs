@@ -34,6 +34,8 @@ pub enum LogFormat {
 pub(super) fn start(format: LogFormat) {
     let registry = tracing_subscriber::registry().with(LevelFilter::INFO).with(RateLimit::default());
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    // It would say them on the standard error that has failed.
+    let layer = layer.log_internal_errors(false);
     // Only where somebody has set it already, as a test might, does this fail.
     let _ = match format {
         LogFormat::Text => {

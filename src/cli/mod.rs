@@ -4,6 +4,13 @@
 //! something was found, 4 when `watch` ended because its interface was removed and made anew, and it has no right to
 //! listen to that one. A closed pipe on standard output is no error.
 
+/// Says something on standard error. That nobody reads it is no reason to end.
+macro_rules! say {
+    ($($what:tt)*) => {{
+        let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{}\n", format_args!($($what)*)));
+    }};
+}
+
 mod arguments;
 mod commands;
 mod config;
@@ -50,11 +57,11 @@ pub fn main() -> ExitCode {
     match commands::run(arguments) {
         Ok(code) => code,
         Err(Failure::Usage(reason)) => {
-            eprintln!("apitap: {reason}");
+            say!("apitap: {reason}");
             ExitCode::from(2)
         }
         Err(Failure::Failed(reason)) => {
-            eprintln!("apitap: {reason}");
+            say!("apitap: {reason}");
             ExitCode::FAILURE
         }
     }

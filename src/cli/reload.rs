@@ -4,10 +4,8 @@
 //! said, and all stays as it was. What is well goes into a [`Slot`], from which the detector's thread takes it between two
 //! batches of records. What cannot be changed while it runs is said by name.
 
-use std::collections::BTreeMap;
 use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,6 +16,8 @@ use crate::detect::{self, DetectRules};
 use crate::metrics::Board;
 use crate::rules::RuleFile;
 use crate::settings::{Settings, differences};
+use crate::sink::Settings as Sink;
+use crate::stamp::Stamp;
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(2);
@@ -71,22 +71,11 @@ impl Slot {
     }
 }
 
-/// The files of a configuration, and how they were found.
-#[derive(Debug, PartialEq, Eq)]
-struct Stamp(BTreeMap<PathBuf, Option<(i64, i64, u64, u64)>>);
-
-impl Stamp {
-    fn of(file: Option<&Path>, rules: Option<&Path>) -> Stamp {
-        let mut paths: Vec<PathBuf> = file.map(Path::to_owned).into_iter().collect();
-        if let Some(Ok(entries)) = rules.map(std::fs::read_dir) {
-            let files = entries.flatten().map(|entry| entry.path());
-            paths.extend(files.filter(|path| path.extension().is_some_and(|extension| extension == "toml")));
-        }
-        let stamp = |path: &PathBuf| {
-            std::fs::metadata(path).ok().map(|held| (held.mtime(), held.mtime_nsec(), held.size(), held.ino()))
-        };
-        Stamp(paths.into_iter().map(|path| (path.clone(), stamp(&path))).collect())
-    }
+/// What was before a change.
+struct Before {
+    settings: Settings,
+    texts: Vec<(String, String)>,
+    secrets: Stamp,
 }
 
 /// What is watched, and how it is read.
@@ -95,8 +84,10 @@ pub(super) struct Watched {
     file: Option<PathBuf>,
     /// The settings as they are.
     settings: Settings,
-    /// Settings and rules before the last change.
-    before: Option<(Settings, Vec<(String, String)>)>,
+    /// The secrets and certificates of its sinks as they were found.
+    secrets: Stamp,
+    /// Settings, rules and secrets before the last change.
+    before: Option<Before>,
     /// Reads the file, the environment and the flags again.
     read: Box<dyn Fn() -> Result<Settings, Failure> + Send>,
 }
@@ -160,19 +151,34 @@ impl Watched {
         settings: Settings,
         read: impl Fn() -> Result<Settings, Failure> + Send + 'static,
     ) -> Watched {
-        Watched { file, settings, before: None, read: Box::new(read) }
+        let mut watched = Watched { file, settings, secrets: Stamp::default(), before: None, read: Box::new(read) };
+        watched.secrets = watched.secrets();
+        watched
     }
 
     /// The last change did not take effect.
     fn go_back(&mut self, texts: &mut Vec<(String, String)>) {
-        if let Some((settings, before)) = self.before.take() {
+        if let Some(Before { settings, texts: before, secrets }) = self.before.take() {
             self.settings = settings;
             *texts = before;
+            self.secrets = secrets;
         }
     }
 
+    /// The files of the configuration as they are now.
     fn stamp(&self) -> Stamp {
-        Stamp::of(self.file.as_deref(), self.settings.rules.as_deref())
+        let mut paths: Vec<PathBuf> = self.file.clone().into_iter().collect();
+        if let Some(Ok(entries)) = self.settings.rules.as_deref().map(std::fs::read_dir) {
+            let files = entries.flatten().map(|entry| entry.path());
+            paths.extend(files.filter(|path| path.extension().is_some_and(|extension| extension == "toml")));
+        }
+        paths.extend(self.settings.sink.iter().flat_map(Sink::files).cloned());
+        Stamp::of(paths)
+    }
+
+    /// The secrets and certificates of the sinks as they are now.
+    fn secrets(&self) -> Stamp {
+        Stamp::of(self.settings.sink.iter().flat_map(Sink::files).cloned())
     }
 
     /// Reads and checks everything; none when nothing differs that takes effect.
@@ -202,7 +208,17 @@ impl Watched {
             tracing::warn!("takes effect at the next start only: {}", kept.join(", "));
         }
         // What takes effect later only is not said again at each change.
-        let before = (std::mem::replace(&mut self.settings, settings.clone()), std::mem::replace(texts, fresh));
+        let sinks = changed.iter().any(|key| key == "sink");
+        let found = self.secrets();
+        let before = Before {
+            settings: std::mem::replace(&mut self.settings, settings.clone()),
+            texts: std::mem::replace(texts, fresh),
+            secrets: std::mem::replace(&mut self.secrets, found),
+        };
+        // A token that was replaced is in none of the settings.
+        if !sinks && before.secrets != self.secrets {
+            changed.push("sink".into());
+        }
         if changed.is_empty() {
             return Ok(None);
         }
@@ -214,12 +230,33 @@ impl Watched {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     fn watched(folder: &Path) -> Watched {
         let path = folder.join("apitap.toml");
         let file = path.clone();
         let read = move || Settings::read(&file).map_err(Failure::from);
         Watched::new(Some(path), read().unwrap_or_default(), read)
+    }
+
+    #[test]
+    fn a_secret_that_was_replaced_is_a_change_of_its_sink() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let token = folder.path().join("token");
+        std::fs::write(&token, "a").expect("a file");
+        let text = format!("[[sink]]\ntype = 'webhook'\nurl = 'http://a/'\ntoken_file = '{}'\n", token.display());
+        std::fs::write(folder.path().join("apitap.toml"), text).expect("a file");
+        let mut watched = watched(folder.path());
+        let mut texts = crate::rules::texts(None).expect("compiled in");
+        let stamp = watched.stamp();
+        assert!(watched.again(&mut texts).expect("well").is_none(), "nothing differs");
+        std::fs::write(&token, "bcd").expect("a file");
+        assert_ne!(watched.stamp(), stamp, "it is noticed");
+        let changed = |change: Option<Change>| change.map(|change| change.changed);
+        assert_eq!(changed(watched.again(&mut texts).expect("well")), Some(vec!["sink".to_owned()]));
+        assert!(watched.again(&mut texts).expect("well").is_none(), "it is in effect");
+        watched.go_back(&mut texts);
+        assert_eq!(changed(watched.again(&mut texts).expect("well")), Some(vec!["sink".to_owned()]));
     }
 
     #[test]

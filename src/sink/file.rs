@@ -37,7 +37,7 @@ pub(super) struct RotatedFile {
     kept_house: Option<Instant>,
 }
 
-struct Open {
+pub(super) struct Open {
     file: File,
     bytes: u64,
     since: SystemTime,
@@ -264,7 +264,7 @@ impl RotatedFile {
 }
 
 /// Opens the file at its end, without a line that was torn, and with its lock held.
-fn open(path: &Path) -> io::Result<Open> {
+pub(super) fn open(path: &Path) -> io::Result<Open> {
     let file = appending::open(path, 0o640)?;
     let held = file.metadata()?;
     let since = held.created().or_else(|_| held.modified()).unwrap_or_else(|_| SystemTime::now());

@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 use super::delivery::Delivery;
 use super::filter::Filter;
 use super::letters::DeadLetters;
-use super::outbox::{Outbox, Status};
+use super::outbox::{Outbox, Status, at};
 use super::printing::{self, Output, Printing};
 use super::settings::{Settings, Type};
 use super::spool::Spool;
 use super::target::Target;
 use super::told::Told;
+use crate::stamp::Stamp;
 
 /// Most sinks: each has a thread.
 pub const SINK_LIMIT: usize = 64;
@@ -34,8 +35,17 @@ pub struct Outlets {
 #[derive(Debug)]
 struct Sent {
     settings: Settings,
+    /// Its secrets and certificates as they were read.
+    files: Stamp,
     filter: Filter,
     delivery: Delivery,
+}
+
+impl Sent {
+    /// Whether it is this sink, with the secrets and certificates that are there now.
+    fn is(&self, settings: &Settings) -> bool {
+        self.settings == *settings && self.files == Stamp::of(settings.files().cloned())
+    }
 }
 
 /// Sees what the sinks come to, from any thread.
@@ -113,7 +123,28 @@ impl Outlets {
             outlets.add(sink)?;
         }
         outlets.show();
+        outlets.say_left_behind();
         Ok(outlets)
+    }
+
+    /// Lines that wait for a sink that the configuration has no more, or under another name.
+    fn say_left_behind(&self) {
+        let Ok(folders) = std::fs::read_dir(&self.spools) else { return };
+        for folder in folders.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()) {
+            let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if name == printing::NAME || self.sent.iter().any(|sent| sent.settings.name() == name) {
+                continue;
+            }
+            // What another process has open is its own.
+            let lines = Spool::open(&folder, u64::MAX, false).map_or(0, |spool| spool.pending());
+            if lines > 0 {
+                tracing::warn!(
+                    folder = %folder.display(),
+                    lines,
+                    "lines wait in the spool of a sink that is not configured: a sink of the name of the folder delivers them"
+                );
+            }
+        }
     }
 
     /// The same where nobody may wait for the reader of standard output: a thread prints, and what it has not printed is in a
@@ -149,6 +180,7 @@ impl Outlets {
     fn add(&mut self, settings: &Settings) -> Result<(), String> {
         let filter = Filter::new(settings)?;
         let wrong = |reason: String| format!("sink {}: {reason}", settings.name());
+        let files = Stamp::of(settings.files().cloned());
         let target = Target::new(settings, &self.sensor).map_err(wrong)?;
         let folder = self.spools.join(settings.name());
         let spool = Spool::open(&folder, settings.spool_bytes, settings.sync).map_err(|error| match error.kind() {
@@ -163,7 +195,7 @@ impl Outlets {
             Outbox::new(settings.name(), settings.r#type.name(), settings.queue, settings.spool_bytes, Some(spool));
         let delivery =
             Delivery::start(Arc::new(outbox), target, letters, settings).map_err(|error| wrong(error.to_string()))?;
-        self.sent.push(Sent { settings: settings.clone(), filter, delivery });
+        self.sent.push(Sent { settings: settings.clone(), files, filter, delivery });
         Ok(())
     }
 
@@ -217,13 +249,23 @@ impl Outlets {
             let folder = self.spools.join(sink.name());
             std::fs::create_dir_all(&folder)
                 .map_err(|error| format!("sink {}: its spool {}: {error}", sink.name(), folder.display()))?;
+            // A sensor that has confined itself cannot write wherever its configuration says since.
+            if let Some(path) = sink.path.as_deref().filter(|_| !self.sent.iter().any(|sent| sent.is(sink))) {
+                super::file::open(path).map_err(|error| {
+                    let hint = match error.kind() {
+                        io::ErrorKind::PermissionDenied => ": confined, it can write only where its configuration said at its start, [confinement] `write` included",
+                        _ => "",
+                    };
+                    format!("sink {}: {}{hint}", sink.name(), at(path, &error))
+                })?;
+            }
         }
         let printed = Output::printed(settings)?;
         for sink in settings {
             Filter::new(sink)?;
         }
         let (stay, mut end): (Vec<Sent>, Vec<Sent>) =
-            std::mem::take(&mut self.sent).into_iter().partition(|sent| settings.contains(&sent.settings));
+            std::mem::take(&mut self.sent).into_iter().partition(|sent| settings.iter().any(|sink| sent.is(sink)));
         self.sent = stay;
         let deadline = Instant::now() + limit;
         end.iter().for_each(|sent| sent.delivery.end(deadline));
@@ -259,7 +301,7 @@ impl Outlets {
     fn add_new(&mut self, settings: &[Settings], deadline: Instant) -> Option<String> {
         let stayed = self.sent.len();
         for sink in settings.iter().filter(|sink| sink.r#type != Type::Stdout) {
-            if self.sent.iter().any(|sent| sent.settings == *sink) {
+            if self.sent.iter().any(|sent| sent.is(sink)) {
                 continue;
             }
             if let Err(reason) = self.add(sink) {
@@ -356,6 +398,36 @@ mod tests {
         outlets.reload(&[file(&path, 5), taken], LIMIT).expect("both are free");
         assert_eq!(monitor.statuses().len(), 2);
         assert!(outlets.finish(Duration::from_secs(5)).is_empty());
+    }
+
+    #[test]
+    fn a_sink_whose_secret_was_replaced_begins_anew() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let token = folder.path().join("token");
+        std::fs::write(&token, "a").expect("room");
+        let text = format!("type = 'webhook'\nurl = 'http://127.0.0.1:9/'\ntoken_file = '{}'\n", token.display());
+        let hook: Settings = toml::from_str(&text).expect("settings");
+        let mut outlets = Outlets::open(std::slice::from_ref(&hook), folder.path(), "s".into()).expect("sinks");
+        let outbox = |outlets: &Outlets| outlets.sent[0].delivery.outbox.clone();
+        let first = outbox(&outlets);
+        outlets.reload(std::slice::from_ref(&hook), LIMIT).expect("as before");
+        assert!(Arc::ptr_eq(&first, &outbox(&outlets)), "it goes on");
+        drop(first);
+        std::fs::write(&token, "bcd").expect("room");
+        let first = outbox(&outlets);
+        let spool = Arc::downgrade(&first);
+        drop(first);
+        outlets.reload(&[hook], LIMIT).expect("its spool is free");
+        assert!(spool.upgrade().is_none(), "there is another");
+    }
+
+    #[test]
+    fn where_nothing_can_be_written_there_can_be_no_sink() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut outlets = Outlets::open(&[], folder.path(), "s".into()).expect("no sinks");
+        let nowhere = folder.path().join("nowhere").join("alerts.jsonl");
+        let error = outlets.reload(&[file(&nowhere, 3)], LIMIT).expect_err("there is no such folder");
+        assert!(error.contains("nowhere"), "{error}");
     }
 
     #[test]

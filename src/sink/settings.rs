@@ -287,11 +287,15 @@ impl Serialize for Secret {
 }
 
 impl Settings {
-    /// The files that it reads, and the folder that it writes to.
-    pub fn paths(&self, read: &mut Vec<PathBuf>, write: &mut Vec<PathBuf>) {
-        let files =
-            [&self.token_file, &self.password_file, &self.ca_file, &self.certificate_file, &self.certificate_key_file];
-        read.extend(files.into_iter().flatten().cloned());
+    /// The files that it reads: secrets and certificates.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        [&self.token_file, &self.password_file, &self.ca_file, &self.certificate_file, &self.certificate_key_file]
+            .into_iter()
+            .flatten()
+    }
+
+    /// The folders that it writes to.
+    pub fn paths(&self, write: &mut Vec<PathBuf>) {
         // Files come and go beside the one that is named.
         let folder = self.path.as_ref().and_then(|path| path.parent());
         let here = |folder: &std::path::Path| match folder.as_os_str().is_empty() {
