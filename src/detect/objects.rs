@@ -1,7 +1,8 @@
 //! Recon, object by object: who asks for more of an API's objects than their peers, for those they may not have, or for
 //! one after the other.
 //!
-//! An object is a path of a template with parameters, or what is looked up by an address or a number in the query. The
+//! An object is a path of a template with parameters, or what the query of another names: an identifier (`/order?id=1042`), an
+//! address or a number of somebody. The
 //! count of the former is compared with that of peers at the same endpoint; that none of them comes there at all is evidence as
 //! well. Denials, and objects that do not exist, are sequential tests of their own against the share of them that the
 //! endpoint answers so.
@@ -28,6 +29,9 @@ const UNKNOWN: usize = 2;
 /// Strangeness, in nats, from which on few objects are enough: none of ninety peers comes here.
 const STRANGE: f64 = 4.5;
 
+/// Parameters of a query that are looked at for identifiers.
+const PARAMETERS: usize = 16;
+
 /// How many times the evidence of the number of objects its strangeness may be.
 const STRANGE_MULTIPLE: f64 = 3.0;
 
@@ -40,7 +44,8 @@ pub(super) fn observe(
     scales: &mut Scales<'_>,
 ) {
     let looked_up = seen.call.method == "GET" && !seen.call.sensitive.request.is_empty();
-    if !seen.place.parameterised && !looked_up {
+    let identified = identified(seen);
+    if !seen.place.parameterised && !looked_up && identified.is_none() {
         return;
     }
     // What everybody may read without credentials is public: crawlers may have all of it.
@@ -58,6 +63,7 @@ pub(super) fn observe(
         .iter()
         .flat_map(|sensitive| sensitive.values.iter())
         .fold(seen.key.hash(&[seen.call.path.as_bytes()]), |object, value| seen.key.pair(object, value.0));
+    let object = identified.as_ref().map_or(object, |identified| seen.key.pair(object, identified.hash));
     let Some(track) = principal.track(seen.endpoint) else { return };
     if !track.objects.insert(object) {
         return;
@@ -86,7 +92,8 @@ pub(super) fn observe(
         endpoint.denied += f64::from(u8::from(denied)) * weight;
         endpoint.absent += f64::from(u8::from(absent)) * weight;
     }
-    if let Some(number) = last_number(&seen.call.path, &seen.place.template) {
+    let of_path = || last_number(&seen.call.path, &seen.place.template);
+    if let Some(number) = identified.as_ref().map_or_else(of_path, |identified| identified.number) {
         track.number(number);
     }
     let (denials, absences) = (track.denials.nats(), track.absences.nats());
@@ -130,7 +137,8 @@ pub(super) fn observe(
     let strange = strange.min(STRANGE_MULTIPLE * nats);
     // Who writes what it reads does a job. How many people somebody asks about where its peers ask as well is for the
     // test of lookups.
-    let crowded = reads && (seen.place.parameterised || lonely) && count as f64 >= floor && nats > 2.0;
+    let named = seen.place.parameterised || identified.is_some();
+    let crowded = reads && (named || lonely) && count as f64 >= floor && nats > 2.0;
     let total = walk + if crowded { nats + order + strange } else { 0.0 };
     let count = count as f64;
     let (test, observed, expected) = match () {
@@ -158,7 +166,11 @@ pub(super) fn observe(
 /// not exist, with no credential or with one that was never answered well, answers for it by the address.
 pub(super) fn unknown(seen: &Observation<'_>, client: &mut Client, endpoint: &mut Endpoint, scales: &mut Scales<'_>) {
     let absent = seen.absent();
-    if !seen.place.parameterised || seen.place.catch_all || seen.recorded || !(absent || seen.good()) {
+    if seen.place.catch_all || seen.recorded || !(absent || seen.good()) {
+        return;
+    }
+    let identified = identified(seen);
+    if !seen.place.parameterised && identified.is_none() {
         return;
     }
     let suspect = client.suspect();
@@ -181,7 +193,8 @@ pub(super) fn unknown(seen: &Observation<'_>, client: &mut Client, endpoint: &mu
         }
     };
     let Some(held) = client.unknown.get_mut(held) else { return };
-    if !held.objects.insert(seen.key.hash(&[seen.call.path.as_bytes()])) {
+    let object = seen.key.hash(&[seen.call.path.as_bytes()]);
+    if !held.objects.insert(identified.map_or(object, |identified| seen.key.pair(object, identified.hash))) {
         return;
     }
     let prior = &seen.rules.prior;
@@ -217,12 +230,48 @@ fn crowd(count: u64, own_role: bool, peers: &Moments, prior: &Prior) -> (f64, f6
     (tail::normal(ln_1p(count), mean, deviation), mean.exp_m1())
 }
 
+/// What a query says of the object that is asked for.
+struct Identified {
+    hash: u64,
+    number: Option<u64>,
+}
+
+/// The identifiers in the query of a call whose path has no parameter.
+fn identified(seen: &Observation<'_>) -> Option<Identified> {
+    if seen.place.parameterised || seen.call.query_names.is_empty() || seen.login {
+        return None;
+    }
+    let (_, query) = seen.call.target.split_once('?')?;
+    let pairs = query.split('&').take(PARAMETERS).filter_map(|pair| pair.split_once('='));
+    let mut objects = pairs.filter(|(name, value)| is_identifier(value) && seen.rules.names_object(name));
+    let of = |(name, value): (&str, &str)| Identified {
+        hash: seen.key.hash(&[name.as_bytes(), b"=", value.as_bytes()]),
+        number: number(value),
+    };
+    let first = of(objects.next()?);
+    Some(objects.map(of).fold(first, |all, next| Identified { hash: seen.key.pair(all.hash, next.hash), ..next }))
+}
+
+/// Whether a value may be an identifier: words are rather what an endpoint is asked to do.
+fn is_identifier(value: &str) -> bool {
+    value.len() <= 128
+        && value.bytes().any(|byte| byte.is_ascii_digit())
+        && value
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'%' | b'='))
+}
+
 /// The number that the last parameter of a path is, or ends in behind letters (`INV-2026-0017`, `user42`). Digits among letters are
 /// no number: those of a UUID or a hash say nothing of what comes next.
 fn last_number(path: &str, template: &str) -> Option<u64> {
     let mut segments = path.rsplit('/').zip(template.rsplit('/'));
     let (segment, _) = segments.find(|(_, known)| known.starts_with('{'))?;
-    let digits = segment.trim_start_matches(|letter: char| !letter.is_ascii_digit());
+    number(segment)
+}
+
+/// The number that an identifier is, or ends in.
+fn number(identifier: &str) -> Option<u64> {
+    let digits = identifier.trim_start_matches(|letter: char| !letter.is_ascii_digit());
     let mut number = digits.bytes().filter(|byte| !matches!(byte, b'-' | b'_' | b'.')).peekable();
     number.peek()?;
     number.try_fold(0u64, |number, byte| {

@@ -33,6 +33,9 @@ pub struct DetectRules {
     pub secrets: SecretRules,
     /// What asks about a person.
     pub lookups: LookupRules,
+    /// What names an object in a query.
+    #[serde(default)]
+    pub objects: ObjectRules,
     /// What only those who run a service should call.
     pub functions: FunctionRules,
     /// What says what somebody may do.
@@ -110,6 +113,22 @@ pub struct SecretRules {
     /// The same, ready for use.
     #[serde(skip)]
     known: OnceLock<Names>,
+}
+
+/// What names an object in a query.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ObjectRules {
+    /// Names of parameters, lower case; `-` and `_` in them count for nothing.
+    pub parameters: Vec<String>,
+    /// Last words of names, lower case.
+    pub endings: Vec<String>,
+    /// Names that are none all the same, as `parameters`.
+    #[serde(default)]
+    pub except: Vec<String>,
+    /// `parameters` and `except`, ready for use.
+    #[serde(skip)]
+    known: OnceLock<[Names; 2]>,
 }
 
 /// What asks about a person.
@@ -441,6 +460,21 @@ impl DetectRules {
         known.get_or_init(|| Names::of(parameters.iter().map(String::as_str))).has(leaf(name.as_bytes()))
     }
 
+    /// Whether a query parameter names what is asked for.
+    pub(super) fn names_object(&self, name: &str) -> bool {
+        let ObjectRules { parameters, endings, except, known } = &self.objects;
+        let name = leaf(name.as_bytes());
+        let [named, other] =
+            known.get_or_init(|| [parameters, except].map(|names| Names::of(names.iter().map(String::as_str))));
+        let ends = || {
+            let name = str::from_utf8(name).unwrap_or_default();
+            let part = name.rsplit(|letter: char| !letter.is_ascii_alphanumeric()).next().unwrap_or_default();
+            let word = humps(part).last().filter(|word| word.len() < name.len()).unwrap_or_default();
+            endings.iter().any(|ending| ending.eq_ignore_ascii_case(word))
+        };
+        (named.has(name) || ends()) && !other.has(name)
+    }
+
     /// Whether a user agent is that of a program. Not for the hot path.
     pub fn is_program(&self, agent: &str) -> bool {
         let agent = agent.to_ascii_lowercase();
@@ -496,6 +530,26 @@ mod tests {
             rules.is_privilege("isAdmin") && rules.is_privilege("account_balance") && !rules.is_privilege("enrolled")
         );
         assert!(rules.is_administrative("a.example", "/back-office/x") && rules.looks_up("/v1/users/Lookup"));
+        for name in
+            ["id", "ID", "account", "accountNumber", "order_id", "orderID", "user.id", "filter[orderUuid]", "ids[]"]
+        {
+            assert!(rules.names_object(name), "{name}");
+        }
+        for name in [
+            "",
+            "_",
+            "page",
+            "valid",
+            "grid",
+            "paid",
+            "client_id",
+            "requestId",
+            "after_id",
+            "filter[sinceId]",
+            "id_token",
+        ] {
+            assert!(!rules.names_object(name), "{name}");
+        }
     }
 
     #[test]

@@ -130,3 +130,35 @@ fn programs_beside_people_are_known_once_there_are_several() {
     }
     assert_eq!(accused(&bench, Technique::ObjectEnumeration), [Some(address(20))]);
 }
+
+#[test]
+fn objects_that_the_query_names_are_objects() {
+    let ask = |client: u32, parameter: &str, each: &dyn Fn(u64) -> (u64, u16)| {
+        let mut bench = Bench::lived_in();
+        for round in 0..3 {
+            for person in 0..40u32 {
+                let path = format!("/v1/statement?account={}&page={round}", 4_000 + person);
+                bench.call(Get { token: Some(u64::from(person)), ..get(person, &path) });
+            }
+            bench.wait(60);
+        }
+        for number in 0..90 {
+            let (object, status) = each(number);
+            let path = format!("/v1/statement?{parameter}={object}&page=1");
+            bench.call(Get { token: Some(900), status: Some(status), ..get(client, &path) });
+            bench.wait(40);
+        }
+        accused(&bench, Technique::ObjectEnumeration)
+    };
+    let one_after_the_other = |number| (4_000 + number, 200);
+    assert_eq!(ask(900, "account", &one_after_the_other), [Some(address(900))]);
+    assert_eq!(ask(901, "filter[accountId]", &one_after_the_other), [Some(address(901))]);
+    assert_eq!(
+        ask(902, "account", &|number| (9_000 + 31 * number, if number < 45 { 403 } else { 200 })),
+        [Some(address(902))]
+    );
+    // Pages are no objects, and one's own are few.
+    assert_eq!(ask(903, "after_id", &one_after_the_other), []);
+    assert_eq!(ask(904, "width", &one_after_the_other), []);
+    assert_eq!(ask(905, "account", &|number| (4_000 + number % 3, 200)), []);
+}
