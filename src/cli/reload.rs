@@ -208,15 +208,16 @@ impl Watched {
             tracing::warn!("takes effect at the next start only: {}", kept.join(", "));
         }
         // What takes effect later only is not said again at each change.
-        let sinks = changed.iter().any(|key| key == "sink");
-        let found = self.secrets();
-        let before = Before {
+        let mut before = Before {
             settings: std::mem::replace(&mut self.settings, settings.clone()),
             texts: std::mem::replace(texts, fresh),
-            secrets: std::mem::replace(&mut self.secrets, found),
+            secrets: Stamp::default(),
         };
+        // Of the sinks that there are now: where they are as before, so are the files that are looked at.
+        let found = self.secrets();
+        before.secrets = std::mem::replace(&mut self.secrets, found);
         // A token that was replaced is in none of the settings.
-        if !sinks && before.secrets != self.secrets {
+        if before.secrets != self.secrets && !changed.iter().any(|key| key == "sink") {
             changed.push("sink".into());
         }
         if changed.is_empty() {
@@ -253,10 +254,19 @@ mod tests {
         std::fs::write(&token, "bcd").expect("a file");
         assert_ne!(watched.stamp(), stamp, "it is noticed");
         let changed = |change: Option<Change>| change.map(|change| change.changed);
+        let before = std::fs::read_to_string(folder.path().join("apitap.toml")).expect("text");
         assert_eq!(changed(watched.again(&mut texts).expect("well")), Some(vec!["sink".to_owned()]));
         assert!(watched.again(&mut texts).expect("well").is_none(), "it is in effect");
         watched.go_back(&mut texts);
         assert_eq!(changed(watched.again(&mut texts).expect("well")), Some(vec!["sink".to_owned()]));
+        // Another sink with a secret is one change, and not a second one when something else is.
+        let more = before.clone() + &before.replace("type =", "name = 'b'\ntype =");
+        std::fs::write(folder.path().join("apitap.toml"), more).expect("a file");
+        assert_eq!(changed(watched.again(&mut texts).expect("well")), Some(vec!["sink".to_owned()]));
+        assert!(watched.again(&mut texts).expect("well").is_none(), "it is in effect");
+        std::fs::write(folder.path().join("apitap.toml"), "").expect("a file");
+        assert_eq!(changed(watched.again(&mut texts).expect("well")), Some(vec!["sink".to_owned()]));
+        assert!(watched.again(&mut texts).expect("well").is_none(), "it is in effect");
     }
 
     #[test]

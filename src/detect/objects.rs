@@ -44,12 +44,12 @@ pub(super) fn observe(
     scales: &mut Scales<'_>,
 ) {
     let looked_up = seen.call.method == "GET" && !seen.call.sensitive.request.is_empty();
-    let identified = identified(seen);
-    if !seen.place.parameterised && !looked_up && identified.is_none() {
-        return;
-    }
     // What everybody may read without credentials is public: crawlers may have all of it.
     if endpoint.anonymous > 0.1 * endpoint.authenticated {
+        return;
+    }
+    let identified = identified(seen);
+    if !seen.place.parameterised && !looked_up && identified.is_none() {
         return;
     }
     let prior = &seen.rules.prior;

@@ -6,7 +6,7 @@ pub(crate) struct Names {
     /// Folded: lower case, without `-` and `_`. By the letter that they begin with.
     names: Vec<Box<[u8]>>,
     /// By the first letter, where its names begin and end.
-    groups: [(u16, u16); 32],
+    groups: [(usize, usize); 32],
     /// By the length of a name as it is written, a bit for each letter that such a name begins with: most names are none of
     /// these at a glance.
     initials: Vec<u32>,
@@ -37,11 +37,10 @@ impl Names {
         let names = names.map(|name| folded(name.as_bytes()).collect::<Box<[u8]>>());
         let mut names: Vec<_> = names.filter(|name| !name.is_empty()).collect();
         names.sort_by_key(|name| letter(name.first()).0);
-        names.truncate(usize::from(u16::MAX));
         let mut groups = [(0, 0); 32];
         let mut initials = vec![0; LONG_NAME + 1];
         let mut finals = [0; 32];
-        for (name, at) in names.iter().zip(0u16..) {
+        for (at, name) in names.iter().enumerate() {
             let ((first, bit), (_, last)) = (letter(name.first()), letter(name.last()));
             // However many separators it is written with.
             let lengths = name.len().min(LONG_NAME)..=(name.len() + SEPARATORS).min(LONG_NAME);
@@ -71,7 +70,7 @@ impl Names {
     #[inline(never)]
     fn has_exactly(&self, name: &[u8], first: usize) -> bool {
         let (begin, end) = self.groups.get(first).copied().unwrap_or_default();
-        let group = self.names.get(usize::from(begin)..usize::from(end)).unwrap_or_default();
+        let group = self.names.get(begin..end).unwrap_or_default();
         let mut buffer = [0; LONG_NAME];
         let mut length = 0;
         for byte in folded(name) {
