@@ -130,7 +130,8 @@ impl Settings {
         load(Some(path), std::iter::empty()).map(|loaded| loaded.settings)
     }
 
-    /// Checks values that no type can tell to be wrong: of the sinks, the quotas and the detector.
+    /// Checks values that no type can tell to be wrong: of the sinks, the quotas, the detector, and sizes without which nothing
+    /// would be seen.
     ///
     /// # Errors
     ///
@@ -142,6 +143,11 @@ impl Settings {
         names.sort_unstable();
         if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(format!("two quotas are called {}; findings could not tell them apart", pair[0]));
+        }
+        let sizes =
+            [("stream.max_flows", self.stream.max_flows as usize), ("http.header_limit", self.http.header_limit)];
+        if let Some((name, _)) = sizes.iter().find(|(_, size)| *size == 0) {
+            return Err(format!("{name} = 0: no call would come together; give 1 or more"));
         }
         self.detect.check()
     }

@@ -64,7 +64,7 @@ fn doctor_says_what_is_well_and_what_is_not() {
         freed.local_addr().expect("an address")
     });
     let sinks = format!(
-        "state = 'state'\n[source.live]\ninterface = 'lo'\nbuffer_bytes = 8388608\n[[sink]]\ntype = 'syslog'\nname = 'there'\naddress = '{open}'\n\
+        "state = 'state'\n[evidence]\nfolder = 'evidence'\n[source.live]\ninterface = 'lo'\nbuffer_bytes = 8388608\n[[sink]]\ntype = 'syslog'\nname = 'there'\naddress = '{open}'\n\
          [[sink]]\ntype = 'file'\npath = 'alerts.jsonl'\n"
     );
     std::fs::write(folder.path("well.toml"), &sinks).expect("a file");
@@ -78,6 +78,7 @@ fn doctor_says_what_is_well_and_what_is_not() {
         ("key", None),
         ("rules", None),
         ("state", Some("state")),
+        ("evidence", Some("evidence")),
         ("sink", Some("there")),
         ("sink", Some("file")),
     ] {
@@ -89,7 +90,8 @@ fn doctor_says_what_is_well_and_what_is_not() {
     verdict(&checks, "confinement", None);
     verdict(&checks, "offloads", Some("lo"));
     verdict(&checks, "disk", None);
-    for made in ["state", "alerts.jsonl"] {
+    verdict(&checks, "metrics", None);
+    for made in ["state", "alerts.jsonl", "evidence"] {
         assert!(!folder.path(made).exists(), "{made} was made");
     }
 

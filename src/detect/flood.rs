@@ -37,6 +37,10 @@ const SLOW: f64 = 3.0;
 /// Seconds that one answer counts at most.
 const LONGEST: f64 = 10.0;
 
+/// Of calls that are the same, and that the server had no time for (429) or was not there for (502, 503, 504), one in so many
+/// counts: a program tries again, which will end with the failure.
+const TRIES: u64 = 4;
+
 /// Which part of the floor of a minute's calls makes it one of a burst.
 const BURST: f64 = 3.0;
 
@@ -238,7 +242,8 @@ fn calls(
         client.meters.burst = seen.time + std::time::Duration::from_secs(60);
         count(Quantity::BusyMinutes, 1, seen, client, population, None, scales);
     }
-    if repeated {
+    let tries_again = matches!(seen.status, Some(429 | 502..=504));
+    if repeated && (!tries_again || client.meters.run.is_multiple_of(TRIES)) {
         count(Quantity::Repeats, 1, seen, client, population, endpoint, scales);
     }
 }

@@ -1,10 +1,9 @@
 //! Recon, object by object: who asks for more of an API's objects than their peers, for those they may not have, or for
 //! one after the other.
 //!
-//! An object is a path of a template with parameters, or what the query of another names: an identifier (`/order?id=1042`), an
-//! address or a number of somebody. The
-//! count of the former is compared with that of peers at the same endpoint; that none of them comes there at all is evidence as
-//! well. Denials, and objects that do not exist, are sequential tests of their own against the share of them that the
+//! An object is a path of a template with parameters, or what the query or the body of another names: an identifier
+//! (`/order?id=1042`, the variables of GraphQL), an address or a number of somebody. The count of those that are read is compared
+//! with that of peers at the same endpoint; that none of them comes there at all is evidence as well. Denials, and objects that do not exist, are sequential tests of their own against the share of them that the
 //! endpoint answers so.
 
 use super::budget::{Scales, Test};
@@ -14,7 +13,9 @@ use super::principal::{OWN_ROLE, Peers};
 use super::rules::Prior;
 use super::state::{Client, Endpoint, Unknown};
 use crate::alert::{Family, Sighting, Technique};
+use crate::call::OperationKind;
 use crate::model::{Moments, ln_1p, tail};
+use crate::rules::object::is_identifier;
 
 /// Peers at an endpoint from which on it is known well what is ordinary there.
 const MANY: f64 = 20.0;
@@ -111,7 +112,7 @@ pub(super) fn observe(
         }
     }
     // Most of what follows is for those few who ask for many.
-    let reads = matches!(&*seen.call.method, "GET" | "HEAD");
+    let reads = reads(seen);
     let few = !reads || prior.objects_floor.iter().all(|&floor| (count as f64) < floor);
     let tests = [Test::Objects, Test::ObjectDenials, Test::ObjectAbsences];
     if few && !tests.into_iter().any(|test| scales.wants(test, walk)) {
@@ -236,14 +237,41 @@ struct Identified {
     number: Option<u64>,
 }
 
-/// The identifiers in the query of a call whose path has no parameter.
+/// Whether a call only reads, whatever its method is.
+fn reads(seen: &Observation<'_>) -> bool {
+    let named = |name: &str| seen.rules.objects.read(name);
+    match (&*seen.call.method, &seen.call.operation) {
+        (_, Some(operation)) => match operation.kind {
+            Some(kind) => kind == OperationKind::Query,
+            None => operation.name.as_deref().is_some_and(named),
+        },
+        ("GET" | "HEAD", None) => true,
+        ("POST", None) => named(seen.place.path()),
+        _ => false,
+    }
+}
+
+/// The identifiers in the query, or the body, of a call whose path has no parameter.
 fn identified(seen: &Observation<'_>) -> Option<Identified> {
-    if seen.place.parameterised || seen.call.query_names.is_empty() || seen.login {
+    if seen.place.parameterised || seen.login {
+        return None;
+    }
+    let in_body = || {
+        let object = seen.call.request_values.as_ref()?.object?;
+        Some(Identified { hash: object.0, number: None })
+    };
+    in_query(seen).or_else(in_body)
+}
+
+/// The identifiers in the query of a call.
+fn in_query(seen: &Observation<'_>) -> Option<Identified> {
+    if seen.call.query_names.is_empty() {
         return None;
     }
     let (_, query) = seen.call.target.split_once('?')?;
     let pairs = query.split('&').take(PARAMETERS).filter_map(|pair| pair.split_once('='));
-    let mut objects = pairs.filter(|(name, value)| is_identifier(value) && seen.rules.names_object(name));
+    let named = |name: &str| seen.rules.objects.name(name.as_bytes());
+    let mut objects = pairs.filter(|(name, value)| is_identifier(value.as_bytes()) && named(name));
     let of = |(name, value): (&str, &str)| Identified {
         hash: seen.key.hash(&[name.as_bytes(), b"=", value.as_bytes()]),
         number: number(value),
@@ -252,21 +280,27 @@ fn identified(seen: &Observation<'_>) -> Option<Identified> {
     Some(objects.map(of).fold(first, |all, next| Identified { hash: seen.key.pair(all.hash, next.hash), ..next }))
 }
 
-/// Whether a value may be an identifier: words are rather what an endpoint is asked to do.
-fn is_identifier(value: &str) -> bool {
-    value.len() <= 128
-        && value.bytes().any(|byte| byte.is_ascii_digit())
-        && value
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'%' | b'='))
-}
-
 /// The number that the last parameter of a path is, or ends in behind letters (`INV-2026-0017`, `user42`). Digits among letters are
 /// no number: those of a UUID or a hash say nothing of what comes next.
 fn last_number(path: &str, template: &str) -> Option<u64> {
-    let mut segments = path.rsplit('/').zip(template.rsplit('/'));
-    let (segment, _) = segments.find(|(_, known)| known.starts_with('{'))?;
-    number(segment)
+    let (mut path, mut template) = (path, template);
+    loop {
+        let (above, segment) = last_segment(path);
+        let (above_known, known) = last_segment(template);
+        if known.starts_with('{') {
+            return number(segment);
+        }
+        (path, template) = (above?, above_known?);
+    }
+}
+
+/// The last segment of a path, and what is above it.
+#[inline]
+fn last_segment(path: &str) -> (Option<&str>, &str) {
+    match memchr::memrchr(b'/', path.as_bytes()) {
+        Some(slash) => (path.get(..slash), path.get(slash + 1..).unwrap_or_default()),
+        None => (None, path),
+    }
 }
 
 /// The number that an identifier is, or ends in.

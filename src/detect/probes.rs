@@ -2,8 +2,10 @@
 //! services, files, and the syntax of databases, templates and shells.
 //!
 //! What such values look like is said in `rules/detect.toml`, and never decides. A value is a miss of the test of first
-//! contacts ([`super::recon`]) once for each parameter and rule, less by each other client that sends the like there: what a
-//! parameter takes by design is no discovery. So one odd value proves next to nothing, and a few of different sorts do.
+//! contacts ([`super::recon`]), and a rarer one than a path that is not there (`probe_ceiling`): once for each parameter and rule,
+//! less by each other client that sends the like there or to a parameter of this name elsewhere, and less where few called the
+//! endpoint before: what a parameter takes by design is no discovery. Further values of the sort count less and less. So one
+//! odd value, or one sort of them, proves little, and a few of different sorts do.
 //!
 //! Parameters are those of the query, segments of the path that a template leaves open, and fields of the request's body (and
 //! what files are called in it), of which the inspection says which rules their values fit ([`crate::call::RequestValues`]). People write what they like into
@@ -32,8 +34,11 @@ const VALUE: usize = 1_024;
 /// Callers of an endpoint that say as much of a field as nobody does of one that is new.
 const UNKNOWN: f64 = 10.0;
 
+/// The same of a parameter of a query or a path, into which people do not write what they like.
+const UNKNOWN_QUERY: f64 = 3.0;
+
 /// Part of the evidence where a value is a long text.
-const PROSE: f64 = 0.25;
+const PROSE: f64 = 0.15;
 
 /// Tells fields of bodies, and segments of paths, from parameters of queries.
 const BODY: u64 = 0x0042_4f44;
@@ -86,10 +91,9 @@ fn query(seen: &Observation<'_>, client: &mut Client, shared: &mut Shared<'_, '_
         let cut = value.as_bytes().get(..VALUE).unwrap_or(value.as_bytes());
         for rule in seen.rules.probed(&decoded(cut, true)) {
             probed = true;
-            let parameter = seen.key.pair(seen.endpoint.0, seen.key.hash(&[name.as_bytes(), rule.name.as_bytes()]));
-            if let Some(others) = first(seen, parameter, client, shared) {
-                count(seen, rule, 1.0 / (1.0 + others as f64), client, shared);
-            }
+            let anywhere = seen.key.hash(&[name.as_bytes(), rule.name.as_bytes()]);
+            let belief = belief(seen, anywhere, seen.key.hash(&[cut]), client, shared);
+            count(seen, rule, belief * known(shared, UNKNOWN_QUERY), client, shared);
         }
     }
     probed
@@ -112,18 +116,19 @@ fn path(seen: &Observation<'_>, client: &mut Client, shared: &mut Shared<'_, '_>
         if !name.starts_with('{') || !path_is_odd(value) {
             continue;
         }
-        let value = decoded(value.as_bytes().get(..VALUE).unwrap_or(value.as_bytes()), false);
+        let cut = value.as_bytes().get(..VALUE).unwrap_or(value.as_bytes());
+        let value = decoded(cut, false);
         // What is left of an encoded name in another script is nothing odd.
         if !value.bytes().any(|byte| byte == b'/' || MARKS[usize::from(byte)]) && !value.contains("..") {
             continue;
         }
         for rule in seen.rules.probed(&value) {
             probed = true;
-            let parameter = seen.key.pair(seen.endpoint.0, seen.key.pair(PATH, place));
-            let parameter = seen.key.pair(parameter, seen.key.hash(&[rule.name.as_bytes()]));
-            if let Some(others) = first(seen, parameter, client, shared) {
-                count(seen, rule, 1.0 / (1.0 + others as f64), client, shared);
-            }
+            // A segment has no name that it would have elsewhere.
+            let segment = seen.key.pair(seen.endpoint.0, seen.key.pair(PATH, place));
+            let here = seen.key.pair(segment, seen.key.hash(&[rule.name.as_bytes()]));
+            let belief = belief(seen, here, seen.key.hash(&[cut]), client, shared);
+            count(seen, rule, belief * known(shared, UNKNOWN_QUERY), client, shared);
         }
     }
     probed
@@ -131,20 +136,22 @@ fn path(seen: &Observation<'_>, client: &mut Client, shared: &mut Shared<'_, '_>
 
 /// Looks at what the fields of a body are said to have.
 fn body(seen: &Observation<'_>, values: &RequestValues, client: &mut Client, shared: &mut Shared<'_, '_>) -> bool {
-    let callers = shared.endpoint.map_or(0, |endpoint| endpoint.clients.count()) as f64;
-    let known = callers / (callers + UNKNOWN);
+    let known = known(shared, UNKNOWN);
     let mut strongest: Option<(f64, &ProbeRule)> = None;
     let mut unusual = false;
+    // The values themselves are not there: what else is sent makes another body.
+    let sent = seen.call.request.body_fingerprint.as_ref().map_or(0, |print| print.0);
     for probe in &values.probes {
         // The call may have been printed under other rules.
         let Some(rule) = seen.rules.probe.iter().find(|rule| rule.name == *probe.rule) else { continue };
-        let field = seen.key.pair(seen.endpoint.0, seen.key.pair(BODY, seen.key.hash(&[probe.field.as_bytes()])));
-        let anything = note(seen, field, client, shared);
-        let new = first(seen, seen.key.pair(field, seen.key.hash(&[rule.name.as_bytes()])), client, shared);
+        let name = seen.key.pair(BODY, seen.key.hash(&[probe.field.as_bytes()]));
+        let anything = note(seen, seen.key.pair(seen.endpoint.0, name), client, shared);
+        let anywhere = seen.key.pair(name, seen.key.hash(&[rule.name.as_bytes()]));
+        let belief = belief(seen, anywhere, sent, client, shared);
         let prose = if probe.prose { PROSE } else { 1.0 };
-        let weight = known * prose / (1.0 + (anything + new.unwrap_or_default()) as f64);
-        unusual |= weight > 0.5;
-        if new.is_some() && strongest.is_none_or(|(most, held)| weight * rule.weight > most * held.weight) {
+        let weight = known * prose * belief / (1.0 + anything as f64);
+        unusual |= known * prose / (1.0 + anything as f64) > 0.5;
+        if strongest.is_none_or(|(most, held)| weight * rule.weight > most * held.weight) {
             strongest = Some((weight, rule));
         }
     }
@@ -166,22 +173,38 @@ fn note(seen: &Observation<'_>, parameter: u64, client: &Client, shared: &mut Sh
     0
 }
 
-/// The same; none where the client did before.
-fn first(seen: &Observation<'_>, parameter: u64, client: &mut Client, shared: &mut Shared<'_, '_>) -> Option<usize> {
-    let again = client.touched.touch(parameter);
-    let others = note(seen, parameter, client, shared);
-    (again == 0).then_some(others)
+/// How much is believed of an endpoint's parameters by how many called it well before.
+fn known(shared: &Shared<'_, '_>, unknown: f64) -> f64 {
+    let callers = shared.endpoint.map_or(0, |endpoint| endpoint.clients.count()) as f64;
+    callers / (callers + unknown)
+}
+
+/// How much one more value counts that fits a rule: 1 the first time, nothing if the client sent it before, and less the more
+/// other clients sent the like here or elsewhere, and the more values of the sort the client sent already. `anywhere` is the
+/// parameter's name, if it has one, with the rule.
+fn belief(seen: &Observation<'_>, anywhere: u64, value: u64, client: &mut Client, shared: &mut Shared<'_, '_>) -> f64 {
+    let here = seen.key.pair(seen.endpoint.0, anywhere);
+    let others = note(seen, here, client, shared).max(note(seen, anywhere, client, shared));
+    if client.touched.touch(seen.key.pair(here, value)) > 0 {
+        return 0.0;
+    }
+    let again = f64::from(client.touched.touch(here));
+    let elsewhere = if again == 0.0 { f64::from(client.touched.touch(anywhere)) } else { 0.0 };
+    1.0 / ((1.0 + others as f64) * (1.0 + again).powi(2) * (1.0 + elsewhere))
 }
 
 /// Counts a value of a rule, of which so much is believed, as a miss.
 fn count(seen: &Observation<'_>, rule: &ProbeRule, belief: f64, client: &mut Client, shared: &mut Shared<'_, '_>) {
     let weight = rule.weight * belief;
+    if weight == 0.0 {
+        return;
+    }
     match rule.kind {
         ProbeKind::Injection => client.misses.injections += weight,
         ProbeKind::RequestForgery => client.misses.forgeries += weight,
     }
     client.sight(Family::Recon, Sighting::of(seen.call));
-    recon::step(seen, client, true, weight, shared.scales);
+    recon::rare(seen, client, weight, shared.scales);
     recon::report(client, shared.scales);
 }
 

@@ -119,7 +119,15 @@ fn missing(seen: &Observation<'_>, client: &mut Client, status: u16, shared: &mu
 /// A first contact.
 pub(super) fn step(seen: &Observation<'_>, client: &mut Client, failed: bool, weight: f64, scales: &mut Scales<'_>) {
     scales.tried(Test::FirstContacts, weight);
-    client.explore(seen.agent, failed, weight, seen.rules.prior.miss_ceiling);
+    let ceiling = seen.rules.prior.miss_ceiling;
+    client.explore(seen.agent, |walk| walk.step(failed, weight, ceiling));
+}
+
+/// A first contact that missed as hardly any of an honest client does, whatever else it missed.
+pub(super) fn rare(seen: &Observation<'_>, client: &mut Client, weight: f64, scales: &mut Scales<'_>) {
+    scales.tried(Test::FirstContacts, weight);
+    let ceiling = seen.rules.prior.probe_ceiling;
+    client.explore(seen.agent, |walk| walk.advance(true, weight, ceiling, 0.9));
 }
 
 /// Weighs what the first contacts have come to.

@@ -6,8 +6,8 @@ use serde::Deserialize;
 
 use super::flood::{METERS, Quantity};
 use crate::alert::Technique;
-use crate::inspect::{Names, leaf};
-use crate::rules::{Listed, Registered, RuleError, RuleFile};
+use crate::inspect::{Names, humps, leaf};
+use crate::rules::{Listed, ObjectRules, Registered, RuleError, RuleFile};
 pub use crate::rules::{ProbeKind, ProbeRule};
 
 /// The file's name in `rules/`.
@@ -115,22 +115,6 @@ pub struct SecretRules {
     known: OnceLock<Names>,
 }
 
-/// What names an object in a query.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ObjectRules {
-    /// Names of parameters, lower case; `-` and `_` in them count for nothing.
-    pub parameters: Vec<String>,
-    /// Last words of names, lower case.
-    pub endings: Vec<String>,
-    /// Names that are none all the same, as `parameters`.
-    #[serde(default)]
-    pub except: Vec<String>,
-    /// `parameters` and `except`, ready for use.
-    #[serde(skip)]
-    known: OnceLock<[Names; 2]>,
-}
-
 /// What asks about a person.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -188,6 +172,7 @@ pub struct ClassRule {
 pub struct Prior {
     pub weight: f64,
     pub miss_ceiling: f64,
+    pub probe_ceiling: f64,
     pub denial: f64,
     pub denial_ceiling: f64,
     pub absence: f64,
@@ -291,6 +276,7 @@ impl DetectRules {
         let prior = &self.prior;
         for (name, share) in [
             ("miss_ceiling", prior.miss_ceiling),
+            ("probe_ceiling", prior.probe_ceiling),
             ("denial", prior.denial),
             ("denial_ceiling", prior.denial_ceiling),
             ("absence", prior.absence),
@@ -460,21 +446,6 @@ impl DetectRules {
         known.get_or_init(|| Names::of(parameters.iter().map(String::as_str))).has(leaf(name.as_bytes()))
     }
 
-    /// Whether a query parameter names what is asked for.
-    pub(super) fn names_object(&self, name: &str) -> bool {
-        let ObjectRules { parameters, endings, except, known } = &self.objects;
-        let name = leaf(name.as_bytes());
-        let [named, other] =
-            known.get_or_init(|| [parameters, except].map(|names| Names::of(names.iter().map(String::as_str))));
-        let ends = || {
-            let name = str::from_utf8(name).unwrap_or_default();
-            let part = name.rsplit(|letter: char| !letter.is_ascii_alphanumeric()).next().unwrap_or_default();
-            let word = humps(part).last().filter(|word| word.len() < name.len()).unwrap_or_default();
-            endings.iter().any(|ending| ending.eq_ignore_ascii_case(word))
-        };
-        (named.has(name) || ends()) && !other.has(name)
-    }
-
     /// Whether a user agent is that of a program. Not for the hot path.
     pub fn is_program(&self, agent: &str) -> bool {
         let agent = agent.to_ascii_lowercase();
@@ -485,18 +456,6 @@ impl DetectRules {
     pub fn class(&self, name: &str) -> (f64, bool) {
         self.class.iter().find(|class| class.name == name).map_or((1.0, false), |class| (class.weight, class.grave))
     }
-}
-
-/// The words of a name that capitals divide: `adminUsers` has `admin` and `Users`.
-fn humps(name: &str) -> impl Iterator<Item = &str> {
-    let mut rest = name;
-    std::iter::from_fn(move || {
-        let begin = rest.find(|letter: char| !letter.is_ascii_uppercase()).unwrap_or(rest.len());
-        let end = rest[begin..].find(|letter: char| letter.is_ascii_uppercase()).map_or(rest.len(), |end| begin + end);
-        let (word, behind) = rest.split_at(end);
-        rest = behind;
-        (!word.is_empty()).then_some(word)
-    })
 }
 
 #[cfg(test)]
@@ -533,7 +492,7 @@ mod tests {
         for name in
             ["id", "ID", "account", "accountNumber", "order_id", "orderID", "user.id", "filter[orderUuid]", "ids[]"]
         {
-            assert!(rules.names_object(name), "{name}");
+            assert!(rules.objects.name(name.as_bytes()), "{name}");
         }
         for name in [
             "",
@@ -548,7 +507,7 @@ mod tests {
             "filter[sinceId]",
             "id_token",
         ] {
-            assert!(!rules.names_object(name), "{name}");
+            assert!(!rules.objects.name(name.as_bytes()), "{name}");
         }
     }
 

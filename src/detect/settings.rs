@@ -69,7 +69,17 @@ impl Settings {
         if !(budget > 0.0 && budget.is_finite()) {
             return Err(format!("detect.false_alarms_per_day = {budget}: it is a number above 0"));
         }
-        let tables = [("clients", self.clients), ("endpoints", self.endpoints), ("incidents", self.incidents)];
+        let quiet = self.incident_quiet_hours;
+        if !(quiet > 0.0 && quiet.is_finite()) {
+            return Err(format!("detect.incident_quiet_hours = {quiet}: it is a number above 0"));
+        }
+        let tables = [
+            ("clients", self.clients),
+            ("endpoints", self.endpoints),
+            ("incidents", self.incidents),
+            ("credentials", self.credentials),
+            ("groups", self.groups),
+        ];
         match tables.iter().find(|(_, size)| *size == 0) {
             Some((name, _)) => Err(format!("detect.{name} = 0: nothing could be remembered; give 1 or more")),
             None => Ok(()),

@@ -329,9 +329,9 @@ impl Client {
         self.recon_by_agent.iter().fold(&self.recon, |best, (_, walk)| if most(best, walk) { walk } else { best })
     }
 
-    /// One more first contact by a user agent.
-    pub(super) fn explore(&mut self, agent: u64, missed: bool, weight: f64, ceiling: f64) {
-        self.recon.step(missed, weight, ceiling);
+    /// One more first contact by a user agent, which takes the test a step on.
+    pub(super) fn explore(&mut self, agent: u64, step: impl Fn(&mut Walk) -> f64) {
+        step(&mut self.recon);
         if self.first_agent == 0 {
             self.first_agent = agent;
         }
@@ -352,7 +352,7 @@ impl Client {
             }
         };
         if let Some((_, walk)) = self.recon_by_agent.get_mut(place) {
-            walk.step(missed, weight, ceiling);
+            step(walk);
         }
     }
 

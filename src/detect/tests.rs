@@ -761,6 +761,17 @@ fn one_call_without_end_is_a_loop_at_any_pace() {
 }
 
 #[test]
+fn trying_again_while_a_server_is_away_is_no_loop_for_long() {
+    for (pause, found) in [(10_u64, false), (2, true)] {
+        let mut bench = half_a_day();
+        let alerted = until_alerted(&mut bench, pause, 1_000, |bench, _| {
+            bench.call(Get { status: Some(502), token: Some(3), ..get(3, "/v1/cart") });
+        });
+        assert_eq!(alerted.is_some(), found, "{pause} s: {alerted:?} {:?}", bench.kinds());
+    }
+}
+
+#[test]
 fn what_asks_for_something_else_each_time_is_no_loop() {
     // All that such an API does is POST to one path; what is asked for stands in the body.
     let ask = |body: fn(u64) -> Option<u64>| {

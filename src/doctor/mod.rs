@@ -142,7 +142,24 @@ pub fn examine(subject: &Subject<'_>, tell: &mut dyn FnMut(Check)) {
     system::clock(tell);
     storage::examine(subject, tell);
     sinks(subject, tell);
+    if !subject.settings.metrics.listen.is_empty() {
+        tell(metrics(&subject.settings.metrics.listen));
+    }
     system::confinement(&subject.settings.confinement, tell);
+}
+
+/// Whether the address at which metrics are told can be had.
+fn metrics(listen: &str) -> Check {
+    let check = match std::net::TcpListener::bind(listen) {
+        Ok(_) => Check::ok("metrics", "the address is free"),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Check::warning(
+            "metrics",
+            "the address is taken",
+            "if that is not the apitap that runs already, name another one in `listen` of table [metrics]",
+        ),
+        Err(error) => Check::failed("metrics", error.to_string(), "correct `listen` of table [metrics]"),
+    };
+    check.of(listen)
 }
 
 fn sinks(subject: &Subject<'_>, tell: &mut dyn FnMut(Check)) {
@@ -195,6 +212,17 @@ mod tests {
         assert_eq!(Check::ok("clock", "synchronised").to_string(), "ok       clock: synchronised");
         assert!(Verdict::Failed > Verdict::Warning && Verdict::Warning > Verdict::Ok);
         assert_eq!([bytes(12), bytes(1536), bytes(256 << 20)], ["12 bytes", "1.5 KiB", "256 MiB"]);
+    }
+
+    #[test]
+    fn the_address_of_metrics_is_tried() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = taken.local_addr().expect("an address").to_string();
+        assert_eq!(metrics(&address).verdict, Verdict::Warning);
+        drop(taken);
+        assert_eq!(metrics(&address).verdict, Verdict::Ok);
+        assert_eq!(metrics("192.0.2.1:1").verdict, Verdict::Failed);
+        assert_eq!(metrics("nowhere").verdict, Verdict::Failed);
     }
 
     #[test]

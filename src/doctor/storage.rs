@@ -22,7 +22,11 @@ pub(super) fn examine(subject: &Subject<'_>, tell: &mut dyn FnMut(Check)) {
     let settings = subject.settings;
     tell(key(settings, &subject.state));
     tell(rules(settings.rules.as_deref()));
-    tell(state(&subject.state, settings.confinement.user.as_deref()));
+    let user = settings.confinement.user.as_deref();
+    tell(folder("state", &subject.state, user, "--state"));
+    if let Some(evidence) = &settings.evidence.folder {
+        tell(folder("evidence", evidence, user, "--evidence"));
+    }
     let mut disks = BTreeMap::<u64, Disk>::new();
     for (folder, most) in filled(settings, &subject.state) {
         // What is not there yet will be on the disk of what it is made in.
@@ -59,6 +63,8 @@ impl Default for Disk {
 fn filled(settings: &Settings, state: &Path) -> Vec<(PathBuf, Option<u64>)> {
     // Two checkpoints and a third while it is written stay small beside the spools.
     let mut filled = vec![(state.to_owned(), Some(0))];
+    let evidence = &settings.evidence;
+    filled.extend(evidence.folder.iter().map(|folder| (folder.clone(), Some(evidence.total_bytes))));
     for sink in settings.sink.iter().filter(|sink| sink.r#type != Type::Stdout) {
         // The spool, and half of it for dead letters.
         filled.push((state.join("spool"), Some(sink.spool_bytes.saturating_add(sink.spool_bytes / 2))));
@@ -96,7 +102,7 @@ fn judge_room(free: u64, most: Option<u64>) -> Check {
         Some(most) if free - RESERVE < most => Check::warning(
             "disk",
             format!("{found}, spools and files may fill {}", bytes(most)),
-            "make room, or lower `spool_bytes`, `rotate_bytes` or `keep_files` of the sinks",
+            "make room, or lower `spool_bytes`, `rotate_bytes` or `keep_files` of the sinks, or `total_bytes` of the evidence",
         ),
         Some(0) => Check::ok("disk", found),
         Some(most) => Check::ok("disk", format!("{found}, spools and files may fill {}", bytes(most))),
@@ -144,32 +150,32 @@ fn rules(folder: Option<&Path>) -> Check {
     }
 }
 
-/// Whether the state folder can be written, by the user as whom it goes on, too.
-fn state(folder: &Path, user: Option<&str>) -> Check {
+/// Whether a folder, which a flag names, can be written, by the user as whom it goes on, too.
+fn folder(check: &'static str, folder: &Path, user: Option<&str>, flag: &str) -> Check {
     let subject = folder.display().to_string();
-    let check = || {
+    let examined = || {
+        let other = format!("name another one with {flag}");
         let Some((there, held)) = ancestor(folder) else {
-            return Check::failed("state", "there is no folder above it either", "name another one with --state");
+            return Check::failed(check, "there is no folder above it either", other);
         };
         if !held.is_dir() {
-            let found = format!("{} is no folder", there.display());
-            return Check::failed("state", found, "name another one with --state");
+            return Check::failed(check, format!("{} is no folder", there.display()), other);
         }
         if let Err(error) = access(&there, Access::WRITE_OK | Access::EXEC_OK) {
             let found = format!("{}: {}", there.display(), io::Error::from(error));
-            return Check::failed("state", found, "give this user the folder, or name another one with --state");
+            return Check::failed(check, found, format!("give this user the folder, or {other}"));
         }
         if let Some(name) = user.filter(|_| Uid::effective().is_root())
             && let Ok(Some(user)) = User::from_name(name)
             && user.uid.as_raw() != held.uid()
         {
             let found = format!("{} does not belong to {name}, as whom it goes on", there.display());
-            return Check::failed("state", found, format!("chown -R {name} {}", folder.display()));
+            return Check::failed(check, found, format!("chown -R {name} {}", folder.display()));
         }
         let exists = there == std::path::absolute(folder).unwrap_or_default();
-        Check::ok("state", if exists { "it can be written" } else { "it can be made" })
+        Check::ok(check, if exists { "it can be written" } else { "it can be made" })
     };
-    check().of(subject)
+    examined().of(subject)
 }
 
 #[cfg(test)]
@@ -189,25 +195,28 @@ mod tests {
     fn what_the_sinks_may_fill() {
         let settings: Settings = toml::from_str(
             "[[sink]]\ntype = 'file'\npath = '/var/log/apitap/a.jsonl'\nrotate_bytes = 100\nkeep_files = 4\nspool_bytes = 1000\n\
-             [[sink]]\ntype = 'file'\npath = '/var/log/apitap/b.jsonl'\nkeep_files = 0\n[[sink]]\ntype = 'stdout'\n",
+             [[sink]]\ntype = 'file'\npath = '/var/log/apitap/b.jsonl'\nkeep_files = 0\n[[sink]]\ntype = 'stdout'\n\
+             [evidence]\nfolder = '/var/lib/evidence'\ntotal_bytes = 70\n",
         )
         .expect("settings");
         let filled = filled(&settings, Path::new("/var/lib/apitap"));
-        assert_eq!(filled.len(), 5);
-        assert_eq!(filled[1], ("/var/lib/apitap/spool".into(), Some(1_500)));
-        assert_eq!(filled[2], ("/var/log/apitap".into(), Some(500)));
-        assert_eq!(filled[4], ("/var/log/apitap".into(), None));
+        assert_eq!(filled.len(), 6);
+        assert_eq!(filled[1], ("/var/lib/evidence".into(), Some(70)));
+        assert_eq!(filled[2], ("/var/lib/apitap/spool".into(), Some(1_500)));
+        assert_eq!(filled[3], ("/var/log/apitap".into(), Some(500)));
+        assert_eq!(filled[5], ("/var/log/apitap".into(), None));
     }
 
     #[test]
     fn folders_and_keys() {
         let folder = tempfile::tempdir().expect("a folder");
         let at = |name: &str| folder.path().join(name);
-        assert_eq!(state(folder.path(), None).found, "it can be written");
-        assert_eq!(state(&at("a/b/c"), None).found, "it can be made");
+        let state = |path: &Path| super::folder("state", path, None, "--state");
+        assert_eq!(state(folder.path()).found, "it can be written");
+        assert_eq!(state(&at("a/b/c")).found, "it can be made");
         assert!(!at("a").exists());
         std::fs::write(at("file"), "").expect("a file");
-        assert_eq!(state(&at("file/state"), None).verdict, Verdict::Failed);
+        assert_eq!(state(&at("file/state")).verdict, Verdict::Failed);
         let settings = Settings::default();
         assert_eq!(key(&settings, folder.path()).verdict, Verdict::Ok);
         assert!(!at("key").exists(), "it is not made");

@@ -56,7 +56,7 @@ use self::find::{AHEAD, BEFORE, Finder, Window};
 use self::form::FormDecoder;
 pub(crate) use self::header::LONGEST;
 use self::media::{has_prefix, is_opaque, is_table};
-pub(crate) use self::names::{Names, leaf};
+pub(crate) use self::names::{Names, humps, leaf};
 pub(crate) use self::registry::RULE_FILES;
 use self::rules::Compiled;
 pub(crate) use self::rules::without_examples;
@@ -220,6 +220,8 @@ pub struct Inspector {
     domains: Vec<Domain>,
     /// The key of the fingerprints of whole bodies.
     body_domain: Domain,
+    /// The key of the fingerprints of what bodies ask for.
+    object_domain: Domain,
     /// The class of credentials in targets.
     parameter_class: Option<u16>,
     allowances: Arc<Allowances>,
@@ -236,8 +238,16 @@ impl Inspector {
         let domains = compiled.classes.iter().map(|class| key.domain(&class.name)).collect();
         let credential_domains = credential::Domains::new(&key);
         let allowances = Arc::new(Allowances::new(&settings.allow, &compiled));
-        let body_domain = key.domain("request body");
-        Inspector { compiled, settings, credential_domains, domains, body_domain, parameter_class, allowances }
+        Inspector {
+            compiled,
+            settings,
+            credential_domains,
+            domains,
+            body_domain: key.domain("request body"),
+            object_domain: key.domain("object"),
+            parameter_class,
+            allowances,
+        }
     }
 
     /// The fingerprint of a body by its checksum. Without the key it says nothing of what was in it.
@@ -509,7 +519,7 @@ impl Inspector {
     /// What values of bodies are held against.
     fn against(&self) -> Against<'_> {
         let accounts = self.credential_domains.accounts();
-        Against { rules: &self.compiled, limit: self.settings.probed_values, accounts }
+        Against { rules: &self.compiled, limit: self.settings.probed_values, accounts, objects: &self.object_domain }
     }
 
     fn finder(&self, side: Side) -> Finder<'_> {

@@ -121,6 +121,18 @@ fn brackets(name: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((outer, within.get(1..)?))
 }
 
+/// The words of a name that capitals divide: `adminUsers` has `admin` and `Users`.
+pub(crate) fn humps(name: &str) -> impl Iterator<Item = &str> {
+    let mut rest = name;
+    std::iter::from_fn(move || {
+        let begin = rest.find(|letter: char| !letter.is_ascii_uppercase()).unwrap_or(rest.len());
+        let end = rest[begin..].find(|letter: char| letter.is_ascii_uppercase()).map_or(rest.len(), |end| begin + end);
+        let (word, behind) = rest.split_at(end);
+        rest = behind;
+        (!word.is_empty()).then_some(word)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

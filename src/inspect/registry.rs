@@ -1,7 +1,5 @@
 //! The rule files of this stage, and whether they do what their examples say.
 
-use std::sync::Arc;
-
 use super::find::Window;
 use super::tally::Tally;
 use super::{Inspector, Rules, Settings, Side, credential, rules};
@@ -11,7 +9,7 @@ use crate::rules::{Listed, RuleError, RuleFile};
 /// The examples in `rules/sensitive.toml` that the rules do not fulfil, and whatever else is wrong with the file.
 pub(super) fn check(file: &RuleFile) -> Vec<RuleError> {
     let credentials = RuleFile::new(credential::FILE, credential::COMPILED_IN);
-    let rules = match Rules::parse(file, &credentials, Arc::default()) {
+    let rules = match Rules::parse(file, &credentials, Default::default()) {
         Ok(rules) => rules,
         Err(errors) => return errors,
     };

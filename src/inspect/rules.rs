@@ -17,7 +17,7 @@ use super::literals::{self, Literals};
 use super::pattern::Pattern;
 use super::sieve::{Nibbles, SINGLES, Sieve};
 use super::validate::Validator;
-use crate::rules::{Listed, ProbeRule, RuleError, RuleFile};
+use crate::rules::{Listed, ObjectRules, ProbeRule, RuleError, RuleFile};
 
 /// Bytes that a literal's pattern reads from where the literal begins.
 pub(super) const PATTERN_REACH: usize = 512;
@@ -207,6 +207,8 @@ pub(super) struct Compiled {
     pub(super) credentials: CredentialRules,
     /// What values of request bodies are held against.
     pub(super) probes: Arc<[ProbeRule]>,
+    /// What of them says which object is asked for.
+    pub(super) objects: Arc<ObjectRules>,
 }
 
 /// The rules for sensitive values and credentials, compiled. Cheap to clone.
@@ -226,10 +228,11 @@ impl Rules {
         let credentials = RuleFile::find(folder, super::credential::FILE, super::credential::COMPILED_IN)
             .map_err(|error| vec![error])?;
         let probes = crate::rules::probe::load(folder).map_err(|error| vec![error])?;
-        Rules::parse(&sensitive, &credentials, probes)
+        let objects = ObjectRules::load(folder).map_err(|error| vec![error])?;
+        Rules::parse(&sensitive, &credentials, (probes, objects))
     }
 
-    /// The rules of these two files, and those for values of request bodies.
+    /// The rules of these two files, and those for values and names in request bodies.
     ///
     /// # Errors
     ///
@@ -237,7 +240,7 @@ impl Rules {
     pub fn parse(
         sensitive: &RuleFile,
         credentials: &RuleFile,
-        probes: Arc<[ProbeRule]>,
+        (probes, objects): (Arc<[ProbeRule]>, Arc<ObjectRules>),
     ) -> Result<Rules, Vec<RuleError>> {
         let mut errors = Vec::new();
         let compiled = compile(sensitive, &mut errors);
@@ -249,7 +252,7 @@ impl Rules {
                     compiled.classes.push(Class { name: class, leak: true });
                 }
                 compiled.credentials = credential_rules;
-                compiled.probes = probes;
+                (compiled.probes, compiled.objects) = (probes, objects);
                 Ok(Rules { compiled: Arc::new(compiled) })
             }
             (_, Err(error)) => {

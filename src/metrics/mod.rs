@@ -206,6 +206,9 @@ pub struct View {
     pub refused: Option<String>,
 }
 
+/// Seconds that the oldest line of a sink waits from which on its receiver is missed.
+const SINK_LAG: f64 = 60.0;
+
 /// How it stands with a sensor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -213,6 +216,8 @@ pub enum Health {
     /// All goes on.
     #[default]
     Ok,
+    /// All is seen, but the receiver of a sink has not taken anything for a minute: its lines wait.
+    SinkFailing,
     /// It goes on as before: what its files say now was refused.
     ConfigurationRefused,
     /// Its interface is down or away: it goes on by itself when that is up, and to start it again would not help.
@@ -225,6 +230,14 @@ impl View {
     /// Whether all goes on, and what does not.
     pub fn health(&self) -> (Health, Vec<String>) {
         let mut complaints = Vec::new();
+        let failing = |sink: &&crate::sink::Status| sink.failure.is_some() && sink.lag_seconds >= SINK_LAG;
+        for sink in self.sinks.iter().filter(failing) {
+            let reason = sink.failure.as_deref().unwrap_or_default();
+            let waits = sink.queued + sink.spooled;
+            let complaint =
+                format!("sink {}: {waits} lines wait, for {:.0} seconds: {reason}", sink.name, sink.lag_seconds);
+            complaints.push((Health::SinkFailing, complaint));
+        }
         if let Some(reason) = &self.refused {
             complaints.push((Health::ConfigurationRefused, format!("the configuration stays as it was: {reason}")));
         }
@@ -390,5 +403,22 @@ mod tests {
         assert!(stuck.health().0 == Health::Stuck && stuck.health().1.len() == 2);
         stuck.silent_seconds = Some(1.0);
         assert_eq!(stuck.health().0, Health::InterfaceDown);
+        let sink = |lag_seconds, failure: &str| crate::sink::Status {
+            name: "siem".into(),
+            spooled: 7,
+            lag_seconds,
+            failure: Some(failure.into()).filter(|_| !failure.is_empty()),
+            ..Default::default()
+        };
+        for (sink, health) in [
+            (sink(61.0, "refused"), Health::SinkFailing),
+            (sink(3.0, "refused"), Health::Ok), // once may be chance
+            (sink(61.0, ""), Health::Ok),       // much is to be done
+        ] {
+            let view = View { sinks: vec![sink], ..board.view() };
+            let (told, complaints) = view.health();
+            assert_eq!(told, health);
+            assert!(told == Health::Ok || complaints[0].contains("siem: 7 lines"), "{complaints:?}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use http_body_util::Full;
@@ -13,10 +14,12 @@ use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
 
 use super::{Board, CLIENTS, Clients, Health, Status, TYPE, exposition};
 
-/// Connections at a time; more wait. Each takes about 40 KiB while it is answered.
+/// Connections at a time. Each takes about 40 KiB while it is answered. One more takes the place of the one that has asked
+/// nothing for longest, and waits where all are being answered.
 const CONNECTIONS: usize = 16;
 
 /// How long the head of a request may take.
@@ -63,19 +66,40 @@ pub fn serve(listen: &str, board: Arc<Board>) -> std::io::Result<Server> {
     Ok(Server { address, _stop: stop })
 }
 
+/// A connection that is open.
+struct Open {
+    task: AbortHandle,
+    /// It is being answered.
+    busy: Arc<AtomicBool>,
+}
+
 async fn accept(listener: TcpListener, board: Arc<Board>) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
+    // The oldest first.
+    let mut open: Vec<Open> = Vec::new();
     loop {
-        let Ok(place) = room.clone().acquire_owned().await else { return };
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(100)).await; // no file descriptors left, perhaps for a while
             continue;
         };
-        let board = board.clone();
-        tokio::spawn(async move {
+        open.retain(|open| !open.task.is_finished());
+        if room.available_permits() == 0
+            && let Some(idle) = open.iter().position(|open| !open.busy.load(Ordering::Relaxed))
+        {
+            open.remove(idle).task.abort();
+        }
+        let Ok(place) = room.clone().acquire_owned().await else { return };
+        let (board, busy) = (board.clone(), Arc::new(AtomicBool::new(false)));
+        let answered = busy.clone();
+        let task = tokio::spawn(async move {
             let service = service_fn(move |request: Request<hyper::body::Incoming>| {
-                let board = board.clone();
-                async move { Ok::<_, Infallible>(answer(request.method().clone(), request.uri().clone(), &board).await) }
+                let (board, busy) = (board.clone(), answered.clone());
+                async move {
+                    busy.store(true, Ordering::Relaxed);
+                    let answer = answer(request.method().clone(), request.uri().clone(), &board).await;
+                    busy.store(false, Ordering::Relaxed);
+                    Ok::<_, Infallible>(answer)
+                }
             });
             let mut builder = hyper::server::conn::http1::Builder::new();
             builder.timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(16 << 10);
@@ -83,6 +107,7 @@ async fn accept(listener: TcpListener, board: Arc<Board>) {
             let _ = tokio::time::timeout(LIFE, connection).await;
             drop(place);
         });
+        open.push(Open { task: task.abort_handle(), busy });
     }
 }
 
@@ -187,6 +212,23 @@ mod tests {
         board.tell_standings(crate::detect::survey::Standings { known: 77, ..Default::default() });
         let status = asking.join().expect("an answer");
         assert!(status.contains("\"known\":77"), "{status}");
+    }
+
+    #[test]
+    fn connections_that_ask_nothing_hold_nobody_up() {
+        let server = serve("127.0.0.1:0", Arc::new(Board::default())).expect("a free port");
+        let mut idle: Vec<_> =
+            (0..3 * CONNECTIONS).map(|_| TcpStream::connect(server.address).expect("it listens")).collect();
+        let begin = Instant::now();
+        let health = ask(server.address, "GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        assert!(health.starts_with("HTTP/1.1 200 "), "{health}");
+        assert!(begin.elapsed() < PATIENCE / 2, "{:?}", begin.elapsed());
+        // Those that came last may still ask.
+        let last = idle.last_mut().expect("there are some");
+        last.write_all(b"GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").expect("it reads");
+        let mut text = String::new();
+        last.read_to_string(&mut text).expect("it answers");
+        assert!(text.starts_with("HTTP/1.1 200 "), "{text}");
     }
 
     #[test]

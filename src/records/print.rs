@@ -585,6 +585,7 @@ mod tests {
                             default_account: named.then(|| "root".into()),
                             account: tagged.then_some(Fingerprint(7)),
                             password: tagged,
+                            object: named.then_some(Fingerprint(9)),
                         })
                     }),
                     events: (position % 17 < 5).then_some(u64::from(position)),

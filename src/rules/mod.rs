@@ -4,6 +4,7 @@
 //! Each stage that is driven by rules states the shape of its file as a type; this module finds the text, parses it
 //! and says which file, line and reason is wrong.
 
+pub(crate) mod object;
 pub(crate) mod probe;
 
 use std::fmt;
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use object::ObjectRules;
 pub use probe::{ProbeKind, ProbeRule};
 
 /// What is wrong with a rule file.

@@ -70,13 +70,14 @@ pub fn load(file: Option<&Path>, environment: impl Iterator<Item = (String, Stri
         table = file.parse()?;
         note(&table, String::new(), &Origin::File(path.to_owned()), &mut loaded.origins);
     }
-    let mut variables: Vec<(String, String)> =
-        environment.filter(|(name, _)| name.starts_with("APITAP_") && name.contains("__")).collect();
+    let mut variables: Vec<(String, String)> = environment.filter(|(name, _)| name.starts_with("APITAP_")).collect();
     variables.sort();
     if variables.is_empty() {
         return Ok(loaded);
     }
     let keys = keys();
+    // Others may well have a variable of such a name, as Kubernetes makes them for a service that is called apitap.
+    variables.retain(|(name, _)| name.contains("__") || keys.iter().any(|key| key.variable() == *name));
     for (name, text) in variables {
         let blame = |reason: String| RuleError { file: PathBuf::from(format!("${name}")), line: None, reason };
         let dotted = set(&mut table, &keys, &name, &text).map_err(blame)?;
@@ -265,6 +266,16 @@ mod tests {
         assert!(matches!(loaded.origin("sink.my-hook.url"), Origin::File(_)));
         assert_eq!(loaded.origin("sink.my-hook.token"), Origin::Environment("APITAP_SINK__MY_HOOK__TOKEN".into()));
         assert_eq!(loaded.origin("stream.held_total"), Origin::Default);
+    }
+
+    #[test]
+    fn keys_outside_tables_have_variables_too() {
+        let quota = "[{ name = 'a', per = ['client'], window = 'hour', calls = 5 }]";
+        let loaded = load_text("workers = 3\n", &[("APITAP_WORKERS", "2"), ("APITAP_QUOTA", quota)]).expect("well");
+        assert_eq!((loaded.settings.workers, loaded.settings.quota.len()), (Some(2), 1));
+        assert_eq!(loaded.origin("workers"), Origin::Environment("APITAP_WORKERS".into()));
+        // What Kubernetes sets for a service that is called so.
+        assert!(load_text("", &[("APITAP_PORT", "tcp://10.0.0.1:9"), ("APITAP_SERVICE_HOST", "10.0.0.1")]).is_ok());
     }
 
     #[test]

@@ -21,6 +21,9 @@ const HEAD: u16 = 3;
 /// Letters of an IPv6 address at most.
 const LONGEST_ADDRESS: u16 = 39;
 
+/// Columns of a panel below which names have more need of the room than some of the numbers.
+const NARROW: u16 = 32;
+
 /// Share of a budget from which on it is marked.
 const FULL: f64 = 0.9;
 
@@ -192,6 +195,7 @@ impl Screen {
             first.push(match status.health {
                 Health::Ok => Span::raw("  ok"),
                 Health::ConfigurationRefused => Span::styled("  configuration refused", BAD),
+                Health::SinkFailing => Span::styled("  a sink fails", BAD),
                 Health::InterfaceDown => Span::styled("  interface down", BAD),
                 Health::Stuck => Span::styled("  stuck", BAD),
             });
@@ -226,14 +230,17 @@ impl Screen {
         // Without their stages, which the causes tell, where those have no room.
         let longest = status.drops.iter().map(|drop| drop.stage.len() + drop.cause.len() + 1).max().unwrap_or_default();
         let stages = longest + 12 <= usize::from(area.width);
+        let narrow = area.width < NARROW;
         let rows = status.drops.iter().map(|drop| {
             let stage = if stages { format!("{} ", drop.stage) } else { String::new() };
             let name = format!("{stage}{}", drop.cause.replace('_', " "));
             let style = if drop.rate.per_second > 0.0 { BAD } else { Style::new() };
-            row([name, count(drop.rate.per_second), count(drop.rate.total as f64)]).style(style)
+            let (rate, total) = (count(drop.rate.per_second), count(drop.rate.total as f64));
+            if narrow { row([name, total]) } else { row([name, rate, total]) }.style(style)
         });
-        let widths = [Constraint::Fill(1), Constraint::Length(5), Constraint::Length(5)];
-        table(area, buffer, ("Drops", TITLE), ["", "/s", "all"], rows.collect(), &widths);
+        let rows = rows.collect();
+        let columns: &[_] = if narrow { &[("all", 5)] } else { &[("/s", 5), ("all", 5)] };
+        panel(area, buffer, ("Drops", TITLE), "", columns, rows);
     }
 
     fn tables(&self, status: &Status, area: Rect, buffer: &mut Buffer) {
@@ -243,30 +250,35 @@ impl Screen {
             2 => tables.sort_by_key(|table| std::cmp::Reverse(table.entries)),
             _ => tables.sort_by(|one, other| fullness(other).total_cmp(&fullness(one))),
         }
+        let narrow = area.width < NARROW;
         let rows = tables.into_iter().skip(self.scrolled(Focus::Tables)).map(|table| {
             let entries = if table.limit > 0 { count(table.entries as f64) } else { "-".to_owned() };
             let share = fullness(table);
             let style = if share >= FULL { BAD } else { Style::new() };
-            row([table.table.clone(), entries, bytes(table.bytes as f64), percent(share)]).style(style)
+            let (name, memory, share) = (table.table.clone(), bytes(table.bytes as f64), percent(share));
+            if narrow { row([name, share]) } else { row([name, entries, memory, share]) }.style(style)
         });
-        let widths = [Constraint::Fill(1), Constraint::Length(7), Constraint::Length(8), Constraint::Length(6)];
+        let rows = rows.collect();
         let title = ("Memory, of its budget", self.title(Focus::Tables));
-        table(area, buffer, title, ["table", "entries", "memory", "share"], rows.collect(), &widths);
+        let columns: &[_] = if narrow { &[("share", 6)] } else { &[("entries", 7), ("memory", 8), ("share", 6)] };
+        panel(area, buffer, title, "table", columns, rows);
     }
 
     fn sinks(&self, status: &Status, area: Rect, buffer: &mut Buffer) {
+        let narrow = area.width < NARROW;
         let rows = status.sinks.iter().map(|sink: &sink::Status| {
             let lost = sink.dropped + sink.rejected;
             let style = if sink.failure.is_some() || lost > 0 { BAD } else { Style::new() };
             let name = if sink.failure.is_some() { format!("{} (down)", sink.name) } else { sink.name.clone() };
             let waits = (sink.spooled + sink.queued) as f64;
-            row([name, seconds(sink.lag_seconds), count(waits), bytes(sink.spool_bytes as f64), count(lost as f64)])
-                .style(style)
+            let (waits, lost) = (count(waits), count(lost as f64));
+            let (lag, spool) = (seconds(sink.lag_seconds), bytes(sink.spool_bytes as f64));
+            if narrow { row([name, waits, lost]) } else { row([name, lag, waits, spool, lost]) }.style(style)
         });
-        let lengths = [7, 5, 8, 5].map(Constraint::Length);
-        let widths = [&[Constraint::Fill(1)], &lengths[..]].concat();
-        let columns = ["sink", "lag", "waits", "spool", "lost"];
-        table(area, buffer, ("Sinks", TITLE), columns, rows.collect(), &widths);
+        let rows = rows.collect();
+        let columns: &[_] =
+            if narrow { &[("waits", 5), ("lost", 5)] } else { &[("lag", 7), ("waits", 5), ("spool", 8), ("lost", 5)] };
+        panel(area, buffer, ("Sinks", TITLE), "sink", columns, rows);
         if status.sinks.is_empty() {
             let place = Rect { y: area.y + 2, height: area.height.saturating_sub(2).min(1), ..area };
             Line::styled("standard output alone", FAINT).render(place, buffer);
@@ -283,7 +295,14 @@ impl Screen {
         let rows = clients.into_iter().skip(self.scrolled(Focus::Busiest));
         let rows = rows.map(|busy| row([busy.ip.to_string(), count(busy.calls as f64), bytes(busy.bytes as f64)]));
         let widths = [Constraint::Length(LONGEST_ADDRESS), Constraint::Length(7), Constraint::Length(9)];
-        table(area, buffer, (title, self.title(Focus::Busiest)), ["client", "calls", "bytes"], rows.collect(), &widths);
+        table(
+            area,
+            buffer,
+            (title, self.title(Focus::Busiest)),
+            &["client", "calls", "bytes"],
+            rows.collect(),
+            &widths,
+        );
     }
 
     fn suspicious(&self, clients: &[Suspicious], area: Rect, buffer: &mut Buffer) {
@@ -305,7 +324,7 @@ impl Screen {
         let widths = [&lengths[..], &[Constraint::Fill(1), Constraint::Fill(1)]].concat();
         let columns = ["client", "evidence", "calls", "last", "open incidents", "tests: decades of those asked for"];
         let title = ("Most suspicious clients", self.title(Focus::Suspicious));
-        table(area, buffer, title, columns, rows.collect(), &widths);
+        table(area, buffer, title, &columns, rows.collect(), &widths);
     }
 
     fn title(&self, table: Focus) -> Style {
@@ -343,12 +362,27 @@ fn row<const CELLS: usize>(cells: [String; CELLS]) -> Row<'static> {
     Row::new(cells.map(|cell| Cell::from(printable(&cell).into_owned())))
 }
 
+/// A panel's table: names that take what room there is, and numbers in columns of such widths.
+fn panel(
+    area: Rect,
+    buffer: &mut Buffer,
+    title: (&str, Style),
+    name: &'static str,
+    numbers: &[(&'static str, u16)],
+    rows: Vec<Row<'static>>,
+) {
+    let columns: Vec<_> = std::iter::once(name).chain(numbers.iter().map(|(column, _)| *column)).collect();
+    let lengths = numbers.iter().map(|&(_, length)| Constraint::Length(length));
+    let widths: Vec<_> = std::iter::once(Constraint::Fill(1)).chain(lengths).collect();
+    table(area, buffer, title, &columns, rows, &widths);
+}
+
 /// A title, names of columns, and rows, of which those beyond the area are left out.
-fn table<const COLUMNS: usize>(
+fn table(
     area: Rect,
     buffer: &mut Buffer,
     (title, style): (&str, Style),
-    columns: [&'static str; COLUMNS],
+    columns: &[&'static str],
     rows: Vec<Row<'static>>,
     widths: &[Constraint],
 ) {
@@ -357,7 +391,10 @@ fn table<const COLUMNS: usize>(
     }
     Line::styled(title.to_owned(), style).render(Rect { height: 1, ..area }, buffer);
     let rest = Rect { y: area.y + 1, height: area.height - 1, ..area };
-    Table::new(rows, widths.to_vec()).header(Row::new(columns).style(HEADER)).column_spacing(1).render(rest, buffer);
+    Table::new(rows, widths.to_vec())
+        .header(Row::new(columns.to_vec()).style(HEADER))
+        .column_spacing(1)
+        .render(rest, buffer);
 }
 
 #[cfg(test)]

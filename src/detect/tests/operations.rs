@@ -2,11 +2,16 @@
 
 use super::*;
 use crate::alert::Family;
-use crate::call::{Operation, OperationError, OperationKind, Protocol};
+use crate::call::{Operation, OperationError, OperationKind, Protocol, RequestValues};
 
 impl Bench {
     /// A call of GraphQL at one URL.
     fn ask(&mut self, client: u32, status: u16, operation: Operation) {
+        self.ask_for(client, status, Some(operation), "/graphql", None);
+    }
+
+    /// A call whose body asks for this object, with a token of the client's own.
+    fn ask_for(&mut self, client: u32, status: u16, operation: Option<Operation>, path: &str, object: Option<u64>) {
         let call = Call {
             flow: FlowId(2),
             position: self.position,
@@ -14,13 +19,17 @@ impl Bench {
             client: Peer { ip: address(client), port: 1 },
             method: "POST".into(),
             host: Some("api.example".into()),
-            target: "/graphql".into(),
-            path: "/graphql".into(),
+            target: path.into(),
+            path: path.into(),
             status: Some(status),
+            credential: object.map(|_| Credential::new(CredentialKind::Bearer, Fingerprint(client.into()))),
+            request_values: object.map(|object| {
+                std::sync::Arc::new(RequestValues { object: Some(Fingerprint(object)), ..RequestValues::default() })
+            }),
             latency: Some(0.01),
             user_agent: Some("agent".into()),
             completeness: Completeness { request: true, response: true, ..Completeness::default() },
-            operation: Some(Box::new(operation)),
+            operation: operation.map(Box::new),
             ..Call::default()
         };
         self.position += 1;
@@ -165,4 +174,31 @@ fn a_batch_fails_where_half_of_it_does() {
     let alert = bench.only(Technique::PathEnumeration);
     assert_eq!(alert.client.as_ref().map(|client| client.ip), Some(address(900)));
     assert_eq!(bench.alerts.len(), 1, "{:?}", bench.kinds());
+}
+
+#[test]
+fn objects_that_bodies_name_are_objects() {
+    let rpc = |name: &str| Operation { protocol: Protocol::JsonRpc, name: Some(name.into()), ..Operation::default() };
+    let found = |operation: Option<Operation>, path: &str, each: &dyn Fn(u64) -> u64| {
+        let mut bench = Bench::lived_in();
+        for _ in 0..3 {
+            for person in 0..40 {
+                bench.ask_for(person, 200, operation.clone(), path, Some(4_000 + u64::from(person)));
+            }
+            bench.wait(60);
+        }
+        for number in 0..120 {
+            bench.ask_for(900, 200, operation.clone(), path, Some(each(number)));
+            bench.wait(30);
+        }
+        bench.kinds().iter().any(|(kind, _)| *kind == Technique::ObjectEnumeration.name())
+    };
+    let others = |number| 9_000 + 31 * number;
+    assert!(found(Some(query("Transactions", "transactions")), "/graphql", &others));
+    assert!(found(Some(rpc("account.getStatement")), "/rpc", &others));
+    assert!(found(None, "/api/getStatement", &others));
+    // A few of its own, and what is written rather than read.
+    assert!(!found(Some(query("Transactions", "transactions")), "/graphql", &|number| 9_000 + number % 3));
+    assert!(!found(Some(rpc("account.transfer")), "/rpc", &others));
+    assert!(!found(None, "/api/payments", &others));
 }

@@ -50,6 +50,39 @@ fn injections_of_several_sorts_are_found_whatever_the_pace() {
 }
 
 #[test]
+fn four_sorts_in_one_parameter_are_enough_and_one_sort_is_not() {
+    let mut bench = service();
+    for value in ["' OR '1'='1", "1 UNION SELECT null,null", "{{7*7}}", "; cat /etc/passwd"] {
+        ask(&mut bench, 900, "/v1/products?q", value, 200);
+        bench.wait(60);
+    }
+    bench.only(Technique::InjectionProbing);
+    let mut bench = service();
+    for number in 0..300 {
+        ask(&mut bench, 900, "/v1/products?q", &format!("{number}' OR '1'='{number}"), 200);
+        bench.wait(60);
+    }
+    assert!(bench.alerts.is_empty(), "{:?}", bench.kinds());
+}
+
+#[test]
+fn filters_that_a_service_takes_accuse_nobody_on_its_first_day() {
+    let mut bench = Bench::new();
+    for round in 0..20 {
+        for person in 0..12 {
+            for (place, path) in
+                ["/v1/orders", "/v1/products", "/v1/carts", "/v1/shops", "/v1/people"].iter().enumerate()
+            {
+                let filter = format!("{{\"price\":{{\"$gt\":{}}}}}", 10 * person + round + place as u32);
+                ask(&mut bench, person, &format!("{path}?filter"), &filter, 200);
+            }
+            bench.wait(5);
+        }
+    }
+    assert!(bench.alerts.is_empty(), "{:?}", bench.kinds());
+}
+
+#[test]
 fn addresses_inside_are_found() {
     let mut bench = service();
     let values = [

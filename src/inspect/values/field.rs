@@ -7,6 +7,7 @@ use super::super::rules::Compiled;
 use super::super::shape::format;
 use crate::call::{Fingerprint, Probe, RequestValues};
 use crate::key::Domain;
+use crate::rules::object::{is_identifier, is_surely_identifier};
 
 /// Bytes of a value that are looked at.
 pub(super) const VALUE: usize = 1_024;
@@ -19,6 +20,12 @@ pub(super) const DEPTH: usize = 32;
 
 /// Fields and rules that are told of one body.
 pub(super) const TOLD: usize = 8;
+
+/// Identifiers of objects that are looked at in one body.
+const OBJECTS: u32 = 8;
+
+/// Where GraphQL has what an operation is asked with, alone and in a batch: names there are the program's own.
+const VARIABLES: [&str; 2] = ["variables.", "[].variables."];
 
 /// What stands before the name of an attribute, in XML and in JSON that was made of it.
 pub(super) const ATTRIBUTE: u8 = b'@';
@@ -70,6 +77,8 @@ pub(in super::super) struct Against<'r> {
     pub(in super::super) limit: u32,
     /// The key of the fingerprints of accounts.
     pub(in super::super) accounts: &'r Domain,
+    /// The key of the fingerprints of objects.
+    pub(in super::super) objects: &'r Domain,
 }
 
 /// What the name of a field says of its values.
@@ -83,6 +92,17 @@ pub(super) enum Says {
     Secret,
 }
 
+/// What of a field's values may say which object is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Identifies {
+    #[default]
+    Nothing,
+    /// What may be an identifier.
+    ByName,
+    /// What can be nothing else.
+    ByValue,
+}
+
 /// The field that is being read, and what was told of those before it.
 #[derive(Debug, Default)]
 pub(super) struct Fields {
@@ -94,6 +114,10 @@ pub(super) struct Fields {
     length: usize,
     /// What its last name says.
     says: Says,
+    identifies: Identifies,
+    /// Identifiers that were found, and their fingerprint.
+    objects: u32,
+    object: Option<Fingerprint>,
     /// Values that were held against the rules.
     tried: u32,
     capped: bool,
@@ -113,6 +137,7 @@ impl Fields {
         (self.tried, self.capped, self.password) = (0, false, false);
         self.probes.clear();
         (self.account, self.named) = (None, None);
+        (self.identifies, self.objects, self.object) = (Identifies::Nothing, 0, None);
     }
 
     /// What was found, if anything was, and whether a limit was reached.
@@ -120,7 +145,9 @@ impl Fields {
         let default_account = self.account.take().filter(|_| self.password);
         let account = self.named.take().filter(|_| self.password);
         let probes = std::mem::take(&mut self.probes);
-        let found = RequestValues { probes, default_account, account, password: self.password };
+        // Who says who they are asks for nothing yet.
+        let object = self.object.take().filter(|_| !self.password);
+        let found = RequestValues { probes, default_account, account, password: self.password, object };
         ((found != RequestValues::default()).then(|| Arc::new(found)), self.capped)
     }
 
@@ -216,6 +243,11 @@ impl Fields {
             () if is_one_of(plain, &ACCOUNTS) => Says::Account,
             () => Says::Nothing,
         };
+        self.identifies = match () {
+            () if rules.objects.name(plain) => Identifies::ByName,
+            () if VARIABLES.iter().any(|path| self.path.starts_with(path)) => Identifies::ByValue,
+            () => Identifies::Nothing,
+        };
         match std::str::from_utf8(name) {
             Ok(name) if !format::is_data(name.as_bytes()) => self.lead(name),
             // Names that are data are one field.
@@ -240,10 +272,27 @@ impl Fields {
         if matches!(self.says, Says::Password | Says::Secret) {
             return;
         }
+        self.identify(value, against);
         if is_odd(value) {
             let prose = self.length >= PROSE.0 && value.iter().filter(|byte| **byte == b' ').count() >= PROSE.1;
             self.probe(value, self.path.len(), prose, against);
         }
+    }
+
+    /// Takes a value for what it says of the object that is asked for.
+    fn identify(&mut self, value: &[u8], against: Against<'_>) {
+        let identifies = match self.identifies {
+            Identifies::Nothing => false,
+            Identifies::ByName => is_identifier(value),
+            Identifies::ByValue => is_surely_identifier(value),
+        };
+        if !identifies || self.objects >= OBJECTS {
+            return;
+        }
+        self.objects += 1;
+        let name = self.path.get(self.before_name..).unwrap_or_default();
+        let before = self.object.map_or(0, |object| object.0).to_be_bytes();
+        self.object = Some(against.objects.fingerprint(&[&before, name.as_bytes(), b"=", value].concat()));
     }
 
     /// Something beside the values of the field below which it is: its name, and what it says.

@@ -1,4 +1,4 @@
-//! Texts of JSON (RFC 8259), a byte at a time.
+//! Texts and numbers of JSON (RFC 8259), a byte at a time.
 
 use super::field::{Against, DEPTH, Fields, plain};
 
@@ -10,6 +10,7 @@ enum State {
     Text {
         name: bool,
     },
+    Number,
     /// Behind a backslash in a text.
     Escape {
         name: bool,
@@ -89,6 +90,12 @@ impl Json {
                         self.state = State::Text { name };
                     }
                 }
+                State::Number if matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-') => fields.keep(&[byte]),
+                State::Number => {
+                    self.state = State::Between;
+                    fields.text_is_value(plain, against);
+                    self.token(byte, fields);
+                }
                 State::Between => self.token(byte, fields),
             }
             place += 1;
@@ -100,6 +107,11 @@ impl Json {
             b'"' => {
                 self.state = State::Text { name: self.expects_name };
                 fields.over();
+            }
+            b'0'..=b'9' | b'-' => {
+                self.state = State::Number;
+                fields.over();
+                fields.keep(&[byte]);
             }
             b'{' | b'[' if self.levels.len() < DEPTH => {
                 let list = byte == b'[';

@@ -39,6 +39,17 @@ fn account(media: &str, body: &str) -> Option<String> {
     found.default_account.as_deref().map(str::to_owned)
 }
 
+/// What a body asks for.
+fn object(media: &str, body: &str) -> Option<u64> {
+    let inspector = inspector(Settings::default());
+    let whole = found(&inspector, Side::Request, media, &[Some(body.as_bytes())]);
+    for cut in 0..body.len() {
+        let (one, two) = body.as_bytes().split_at(cut);
+        assert_eq!(found(&inspector, Side::Request, media, &[Some(one), Some(two)]), whole, "cut at {cut}");
+    }
+    Some(whole?.object?.0)
+}
+
 const JSON: &str = "application/json";
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -264,4 +275,37 @@ proptest! {
         let whole = found(&inspector, Side::Request, media, &[Some(&body)]);
         prop_assert_eq!(found(&inspector, Side::Request, media, &[Some(one), Some(two)]), whole);
     }
+}
+
+#[test]
+fn identifiers_in_bodies_are_told_as_one_fingerprint() {
+    let body =
+        |id: &str, more: &str| object(JSON, &format!(r#"{{"account":{{"accountId":{id}}},"amount":12.50{more}}}"#));
+    let one = body("1042", "");
+    assert!(one.is_some());
+    assert_eq!(body("\"1042\"", ""), one, "a number or a text");
+    assert_eq!(body("1042", r#","note":"for you","page":77,"date":"2026-03-01"}"#), one);
+    assert_ne!(body("1043", ""), one);
+    assert_ne!(body("1042", r#","order_id":7"#), one);
+    // A word is no identifier, nor is what says who asks; and a password says that this is a login.
+    assert_eq!(body("\"savings\"", ""), None);
+    assert_eq!(object(JSON, r#"{"client_id":"7713","session_id":"a93771"}"#), None);
+    assert_eq!(object(JSON, r#"{"user_id":1042,"password":"x"}"#), None);
+    assert_ne!(object(FORM, "order_id=7&x=1"), object(FORM, "order_id=8&x=1"));
+    // What GraphQL's variables are called is the program's own affair.
+    let variables =
+        |value: &str| object(JSON, &format!(r#"{{"query":"query T{{x}}","variables":{{"n":{value},"first":20}}}}"#));
+    assert!(variables("\"15073701408\"").is_some());
+    assert_eq!(variables("15073701408"), variables("\"15073701408\""));
+    assert_ne!(variables("15073701408"), variables("15073701409"));
+    for no in ["\"2026-03-01\"", "\"2026-03-01T10:00:00Z\"", "1500", "\"a word\"", "\"1.2500000\"", "true", "null"] {
+        assert_eq!(variables(no), None, "{no}");
+    }
+    // Only so many are looked at.
+    let list = |numbers: std::ops::Range<u32>| {
+        let ids: Vec<String> = numbers.map(|number| (1000 + number).to_string()).collect();
+        object(JSON, &format!(r#"{{"ids":[{}]}}"#, ids.join(",")))
+    };
+    assert_ne!(list(0..3), list(0..4));
+    assert_eq!(list(0..8), list(0..20));
 }
