@@ -87,7 +87,7 @@ struct Limits {
 /// Limits that are reached soon.
 const SMALL: Limits = Limits {
     configuration: "[detect]\nclients = 2000\nendpoints = 500\nmisses = 4096\ncredentials = 2000\nincidents = 256\n\
-         slow_clients = 1000\nlookups = 2000\nwritten_endpoints = 100\nreturned_endpoints = 100\n[endpoint]\nnodes = 4096\nclients = 2000\n",
+         slow_clients = 1000\nlookups = 2000\naccounts = 2000\nwritten_endpoints = 100\nreturned_endpoints = 100\n[endpoint]\nnodes = 4096\nclients = 2000\n",
     worst: 2_000 * 16 * KIB
         + 500 * 48 * KIB
         + 4_096 * 128

@@ -1,5 +1,6 @@
 //! Auth: who tries one set of credentials after another, and whose credentials are used by others or sent in clear.
 
+use super::accounts::Accounts;
 use super::budget::{Scales, Test};
 use super::campaign::Newcomers;
 use super::finding::Finding;
@@ -46,23 +47,25 @@ const RETYPED: u64 = 3;
 /// Accounts that a client fails to log in to for it to be suspected of guessing with others.
 const ACCOUNTS: u64 = 3;
 
+/// What is known of the logins of others.
+pub(super) struct Others<'o> {
+    pub(super) endpoints: &'o mut Table<u64, LoginFailures>,
+    pub(super) guessers: &'o mut Newcomers,
+    pub(super) accounts: &'o mut Accounts,
+}
+
 /// Takes a call to a login.
-pub(super) fn login(
-    seen: &Observation<'_>,
-    client: &mut Client,
-    (endpoints, guessers): (&mut Table<u64, LoginFailures>, &mut Newcomers),
-    scales: &mut Scales<'_>,
-) {
+pub(super) fn login(seen: &Observation<'_>, client: &mut Client, mut others: Others<'_>, scales: &mut Scales<'_>) {
     let Logins { failed, succeeded, unclear } = login::outcome(seen);
     if failed > 0 {
         client.sight(Family::Auth, Sighting::of(seen.call));
     }
     // What does not say that it failed gets the benefit of the doubt.
     for _ in 0..succeeded + unclear {
-        attempt(seen, client, None, (&mut *endpoints, &mut *guessers), scales);
+        attempt(seen, client, None, &mut others, scales);
     }
     for number in 0..failed {
-        attempt(seen, client, Some(number), (&mut *endpoints, &mut *guessers), scales);
+        attempt(seen, client, Some(number), &mut others, scales);
     }
 }
 
@@ -71,13 +74,13 @@ fn attempt(
     seen: &Observation<'_>,
     client: &mut Client,
     failed: Option<u32>,
-    (endpoints, guessers): (&mut Table<u64, LoginFailures>, &mut Newcomers),
+    others: &mut Others<'_>,
     scales: &mut Scales<'_>,
 ) {
     let logins = &mut client.logins;
     let mut weight = 1.0_f64;
     let mut recent = 0;
-    let (mut fresh, mut other) = (false, false);
+    let (mut fresh, mut other, mut attacked) = (false, false, false);
     if let Some(number) = failed {
         // Accounts are told apart by their names where these stand beside a password, or by what inspection found in the
         // request, else by its length. The same attempt again and again is a forgotten daemon: it adds nothing. Another
@@ -90,6 +93,9 @@ fn attempt(
             (None, 0) => seen.call.request.body_bytes,
             (None, _) => seen.key.pair(seen.call.request.body_bytes, number.into()),
         };
+        if let (Some(account), Some(body)) = (account, seen.call.request.body_fingerprint) {
+            attacked = others.accounts.tried(seen, account.0, seen.key.pair(body.0, number.into()));
+        }
         fresh = logins.attempts.insert(seen.key.pair(seen.endpoint.0, attempt));
         if !fresh {
             let body = seen.call.request.body_fingerprint;
@@ -117,12 +123,12 @@ fn attempt(
         return;
     }
     let several = fresh && logins.attempts.count() == ACCOUNTS && failures > 2 * logins.successes;
-    if several {
-        guessers.enter(seen.time, seen.client, Sighting::of(seen.call));
+    if several || attacked {
+        others.guessers.enter(seen.time, seen.client, Sighting::of(seen.call));
     }
     // Who is suspected already says nothing of the others.
     if (fresh || other) && !client.suspect() {
-        together(seen, endpoints, scales);
+        together(seen, others.endpoints, scales);
     }
     if scales.wants(Test::Logins, nats) {
         let finding = Finding::new(Test::Logins, Technique::CredentialStuffing, nats);

@@ -120,7 +120,7 @@ tests! {
     /// Failed logins of an endpoint in an hour, of all clients together.
     LoginsTogether = "logins_together", Auth, Daily(1), "failed logins of all clients";
     /// Clients that failed to log in to several accounts.
-    Guessers = "guessers", Auth, Sequential(0.01), "clients that failed to log in to several accounts";
+    Guessers = "guessers", Auth, Sequential(0.01), "clients that failed to log in to several accounts, or many to one";
     /// First calls of functions that those with the same role do not call.
     Functions = "functions", Auth, Sequential(0.02), "functions that peers do not call";
     /// Fields of request bodies that nobody else writes.

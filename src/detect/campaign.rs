@@ -25,8 +25,11 @@ impl Newcomers {
     /// Most that are held, the latest.
     const LIMIT: usize = 256;
 
-    /// One more.
+    /// One more, unless it is there.
     pub(super) fn enter(&mut self, time: Timestamp, client: IpAddr, call: Sighting) {
+        if self.members.iter().any(|(_, held, _)| *held == client) {
+            return;
+        }
         if self.members.len() >= Self::LIMIT {
             self.members.pop_front();
         }

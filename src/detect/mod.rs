@@ -21,6 +21,7 @@
 //! | `fields` | who writes fields that nobody else writes |
 //! | `returned` | whose answers have fields that nobody else's have |
 //! | `login` | which calls are attempts to log in, and how they came out; the others ask it |
+//! | `accounts` | which account many try to log in to |
 //! | `auth` | who tries credential after credential, or uses those of others |
 //!
 //! Whoever looks on is told by the [`survey`] how clients stand.
@@ -32,6 +33,7 @@
 //! are what makes false alarms, not chance. What passes goes to the `incident` that it belongs to, for which `report` and
 //! `sentence` find the words.
 
+mod accounts;
 mod auth;
 mod beacon;
 mod body;
@@ -537,6 +539,7 @@ impl Detector {
             table("misses", &state.misses, 128, |_| 0),
             table("credentials", &state.credentials, 128, |_| 0),
             table("login_endpoints", &state.logins, 256, |_| 0),
+            state.accounts.occupancy(),
             table("resets", &state.resets, 256, |_| 0),
             state.incidents.occupancy(),
         ]
@@ -707,8 +710,9 @@ fn observe(
     if let Some(first) = seen.encrypted {
         beacon::observe(seen, first, client, &mut state.beacons, counters, &mut scales);
     }
-    if seen.login {
-        let others = (&mut state.logins, &mut state.guessers);
+    if seen.login || login::tries_secret(seen) {
+        let others =
+            auth::Others { endpoints: &mut state.logins, guessers: &mut state.guessers, accounts: &mut state.accounts };
         auth::login(seen, client, others, &mut scales);
     }
     lookup::observe(seen, client, &mut state.lookups, &mut scales);

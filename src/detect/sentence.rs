@@ -69,7 +69,9 @@ pub(super) fn of_kin(finding: &Finding, members: usize, common: &Trait) -> Strin
 /// What a campaign of newcomers is.
 pub(super) fn of_newcomers(finding: &Finding, members: usize) -> String {
     let what = match finding.technique {
-        Technique::CredentialStuffing => "failed to log in to several accounts each, many of them within one day",
+        Technique::CredentialStuffing => {
+            "failed to log in, each to several accounts or all of them to one, many within one day"
+        }
         Technique::Distributed => {
             "that were never seen before called fast and long without credentials, many of them within one hour"
         }

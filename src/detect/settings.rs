@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// Budget and limits of the detector.
 ///
-/// Worst-case memory is `clients` × 16 KiB + `endpoints` × 48 KiB + `misses` × 128 bytes + `credentials` × 8.2 KiB + `incidents` × 32 KiB + `slow_clients` × 3 KiB + `lookups` × 0.7 KiB + `beacons` × 0.3 KiB + `written_endpoints` × 2 KiB + `returned_endpoints` × 5 KiB: with the
+/// Worst-case memory is `clients` × 16 KiB + `endpoints` × 48 KiB + `misses` × 128 bytes + `credentials` × 8.2 KiB + `incidents` × 32 KiB + `slow_clients` × 3 KiB + `accounts` × 120 bytes + `lookups` × 0.7 KiB + `beacons` × 0.3 KiB + `written_endpoints` × 2 KiB + `returned_endpoints` × 5 KiB: with the
 /// defaults 3.6 GiB when all clients and endpoints are as suspicious as can be, and about 0.3 GiB when they are quiet.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -29,6 +29,9 @@ pub struct Settings {
     pub credentials: usize,
     /// Endpoints whose failed logins are counted; 256 bytes each. Beyond, the one that failed least leaves.
     pub login_endpoints: usize,
+    /// Accounts that somebody failed to log in to on the present day; 120 bytes each. Beyond, one of an earlier day, or that the fewest
+    /// tried, leaves.
+    pub accounts: usize,
     /// Incidents that are open at a time, 24 KiB each, and traits by which accused clients are held together, 8 KiB each. Beyond, the one that was quiet longest closes early, and says so.
     pub incidents: usize,
     /// Hours without evidence after which an incident closes. Longer than a night between two working days, so that who
@@ -102,6 +105,7 @@ impl Default for Settings {
             misses: 65_536,
             credentials: 100_000,
             login_endpoints: 256,
+            accounts: 65_536,
             incidents: 4_096,
             incident_quiet_hours: 20.0,
             templates: crate::endpoint::Settings::default(),

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::accounts::Accounts;
 use super::beacon::Beacons;
 use super::budget::Budget;
 use super::campaign::{Kin, Newcomers};
@@ -83,8 +84,9 @@ remembered! {
     newcomers: Newcomers,
     /// Newcomers that called fast and long.
     swarm: Newcomers,
-    /// Clients that failed to log in to several accounts.
+    /// Clients that failed to log in to several accounts, or to one that is attacked.
     guessers: Newcomers,
+    accounts: Accounts,
     /// Clients that were accused of recon, by user agent.
     kin: Table<u64, Kin>,
     /// Failed logins by endpoint.
@@ -141,6 +143,7 @@ impl State {
             newcomers: Newcomers::default(),
             swarm: Newcomers::default(),
             guessers: Newcomers::default(),
+            accounts: Accounts::new(settings),
             kin: Table::new(settings.incidents),
             logins: Table::new(settings.login_endpoints),
             basic: Distinct::default(),
@@ -196,6 +199,7 @@ impl State {
             self.writes.evicted(),
             self.returns.evicted(),
             self.lookups.evicted(),
+            self.accounts.evicted(),
             self.beacons.evicted(),
             self.slow.evicted(),
         ];
@@ -216,6 +220,7 @@ impl State {
         self.writes.limit(settings);
         self.returns.limit(settings);
         self.lookups.limit(settings);
+        self.accounts.limit(settings);
         self.beacons.limit(settings);
         (self.clients.limit(settings.clients), self.endpoints.limit(settings.endpoints))
     }

@@ -4,8 +4,10 @@ mod beacons;
 mod encrypted;
 mod estates;
 mod fields;
+mod floods;
 mod functions;
 mod incidents;
+mod logins;
 mod operations;
 mod probes;
 mod resets;
@@ -100,14 +102,16 @@ impl Bench {
                 ..Credential::new(get.kind, Fingerprint(token))
             }),
             user_agent: Some(get.agent.into()),
-            request_values: (!get.probes.is_empty()).then(|| {
+            request_values: (!get.probes.is_empty() || get.account.is_some()).then(|| {
                 let probe = |&(field, rule, prose): &(&str, &str, bool)| crate::call::Probe {
                     field: field.into(),
                     rule: rule.into(),
                     prose,
                 };
                 let probes = get.probes.iter().map(probe).collect();
-                std::sync::Arc::new(crate::call::RequestValues { probes, ..Default::default() })
+                let account = get.account.map(Fingerprint);
+                let password = account.is_some();
+                std::sync::Arc::new(crate::call::RequestValues { probes, account, password, ..Default::default() })
             }),
             sensitive: crate::call::Digest {
                 request_head: Default::default(),
@@ -185,6 +189,8 @@ pub(super) struct Get<'a> {
     pub(super) asks: Option<(&'a str, u64)>,
     /// Fields of the request's body, the rules that their values fit, and whether they are long texts.
     pub(super) probes: &'a [(&'a str, &'a str, bool)],
+    /// The account that the body names beside a password.
+    pub(super) account: Option<u64>,
 }
 
 pub(super) fn get(client: u32, path: &str) -> Get<'_> {
@@ -210,6 +216,7 @@ pub(super) fn get(client: u32, path: &str) -> Get<'_> {
         fresh: 0,
         asks: None,
         probes: &[],
+        account: None,
     }
 }
 
@@ -325,35 +332,6 @@ fn newcomers_that_only_miss_are_a_campaign() {
 }
 
 #[test]
-fn guessers_that_try_few_accounts_each_are_named_together() {
-    let mut bench = Bench::lived_in();
-    // Forgetful people: twice their own account, then in.
-    for person in 0..40 {
-        for status in [401, 401, 200] {
-            bench.call(Get {
-                method: "POST",
-                status: Some(status),
-                sent: u64::from(40 + person),
-                ..get(2_000 + person, "/v1/login")
-            });
-        }
-        bench.wait(60);
-    }
-    assert!(bench.alerts.is_empty(), "{:?}", bench.alerts.first().map(|alert| &alert.summary));
-    for round in 0..4 {
-        for member in 0..30 {
-            let sent = u64::from(40 + (4 * member + round) % 97);
-            bench.call(Get { method: "POST", status: Some(401), sent, ..get(1_000 + member, "/v1/login") });
-            bench.wait(30);
-        }
-    }
-    let alert =
-        bench.alerts.iter().rfind(|alert| alert.kind == Technique::CredentialStuffing && !alert.clients.is_empty());
-    let alert = alert.expect("a campaign");
-    assert!(alert.clients.len() >= 15 && alert.clients.iter().all(|member| member.ip < address(2_000)));
-}
-
-#[test]
 fn identifiers_that_do_not_exist_are_object_enumeration() {
     let mut bench = Bench::lived_in();
     for number in 0..14 {
@@ -376,30 +354,6 @@ fn a_tool_beside_an_honest_life_is_seen() {
         bench.wait(600);
     }
     bench.only(Technique::PathEnumeration);
-}
-
-#[test]
-fn a_flood_is_found_and_an_office_is_not() {
-    let mut bench = Bench::lived_in();
-    // 80 people of an office, two calls a minute each.
-    for round in 0..15 {
-        for person in 0..80 {
-            bench.call(Get { token: Some(5_000 + person), ..get(800, "/v1/products") });
-        }
-        bench.wait(20 + round % 2);
-    }
-    assert!(bench.alerts.is_empty(), "{:?}", bench.kinds());
-    for number in 0..300 {
-        bench.call(Get { token: Some(900), ..get(900, &format!("/v1/products?q={}", word(number))) });
-        if number % 20 == 0 {
-            bench.wait(1);
-        }
-    }
-    let alert = bench.only(Technique::Volumetric);
-    assert_eq!(alert.client.map(|client| client.ip), Some(address(900)));
-    let feature = &alert.features[0];
-    assert!(feature.observed > 3.0 * feature.expected && feature.window.is_some());
-    assert!(bench.detector.counters().value(Counter::AlertsSuppressed) > 0, "one story is one alert");
 }
 
 #[test]
@@ -482,45 +436,6 @@ fn a_response_far_larger_than_others() {
     let mut bench = Bench::lived_in();
     bench.call(Get { token: Some(5), bytes: 900_000, ..get(5, "/v1/products") });
     assert_eq!(bench.only(Technique::Oversized).client.map(|client| client.ip), Some(address(5)));
-}
-
-#[test]
-fn stuffing_is_told_from_a_forgotten_daemon() {
-    let mut bench = Bench::lived_in();
-    for number in 0..400 {
-        let login = Get { method: "POST", status: Some(401), ..get(900, "/v1/login") };
-        bench.call(Get { sent: 60, ..login });
-        bench.call(Get { client: 901, sent: 50 + number % 40, ..login });
-        bench.wait(300);
-    }
-    let expected = ("auth.credential_stuffing", Some(address(901)));
-    assert!(bench.kinds().contains(&expected), "{:?}", bench.kinds());
-    assert!(bench.kinds().iter().all(|&kind| kind == expected), "{:?}", bench.kinds());
-}
-
-#[test]
-fn a_stolen_token_a_basic_password_and_a_secret_in_a_url() {
-    let mut bench = Bench::lived_in();
-    for _ in 0..10 {
-        bench.call(Get { token: Some(77), ..get(3, "/v1/me") });
-        // The same person's telephone.
-        bench.call(Get { token: Some(77), agent: "ShopApp/7.2 (iOS 18.1)", ..get(600, "/v1/me") });
-        bench.wait(10);
-    }
-    assert!(bench.alerts.is_empty(), "{:?}", bench.kinds());
-    for _ in 0..10 {
-        bench.call(Get { token: Some(77), ..get(3, "/v1/me") });
-        bench.call(Get { token: Some(77), agent: "curl/8.0", ..get(900, "/v1/me") });
-        bench.wait(10);
-    }
-    assert_eq!(bench.only(Technique::TokenReuse).client.map(|client| client.ip), Some(address(900)));
-    bench.call(Get { token: Some(901), kind: CredentialKind::Basic, ..get(901, "/v1/me") });
-    bench.only(Technique::Cleartext);
-    // That it was made badly says nothing against what it does.
-    let client = bench.detector.state.clients.get(&address(901)).expect("it called");
-    assert!(!client.suspect());
-    bench.call(get(902, "/v1/products?api_key=x"));
-    bench.only(Technique::SecretInUrl);
 }
 
 #[test]
@@ -720,123 +635,6 @@ fn a_trace_shows_what_moved_a_test() {
     assert_eq!(curve.passed, bench.alerts.first().map(|alert| alert.ts));
     assert!(curve.highest_decades > curve.threshold_decades && curve.points.len() == 23, "{curve:?}");
     assert!(curve.moves.iter().all(|moved| moved.added_decades > 0.0 && moved.call.status == Some(404)));
-}
-
-/// A service with four hours of people in its past, a few calls each now and then.
-fn half_a_day() -> Bench {
-    let mut bench = Bench::lived_in();
-    for _ in 0..24 {
-        for person in 0..40 {
-            bench.call(Get { token: Some(u64::from(person)), latency: 0.1, ..get(person, "/v1/products") });
-            bench.call(Get { token: Some(u64::from(person)), ..get(person, "/v1/me") });
-            bench.wait(15);
-        }
-    }
-    assert!(bench.alerts.is_empty(), "{:?}", bench.kinds());
-    bench
-}
-
-/// Goes on like that with one client that does something every `pause` seconds, until the first alert; gives how often
-/// it did.
-fn until_alerted(bench: &mut Bench, pause: u64, most: u64, mut act: impl FnMut(&mut Bench, u64)) -> Option<u64> {
-    (1..=most).find(|&number| {
-        act(bench, number);
-        bench.wait(pause);
-        if number % 7 == 0 {
-            let person = (number % 40) as u32;
-            bench.call(Get { token: Some(u64::from(person)), ..get(person, "/v1/me") });
-        }
-        !bench.alerts.is_empty()
-    })
-}
-
-#[test]
-fn one_call_without_end_is_a_loop_at_any_pace() {
-    let mut bench = half_a_day();
-    let found = until_alerted(&mut bench, 10, 1_000, |bench, _| {
-        bench.call(Get { token: Some(3), ..get(3, "/v1/cart") });
-    });
-    assert!(found.is_some_and(|calls| (120..400).contains(&calls)), "{found:?}");
-    assert_eq!(bench.only(Technique::Loop).client.map(|client| client.ip), Some(address(3)));
-}
-
-#[test]
-fn trying_again_while_a_server_is_away_is_no_loop_for_long() {
-    for (pause, found) in [(10_u64, false), (2, true)] {
-        let mut bench = half_a_day();
-        let alerted = until_alerted(&mut bench, pause, 1_000, |bench, _| {
-            bench.call(Get { status: Some(502), token: Some(3), ..get(3, "/v1/cart") });
-        });
-        assert_eq!(alerted.is_some(), found, "{pause} s: {alerted:?} {:?}", bench.kinds());
-    }
-}
-
-#[test]
-fn what_asks_for_something_else_each_time_is_no_loop() {
-    // All that such an API does is POST to one path; what is asked for stands in the body.
-    let ask = |body: fn(u64) -> Option<u64>| {
-        let mut bench = half_a_day();
-        let mut round = 0;
-        until_alerted(&mut bench, 10, 1_000, |bench, _| {
-            round += 1;
-            bench.call(Get { method: "POST", sent: 80, body: body(round), token: Some(3), ..get(3, "/v1/search") });
-        })
-    };
-    assert!(ask(|_| Some(7)).is_some_and(|calls| (120..400).contains(&calls)));
-    assert_eq!(ask(Some), None);
-    assert_eq!(ask(|_| None), None, "nobody knows what it asks for");
-}
-
-#[test]
-fn what_several_poll_is_made_to_be_polled() {
-    let mut bench = half_a_day();
-    let found = until_alerted(&mut bench, 10, 1_000, |bench, _| {
-        for person in 3..9 {
-            bench.call(Get { token: Some(u64::from(person)), ..get(person, "/v1/news") });
-        }
-    });
-    assert_eq!(found, None, "{:?}", bench.kinds());
-}
-
-#[test]
-fn work_for_the_server_is_counted_by_its_time() {
-    let mut bench = half_a_day();
-    let found = until_alerted(&mut bench, 10, 1_500, |bench, number| {
-        let path = format!("/v1/products?q={}", word(number as u32));
-        bench.call(Get { token: Some(3), latency: 0.3, ..get(3, &path) });
-    });
-    assert!(found.is_some(), "never");
-    assert_eq!(bench.only(Technique::Expensive).client.map(|client| client.ip), Some(address(3)));
-}
-
-#[test]
-fn a_slow_service_is_nobodys_flood() {
-    let mut bench = half_a_day();
-    let found = until_alerted(&mut bench, 10, 1_500, |bench, number| {
-        for person in 0..40 {
-            // All answers take fifty times as long as they did.
-            if (number + u64::from(person)) % 4 == 0 {
-                bench.call(Get { token: Some(u64::from(person)), latency: 5.0, ..get(person, "/v1/products") });
-            }
-        }
-    });
-    assert_eq!(found, None, "{:?}", bench.kinds());
-}
-
-#[test]
-fn bursts_with_hours_between_them_are_a_pulse() {
-    let mut bench = half_a_day();
-    let found = until_alerted(&mut bench, 3_600, 30, |bench, number| {
-        for call in 0..100 {
-            let path = format!("/v1/products?q={}", word((100 * number + call) as u32));
-            bench.call(Get { token: Some(3), ..get(3, &path) });
-            if call % 2 == 0 {
-                bench.wait(1);
-            }
-        }
-    });
-    assert!(found.is_some_and(|bursts| bursts <= 20), "{found:?}");
-    bench.only(Technique::Pulse);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Ways of honest clients that look like an attack, and their twins.
 
+use super::floods::half_a_day;
 use super::*;
 
 /// Whom alerts of this technique accuse.

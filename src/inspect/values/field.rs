@@ -63,9 +63,31 @@ const ACCOUNTS: [&str; 26] = [
     "emailaddress",
 ];
 
-/// Names of fields that hold a password, in the same way.
-const PASSWORDS: [&str; 9] =
-    ["password", "passwd", "pwd", "pass", "passphrase", "jpassword", "pin", "pincode", "passcode"];
+/// Names of fields that hold a password, or what stands for one, in the same way.
+const PASSWORDS: [&str; 22] = [
+    "password",
+    "passwd",
+    "pwd",
+    "pass",
+    "passphrase",
+    "jpassword",
+    "pin",
+    "pincode",
+    "passcode",
+    "mpin",
+    "tpin",
+    "otp",
+    "otpcode",
+    "totp",
+    "onetimepassword",
+    "onetimecode",
+    "mfacode",
+    "twofactorcode",
+    "2facode",
+    "verificationcode",
+    "smscode",
+    "securitypin",
+];
 
 /// Domains of e-mail addresses that belong to nobody (RFC 2606, RFC 6762): who has one is known by what stands before.
 const NOBODY: [&str; 7] = ["localhost", "local", "localdomain", "test", "example.com", "example.org", "example.net"];
