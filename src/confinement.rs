@@ -116,6 +116,15 @@ pub fn confine(settings: &Settings, read: &[PathBuf], write: &[PathBuf]) -> Resu
     Ok(result)
 }
 
+/// Gives a folder that this run has made as root to the user as whom it goes on. What is there already is nobody's to give away.
+pub fn give(settings: &Settings, folder: &Path) {
+    let Some(name) = settings.user.as_deref().filter(|_| Uid::effective().is_root()) else { return };
+    if let Ok(Some(user)) = User::from_name(name) {
+        // What could not be given cannot be written, which is said there.
+        let _ = std::os::unix::fs::lchown(folder, Some(user.uid.as_raw()), Some(user.gid.as_raw()));
+    }
+}
+
 /// What of it this kernel offers. Landlock is tried on a thread that ends with it; nothing else changes.
 ///
 /// # Errors

@@ -335,6 +335,33 @@ fn a_running_sensor_tells_and_listens() {
 }
 
 #[test]
+fn folders_that_it_makes_are_given_to_the_user_as_whom_it_goes_on() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    if !rustix::process::geteuid().is_root() {
+        return eprintln!("skipped: listening to an interface needs root");
+    }
+    let folder = Folder::new("operate-user");
+    let open = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(folder.path(""), open).expect("it is ours");
+    let listen = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").to_string();
+    let config = format!("[metrics]\nlisten = '{listen}'\n[evidence]\nfolder = 'made/evidence'\n");
+    std::fs::write(folder.path("apitap.toml"), config).expect("a file");
+    let arguments =
+        ["-i", "lo", "-f", "tcp port 1", "--config", "apitap.toml", "--state", "made/state", "--user", "nobody"];
+    let mut watch = Watch::start(&folder, &arguments);
+    let up = soon(|| get(&listen, "/health").is_some());
+    if !up && (watch.said().contains("lo:") || watch.said().contains("there is no user")) {
+        return eprintln!("skipped: {}", watch.said());
+    }
+    assert!(up, "{}", watch.said());
+    watch.signal(rustix::process::Signal::TERM);
+    assert_eq!(watch.process.wait().expect("it ends").code(), Some(0), "{}", watch.said());
+    for made in ["made/state", "made/state/key", "made/evidence"] {
+        assert_ne!(std::fs::metadata(folder.path(made)).expect(made).uid(), 0, "{made}");
+    }
+}
+
+#[test]
 fn an_output_that_nobody_reads_holds_nothing_up_and_loses_nothing() {
     if !rustix::process::geteuid().is_root() {
         return eprintln!("skipped: listening to an interface needs root");

@@ -680,7 +680,12 @@ fn confine(settings: &Settings, common: &Common, baseline: Option<&PathBuf>) -> 
         return Ok(());
     }
     let folder = settings.state.clone().unwrap_or_else(default_state);
-    let _ = std::fs::create_dir_all(&folder); // what cannot be made is said where it is needed
+    let absent = !folder.exists();
+    // What cannot be made is said where it is needed, here and below.
+    let _ = std::fs::create_dir_all(&folder);
+    if absent {
+        confinement::give(&settings.confinement, &folder);
+    }
     // A key log, the configuration and the secrets of sinks may be replaced by new files: their folders are meant.
     let secrets = settings.sink.iter().flat_map(sink::Settings::files);
     let replaced = settings.tls.keylog.files.iter().chain(&common.config).chain(secrets);
@@ -690,7 +695,11 @@ fn confine(settings: &Settings, common: &Common, baseline: Option<&PathBuf>) -> 
     read.extend(baseline.cloned());
     let mut write = vec![folder];
     if let Some(folder) = &settings.evidence.folder {
-        let _ = evidence::make_folder(folder); // likewise
+        let absent = !folder.exists();
+        let _ = evidence::make_folder(folder);
+        if absent {
+            confinement::give(&settings.confinement, folder);
+        }
         write.push(folder.clone());
     }
     for sink in &settings.sink {

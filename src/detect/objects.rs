@@ -20,6 +20,10 @@ use crate::rules::object::is_identifier;
 /// Peers at an endpoint from which on it is known well what is ordinary there.
 const MANY: f64 = 20.0;
 
+/// Programs at an endpoint from which on it is known well what is ordinary for them there: devices of one make ask for their own, and
+/// what they do differs less than what other programs do.
+const MACHINES: f64 = 64.0;
+
 /// Objects that do not exist, of whom nothing is known, below which it may be a list that has grown old; and the share of all that
 /// were asked for, the inverse of the least.
 const GUESSED: (u32, u64) = (60, 2);
@@ -100,7 +104,7 @@ pub(super) fn observe(
     let (denials, absences) = (track.denials.nats(), track.absences.nats());
     let walk = denials.max(absences);
     let others = track.taught.map_or(uses.objects, |taught| uses.objects.without(taught));
-    let own_role = machine || group.members < OWN_ROLE;
+    let own_role = group.members < OWN_ROLE || (machine && others.count() < MACHINES);
     if !suspect && count <= 64 {
         // Its place reaches two deviations above the others' at most.
         let most =

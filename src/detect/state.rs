@@ -50,6 +50,7 @@ macro_rules! remembered {
                 let mut absent = Vec::new();
                 $(match self.$field {
                     Some(kept) => state.$field = kept,
+                    None if OF_A_DAY.contains(&stringify!($field)) => {}
                     None => absent.push(stringify!($field)),
                 })+
                 (state, absent)
@@ -57,6 +58,9 @@ macro_rules! remembered {
         }
     };
 }
+
+/// What holds nothing from before today: that an older checkpoint lacks it is no loss.
+const OF_A_DAY: [&str; 1] = ["accounts"];
 
 /// What is there is present, be it nothing.
 fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {

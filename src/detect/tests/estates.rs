@@ -133,6 +133,42 @@ fn programs_beside_people_are_known_once_there_are_several() {
 }
 
 #[test]
+fn a_device_that_asks_for_those_of_others_is_seen_and_a_partner_that_reads_a_list_is_not() {
+    // Each of the others asks for so many objects of its own; one with a key like theirs asks for many.
+    let accused_of = |own: &dyn Fn(u32) -> u64, many: u64| {
+        let mut bench = half_a_day();
+        let key = |client: u32| Get {
+            token: Some(5_000 + u64::from(client)),
+            kind: CredentialKind::ApiKey,
+            ..get(client, "")
+        };
+        for round in 0..2 {
+            for device in 0..120u32 {
+                for object in 0..own(device) {
+                    let path = format!("/v1/devices/{}", 10_000_000 + 7_919 * (u64::from(device) * 400 + object));
+                    bench.call(Get {
+                        path: &path,
+                        status: Some(if round == 0 { 200 } else { 304 }),
+                        ..key(100 + device)
+                    });
+                }
+                bench.wait(7);
+            }
+        }
+        for object in 0..many {
+            let path = format!("/v1/devices/{}", 500_000_000 + 104_729 * object);
+            bench.call(Get { path: &path, ..key(900) });
+            bench.wait(11);
+        }
+        accused(&bench, Technique::ObjectEnumeration)
+    };
+    assert_eq!(accused_of(&|_| 1, 150), [Some(address(900))]);
+    assert_eq!(accused_of(&|_| 1, 12), []);
+    // Partners read lists of all lengths.
+    assert_eq!(accused_of(&|partner| [1, 2, 5, 14, 40, 90][partner as usize % 6], 150), []);
+}
+
+#[test]
 fn objects_that_the_query_names_are_objects() {
     let ask = |client: u32, parameter: &str, each: &dyn Fn(u64) -> (u64, u16)| {
         let mut bench = Bench::lived_in();
