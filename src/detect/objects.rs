@@ -3,8 +3,11 @@
 //!
 //! An object is a path of a template with parameters, or what the query or the body of another names: an identifier
 //! (`/order?id=1042`, the variables of GraphQL), an address or a number of somebody. The count of those that are read is compared
-//! with that of peers at the same endpoint; that none of them comes there at all is evidence as well. Denials, and objects that do not exist, are sequential tests of their own against the share of them that the
-//! endpoint answers so.
+//! with that of peers at the same endpoint; that none of them comes there at all is evidence as well. Denials, and objects that do
+//! not exist, are sequential tests of their own against the share of them that the endpoint answers so. Where most of those who
+//! got what they asked for before are refused, it is the service that fails ([`Lately`]).
+
+use serde::{Deserialize, Serialize};
 
 use super::budget::{Scales, Test};
 use super::finding::Finding;
@@ -28,6 +31,12 @@ const MACHINES: f64 = 64.0;
 /// were asked for, the inverse of the least.
 const GUESSED: (u32, u64) = (60, 2);
 
+/// Share of those who got what they asked for before, one after the other, that an endpoint refuses when it fails.
+const FAILS: f64 = 0.6;
+
+/// Callers after which it is known.
+const CALLERS: f64 = 8.0;
+
 /// Templates of which what a client asks for without being known is followed.
 const UNKNOWN: usize = 2;
 
@@ -39,6 +48,28 @@ const PARAMETERS: usize = 16;
 
 /// How many times the evidence of the number of objects its strangeness may be.
 const STRANGE_MULTIPLE: f64 = 3.0;
+
+/// How an endpoint answers those who got what they asked for before, one after the other: the shares of them that it refuses of
+/// late. Who was refused from the beginning, be they many, says nothing of the service.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Lately {
+    client: u64,
+    denied: f64,
+    absent: f64,
+}
+
+impl Lately {
+    fn note(&mut self, client: u64, denied: bool, absent: bool) {
+        if self.client == client {
+            return;
+        }
+        self.client = client;
+        for (share, refused) in [(&mut self.denied, denied), (&mut self.absent, absent)] {
+            *share += (f64::from(u8::from(refused)) - *share) / CALLERS;
+        }
+    }
+}
 
 /// Takes one call of a principal to an endpoint that is known.
 pub(super) fn observe(
@@ -73,8 +104,15 @@ pub(super) fn observe(
     if !track.objects.insert(object) {
         return;
     }
-    let denied = seen.status == Some(403);
-    let absent = seen.absent();
+    let reads = reads(seen);
+    // That nothing comes of what is written says little of who writes it: events are sent to a service that was moved.
+    let asks = reads || !identified.as_ref().is_some_and(|identified| identified.in_body);
+    let (denied, absent) = (seen.status == Some(403), seen.absent() && asks);
+    if track.objects.count() > u64::from(track.denied + track.absent) + 1 {
+        endpoint.lately.note(seen.client_hash, denied, absent);
+    }
+    let denied = denied && endpoint.lately.denied < FAILS;
+    let absent = absent && endpoint.lately.absent < FAILS;
     let honest = (endpoint.denied + 30.0 * prior.denial) / (endpoint.asked + 30.0);
     let honest = honest.clamp(prior.denial, prior.denial_ceiling);
     let count = track.objects.count();
@@ -116,7 +154,6 @@ pub(super) fn observe(
         }
     }
     // Most of what follows is for those few who ask for many.
-    let reads = reads(seen);
     let few = !reads || prior.objects_floor.iter().all(|&floor| (count as f64) < floor);
     let tests = [Test::Objects, Test::ObjectDenials, Test::ObjectAbsences];
     if few && !tests.into_iter().any(|test| scales.wants(test, walk)) {
@@ -170,12 +207,16 @@ pub(super) fn observe(
 /// Takes one call of nobody that the server knows, to an endpoint that is known: who asks for one object after another that does
 /// not exist, with no credential or with one that was never answered well, answers for it by the address.
 pub(super) fn unknown(seen: &Observation<'_>, client: &mut Client, endpoint: &mut Endpoint, scales: &mut Scales<'_>) {
-    let absent = seen.absent();
+    let absent = seen.absent() && endpoint.lately.absent < FAILS;
     if seen.place.catch_all || seen.recorded || !(absent || seen.good()) {
         return;
     }
     let identified = identified(seen);
-    if !seen.place.parameterised && identified.is_none() {
+    let asks = match &identified {
+        Some(identified) => !identified.in_body || reads(seen),
+        None => seen.place.parameterised,
+    };
+    if !asks {
         return;
     }
     let suspect = client.suspect();
@@ -239,6 +280,7 @@ fn crowd(count: u64, own_role: bool, peers: &Moments, prior: &Prior) -> (f64, f6
 struct Identified {
     hash: u64,
     number: Option<u64>,
+    in_body: bool,
 }
 
 /// Whether a call only reads, whatever its method is.
@@ -262,7 +304,7 @@ fn identified(seen: &Observation<'_>) -> Option<Identified> {
     }
     let in_body = || {
         let object = seen.call.request_values.as_ref()?.object?;
-        Some(Identified { hash: object.0, number: None })
+        Some(Identified { hash: object.0, number: None, in_body: true })
     };
     in_query(seen).or_else(in_body)
 }
@@ -272,13 +314,13 @@ fn in_query(seen: &Observation<'_>) -> Option<Identified> {
     if seen.call.query_names.is_empty() {
         return None;
     }
-    let (_, query) = seen.call.target.split_once('?')?;
-    let pairs = query.split('&').take(PARAMETERS).filter_map(|pair| pair.split_once('='));
+    let pairs = seen.query().split('&').take(PARAMETERS).filter_map(|pair| pair.split_once('='));
     let named = |name: &str| seen.rules.objects.name(name.as_bytes());
     let mut objects = pairs.filter(|(name, value)| is_identifier(value.as_bytes()) && named(name));
     let of = |(name, value): (&str, &str)| Identified {
         hash: seen.key.hash(&[name.as_bytes(), b"=", value.as_bytes()]),
         number: number(value),
+        in_body: false,
     };
     let first = of(objects.next()?);
     Some(objects.map(of).fold(first, |all, next| Identified { hash: seen.key.pair(all.hash, next.hash), ..next }))

@@ -196,6 +196,16 @@ impl<'a> Observation<'a> {
         self.call.completeness.part > 0
     }
 
+    /// What of the target is behind the path and the question mark.
+    pub(super) fn query(&self) -> &'a str {
+        let (target, path) = (&*self.call.target, self.call.path.len());
+        // Behind the path, unless the target is absolute.
+        match target.as_bytes().get(path) {
+            Some(b'?') => target.get(path + 1..).unwrap_or_default(),
+            _ => target.split_once('?').map_or("", |(_, query)| query),
+        }
+    }
+
     /// It asks a GraphQL server for its schema.
     pub(super) fn introspects(&self) -> bool {
         self.call.operation.as_ref().is_some_and(|operation| operation.introspection)

@@ -76,12 +76,7 @@ pub(super) fn observe(seen: &Observation<'_>, client: &mut Client, shared: &mut 
 
 /// Looks at the values of a query.
 fn query(seen: &Observation<'_>, client: &mut Client, shared: &mut Shared<'_, '_>) -> bool {
-    let (target, path) = (&seen.call.target, seen.call.path.len());
-    // Behind the path, unless the target is absolute.
-    let query = match target.as_bytes().get(path) {
-        Some(b'?') => target.get(path + 1..).unwrap_or_default(),
-        _ => target.split_once('?').map_or("", |(_, query)| query),
-    };
+    let query = seen.query();
     if !is_marked(query.as_bytes()) {
         return false;
     }

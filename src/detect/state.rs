@@ -13,6 +13,7 @@ use super::flood::{Meters, Population};
 use super::functions::Roles;
 use super::incident::Incidents;
 use super::lookup::Lookups;
+use super::objects::Lately;
 use super::principal::Principals;
 use super::reset::Resets;
 use super::returned::Returns;
@@ -534,6 +535,8 @@ pub(super) struct Endpoint {
     pub(super) asked: f64,
     pub(super) denied: f64,
     pub(super) absent: f64,
+    #[serde(default)]
+    pub(super) lately: Lately,
     /// Response sizes: logarithms, weighted by client.
     pub(super) sizes: Moments,
     /// The bytes that their mean comes to.

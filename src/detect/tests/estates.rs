@@ -169,6 +169,35 @@ fn a_device_that_asks_for_those_of_others_is_seen_and_a_partner_that_reads_a_lis
 }
 
 #[test]
+fn a_service_that_refuses_everybody_accuses_nobody() {
+    for status in [403, 404] {
+        let mut bench = half_a_day();
+        let mut number = 0;
+        let mut ask = |bench: &mut Bench, client: u32, status: u16| {
+            number += 1;
+            let path = format!("/v1/tickets/{}", 1_000_000 + 7_919 * number);
+            bench.call(Get { token: Some(u64::from(client)), status: Some(status), ..get(client, &path) });
+            bench.wait(3);
+        };
+        for _ in 0..4 {
+            (0..40).for_each(|person| ask(&mut bench, person, 200));
+        }
+        for _ in 0..20 {
+            (0..40).for_each(|person| ask(&mut bench, person, status));
+        }
+        assert_eq!(accused(&bench, Technique::ObjectEnumeration), [], "{status}");
+        // It is over, and somebody guesses.
+        for _ in 0..2 {
+            (0..40).for_each(|person| ask(&mut bench, person, 200));
+        }
+        for _ in 0..40 {
+            ask(&mut bench, 7, status);
+        }
+        assert_eq!(accused(&bench, Technique::ObjectEnumeration), [Some(address(7))], "{status}");
+    }
+}
+
+#[test]
 fn objects_that_the_query_names_are_objects() {
     let ask = |client: u32, parameter: &str, each: &dyn Fn(u64) -> (u64, u16)| {
         let mut bench = Bench::lived_in();
