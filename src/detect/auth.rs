@@ -123,7 +123,8 @@ fn attempt(
         return;
     }
     let several = fresh && logins.attempts.count() == ACCOUNTS && failures > 2 * logins.successes;
-    if several || attacked {
+    // A fleet that was not told of a new password tries one account as well: who logged in before is of the fleet.
+    if several || (attacked && client.logins.successes == 0) {
         others.guessers.enter(seen.time, seen.client, Sighting::of(seen.call));
     }
     // Who is suspected already says nothing of the others.

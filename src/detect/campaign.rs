@@ -25,9 +25,14 @@ impl Newcomers {
     /// Most that are held, the latest.
     const LIMIT: usize = 256;
 
-    /// One more, unless it is there.
+    /// One more. Who is there is there once, as of now, and is no news unless it was long ago.
     pub(super) fn enter(&mut self, time: Timestamp, client: IpAddr, call: Sighting) {
-        if self.members.iter().any(|(_, held, _)| *held == client) {
+        /// Seconds.
+        const LONG_AGO: u64 = 3_600;
+        let held = self.members.iter().position(|(_, held, _)| *held == client);
+        if let Some((before, _, first)) = held.and_then(|place| self.members.remove(place)) {
+            self.members.push_back((time, client, first));
+            self.fresh |= time.since(before).as_secs() >= LONG_AGO;
             return;
         }
         if self.members.len() >= Self::LIMIT {
