@@ -354,10 +354,10 @@ fn folders_that_it_makes_are_given_to_the_user_as_whom_it_goes_on() {
         return eprintln!("skipped: {}", watch.said());
     }
     assert!(up, "{}", watch.said());
-    assert!(soon(|| folder.path("made/state/key").exists()), "{}", watch.said());
+    assert!(soon(|| folder.path("made/state/detector.lock").exists()), "{}", watch.said());
     watch.signal(rustix::process::Signal::TERM);
     assert_eq!(watch.process.wait().expect("it ends").code(), Some(0), "{}", watch.said());
-    for made in ["made/state", "made/state/key", "made/evidence"] {
+    for made in ["made/state", "made/state/detector.checkpoint", "made/evidence"] {
         assert_ne!(std::fs::metadata(folder.path(made)).expect(made).uid(), 0, "{made}");
     }
 }
