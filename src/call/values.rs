@@ -52,8 +52,8 @@ pub struct RequestValues {
     /// The body has a password.
     #[serde(skip_serializing_if = "super::is_false")]
     pub password: bool,
-    /// Keyed fingerprint of the identifiers that the body names (`[objects]` in `rules/detect.toml`), the first eight in their
-    /// order: which object is asked for. None where it has a password.
+    /// Keyed fingerprint of the identifiers that the body names (`[objects]` in `rules/detect.toml`), the first 64 in their
+    /// order: which object is asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub object: Option<Fingerprint>,
 }

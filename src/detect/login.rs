@@ -44,19 +44,6 @@ pub(super) fn is_login(call: &Call, rules: &DetectRules) -> bool {
     rules.is_login(&call.method, &call.path) || call.operation.as_ref().is_some_and(|asked| logs_in(asked, rules))
 }
 
-/// Bytes of a body that has a secret, below which there is hardly anything else in it that may be refused.
-const SECRET_ALONE: u64 = 128;
-
-/// Whether a call that is no login sends a secret of a person, such as a PIN or the code of a second factor: who tries one after the
-/// other guesses, too. What is refused for its form says so only where there is little else in the body.
-pub(super) fn tries_secret(seen: &Observation<'_>) -> bool {
-    let call = seen.call;
-    !seen.login
-        && call.request_values.as_ref().is_some_and(|values| values.password)
-        && matches!(&*call.method, "POST" | "PUT" | "PATCH")
-        && (!matches!(seen.status, Some(400 | 422)) || call.request.body_bytes <= SECRET_ALONE)
-}
-
 /// What came of the attempts of a call that is one.
 pub(super) fn outcome(seen: &Observation<'_>) -> Logins {
     let Some(outcome) = seen.status.and_then(|status| of_one(seen.call, status, seen.rules)) else {

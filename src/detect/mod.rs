@@ -710,7 +710,7 @@ fn observe(
     if let Some(first) = seen.encrypted {
         beacon::observe(seen, first, client, &mut state.beacons, counters, &mut scales);
     }
-    if seen.login || login::tries_secret(seen) {
+    if seen.login {
         let others =
             auth::Others { endpoints: &mut state.logins, guessers: &mut state.guessers, accounts: &mut state.accounts };
         auth::login(seen, client, others, &mut scales);

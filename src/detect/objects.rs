@@ -23,9 +23,11 @@ use crate::rules::object::is_identifier;
 /// Peers at an endpoint from which on it is known well what is ordinary there.
 const MANY: f64 = 20.0;
 
-/// Programs at an endpoint from which on it is known well what is ordinary for them there: devices of one make ask for their own, and
-/// what they do differs less than what other programs do.
+/// Peers of an API key at an endpoint from which on it is known well what is ordinary there, and the logarithm of how few objects they
+/// ask for in the mean: devices of one make ask for their own, and what they do differs less than what other programs do.
 const MACHINES: f64 = 64.0;
+/// See [`MACHINES`].
+const FEW: f64 = 1.6;
 
 /// Objects that do not exist, of whom nothing is known, below which it may be a list that has grown old; and the share of all that
 /// were asked for, the inverse of the least.
@@ -34,8 +36,8 @@ const GUESSED: (u32, u64) = (60, 2);
 /// Share of those who got what they asked for before, one after the other, that an endpoint refuses when it fails.
 const FAILS: f64 = 0.6;
 
-/// Callers after which it is known.
-const CALLERS: f64 = 8.0;
+/// Callers, one after the other, after which it is known.
+const CALLERS: usize = 8;
 
 /// Templates of which what a client asks for without being known is followed.
 const UNKNOWN: usize = 2;
@@ -54,20 +56,30 @@ const STRANGE_MULTIPLE: f64 = 3.0;
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Lately {
-    client: u64,
+    /// The last of them, each once, and where the next one goes.
+    clients: [u64; CALLERS],
+    next: u8,
     denied: f64,
     absent: f64,
 }
 
 impl Lately {
     fn note(&mut self, client: u64, denied: bool, absent: bool) {
-        if self.client == client {
+        if self.clients.contains(&client) {
             return;
         }
-        self.client = client;
-        for (share, refused) in [(&mut self.denied, denied), (&mut self.absent, absent)] {
-            *share += (f64::from(u8::from(refused)) - *share) / CALLERS;
+        if let Some(place) = self.clients.get_mut(usize::from(self.next)) {
+            *place = client;
         }
+        self.next = (self.next + 1) % CALLERS as u8;
+        for (share, refused) in [(&mut self.denied, denied), (&mut self.absent, absent)] {
+            *share += (f64::from(u8::from(refused)) - *share) / CALLERS as f64;
+        }
+    }
+
+    /// What it refuses now says nothing of who asks.
+    fn excuses(&self, denied: bool, absent: bool) -> bool {
+        (denied && self.denied >= FAILS) || (absent && self.absent >= FAILS)
     }
 }
 
@@ -100,19 +112,17 @@ pub(super) fn observe(
         .flat_map(|sensitive| sensitive.values.iter())
         .fold(seen.key.hash(&[seen.call.path.as_bytes()]), |object, value| seen.key.pair(object, value.0));
     let object = identified.as_ref().map_or(object, |identified| seen.key.pair(object, identified.hash));
-    let Some(track) = principal.track(seen.endpoint) else { return };
-    if !track.objects.insert(object) {
-        return;
-    }
     let reads = reads(seen);
     // That nothing comes of what is written says little of who writes it: events are sent to a service that was moved.
     let asks = reads || !identified.as_ref().is_some_and(|identified| identified.in_body);
-    let (denied, absent) = (seen.status == Some(403), seen.absent() && asks);
-    if track.objects.count() > u64::from(track.denied + track.absent) + 1 {
+    let (denied, absent) = (seen.status == Some(403) && asks, seen.absent() && asks);
+    let Some(track) = principal.track(seen.endpoint) else { return };
+    if !suspect && track.objects.count() > u64::from(track.denied) + u64::from(track.absent) {
         endpoint.lately.note(seen.client_hash, denied, absent);
     }
-    let denied = denied && endpoint.lately.denied < FAILS;
-    let absent = absent && endpoint.lately.absent < FAILS;
+    if endpoint.lately.excuses(denied, absent) || !track.objects.insert(object) {
+        return;
+    }
     let honest = (endpoint.denied + 30.0 * prior.denial) / (endpoint.asked + 30.0);
     let honest = honest.clamp(prior.denial, prior.denial_ceiling);
     let count = track.objects.count();
@@ -142,7 +152,8 @@ pub(super) fn observe(
     let (denials, absences) = (track.denials.nats(), track.absences.nats());
     let walk = denials.max(absences);
     let others = track.taught.map_or(uses.objects, |taught| uses.objects.without(taught));
-    let own_role = group.members < OWN_ROLE || (machine && others.count() < MACHINES);
+    let alike = seen.api_key() && others.count() >= MACHINES && others.mean() <= FEW;
+    let own_role = group.members < OWN_ROLE || (machine && !alike);
     if !suspect && count <= 64 {
         // Its place reaches two deviations above the others' at most.
         let most =
@@ -207,8 +218,8 @@ pub(super) fn observe(
 /// Takes one call of nobody that the server knows, to an endpoint that is known: who asks for one object after another that does
 /// not exist, with no credential or with one that was never answered well, answers for it by the address.
 pub(super) fn unknown(seen: &Observation<'_>, client: &mut Client, endpoint: &mut Endpoint, scales: &mut Scales<'_>) {
-    let absent = seen.absent() && endpoint.lately.absent < FAILS;
-    if seen.place.catch_all || seen.recorded || !(absent || seen.good()) {
+    let absent = seen.absent();
+    if seen.place.catch_all || seen.recorded || !(absent || seen.good()) || endpoint.lately.excuses(false, absent) {
         return;
     }
     let identified = identified(seen);
@@ -306,7 +317,10 @@ fn identified(seen: &Observation<'_>) -> Option<Identified> {
         let object = seen.call.request_values.as_ref()?.object?;
         Some(Identified { hash: object.0, number: None, in_body: true })
     };
-    in_query(seen).or_else(in_body)
+    match (in_query(seen), in_body()) {
+        (Some(query), Some(body)) => Some(Identified { hash: seen.key.pair(query.hash, body.hash), ..body }),
+        (query, body) => query.or(body),
+    }
 }
 
 /// The identifiers in the query of a call.

@@ -40,6 +40,9 @@ const UNKNOWN_QUERY: f64 = 3.0;
 /// Part of the evidence where a value is a long text.
 const PROSE: f64 = 0.15;
 
+/// Values of a sort in one parameter that count.
+const SORT: f64 = 4.0;
+
 /// Tells fields of bodies, and segments of paths, from parameters of queries.
 const BODY: u64 = 0x0042_4f44;
 /// See [`BODY`].
@@ -179,11 +182,16 @@ fn known(shared: &Shared<'_, '_>, unknown: f64) -> f64 {
 /// parameter's name, if it has one, with the rule.
 fn belief(seen: &Observation<'_>, anywhere: u64, value: u64, client: &mut Client, shared: &mut Shared<'_, '_>) -> f64 {
     let here = seen.key.pair(seen.endpoint.0, anywhere);
-    let others = note(seen, here, client, shared).max(note(seen, anywhere, client, shared));
-    if client.touched.touch(seen.key.pair(here, value)) > 0 {
+    let here_too = note(seen, here, client, shared);
+    // Elsewhere only what was answered well tells how the service is used, and it leaves half of the belief.
+    let host = seen.key.pair(anywhere, seen.key.hash(&[seen.place.host.as_bytes()]));
+    let elsewhere = if shared.endpoint.is_some() && seen.good() { note(seen, host, client, shared) } else { 0 };
+    let others = here_too.max(elsewhere.min(1));
+    let again = f64::from(client.touched.touch(here));
+    // What is remembered of a client has little room.
+    if again >= SORT || client.touched.touch(seen.key.pair(here, value)) > 0 {
         return 0.0;
     }
-    let again = f64::from(client.touched.touch(here));
     let elsewhere = if again == 0.0 { f64::from(client.touched.touch(anywhere)) } else { 0.0 };
     1.0 / ((1.0 + others as f64) * (1.0 + again).powi(2) * (1.0 + elsewhere))
 }

@@ -172,6 +172,7 @@ pub struct ClassRule {
 pub struct Prior {
     pub weight: f64,
     pub miss_ceiling: f64,
+    #[serde(default = "probe_ceiling")]
     pub probe_ceiling: f64,
     pub denial: f64,
     pub denial_ceiling: f64,
@@ -198,6 +199,11 @@ pub struct Prior {
     pub resets: f64,
     pub trials: f64,
     pub clients: f64,
+}
+
+/// That of files from before it was one of the numbers.
+fn probe_ceiling() -> f64 {
+    0.02
 }
 
 impl Default for DetectRules {

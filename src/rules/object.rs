@@ -43,6 +43,7 @@ impl ObjectRules {
         /// The other tables are the detector's.
         #[derive(Deserialize)]
         struct Tables {
+            #[serde(default)]
             objects: ObjectRules,
         }
         let file = RuleFile::find(folder, crate::detect::FILE, crate::detect::COMPILED_IN)?;
@@ -51,17 +52,26 @@ impl ObjectRules {
 
     /// Whether a parameter or a field of this name says what is asked for.
     pub(crate) fn name(&self, name: &[u8]) -> bool {
-        let ObjectRules { parameters, endings, except, known, .. } = self;
         let name = leaf(name);
-        let [named, other] =
-            known.get_or_init(|| [parameters, except].map(|names| Names::of(names.iter().map(String::as_str))));
+        let [named, other] = self.known();
         let ends = || {
             let name = str::from_utf8(name).unwrap_or_default();
             let part = name.rsplit(|letter: char| !letter.is_ascii_alphanumeric()).next().unwrap_or_default();
             let word = humps(part).last().filter(|word| word.len() < name.len()).unwrap_or_default();
-            endings.iter().any(|ending| ending.eq_ignore_ascii_case(word))
+            self.endings.iter().any(|ending| ending.eq_ignore_ascii_case(word))
         };
         (named.has(name) || ends()) && !other.has(name)
+    }
+
+    /// Whether a field of this name says who asks, when, or from where to go on.
+    pub(crate) fn excepts(&self, name: &[u8]) -> bool {
+        self.known()[1].has(leaf(name))
+    }
+
+    /// `parameters` and `except`.
+    fn known(&self) -> &[Names; 2] {
+        self.known
+            .get_or_init(|| [&self.parameters, &self.except].map(|names| Names::of(names.iter().map(String::as_str))))
     }
 
     /// Whether what has this name only reads: `getOrder`, `orders.list`, `find_user`.
@@ -79,8 +89,15 @@ pub(crate) fn is_identifier(value: &[u8]) -> bool {
     value.len() <= LONGEST && value.iter().any(u8::is_ascii_digit) && value.iter().all(usual)
 }
 
-/// Whether it can hardly be anything else, whatever its name is: as long as no count, and no date.
+/// Whether it can hardly be anything else, whatever its name is: as long as no count, and no moment.
 pub(crate) fn is_surely_identifier(value: &[u8]) -> bool {
+    // A day without hyphens; seconds, milli-, micro- and nanoseconds since 1970, until 2033.
+    let is_moment = value.iter().all(u8::is_ascii_digit)
+        && match value.len() {
+            8 => value.starts_with(b"19") || value.starts_with(b"20"),
+            10 | 13 | 16 | 19 => value.starts_with(b"1"),
+            _ => false,
+        };
     let is_date =
         matches!(value, [a, b, c, d, b'-', e, f, ..] if [a, b, c, d, e, f].iter().all(|byte| byte.is_ascii_digit()));
     let digits = value.iter().filter(|byte| byte.is_ascii_digit()).count();
@@ -88,6 +105,7 @@ pub(crate) fn is_surely_identifier(value: &[u8]) -> bool {
         && value.len() >= 8
         && digits >= 4
         && !is_date
+        && !is_moment
         && !value.contains(&b'.')
         && !value.contains(&b':')
 }

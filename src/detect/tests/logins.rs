@@ -32,23 +32,6 @@ fn guessers_that_try_few_accounts_each_are_named_together() {
 }
 
 #[test]
-fn who_guesses_a_secret_anywhere_is_accused() {
-    let guess = |client: u32, status: u16, sent: u64| {
-        let mut bench = Bench::lived_in();
-        for number in 0..200u64 {
-            let (method, body) = ("POST", Some(number));
-            let call = Get { method, body, sent, status: Some(status), account: Some(5), ..get(client, "/v1/pair") };
-            bench.call(Get { token: Some(900), ..call });
-            bench.wait(10);
-        }
-        bench.kinds().contains(&(Technique::CredentialStuffing.name(), Some(address(client))))
-    };
-    assert!(guess(900, 400, 30) && guess(901, 403, 400));
-    // It is given, or refused for something else in a large body.
-    assert!(!guess(902, 200, 30) && !guess(903, 422, 400) && !guess(904, 503, 30));
-}
-
-#[test]
 fn many_that_try_one_account_are_named_together() {
     let mut bench = Bench::lived_in();
     let fail = |bench: &mut Bench, client: u32, account: u64, password: u64| {

@@ -22,7 +22,7 @@ pub(super) const DEPTH: usize = 32;
 pub(super) const TOLD: usize = 8;
 
 /// Identifiers of objects that are looked at in one body.
-const OBJECTS: u32 = 8;
+const OBJECTS: u32 = 64;
 
 /// Where GraphQL has what an operation is asked with, alone and in a batch: names there are the program's own.
 const VARIABLES: [&str; 2] = ["variables.", "[].variables."];
@@ -63,31 +63,9 @@ const ACCOUNTS: [&str; 26] = [
     "emailaddress",
 ];
 
-/// Names of fields that hold a password, or what stands for one, in the same way.
-const PASSWORDS: [&str; 22] = [
-    "password",
-    "passwd",
-    "pwd",
-    "pass",
-    "passphrase",
-    "jpassword",
-    "pin",
-    "pincode",
-    "passcode",
-    "mpin",
-    "tpin",
-    "otp",
-    "otpcode",
-    "totp",
-    "onetimepassword",
-    "onetimecode",
-    "mfacode",
-    "twofactorcode",
-    "2facode",
-    "verificationcode",
-    "smscode",
-    "securitypin",
-];
+/// Names of fields that hold a password, in the same way.
+const PASSWORDS: [&str; 9] =
+    ["password", "passwd", "pwd", "pass", "passphrase", "jpassword", "pin", "pincode", "passcode"];
 
 /// Domains of e-mail addresses that belong to nobody (RFC 2606, RFC 6762): who has one is known by what stands before.
 const NOBODY: [&str; 7] = ["localhost", "local", "localdomain", "test", "example.com", "example.org", "example.net"];
@@ -123,6 +101,8 @@ enum Identifies {
     ByName,
     /// What can be nothing else.
     ByValue,
+    /// The same as by its name, unless it turns out to number the call itself (JSON-RPC).
+    Itself,
 }
 
 /// The field that is being read, and what was told of those before it.
@@ -140,6 +120,9 @@ pub(super) struct Fields {
     /// Identifiers that were found, and their fingerprint.
     objects: u32,
     object: Option<Fingerprint>,
+    /// That of the identifier which may be the call's own, and whether it is.
+    itself: Option<Fingerprint>,
+    rpc: bool,
     /// Values that were held against the rules.
     tried: u32,
     capped: bool,
@@ -160,6 +143,7 @@ impl Fields {
         self.probes.clear();
         (self.account, self.named) = (None, None);
         (self.identifies, self.objects, self.object) = (Identifies::Nothing, 0, None);
+        (self.itself, self.rpc) = (None, false);
     }
 
     /// What was found, if anything was, and whether a limit was reached.
@@ -167,8 +151,12 @@ impl Fields {
         let default_account = self.account.take().filter(|_| self.password);
         let account = self.named.take().filter(|_| self.password);
         let probes = std::mem::take(&mut self.probes);
-        // Who says who they are asks for nothing yet.
-        let object = self.object.take().filter(|_| !self.password);
+        let itself = self.itself.take().filter(|_| !self.rpc);
+        // Fingerprints are keyed already: what is made of two needs no key.
+        let object = match (self.object.take(), itself) {
+            (Some(object), Some(itself)) => Some(Fingerprint(object.0.rotate_left(1) ^ itself.0)),
+            (object, itself) => object.or(itself),
+        };
         let found = RequestValues { probes, default_account, account, password: self.password, object };
         ((found != RequestValues::default()).then(|| Arc::new(found)), self.capped)
     }
@@ -258,6 +246,7 @@ impl Fields {
         if !self.path.is_empty() {
             self.lead(".");
         }
+        let attribute = name.first() == Some(&ATTRIBUTE);
         let plain = innermost(name.strip_prefix(&[ATTRIBUTE]).unwrap_or(name));
         self.says = match () {
             () if is_one_of(plain, &PASSWORDS) => Says::Password,
@@ -265,9 +254,16 @@ impl Fields {
             () if is_one_of(plain, &ACCOUNTS) => Says::Account,
             () => Says::Nothing,
         };
+        let root = matches!(self.path.as_str(), "" | "[].");
+        self.rpc |= root && plain == b"jsonrpc";
         self.identifies = match () {
+            // Attributes number the elements of a message.
+            () if attribute => Identifies::Nothing,
+            () if root && plain == b"id" => Identifies::Itself,
             () if rules.objects.name(plain) => Identifies::ByName,
-            () if VARIABLES.iter().any(|path| self.path.starts_with(path)) => Identifies::ByValue,
+            () if VARIABLES.iter().any(|path| self.path.starts_with(path)) && !rules.objects.excepts(plain) => {
+                Identifies::ByValue
+            }
             () => Identifies::Nothing,
         };
         match std::str::from_utf8(name) {
@@ -305,7 +301,7 @@ impl Fields {
     fn identify(&mut self, value: &[u8], against: Against<'_>) {
         let identifies = match self.identifies {
             Identifies::Nothing => false,
-            Identifies::ByName => is_identifier(value),
+            Identifies::ByName | Identifies::Itself => is_identifier(value),
             Identifies::ByValue => is_surely_identifier(value),
         };
         if !identifies || self.objects >= OBJECTS {
@@ -313,8 +309,9 @@ impl Fields {
         }
         self.objects += 1;
         let name = self.path.get(self.before_name..).unwrap_or_default();
-        let before = self.object.map_or(0, |object| object.0).to_be_bytes();
-        self.object = Some(against.objects.fingerprint(&[&before, name.as_bytes(), b"=", value].concat()));
+        let held = if self.identifies == Identifies::Itself { &mut self.itself } else { &mut self.object };
+        let before = held.map_or(0, |object| object.0).to_be_bytes();
+        *held = Some(against.objects.fingerprint(&[&before, name.as_bytes(), b"=", value].concat()));
     }
 
     /// Something beside the values of the field below which it is: its name, and what it says.

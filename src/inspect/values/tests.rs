@@ -287,10 +287,16 @@ fn identifiers_in_bodies_are_told_as_one_fingerprint() {
     assert_eq!(body("1042", r#","note":"for you","page":77,"date":"2026-03-01"}"#), one);
     assert_ne!(body("1043", ""), one);
     assert_ne!(body("1042", r#","order_id":7"#), one);
-    // A word is no identifier, nor is what says who asks; and a password says that this is a login.
+    // A word is no identifier, nor is what says who asks, or what numbers the call.
     assert_eq!(body("\"savings\"", ""), None);
     assert_eq!(object(JSON, r#"{"client_id":"7713","session_id":"a93771"}"#), None);
-    assert_eq!(object(JSON, r#"{"user_id":1042,"password":"x"}"#), None);
+    let rpc = |id: u32, of: u32| {
+        object(JSON, &format!(r#"{{"id":{id},"jsonrpc":"2.0","method":"get","params":{{"account":{of}}}}}"#))
+    };
+    assert_eq!(rpc(7, 1042), rpc(8, 1042));
+    assert_ne!(rpc(7, 1042), rpc(7, 1043));
+    assert_ne!(object(JSON, r#"{"id":7,"x":1}"#), object(JSON, r#"{"id":8,"x":1}"#));
+    assert_eq!(object("application/xml", r#"<a MessageID="urn:7"><b Id="9">text</b></a>"#), None);
     assert_ne!(object(FORM, "order_id=7&x=1"), object(FORM, "order_id=8&x=1"));
     // What GraphQL's variables are called is the program's own affair.
     let variables =
@@ -298,7 +304,18 @@ fn identifiers_in_bodies_are_told_as_one_fingerprint() {
     assert!(variables("\"15073701408\"").is_some());
     assert_eq!(variables("15073701408"), variables("\"15073701408\""));
     assert_ne!(variables("15073701408"), variables("15073701409"));
-    for no in ["\"2026-03-01\"", "\"2026-03-01T10:00:00Z\"", "1500", "\"a word\"", "\"1.2500000\"", "true", "null"] {
+    for no in [
+        "\"2026-03-01\"",
+        "\"2026-03-01T10:00:00Z\"",
+        "1500",
+        "\"a word\"",
+        "\"1.2500000\"",
+        "1764345600",
+        "1764345600000",
+        "20261128",
+        "true",
+        "null",
+    ] {
         assert_eq!(variables(no), None, "{no}");
     }
     // Only so many are looked at.
@@ -307,5 +324,5 @@ fn identifiers_in_bodies_are_told_as_one_fingerprint() {
         object(JSON, &format!(r#"{{"ids":[{}]}}"#, ids.join(",")))
     };
     assert_ne!(list(0..3), list(0..4));
-    assert_eq!(list(0..8), list(0..20));
+    assert_eq!(list(0..64), list(0..90));
 }
