@@ -2,7 +2,7 @@
 //!
 //! Somebody who has forgotten a password tries a few from one or two addresses, and a fleet of programs with an old password
 //! tries one. An account for which several clients tried several passwords within a day is attacked: whoever fails there from then
-//! on is suspected of guessing with the others ([`super::campaign`]).
+//! on, and never logged in anywhere before, is suspected of guessing with the others ([`super::campaign`]).
 
 use serde::{Deserialize, Serialize};
 

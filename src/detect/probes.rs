@@ -3,8 +3,8 @@
 //!
 //! What such values look like is said in `rules/detect.toml`, and never decides. A value is a miss of the test of first
 //! contacts ([`super::recon`]), and a rarer one than a path that is not there (`probe_ceiling`): once for each parameter and rule,
-//! less by each other client that sends the like there or to a parameter of this name elsewhere, and less where few called the
-//! endpoint before: what a parameter takes by design is no discovery. Further values of the sort count less and less. So one
+//! less by each other client that sends the like there, half where others were served who sent it to a parameter of this name elsewhere
+//! at the host, and less where few called the endpoint before: what a parameter takes by design is no discovery. Further values of the sort count less and less. So one
 //! odd value, or one sort of them, proves little, and a few of different sorts do.
 //!
 //! Parameters are those of the query, segments of the path that a template leaves open, and fields of the request's body (and
@@ -182,11 +182,11 @@ fn known(shared: &Shared<'_, '_>, unknown: f64) -> f64 {
 /// parameter's name, if it has one, with the rule.
 fn belief(seen: &Observation<'_>, anywhere: u64, value: u64, client: &mut Client, shared: &mut Shared<'_, '_>) -> f64 {
     let here = seen.key.pair(seen.endpoint.0, anywhere);
-    let here_too = note(seen, here, client, shared);
+    let senders = note(seen, here, client, shared);
     // Elsewhere only what was answered well tells how the service is used, and it leaves half of the belief.
-    let host = seen.key.pair(anywhere, seen.key.hash(&[seen.place.host.as_bytes()]));
-    let elsewhere = if shared.endpoint.is_some() && seen.good() { note(seen, host, client, shared) } else { 0 };
-    let others = here_too.max(elsewhere.min(1));
+    let at_host = seen.key.pair(anywhere, seen.key.hash(&[seen.place.host.as_bytes()]));
+    let served = if shared.endpoint.is_some() && seen.good() { note(seen, at_host, client, shared) } else { 0 };
+    let others = senders.max(served.min(1));
     let again = f64::from(client.touched.touch(here));
     // What is remembered of a client has little room.
     if again >= SORT || client.touched.touch(seen.key.pair(here, value)) > 0 {

@@ -18,8 +18,8 @@ use tokio::task::AbortHandle;
 
 use super::{Board, CLIENTS, Clients, Health, Status, TYPE, exposition};
 
-/// Connections at a time. Each takes about 40 KiB while it is answered. One more takes the place of the one that has asked
-/// nothing for longest, and waits where all are being answered.
+/// Connections at a time. Each takes about 40 KiB while it is answered. One more takes the place of the oldest
+/// that is not being answered, and waits where all are being answered.
 const CONNECTIONS: usize = 16;
 
 /// How long the head of a request may take.

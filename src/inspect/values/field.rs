@@ -123,6 +123,8 @@ pub(super) struct Fields {
     /// That of the identifier which may be the call's own, and whether it is.
     itself: Option<Fingerprint>,
     rpc: bool,
+    /// What a fingerprint is made of.
+    joined: Vec<u8>,
     /// Values that were held against the rules.
     tried: u32,
     capped: bool,
@@ -304,14 +306,20 @@ impl Fields {
             Identifies::ByName | Identifies::Itself => is_identifier(value),
             Identifies::ByValue => is_surely_identifier(value),
         };
-        if !identifies || self.objects >= OBJECTS {
+        if !identifies {
+            return;
+        }
+        if self.objects >= OBJECTS {
+            self.capped = true;
             return;
         }
         self.objects += 1;
         let name = self.path.get(self.before_name..).unwrap_or_default();
         let held = if self.identifies == Identifies::Itself { &mut self.itself } else { &mut self.object };
         let before = held.map_or(0, |object| object.0).to_be_bytes();
-        *held = Some(against.objects.fingerprint(&[&before, name.as_bytes(), b"=", value].concat()));
+        self.joined.clear();
+        [&before, name.as_bytes(), b"=", value].iter().for_each(|part| self.joined.extend_from_slice(part));
+        *held = Some(against.objects.fingerprint(&self.joined));
     }
 
     /// Something beside the values of the field below which it is: its name, and what it says.
