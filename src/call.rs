@@ -253,6 +253,8 @@ anomalies! {
     ContentLengthMismatch = "content_length_mismatch",
     /// HTTP/2: a header block that cannot be decoded.
     MalformedHeaderBlock = "malformed_header_block",
+    /// HTTP/2: more streams were open than configured, and this one was given out before it ended.
+    StreamEvicted = "stream_evicted",
     /// HTTP/2: the client resets most of what it asks for, and has done so more often than configured.
     RapidReset = "rapid_reset",
     /// HTTP/2: the client has sent more frames that carry nothing than configured (SETTINGS, PING, PRIORITY, empty DATA).

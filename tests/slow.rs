@@ -462,6 +462,60 @@ fn header_blocks_of_http2_that_never_end() {
     outcome.accuses("request_head");
 }
 
+/// A hundred requests whose server loses patience after so many seconds, and then does this.
+fn impatient_http2(name: &'static str, request: &[Vec<u8>], after: f64, answer: &[u8]) -> Outcome {
+    run(name, |wire, random| {
+        for number in 0..60 {
+            let at = 5.0 + f64::from(number) * 2.0;
+            let mut connection = speak_http2(wire, at, ATTACKER, 40_000 + number, 65_535);
+            for (part, bytes) in request.iter().enumerate() {
+                wire.send(seconds(at + 0.01 + part as f64), &mut connection, CLIENT, bytes);
+            }
+            let end = at + after + random.random_range(0.0..0.5);
+            if !answer.is_empty() {
+                wire.send(seconds(end), &mut connection, SERVER, answer);
+            }
+            match number % 3 {
+                0 => wire.reset(seconds(end + 0.01), &connection, CLIENT),
+                _ => wire.close(seconds(end + 0.01), &mut connection),
+            }
+        }
+    })
+}
+
+#[test]
+fn http2_that_its_connection_ends_in() {
+    // A header block that is not whole, and the client comes again.
+    let outcome = impatient_http2("http2-given-up", &[frame(1, 1, 1, GET)], 4.0, b"");
+    outcome.accuses("request_head");
+    assert_eq!(outcome.connections.len(), 60, "each is told of once");
+    // Bodies that the server breaks off, by a reset or by 408.
+    let post = frame(1, 4, 1, b"\x83\x86\x84\x41\x0bapi.example");
+    let dribs = [post.clone(), frame(0, 0, 1, b"{"), frame(0, 0, 1, b" ")];
+    let timeout = frame(1, 5, 1, b"\x08\x03408");
+    for (name, answer) in [("http2-reset", frame(3, 0, 1, &[0, 0, 0, 1])), ("http2-408", timeout)] {
+        let outcome = impatient_http2(name, &dribs, 8.0, &answer);
+        outcome.accuses("request_body");
+        assert_eq!(outcome.connections.len(), 60, "{name}");
+    }
+    // Stopped at once, broken off at once, an answer before the body, and an upload in good speed.
+    let large = frame(0, 0, 1, &[b'x'; 9_000]);
+    let quick = [post.clone(), large.clone(), large.clone(), large.clone(), large.clone(), large.clone(), large];
+    let denied = frame(1, 5, 1, b"\x08\x03403");
+    let reset = frame(3, 0, 1, &[0, 0, 0, 1]);
+    let cases: [(&str, &[Vec<u8>], f64, &[u8]); 4] = [
+        ("http2-stopped", &[frame(1, 1, 1, GET)], 0.2, b""),
+        ("http2-broken-off", &dribs[..1], 0.5, &reset),
+        ("http2-denied", &dribs, 8.0, &denied),
+        ("http2-upload", &quick, 7.0, &reset),
+    ];
+    for (name, request, after, answer) in cases {
+        let outcome = impatient_http2(name, request, after, answer);
+        assert_eq!(outcome.connections.len(), 0, "{name}: {:?}", outcome.connections);
+        outcome.is_quiet();
+    }
+}
+
 #[test]
 fn readers_of_http2_who_stop_now_and_then_accuse_nobody() {
     let outcome = run("http2-honest", |wire, random| {

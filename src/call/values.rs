@@ -33,6 +33,9 @@ pub struct Probe {
     /// It stands in a long text of many words.
     #[serde(skip_serializing_if = "super::is_false")]
     pub prose: bool,
+    /// Keyed fingerprint of the value, or of the address in it where the rule looks for addresses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<Fingerprint>,
 }
 
 /// What is told of a request's values.

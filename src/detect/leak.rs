@@ -385,7 +385,7 @@ fn oversized(
 /// Secrets among the query parameters. Where several clients send them it is how the endpoint was built, and the
 /// endpoint is meant.
 fn secrets(seen: &Observation<'_>, client: &mut Client, endpoint: &mut Endpoint, scales: &mut Scales<'_>) {
-    if !seen.good() || !seen.call.query_names.iter().any(|name| seen.rules.is_secret(name)) {
+    if !seen.good() || !seen.secret {
         return;
     }
     endpoint.secrets.insert(seen.client_hash);

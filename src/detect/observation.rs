@@ -7,6 +7,7 @@ use super::login;
 use super::rules::DetectRules;
 use crate::call::{Anomaly, Call, CredentialKind, Fingerprint, Message};
 use crate::endpoint::{EndpointId, HashKey, Place, method_hash};
+use crate::inspect::IN_TARGET;
 use crate::time::Timestamp;
 
 /// What several clients have in common.
@@ -42,6 +43,8 @@ pub(super) struct Observation<'a> {
     /// understood.
     pub(super) recorded: bool,
     pub(super) authenticated: bool,
+    /// Its query has a secret by a parameter's name, and by its value where that is known.
+    pub(super) secret: bool,
     pub(super) login: bool,
     /// The user agent, an empty one where there is none.
     pub(super) agent: u64,
@@ -122,6 +125,12 @@ impl<'a> Observation<'a> {
             && call.completeness.response
             && !call.anomalies.contains(Anomaly::UncertainPairing);
         let status = if certain { call.outcome() } else { None };
+        let recorded = call.completeness.recorder.is_some() || call.completeness.unknown_fields > 0;
+        // What the inspection saw it masked, and says whether it was one.
+        let is_masked = || call.sensitive.request.iter().any(|found| &*found.class == IN_TARGET);
+        let secret = !call.query_names.is_empty()
+            && (recorded || is_masked())
+            && call.query_names.iter().any(|name| rules.is_secret(name));
         let place_hash = place.hash(&key);
         let bits = match client {
             IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
@@ -155,8 +164,9 @@ impl<'a> Observation<'a> {
             status,
             good: status.is_some() && call.is_good() && !matches!(call.verb(), "OPTIONS" | "TRACE" | "CONNECT"),
             whole,
-            recorded: call.completeness.recorder.is_some() || call.completeness.unknown_fields > 0,
-            authenticated: call.credential.is_some() || call.query_names.iter().any(|name| rules.is_secret(name)),
+            recorded,
+            authenticated: call.credential.is_some() || secret,
+            secret,
             login: login::is_login(call, rules),
             agent,
             program,

@@ -5,7 +5,8 @@
 //! contacts ([`super::recon`]), and a rarer one than a path that is not there (`probe_ceiling`): once for each parameter and rule,
 //! less by each other client that sends the like there, half where others were served who sent it to a parameter of this name elsewhere
 //! at the host, and less where few called the endpoint before: what a parameter takes by design is no discovery. Further values of the sort count less and less. So one
-//! odd value, or one sort of them, proves little, and a few of different sorts do.
+//! odd value, or one sort of them, proves little, and a few of different sorts do; and so does one address inside after
+//! another (`sweeps`).
 //!
 //! Parameters are those of the query, segments of the path that a template leaves open, and fields of the request's body (and
 //! what files are called in it), of which the inspection says which rules their values fit ([`crate::call::RequestValues`]). People write what they like into
@@ -40,8 +41,11 @@ const UNKNOWN_QUERY: f64 = 3.0;
 /// Part of the evidence where a value is a long text.
 const PROSE: f64 = 0.15;
 
-/// Values of a sort in one parameter that count.
-const SORT: f64 = 4.0;
+/// Values of a sort in one parameter that count, and by which power further ones count less.
+const SORT: (f64, f64) = (4.0, 2.0);
+
+/// The same of addresses inside: one after another they are a sweep.
+const SWEEP: (f64, f64) = (12.0, 0.5);
 
 /// Tells fields of bodies, and segments of paths, from parameters of queries.
 const BODY: u64 = 0x0042_4f44;
@@ -87,10 +91,12 @@ fn query(seen: &Observation<'_>, client: &mut Client, shared: &mut Shared<'_, '_
     for pair in query.split('&').take(PARAMETERS) {
         let (name, value) = pair.split_once('=').unwrap_or(("", pair));
         let cut = value.as_bytes().get(..VALUE).unwrap_or(value.as_bytes());
-        for rule in seen.rules.probed(&decoded(cut, true)) {
+        let value = decoded(cut, true);
+        for rule in seen.rules.probed(&value) {
             probed = true;
             let anywhere = seen.key.hash(&[name.as_bytes(), rule.name.as_bytes()]);
-            let belief = belief(seen, anywhere, seen.key.hash(&[cut]), client, shared);
+            let value = seen.key.hash(&[rule.told_apart(&value).as_bytes()]);
+            let belief = belief(seen, rule, anywhere, value, client, shared);
             count(seen, rule, belief * known(shared, UNKNOWN_QUERY), client, shared);
         }
     }
@@ -125,7 +131,8 @@ fn path(seen: &Observation<'_>, client: &mut Client, shared: &mut Shared<'_, '_>
             // A segment has no name that it would have elsewhere.
             let segment = seen.key.pair(seen.endpoint.0, seen.key.pair(PATH, place));
             let here = seen.key.pair(segment, seen.key.hash(&[rule.name.as_bytes()]));
-            let belief = belief(seen, here, seen.key.hash(&[cut]), client, shared);
+            let value = seen.key.hash(&[rule.told_apart(&value).as_bytes()]);
+            let belief = belief(seen, rule, here, value, client, shared);
             count(seen, rule, belief * known(shared, UNKNOWN_QUERY), client, shared);
         }
     }
@@ -137,7 +144,7 @@ fn body(seen: &Observation<'_>, values: &RequestValues, client: &mut Client, sha
     let known = known(shared, UNKNOWN);
     let mut strongest: Option<(f64, &ProbeRule)> = None;
     let mut unusual = false;
-    // The values themselves are not there: what else is sent makes another body.
+    // Calls that an earlier version printed do not tell values apart: what else is sent makes another body.
     let sent = seen.call.request.body_fingerprint.as_ref().map_or(0, |print| print.0);
     for probe in &values.probes {
         // The call may have been printed under other rules.
@@ -145,7 +152,8 @@ fn body(seen: &Observation<'_>, values: &RequestValues, client: &mut Client, sha
         let name = seen.key.pair(BODY, seen.key.hash(&[probe.field.as_bytes()]));
         let anything = note(seen, seen.key.pair(seen.endpoint.0, name), client, shared);
         let anywhere = seen.key.pair(name, seen.key.hash(&[rule.name.as_bytes()]));
-        let belief = belief(seen, anywhere, sent, client, shared);
+        let value = probe.value.map_or(sent, |value| value.0);
+        let belief = belief(seen, rule, anywhere, value, client, shared);
         let prose = if probe.prose { PROSE } else { 1.0 };
         let weight = known * prose * belief / (1.0 + anything as f64);
         unusual |= known * prose / (1.0 + anything as f64) > 0.5;
@@ -180,20 +188,32 @@ fn known(shared: &Shared<'_, '_>, unknown: f64) -> f64 {
 /// How much one more value counts that fits a rule: 1 the first time, nothing if the client sent it before, and less the more
 /// other clients sent the like here or elsewhere, and the more values of the sort the client sent already. `anywhere` is the
 /// parameter's name, if it has one, with the rule.
-fn belief(seen: &Observation<'_>, anywhere: u64, value: u64, client: &mut Client, shared: &mut Shared<'_, '_>) -> f64 {
+fn belief(
+    seen: &Observation<'_>,
+    rule: &ProbeRule,
+    anywhere: u64,
+    value: u64,
+    client: &mut Client,
+    shared: &mut Shared<'_, '_>,
+) -> f64 {
     let here = seen.key.pair(seen.endpoint.0, anywhere);
     let senders = note(seen, here, client, shared);
     // Elsewhere only what was answered well tells how the service is used, and it leaves half of the belief.
     let at_host = seen.key.pair(anywhere, seen.key.hash(&[seen.place.host.as_bytes()]));
     let served = if shared.endpoint.is_some() && seen.good() { note(seen, at_host, client, shared) } else { 0 };
     let others = senders.max(served.min(1));
+    let (most, power) = if rule.sweeps { SWEEP } else { SORT };
+    // A sweep is of different addresses: one that was sent before is no further one.
+    if rule.sweeps && client.touched.touch(seen.key.pair(here, value)) > 0 {
+        return 0.0;
+    }
     let again = f64::from(client.touched.touch(here));
     // What is remembered of a client has little room.
-    if again >= SORT || client.touched.touch(seen.key.pair(here, value)) > 0 {
+    if again >= most || (!rule.sweeps && client.touched.touch(seen.key.pair(here, value)) > 0) {
         return 0.0;
     }
     let elsewhere = if again == 0.0 { f64::from(client.touched.touch(anywhere)) } else { 0.0 };
-    1.0 / ((1.0 + others as f64) * (1.0 + again).powi(2) * (1.0 + elsewhere))
+    1.0 / ((1.0 + others as f64) * (1.0 + again).powf(power) * (1.0 + elsewhere))
 }
 
 /// Counts a value of a rule, of which so much is believed, as a miss.

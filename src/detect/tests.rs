@@ -107,6 +107,7 @@ impl Bench {
                     field: field.into(),
                     rule: rule.into(),
                     prose,
+                    value: None,
                 };
                 let probes = get.probes.iter().map(probe).collect();
                 let account = get.account.map(Fingerprint);

@@ -617,13 +617,23 @@ fn note_unfinished(
     now: Timestamp,
     shared: &Shared,
 ) {
-    let State { speaks: Speaks::Http1(conversation), watch } = state else { return };
-    let Some(client) = conversation.client().or(flow.opened_by) else { return };
+    let State { speaks, watch } = state;
+    let Some(client) = speaks.client().or(flow.opened_by) else { return };
     if direction != client && how != Close::Reset {
         return;
     }
-    let Some(under_way) = conversation.under_way(client) else { return };
-    if slow::is_unfinished(&under_way, conversation.is_timed_out(), now, &shared.settings.slow) {
+    let (under_way, timed_out) = match speaks {
+        Speaks::Http1(conversation) => (conversation.under_way(client), conversation.is_timed_out()),
+        Speaks::Http2(connection) => {
+            if let Some((under_way, then)) = connection.broken_off() {
+                watch.get_or_insert_default().unfinished(under_way, then);
+            }
+            (connection.under_way(flow, client), false)
+        }
+        Speaks::WebSocket(_) | Speaks::Tls(_) => return,
+    };
+    let Some(under_way) = under_way else { return };
+    if slow::is_unfinished(&under_way, timed_out, now, &shared.settings.slow) {
         watch.get_or_insert_default().unfinished(under_way, now);
     }
 }

@@ -6,7 +6,8 @@
 //! server takes no more of a body, and not while it thinks about an answer (long polling, event streams).
 //!
 //! A server may lose patience before that, and a client may give up and come again: a head that its connection ended in
-//! is told of then, if it took a quarter of the time or the server said so (408), and a body if the server said so.
+//! is told of then, if it took a quarter of the time or the server said so (408), and a body if the server said so. In
+//! HTTP/2 a server says so by resetting the stream; the connection may last, and is told of at its end.
 //!
 //! Of TLS that keeps what is in it, it is seen whether the client ends its handshake, whether it takes what comes, and
 //! whether what it sends are dribs and drabs to which the server says nothing.
@@ -139,9 +140,10 @@ impl Watch {
 
     /// The client ends in the middle of a request.
     pub(super) fn unfinished(&mut self, under_way: UnderWay, now: Timestamp) {
-        let UnderWay { awaited, since, bytes, .. } = under_way;
+        let UnderWay { awaited, since, bytes, streams, .. } = under_way;
         let seconds = since.map_or(0.0, |since| seconds(since, now));
-        self.unfinished.get_or_insert(Wait { awaited, seconds, bytes, ..Wait::default() });
+        let streams = if streams > 1 { streams } else { 0 };
+        self.unfinished.get_or_insert(Wait { awaited, seconds, bytes, streams, ..Wait::default() });
     }
 
     /// Looks at a connection of `calls` calls: what it waits for, if that is worth telling of and was not told of lately.
@@ -419,6 +421,13 @@ pub(super) fn is_unfinished(under_way: &UnderWay, timed_out: bool, now: Timestam
         Awaited::RequestBody => timed_out && settings.body_seconds > 0,
         _ => false,
     }
+}
+
+/// True when the body of a request came so slowly that a server which breaks it off has lost patience with it.
+pub(super) fn is_slow_body(since: Timestamp, bytes: u64, now: Timestamp, settings: &Settings) -> bool {
+    let time = now.since(since);
+    patience(settings.body_seconds).is_some_and(|patience| time >= patience / 4)
+        && (bytes as f64) < f64::from(settings.rate) * time.as_secs_f64()
 }
 
 /// A connection of which nothing came for long after its handshake, or nothing that is the beginning of a request: line

@@ -20,6 +20,7 @@ use toml::Spanned;
 
 use super::identity::{self, Identity};
 use super::names::{Names, leaf};
+use super::validate;
 use crate::call::{Claims, Credential, CredentialKind, CredentialPlace, Fingerprint, KeyCandidate, Signature};
 use crate::key::{Domain, Key};
 use crate::rules::{Listed, RuleError, RuleFile};
@@ -28,6 +29,8 @@ use crate::rules::{Listed, RuleError, RuleFile};
 pub(crate) const COMPILED_IN: &str = include_str!("../../rules/credentials.toml");
 /// The file's name.
 pub(crate) const FILE: &str = "credentials.toml";
+/// The class of credentials in targets, as the rules that are compiled in have it (`parameter_class`).
+pub(crate) const IN_TARGET: &str = "url_credential";
 
 /// The keys of credentials' fingerprints.
 #[derive(Clone, Debug)]
@@ -140,6 +143,8 @@ struct File {
     query_parameters: Vec<Spanned<String>>,
     #[serde(default)]
     masked_parameters: Vec<Spanned<String>>,
+    #[serde(default)]
+    plain_parameters: Vec<Spanned<String>>,
     parameter_class: String,
     #[serde(default)]
     session_cookies: Vec<Spanned<String>>,
@@ -161,6 +166,7 @@ pub(super) struct CredentialRules {
     api_key_headers: Names,
     query_parameters: Names,
     masked_parameters: Names,
+    plain_parameters: Names,
     pub(super) parameter_class: String,
     session_cookies: Vec<Glob>,
     likely_headers: Vec<Glob>,
@@ -202,6 +208,7 @@ impl CredentialRules {
             &text.api_key_headers,
             &text.query_parameters,
             &text.masked_parameters,
+            &text.plain_parameters,
             &text.session_cookies,
             &text.likely_headers,
             &text.likely_cookies,
@@ -232,6 +239,7 @@ impl CredentialRules {
             api_key_headers: names(&text.api_key_headers),
             query_parameters: names(&text.query_parameters),
             masked_parameters: names(&text.masked_parameters),
+            plain_parameters: names(&text.plain_parameters),
             parameter_class: text.parameter_class,
             session_cookies: text.session_cookies.iter().map(glob).collect::<Result<_, _>>()?,
             likely_headers: text.likely_headers.iter().map(glob).collect::<Result<_, _>>()?,
@@ -253,6 +261,11 @@ impl CredentialRules {
     pub(super) fn is_masked(&self, name: &[u8], value: &[u8]) -> bool {
         let name = leaf(name);
         self.masked_parameters.has(name) || (value.len() >= SHORTEST_TOKEN && self.query_parameters.has(name))
+    }
+
+    /// Whether a value of a parameter that is masked is a credential, and no word under a name that has such as well.
+    pub(super) fn is_credential(&self, name: &[u8], value: &[u8]) -> bool {
+        !self.plain_parameters.has(leaf(name)) || validate::is_drawn(value)
     }
 
     /// Whether the values of a parameter or field of this name are secrets, whatever they look like.
@@ -346,8 +359,10 @@ impl CredentialRules {
             return Some(credential);
         }
         let (name, value) = query_pairs(headers.target).find(|(name, value)| {
-            !value.is_empty()
-                && (self.query_parameters.has(leaf(&decoded(name))) || name.eq_ignore_ascii_case(PRESIGNED))
+            let is_key = |name: &[u8]| {
+                self.query_parameters.has(leaf(name)) && !is_nothing(value) && self.is_credential(name, &decoded(value))
+            };
+            !value.is_empty() && (is_key(&decoded(name)) || name.eq_ignore_ascii_case(PRESIGNED))
         })?;
         let value = decoded(value);
         let mut credential = if name.eq_ignore_ascii_case(PRESIGNED) {

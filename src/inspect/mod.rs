@@ -63,6 +63,7 @@ pub(crate) use self::rules::without_examples;
 pub use self::rules::{Class, Rules};
 use self::shape::{Kind, Limits, Walker};
 use self::tally::Tally;
+pub(crate) use self::credential::IN_TARGET;
 pub(crate) use self::target::MASK;
 pub use self::validate::Validator;
 use self::values::{Against, Syntax, ValueReader};

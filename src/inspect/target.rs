@@ -28,7 +28,10 @@ pub(super) fn masked<'t>(inspector: &Inspector, target: &'t str) -> (Cow<'t, str
         // Both are slices of the target.
         let start = value.as_ptr() as usize - target.as_ptr() as usize;
         places.push(start..start + value.len());
-        inspector.add_parameter(&finder, &mut tally, &decoded(value));
+        let value = decoded(value);
+        if compiled.credentials.is_credential(&decoded(name), &value) {
+            inspector.add_parameter(&finder, &mut tally, &value);
+        }
     }
     if let Some(userinfo) = userinfo(target) {
         inspector.add_parameter(&finder, &mut tally, target[userinfo.clone()].as_bytes());

@@ -465,6 +465,15 @@ pub(super) fn entropy(value: &[u8]) -> bool {
         && no_placeholder(value)
 }
 
+/// What is drawn as a whole, for a value of which its name says that it may be: [`entropy`], a UUID, a token with claims, or many
+/// letters and digits with nothing between them.
+pub(super) fn is_drawn(value: &[u8]) -> bool {
+    entropy(value)
+        || is_uuid(value)
+        || value.starts_with(b"eyJ")
+        || (value.len() >= 20 && value.iter().all(u8::is_ascii_alphanumeric) && entropy_of(value) >= 3.5)
+}
+
 /// Number of a passport, as far as numbers of passports are alike.
 pub(super) fn passport(value: &[u8]) -> bool {
     let digits = value.iter().filter(|byte| byte.is_ascii_digit()).count();

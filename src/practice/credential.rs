@@ -5,7 +5,7 @@ use super::kind::Kind;
 use super::{Found, Seen, Signing};
 use crate::alert::Severity;
 use crate::call::{CredentialKind, CredentialPlace, Recorder};
-use crate::inspect::MASK;
+use crate::inspect::{IN_TARGET, MASK};
 use crate::model::Table;
 use crate::network::is_private;
 use crate::stats::Counter;
@@ -13,11 +13,11 @@ use crate::stats::Counter;
 /// Calls with a credential, where a client's second counts less, before it is said that others present one.
 const OTHERS: f64 = 2.0;
 
+/// Calls with a credential, counted so, after which the first that come without one are no few of many.
+const NEVER_BEFORE: f64 = 100.0;
+
 /// Signed calls of one signer, and of several, before it is said that an endpoint is called signed.
 const SIGNED: [u32; 2] = [20, 5];
-
-/// The class of credentials in targets (`parameter_class` of `rules/credentials.toml`).
-const IN_TARGET: &str = "url_credential";
 
 /// Good answers.
 pub(super) fn observe(seen: &Seen<'_>, found: &mut Found<'_>) {
@@ -63,12 +63,23 @@ fn missing(seen: &Seen<'_>, found: &mut Found<'_>) {
     }
     let access = seen.access;
     let sensitive = &seen.call.sensitive.response;
-    // An endpoint may well be open to all; it is not meant to be when it refused others, or gives sensitive data.
-    if access.authenticated < OTHERS || access.is_open() || (access.refused == 0 && sensitive.is_empty()) {
+    if access.authenticated < OTHERS || access.is_open() {
+        return;
+    }
+    // An endpoint may well be open to all; it is not meant to be when it refused others, or gives sensitive data, and hardly
+    // when nobody ever came without.
+    let locked = access.refused > 0 || !sensitive.is_empty();
+    let private = seen.place.parameterised || !matches!(seen.call.verb(), "GET" | "HEAD");
+    let never_before = access.authenticated >= NEVER_BEFORE && access.anonymous < 1.0;
+    if !locked && !(private && never_before) {
         return;
     }
     let classes: Vec<&str> = sensitive.iter().map(|found| &*found.class).collect();
-    let severity = if classes.is_empty() { Severity::High } else { Severity::Critical };
+    let severity = match (locked, classes.is_empty()) {
+        (false, _) => Severity::Medium,
+        (true, true) => Severity::High,
+        (true, false) => Severity::Critical,
+    };
     found.endpoint(seen, Kind::Missing, severity, &classes);
 }
 

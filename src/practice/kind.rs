@@ -130,6 +130,12 @@ kinds! {
     /// Clients reach a service around the gateway.
     GatewayBypass = "gateway.bypass", High, Gateway, ["API8", "API9"],
         "Let the service take connections of the gateway alone: by network policy, and by mutual TLS.";
+    /// Answers hold secrets: keys, passwords, hashes of passwords.
+    ExposedSecret = "exposure.secret", High, TrackLeaks, ["API3", "API8"],
+        "Leave secrets out of answers, name the fields that are given out one by one, and renew what was given out.";
+    /// Answers tell how the service is made: stack traces, errors of a database, pages for developers, listings of folders.
+    ExposedError = "exposure.error_detail", Medium, TrackLeaks, ["API8"],
+        "Answer with a code and an identifier of the error, and keep what it was in the log.";
     /// A service calls a third party in clear.
     OutboundClear = "outbound.clear", Medium, EncryptAndSign, ["API10"],
         "Call third parties over TLS only, and verify their certificates.";

@@ -3,6 +3,7 @@
 //! | file | asks |
 //! | --- | --- |
 //! | `credential` | who is answered without a credential, or with one that should be worth nothing; where they are sent, and signed |
+//! | `exposure` | what answers hold that no caller needs |
 //! | `learned` | which keys come under names that no rule knows |
 //! | `gateway` | who reaches a service around the gateway |
 //! | `outbound` | what services do at third parties |
@@ -17,6 +18,7 @@
 
 mod book;
 mod credential;
+mod exposure;
 pub mod finding;
 mod gateway;
 pub mod kind;
@@ -146,6 +148,14 @@ impl<'s> Seen<'s> {
         self.call.query_names.iter().map(|name| &**name).filter(|name| self.judged.is_secret(name))
     }
 
+    /// Its service is one of these.
+    fn is_of(&self, services: &[String]) -> bool {
+        match self.place.host.as_str() {
+            "" => services.iter().any(|service| service.parse() == Ok(self.call.server.ip)),
+            host => services.iter().any(|service| service == host),
+        }
+    }
+
     fn service(&self) -> Arc<str> {
         match self.place.host.as_str() {
             "" => self.call.server.ip.to_string().into(),
@@ -252,6 +262,7 @@ impl Practice {
         credential::observe(&seen, found);
         credential::signatures(&seen, &mut self.signing, found);
         credential::boundaries(&seen, found);
+        exposure::observe(&seen, found);
         if outbound::is_outbound(&seen, found) {
             self.tally.outbound += 1;
             outbound::observe(&seen, found);

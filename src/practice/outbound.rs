@@ -1,24 +1,10 @@
 //! What services of the estate do at third parties: calls in clear, redirections that lead elsewhere, secrets that are sent.
 
+use super::exposure::SECRETS;
 use super::kind::Kind;
 use super::settings::in_estate;
 use super::{Found, Seen};
 use crate::alert::Severity;
-
-/// Classes of sensitive values that are of no use to a third party but to do harm (`rules/sensitive.toml`). A token by which
-/// a service says to a third party who it is stands in a header, where nothing is looked for.
-const SECRETS: [&str; 10] = [
-    "private_key",
-    "cloud_key",
-    "source_forge_token",
-    "payment_key",
-    "chat_token",
-    "service_token",
-    "password_hash",
-    "database_url",
-    "generic_secret",
-    "url_credential",
-];
 
 /// Whether a call goes from the estate to a third party.
 pub(super) fn is_outbound(seen: &Seen<'_>, found: &Found<'_>) -> bool {
@@ -43,9 +29,9 @@ pub(super) fn observe(seen: &Seen<'_>, found: &mut Found<'_>) {
         .iter()
         .chain(call.sensitive.request_head.iter())
         .map(|found| &*found.class)
-        .filter(|class| SECRETS.contains(class))
-        // A key in the query is how this third party wants to know who calls.
-        .filter(|class| *class != "url_credential" || call.credential.is_none())
+        // By these a service would say who it is in a header, where nothing is looked for. A key in the query is how this third
+        // party wants to know who calls.
+        .filter(|class| SECRETS.contains(class) || (*class == "url_credential" && call.credential.is_none()))
         .collect();
     if !secrets.is_empty() {
         found.endpoint(seen, Kind::OutboundSecret, Kind::OutboundSecret.severity(), &secrets);

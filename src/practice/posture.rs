@@ -129,7 +129,7 @@ impl Posture {
     ) -> Posture {
         let advice = Advice::ALL.iter().map(|&advice| advice_row(advice, &findings, incidents, &traffic, configured));
         let advice = advice.collect();
-        let owasp = OWASP.iter().map(|risk| risk_row(risk, &findings, incidents, &traffic)).collect();
+        let owasp = OWASP.iter().map(|risk| risk_row(risk, &findings, incidents, &traffic, configured)).collect();
         Posture { schema: SCHEMA.to_owned(), span, traffic, advice, owasp, findings }
     }
 
@@ -400,8 +400,16 @@ const OWASP: [Risk; 10] = [
 ];
 
 /// Why nothing of the traffic could have shown a risk.
-fn unasked(risk: &Risk, traffic: &Tally) -> Option<&'static str> {
+fn unasked(risk: &Risk, traffic: &Tally, configured: Configured) -> Option<&'static str> {
     match risk.id {
+        "API1" if traffic.parameterised == 0 => Some("no call names an object"),
+        "API2" | "API5" if traffic.authenticated == 0 => {
+            Some("no call bears a credential of a kind that is known: what asks for none cannot be told")
+        }
+        "API9" if !configured.gateways => Some(
+            "what there should be is not known here: apitap apis --spec holds the traffic against a specification, \
+             [gateway] addresses says which way it should take",
+        ),
         "API3" if traffic.shaped == 0 => Some(
             "no body was looked into for its fields: none is of JSON or a form, or the calls were recorded without shapes",
         ),
@@ -410,7 +418,13 @@ fn unasked(risk: &Risk, traffic: &Tally) -> Option<&'static str> {
     }
 }
 
-fn risk_row(risk: &Risk, findings: &[Finding], incidents: &Incidents, traffic: &Tally) -> Row {
+fn risk_row(
+    risk: &Risk,
+    findings: &[Finding],
+    incidents: &Incidents,
+    traffic: &Tally,
+    configured: Configured,
+) -> Row {
     let kinds: Vec<Kind> = Kind::ALL.iter().copied().filter(|kind| kind.owasp().contains(&risk.id)).collect();
     let techniques: Vec<Technique> =
         Technique::ALL.iter().copied().filter(|technique| technique.owasp().contains(&risk.id)).collect();
@@ -423,7 +437,7 @@ fn risk_row(risk: &Risk, findings: &[Finding], incidents: &Incidents, traffic: &
     } else if traffic.calls == 0 && row.stand == Stand::Well {
         row.stand = Stand::NotVisible;
         row.evidence.push("there is no call that can be read; give the keys of TLS with --keylog".to_owned());
-    } else if let Some(reason) = unasked(risk, traffic).filter(|_| row.stand == Stand::Well) {
+    } else if let Some(reason) = unasked(risk, traffic, configured).filter(|_| row.stand == Stand::Well) {
         row.stand = Stand::NotVisible;
         row.evidence.push(reason.to_owned());
     } else if row.stand == Stand::Well {

@@ -48,6 +48,8 @@ pub struct Tally {
     pub by_gateway: u64,
     /// Calls of the estate to third parties.
     pub outbound: u64,
+    /// Calls to endpoints with a parameter in the path, or with parameters of a query, or whose bodies name an object.
+    pub parameterised: u64,
     /// Calls whose bodies were looked into for the names of their fields.
     pub shaped: u64,
     /// Answers 429.
@@ -94,6 +96,8 @@ impl Tally {
         self.encrypted += u64::from(call.tls.is_some());
         self.client_certificates += u64::from(call.tls.as_ref().is_some_and(|tls| tls.client_certificate.is_some()));
         self.by_gateway += u64::from(by_gateway);
+        let named = call.request_values.as_ref().is_some_and(|values| values.object.is_some());
+        self.parameterised += u64::from(seen.place.parameterised || named || !call.query_names.is_empty());
         self.shaped += u64::from(call.shape.is_some());
         self.limited += u64::from(call.outcome() == Some(429));
         self.limits_told += u64::from(

@@ -80,6 +80,10 @@ pub struct ProbeRule {
     pub pattern: String,
     /// What it counts in the test of first contacts, 0 to 1.
     pub weight: f64,
+    /// What fits it has an address, and who sends one address after another looks around: further ones count nearly as much
+    /// as the first, and what stands behind the address tells no two apart.
+    #[serde(default)]
+    pub sweeps: bool,
     /// Values that have it.
     pub matches: Vec<String>,
     /// Values that do not.
@@ -97,6 +101,12 @@ impl ProbeRule {
     /// Whether a decoded value has it. Where the pattern is none, nothing does.
     pub(crate) fn fits(&self, value: &str) -> bool {
         self.built.get_or_init(|| self.build().ok()).as_ref().is_some_and(|pattern| pattern.is_match(value))
+    }
+
+    /// The part of a value that fits by which it is told from others that do.
+    pub(crate) fn told_apart<'v>(&self, value: &'v str) -> &'v str {
+        let behind = value.split_once("://").filter(|_| self.sweeps);
+        behind.map_or(value, |(_, rest)| rest.split(['/', '?', '#', '\\', '"', ' ']).next().unwrap_or(rest))
     }
 
     /// Builds the pattern and tries the examples.

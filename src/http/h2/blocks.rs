@@ -13,6 +13,7 @@ use super::super::websocket::Agreed;
 use super::connection::Connection;
 use super::heads::{self, Lines};
 use super::hpack::{Error, List};
+use super::lifecycle;
 use super::reader::Block;
 
 impl Connection {
@@ -232,6 +233,10 @@ impl Connection {
                 call.anomalies.insert(Anomaly::EarlyResponse);
             }
             call.response_time = Some(block.mark.time);
+            if lines.status == Some(408) {
+                lifecycle::note_broken_off(&mut self.broken_off, stream, now, &shared.settings.slow);
+            }
+            let call = &mut *stream.call;
             stream.has_response = lines.status.is_some();
             let opens = stream.offers_websocket && lines.status.is_some_and(|status| (200..300).contains(&status));
             let (unknown, answer) = (lines.unknown, lines.response());

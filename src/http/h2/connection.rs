@@ -48,6 +48,8 @@ pub(crate) struct Connection {
     pub(super) resets: u32,
     pub(super) refused: u32,
     pub(super) reset: VecDeque<u32>,
+    /// What the server broke off of what came too slowly, and when it did that first.
+    pub(super) broken_off: Option<(UnderWay, Timestamp)>,
     /// What is taken now was cut off by a loss.
     pub(super) torn: bool,
     /// Bodies that are being decoded.
@@ -84,6 +86,7 @@ impl Connection {
             resets: 0,
             refused: 0,
             reset: VecDeque::new(),
+            broken_off: None,
             torn: false,
             decoding: 0,
             credit: Credit::new(exact),
@@ -159,14 +162,9 @@ impl Connection {
             let under_way = UnderWay::new(Awaited::ResponseBody, answer, 0);
             return Some(UnderWay { streams, held: Some(held), closures: self.credit.closures, ..under_way });
         }
-        // Streams of messages (gRPC) and tunnels are open for as long as both ends like.
-        let asks = |stream: &Stream| {
-            let [request, _] = &stream.sides;
-            request.head && !request.ended && !stream.has_response && stream.call.grpc.is_none() && !request.opaque
-        };
-        if let Some(stream) = self.streams.values().find(|stream| asks(stream)) {
+        if let Some(stream) = self.streams.values().find(|stream| stream.sends_body()) {
             let bytes = stream.call.request.wire_bytes;
-            let streams = self.streams.values().filter(|stream| asks(stream)).count();
+            let streams = self.streams.values().filter(|stream| stream.sends_body()).count();
             let under_way = UnderWay::new(Awaited::RequestBody, stream.call.request_time, bytes);
             let streams = u32::try_from(streams).unwrap_or(u32::MAX);
             return Some(UnderWay { streams, ..under_way });
@@ -180,6 +178,11 @@ impl Connection {
             false => UnderWay::new(Awaited::ResponseHead, stream.call.request_time, 0),
         };
         Some(UnderWay { closures: self.credit.closures, ..under_way })
+    }
+
+    /// Requests that the server broke off because their bodies came too slowly, and when it did that first.
+    pub(crate) fn broken_off(&self) -> Option<(UnderWay, Timestamp)> {
+        self.broken_off
     }
 
     /// Takes bytes in order.

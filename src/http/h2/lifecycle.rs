@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::call::{Anomaly, Call, ResetBy};
+use crate::call::{Anomaly, Awaited, Call, ResetBy};
 use crate::stats::{Counter, Counters};
 use crate::stream::{Direction, FlowInfo};
 use crate::time::Timestamp;
@@ -10,6 +10,7 @@ use crate::time::Timestamp;
 use super::super::Shared;
 use super::super::fill;
 use super::super::reader::Mark;
+use super::super::slow::{self, UnderWay};
 use super::connection::Connection;
 use super::frame::kind;
 use super::reader::Phase;
@@ -18,11 +19,28 @@ use super::stream::Stream;
 /// How long a request waits for the first word of a server that was not heard yet; there may be hundreds at once.
 const ONE_SIDED_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Streams that were reset lately and of which frames may still come.
+/// Streams that were reset or evicted lately and of which frames may still come.
 const RESET_MEMORY: usize = 256;
 
 /// Error code of a stream that was refused without any processing (RFC 9113, section 7).
 const REFUSED_STREAM: u32 = 7;
+
+/// The server breaks a request off, or answers that it took too long: remembered if its body came slowly.
+pub(super) fn note_broken_off(
+    broken_off: &mut Option<(UnderWay, Timestamp)>,
+    stream: &Stream,
+    now: Timestamp,
+    settings: &slow::Settings,
+) {
+    let (Some(since), bytes) = (stream.call.request_time, stream.call.request.wire_bytes) else { return };
+    if !stream.sends_body() || !slow::is_slow_body(since, bytes, now, settings) {
+        return;
+    }
+    match broken_off {
+        Some((under_way, _)) => under_way.streams = under_way.streams.saturating_add(1),
+        None => *broken_off = Some((UnderWay::new(Awaited::RequestBody, Some(since), bytes), now)),
+    }
+}
 
 impl Connection {
     /// One side of a stream has ended as it should.
@@ -85,10 +103,7 @@ impl Connection {
         counters: &mut Counters,
     ) {
         let Some(client) = self.client else { return };
-        self.reset.push_back(id);
-        if self.reset.len() > RESET_MEMORY {
-            self.reset.pop_front();
-        }
+        self.forget_answers(id);
         let Some(stream) = self.streams.get_mut(&id) else { return };
         let by_client = client.index() == d;
         if stream.sides[1].ended && !by_client {
@@ -100,6 +115,9 @@ impl Connection {
         if code == REFUSED_STREAM && !by_client && !stream.has_response {
             self.refuse(id, shared, counters);
             return;
+        }
+        if !by_client {
+            note_broken_off(&mut self.broken_off, stream, now, &shared.settings.slow);
         }
         if by_client {
             self.resets = self.resets.saturating_add(1);
@@ -113,6 +131,14 @@ impl Connection {
             http2.reset_code = Some(code);
         }
         self.give_out(flow, id, now, shared, counters);
+    }
+
+    /// Frames of this stream that still come are none of a request that was not seen.
+    fn forget_answers(&mut self, id: u32) {
+        self.reset.push_back(id);
+        if self.reset.len() > RESET_MEMORY {
+            self.reset.pop_front();
+        }
     }
 
     /// The server has not processed this request and will not.
@@ -199,6 +225,10 @@ impl Connection {
             while self.streams.len() >= shared.settings.http2_streams.max(1) {
                 let Some(oldest) = self.streams.keys().next().copied() else { break };
                 counters.count(Counter::Http2StreamsEvicted);
+                if let Some(stream) = self.streams.get_mut(&oldest) {
+                    stream.call.anomalies.insert(Anomaly::StreamEvicted);
+                }
+                self.forget_answers(oldest);
                 self.give_out(flow, oldest, now, shared, counters);
             }
             let call = fill::new_call(flow, client, &mut self.community_id, shared);

@@ -55,6 +55,12 @@ pub(super) struct Stream {
 }
 
 impl Stream {
+    /// The client has yet to send of a body. Streams of messages (gRPC) and tunnels are open for as long as both ends like.
+    pub(super) fn sends_body(&self) -> bool {
+        let [request, _] = &self.sides;
+        request.head && !request.ended && !self.has_response && self.call.grpc.is_none() && !request.opaque
+    }
+
     pub(super) fn new(mut call: Box<Call>, id: u32, now: Timestamp) -> Stream {
         call.version = crate::call::Version::Http2;
         call.http2 = Some(Box::new(Http2 { stream: id, ..Http2::default() }));

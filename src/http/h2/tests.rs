@@ -355,6 +355,24 @@ fn every_bound_holds_and_is_counted() {
         assert_eq!(call.anomalies.contains(Anomaly::HeadTooLarge), target != "/table", "{call:?}");
     }
     assert_eq!(calls.len(), 44);
+    // What was open when others came is said to be given out early, the last twenty are not.
+    let early = calls.iter().filter(|call| call.anomalies.contains(Anomaly::StreamEvicted)).count();
+    assert_eq!(early as u64, talk.count(Counter::Http2StreamsEvicted));
+    assert!(calls[..4].iter().all(|call| !call.anomalies.contains(Anomaly::StreamEvicted)));
+}
+
+#[test]
+fn answers_to_streams_that_were_evicted_are_no_calls_of_their_own() {
+    let mut talk = Talk::with(1460, Settings { http2_streams: 4, ..Settings::default() });
+    let (mut client, mut server) = begin(&mut talk);
+    let asked: Vec<u8> = (0..8u32).flat_map(|turn| client.get(2 * turn + 1, "/x")).collect();
+    talk.send(true, &asked);
+    talk.lose(true, 40); // now an answer may be that to a request that was not seen
+    let answers: Vec<u8> = (0..8u32).flat_map(|turn| server.answer(2 * turn + 1, "200", b"")).collect();
+    talk.send(false, &answers);
+    let calls = talk.calls();
+    assert_eq!(calls.len(), 8, "{:?}", lines(&calls));
+    assert_eq!(calls.iter().filter(|call| call.status == Some(200)).count(), 4);
 }
 
 fn message(compressed: bool, bytes: &[u8]) -> Vec<u8> {

@@ -351,7 +351,8 @@ impl Fields {
             let field = self.path.get(..path).unwrap_or_default();
             let told = self.probes.iter().any(|probe| *probe.field == *field && *probe.rule == *rule.name);
             if !told && self.probes.len() < TOLD {
-                self.probes.push(Probe { field: field.into(), rule: rule.name.as_str().into(), prose });
+                let value = Some(against.objects.fingerprint(rule.told_apart(&text).as_bytes()));
+                self.probes.push(Probe { field: field.into(), rule: rule.name.as_str().into(), prose, value });
             }
         }
     }

@@ -19,10 +19,7 @@ use crate::model::{Distinct, Table, Window};
 use crate::stats::Counter;
 use crate::time::Timestamp;
 
-/// From this share on a quota is nearly used up.
-const NEAR: f64 = 0.9;
-
-/// Windows one after another at [`NEAR`] of a quota or beyond, none of them exceeded, that are no chance.
+/// Windows one after another in which a quota is nearly used up, none of them exceeded, that are no chance.
 const HOVERING: u32 = 5;
 
 /// What is measured.
@@ -126,7 +123,7 @@ pub(super) fn window_of(window: Window, time: Timestamp) -> i64 {
 fn covers(quota: &Quota, seen: &Seen<'_>) -> bool {
     let client = quota.clients.is_empty() || quota.clients.iter().any(|network| network.contains(seen.judged.client));
     client
-        && (quota.services.is_empty() || quota.services.contains(&seen.place.host))
+        && (quota.services.is_empty() || seen.is_of(&quota.services))
         && (quota.endpoints.is_empty() || seen.subject().endpoint.is_some_and(|one| quota.endpoints.contains(&one)))
 }
 
@@ -182,7 +179,7 @@ fn take(
     if window > one.window {
         let share = most(&one.used).map_or(0.0, |(share, ..)| share);
         let follows = window == one.window + 1;
-        one.hovering = if (NEAR..=1.0).contains(&share) { one.hovering.saturating_add(1) } else { 0 };
+        one.hovering = if (quota.near..=1.0).contains(&share) { one.hovering.saturating_add(1) } else { 0 };
         let hovers = one.hovering >= HOVERING;
         if !follows {
             one.hovering = 0;
@@ -196,7 +193,7 @@ fn take(
     let before = most(&one.used).map_or(0.0, |(share, ..)| share);
     one.used.add(seen, key.hash(&[seen.place.host.as_bytes(), seen.call.path.as_bytes()]));
     let Some((share, measure, limit)) = most(&one.used) else { return };
-    let near = before < NEAR && (NEAR..=1.0).contains(&share) && !one.near;
+    let near = before < quota.near && (quota.near..=1.0).contains(&share) && !one.near;
     one.near |= near;
     if share > 1.0 {
         tell(Kind::QuotaBreach, quota, hash, Some((measure, limit)), seen, found);

@@ -52,6 +52,9 @@ pub struct Quota {
     /// `minute`, `ten_minutes`, `hour`, `day` or `week`: fixed windows, the first of which begins at the epoch.
     #[schemars(with = "String")]
     pub window: Window,
+    /// From this share on a quota is nearly used up: a number above 0 and below 1.
+    #[serde(default = "near")]
+    pub near: f64,
     /// Calls in a window; those answered with 429 do not count.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calls: Option<u64>,
@@ -86,6 +89,9 @@ impl Quota {
         if let Some(measure) = of_counts.or(of_seconds) {
             return Err(format!("quota {}: `{measure}` has to be more than 0", self.name));
         }
+        if !(self.near > 0.0 && self.near < 1.0) {
+            return Err(format!("quota {}: `near` has to be above 0 and below 1", self.name));
+        }
         if let Some(one) = self.endpoints.iter().find(|one| !one.contains(' ')) {
             return Err(format!(
                 "quota {}: endpoint {one} has no method; write it as in \"GET /v1/orders/{{id}}\"",
@@ -112,6 +118,10 @@ impl Quota {
         let path: Vec<String> = path.trim().split('/').map(plain).collect();
         format!("{} {}", method.to_ascii_uppercase(), path.join("/"))
     }
+}
+
+fn near() -> f64 {
+    0.9
 }
 
 fn by_client() -> Vec<Dimension> {
