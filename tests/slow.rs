@@ -462,12 +462,28 @@ fn header_blocks_of_http2_that_never_end() {
     outcome.accuses("request_head");
 }
 
-/// A hundred requests whose server loses patience after so many seconds, and then does this.
+/// Requests in HTTP/2 that come in these frames, one a second, to a server that does this after so many seconds.
 fn impatient_http2(name: &'static str, request: &[Vec<u8>], after: f64, answer: &[u8]) -> Outcome {
+    pieces(name, request, after, answer, |wire, at, port| speak_http2(wire, at, ATTACKER, port, 65_535))
+}
+
+/// The same in HTTP/1.
+fn impatient(name: &'static str, request: &[Vec<u8>], after: f64, answer: &[u8]) -> Outcome {
+    pieces(name, request, after, answer, |wire, at, port| wire.open(seconds(at), ATTACKER, port))
+}
+
+/// Connections that are opened so, on which a request comes piece by piece, one a second.
+fn pieces(
+    name: &'static str,
+    request: &[Vec<u8>],
+    after: f64,
+    answer: &[u8],
+    open: impl Fn(&mut Wire, f64, u16) -> wire::Connection,
+) -> Outcome {
     run(name, |wire, random| {
         for number in 0..60 {
             let at = 5.0 + f64::from(number) * 2.0;
-            let mut connection = speak_http2(wire, at, ATTACKER, 40_000 + number, 65_535);
+            let mut connection = open(wire, at, 40_000 + number);
             for (part, bytes) in request.iter().enumerate() {
                 wire.send(seconds(at + 0.01 + part as f64), &mut connection, CLIENT, bytes);
             }
@@ -498,6 +514,19 @@ fn http2_that_its_connection_ends_in() {
         outcome.accuses("request_body");
         assert_eq!(outcome.connections.len(), 60, "{name}");
     }
+    // A client that gives up what it let drip to the end, in either version.
+    let dripping: Vec<Vec<u8>> =
+        (0..13).map(|part| if part == 0 { post.clone() } else { frame(0, 0, 1, b" ") }).collect();
+    let reset = frame(3, 0, 1, &[0, 0, 0, 8]);
+    let given_up: Vec<Vec<u8>> = dripping.iter().cloned().chain([reset]).collect();
+    for (name, request) in [("http2-drip", &dripping), ("http2-drip-reset", &given_up)] {
+        let outcome = impatient_http2(name, request, 13.5, b"");
+        outcome.accuses("request_body");
+        assert_eq!(outcome.connections.len(), 60, "{name}");
+    }
+    let head = b"POST /v1/orders HTTP/1.1\r\nHost: api.example\r\nContent-Length: 8192\r\n\r\n".to_vec();
+    let pieces: Vec<Vec<u8>> = std::iter::once(head).chain((0..12).map(|_| b"{".to_vec())).collect();
+    impatient("drip", &pieces, 12.5, b"").accuses("request_body");
     // Stopped at once, broken off at once, an answer before the body, and an upload in good speed.
     let large = frame(0, 0, 1, &[b'x'; 9_000]);
     let quick = [post.clone(), large.clone(), large.clone(), large.clone(), large.clone(), large.clone(), large];
@@ -621,6 +650,47 @@ fn what_comes_in_dribs_through_tls() {
 }
 
 #[test]
+fn connections_in_tls_that_nobody_uses() {
+    let outcome = run("tls-idle", |wire, _| {
+        for number in 0..200 {
+            shake_hands(wire, 5.0 + f64::from(number) * 0.1, ATTACKER, 40_000 + number, 0.0);
+        }
+    });
+    // That they are opened so fast is a flood besides.
+    let attacker = std::net::IpAddr::from(ATTACKER).to_string();
+    assert!(outcome.alerts.iter().all(|alert| alert["client"]["ip"] == *attacker), "{:?}", outcome.told());
+    assert!(outcome.alerts.iter().any(|alert| alert["kind"] == "flood.slow"), "{:?}", outcome.told());
+    assert!(outcome.connections.iter().any(|connection| connection["waits"]["for"] == "idle"));
+}
+
+#[test]
+fn connections_in_http2_on_which_nothing_was_asked_for() {
+    let outcome = run("http2-idle", |wire, _| {
+        for number in 0..100 {
+            let at = 5.0 + f64::from(number) * 0.1;
+            let mut connection = speak_http2(wire, at, ATTACKER, 40_000 + number, 65_535);
+            wire.close(seconds(at + 60.0), &mut connection);
+        }
+    });
+    outcome.accuses("idle");
+}
+
+#[test]
+fn what_was_reset_waits_for_nothing() {
+    let outcome = run("reset", |wire, _| {
+        for number in 0..30 {
+            let at = 5.0 + f64::from(number) * 0.2;
+            let mut connection = wire.open(seconds(at), ATTACKER, 40_000 + number);
+            let head = b"POST /v1/orders HTTP/1.1\r\nHost: api.example\r\nContent-Length: 8192\r\n\r\n{";
+            wire.send(seconds(at + 0.01), &mut connection, CLIENT, head);
+            wire.reset(seconds(at + 17.0), &connection, SERVER);
+        }
+    });
+    assert_eq!(outcome.connections.len(), 0, "{:?}", outcome.connections.first());
+    outcome.is_quiet();
+}
+
+#[test]
 fn slow_and_silent_protocols_in_tls_accuse_nobody() {
     let outcome = run("tls-honest", |wire, random| {
         for number in 0..30u16 {
@@ -643,8 +713,13 @@ fn slow_and_silent_protocols_in_tls_accuse_nobody() {
         }
     });
     outcome.is_quiet();
-    let told = |c: &&Value| c.get("waits").is_some() && c["waits"].get("again").is_none();
-    assert_eq!(outcome.connections.iter().filter(told).count(), 10, "the logs are told of, and no more");
+    let first = |c: &&Value| c.get("waits").is_some() && c["waits"].get("again").is_none();
+    let told = |what: &str| outcome.connections.iter().filter(first).filter(|c| c["waits"]["for"] == what).count();
+    assert_eq!(
+        (told("request"), told("idle")),
+        (10, 30),
+        "the logs are told of, and what is kept for later, and no more"
+    );
 }
 
 /// Answers that are sent again and again, and never acknowledged; after so many seconds they are, if at all.

@@ -13,7 +13,8 @@
 //! Rare is not forbidden, and what makes false alarms here are the people whose work is rare. Therefore: of small groups nothing
 //! is known; who begins with administrative functions is one of their operators, and is compared with those; an endpoint
 //! counts only from an hour after its first good answer on (after a deploy everybody is the first at something); and what nobody was
-//! ever refused cannot pass alone.
+//! ever refused cannot pass alone, but for one thing: several administrative functions of another role, called with a token that
+//! says that it is of a large role of which nobody ever went there. Where nothing is checked, nobody is refused.
 
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +45,13 @@ const ORDINARY: [f64; 2] = [0.25, 0.5];
 /// The most that strangeness alone may come to: less than any budget asks for.
 const STRANGENESS_LIMIT: f64 = 9.0;
 
+/// Administrative functions at which a principal is the first of its role from which on more counts, up to this.
+const TRESPASSES: u32 = 3;
+const TRESPASS_LIMIT: f64 = 18.0;
+
+/// Members of a role whose silence says that its members have no business there.
+const LARGE_ROLE: u64 = 100;
+
 /// The most that one refusal counts, at an administrative endpoint and at another.
 const OWN_REFUSAL: [f64; 2] = [2.0, 0.3];
 
@@ -62,6 +70,9 @@ pub(super) struct Way {
     contacts: u32,
     /// Functions that counted as strange.
     strange: u32,
+    /// Administrative functions at which it was the first of its role, which its token tells.
+    #[serde(default)]
+    trespasses: u32,
     /// It began with administrative functions.
     operator: bool,
     /// Evidence of going where few go, and of going where others, or itself, were refused.
@@ -72,7 +83,8 @@ pub(super) struct Way {
 impl Way {
     /// The evidence.
     pub(super) fn nats(&self) -> f64 {
-        self.strangeness.min(STRANGENESS_LIMIT) + self.refusals
+        let limit = if self.trespasses >= TRESPASSES { TRESPASS_LIMIT } else { STRANGENESS_LIMIT };
+        self.strangeness.min(limit) + self.refusals
     }
 
     /// Adds evidence, or takes some away.
@@ -185,6 +197,7 @@ fn contact(
     scales: &mut Scales<'_>,
 ) {
     let Contact { role, going, endpoint, refused } = contact;
+    let claimed = seen.call.credential.as_ref().is_some_and(|credential| credential.role.is_some());
     let suspect = client.suspect() || peers.principal.accused;
     let refusal = seen.key.pair(seen.endpoint.0, REFUSED);
     let principal = &mut *peers.principal;
@@ -227,7 +240,12 @@ fn contact(
             match (named, settled) {
                 // What users are refused says nothing of operators.
                 (true, _) if way.operator => {}
-                (true, true) if others + led < 1.0 => way.add(few.max(0.0) + NAMED, 2.0 * company),
+                (true, true) if others + led < 1.0 => {
+                    way.add(few.max(0.0) + NAMED, 2.0 * company);
+                    let elsewhere =
+                        endpoint.is_some_and(|held| seen.time.since(held.first).as_secs() >= KNOWN_ENDPOINT);
+                    way.trespasses += u32::from(claimed && elsewhere && role.members >= LARGE_ROLE);
+                }
                 (true, true) => way.add(few.max(0.0) + NAMED, company),
                 // One decision: that there is one more operator.
                 (true, false) => way.add(few.min(rare(role.operators as f64) - FEW).max(0.0) + NAMED, company),

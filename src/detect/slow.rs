@@ -136,9 +136,15 @@ fn weight(connection: &Connection) -> u64 {
         // A protocol in which the server has nothing to say may well be like that.
         Awaited::Request => PARTS / 2,
         Awaited::ResponseHead | Awaited::ResponseBody => 0,
-        Awaited::Idle if connection.calls == 0 => PARTS * 3 / 10,
+        // What was called in TLS is not seen.
+        Awaited::Idle if connection.calls == 0 && !is_secret(connection) => PARTS * 3 / 10,
         Awaited::Idle => PARTS / 10,
     }
+}
+
+/// It is in TLS that keeps what is in it.
+fn is_secret(connection: &Connection) -> bool {
+    connection.tls.as_ref().is_some_and(|tls| !tls.decrypted)
 }
 
 /// What so many streams of one connection count: a page that is left alone has a few.

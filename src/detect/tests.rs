@@ -125,10 +125,9 @@ impl Bench {
                         values: values.as_slice().into(),
                     })
                     .collect(),
-                request: get
-                    .asks
-                    .iter()
-                    .map(|&(class, value)| Sensitive {
+                request: (get.asks.iter().copied())
+                    .chain(get.path.contains("***").then_some(("url_credential", 7)))
+                    .map(|(class, value)| Sensitive {
                         class: class.into(),
                         count: 1,
                         values: [Fingerprint(value.wrapping_mul(0x9e37_79b9_7f4a_7c15))].into(),
@@ -704,7 +703,7 @@ fn a_client_costs_two_kibibytes_when_quiet_and_sixteen_at_most() {
         bench.call(Get { agent: &agent, ..miss(900, &long) });
         bench.call(Get { method: "POST", status: Some(401), sent: u64::from(number), ..get(900, "/v1/login") });
         bench.call(Get { token: Some(u64::from(number)), kind: CredentialKind::Basic, ..get(900, "/v1/products") });
-        let path = format!("/v1/products?token={number}");
+        let path = format!("/v1/products?token={number}&api_key=***");
         bench.call(Get { token: Some(u64::from(number)), agent: &agent, bytes: 100_000, ..get(900, &path) });
     }
     let busy = bench.detector.state.clients.get(&address(900)).map(cost);

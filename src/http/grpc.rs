@@ -197,6 +197,15 @@ impl Body {
         grpc.status = grpc.status.or(self.status);
     }
 
+    /// True in the middle of the first message since the last report.
+    pub(super) fn is_within_first(&self) -> bool {
+        match self.part {
+            Part::Prefix { have, .. } => have > 0 && self.tally.messages == 0,
+            Part::Message { .. } => self.tally.messages == 1,
+            Part::Lost => false,
+        }
+    }
+
     /// True when a message was begun since the last report.
     pub(super) fn has_news(&self) -> bool {
         self.tally.messages > 0

@@ -62,7 +62,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::call::{Call, Connection, Record, Shape, Tls};
+use crate::call::{Awaited, Call, Connection, Record, Shape, Tls};
 use crate::idle::Idle;
 use crate::inspect::{Inspector, KnownCredentials};
 use crate::metrics::Occupancy;
@@ -121,7 +121,7 @@ pub struct Settings {
     /// JSON-RPC or SOAP; as many of a target's query. Of a longer one only what is certain is told. 0 looks at no body. At
     /// worst a connection in HTTP/1 keeps this once, one in HTTP/2 for each open stream.
     pub operation_bytes: usize,
-    /// Bytes of such bodies that a worker keeps: the worst case of their memory, with 512 KiB of buffers to be used again.
+    /// Bytes of such bodies that a worker keeps: the worst case of their memory, with 2 MiB of buffers to be used again.
     /// Beyond, operations are marked as incomplete.
     pub operation_held_bytes: usize,
     /// HTTP/2: bytes of a decoded header list, each field counted with 32 more; fields beyond are left out and the call
@@ -181,8 +181,8 @@ impl Default for Settings {
             idle_calls: 4096,
             grpc_message_bytes: 256 << 10,
             grpc_held_bytes: 32 << 20,
-            operation_bytes: 16 << 10,
-            operation_held_bytes: 16 << 20,
+            operation_bytes: 64 << 10,
+            operation_held_bytes: 32 << 20,
             http2_list_bytes: 256 << 10,
             http2_block_bytes: 128 << 10,
             http2_continuations: 64,
@@ -303,6 +303,10 @@ pub struct State {
     speaks: Speaks,
     /// There once it was looked at whether it keeps a server waiting.
     watch: Option<Box<Watch>>,
+    /// When the client last sent something of what it had begun.
+    asked: Timestamp,
+    /// When either end last sent anything.
+    spoken: Timestamp,
 }
 
 /// What a flow speaks. Most flows speak HTTP/1: what the others keep does not make these larger.
@@ -418,7 +422,8 @@ impl Handler for Http {
                 secured.wake(flow, now, &mut self.shared, &mut self.tls, counters);
                 if let Some(under_way) = secured.under_way(flow) {
                     let watch = state.watch.get_or_insert_default();
-                    if let Some(wait) = watch.look(flow, under_way, 0, now, &self.shared.settings.slow) {
+                    // What it was used for is not seen: one call is allowed for.
+                    if let Some(wait) = watch.look(flow, under_way, 1, now, &self.shared.settings.slow) {
                         counters.count(Counter::Connections);
                         secured.tell(flow, None, Some(wait), now, &mut self.shared);
                     }
@@ -426,6 +431,11 @@ impl Handler for Http {
             }
             _ => wake(flow, state, now, &mut self.shared, counters),
         }
+    }
+
+    /// What compression, keys, and messages that are under way need is in what came before.
+    fn cannot_resume(&self, state: Option<&State>) -> bool {
+        state.is_some_and(|state| matches!(state.speaks, Speaks::Http2(_) | Speaks::WebSocket(_) | Speaks::Tls(_)))
     }
 
     fn end(&mut self, flow: &FlowInfo, state: Option<Box<State>>, end: End, now: Timestamp, counters: &mut Counters) {
@@ -457,7 +467,12 @@ impl Http {
         if let Some(State { speaks: Speaks::Http1(conversation), .. }) = state.as_deref_mut() {
             conversation.end(flow, run.now, &mut self.shared, counters);
         }
-        *state = Some(Box::new(State { speaks: Speaks::Tls(Box::new(secured)), watch: None }));
+        *state = Some(Box::new(State {
+            speaks: Speaks::Tls(Box::new(secured)),
+            watch: None,
+            asked: run.now,
+            spoken: run.now,
+        }));
     }
 }
 
@@ -480,9 +495,10 @@ fn data(
             true => Speaks::Http2(Box::new(h2::Connection::new(flow, position, shared, counters))),
             false => Speaks::Http1(Conversation::new(flow, position)),
         };
-        *state = Some(Box::new(State { speaks, watch: None }));
+        *state = Some(Box::new(State { speaks, watch: None, asked: run.now, spoken: run.now }));
     }
     let Some(state) = state else { return Interest::Wanted };
+    state.spoken = run.now;
     match &mut state.speaks {
         Speaks::Http1(conversation) => {
             if let Some(begun) =
@@ -499,6 +515,7 @@ fn data(
             }
             let interest = conversation.data(flow, run, shared, counters);
             if conversation.is_asking(run.direction) {
+                state.asked = run.now;
                 slow::ask(flow, run.now, shared.settings.slow.first_look());
             }
             if !conversation.is_upgraded() {
@@ -511,6 +528,7 @@ fn data(
         Speaks::Http2(connection) => {
             connection.data(flow, run, shared, counters);
             if connection.is_asking(run.direction) {
+                state.asked = run.now;
                 slow::ask(flow, run.now, shared.settings.slow.first_look());
             }
             Interest::Wanted
@@ -521,10 +539,10 @@ fn data(
 
 /// What is remembered of whether the client, if this is its direction, keeps a server waiting.
 fn watch_of<'s>(flow: &FlowInfo, state: &'s mut Option<Box<State>>, client: Direction) -> Option<&'s mut Watch> {
-    let State { speaks, watch } = &mut **state.as_mut()?;
+    let State { speaks, watch, .. } = &mut **state.as_mut()?;
     let (client_known, watch) = match speaks {
         Speaks::Tls(secured) => match secured.client_and_inside(flow) {
-            (_, Some(State { speaks, watch })) => (speaks.client().or(flow.opened_by), watch),
+            (_, Some(State { speaks, watch, .. })) => (speaks.client().or(flow.opened_by), watch),
             (known, None) => (Some(known), watch),
         },
         _ => (speaks.client().or(flow.opened_by), watch),
@@ -555,7 +573,7 @@ fn close(
 ) {
     note_unfinished(flow, state, direction, how, now, shared);
     if let Some(watch) = &mut state.watch {
-        watch.close(direction, how);
+        watch.close(flow, direction, how);
     }
     if how != Close::Finished {
         return;
@@ -577,9 +595,16 @@ fn wake(flow: &FlowInfo, state: &mut State, now: Timestamp, shared: &mut Shared,
         Speaks::WebSocket(connection) => return connection.wake(flow, now, shared, counters),
         Speaks::Tls(_) => return,
     }
-    let Some(under_way) = state.speaks.under_way(flow) else { return };
+    let Some((client, mut under_way)) = state.speaks.under_way(flow) else { return };
+    if under_way.awaited == Awaited::Idle {
+        under_way.since = Some(state.spoken);
+    }
+    let under_way = (client, under_way);
     let position = state.speaks.position();
     let watch = state.watch.get_or_insert_default();
+    if watch.is_over(flow) {
+        return;
+    }
     if let Some(wait) = watch.look(flow, under_way, position, now, &shared.settings.slow) {
         watch.tell(flow, under_way.0, position, wait, now, shared, counters);
     }
@@ -617,7 +642,7 @@ fn note_unfinished(
     now: Timestamp,
     shared: &Shared,
 ) {
-    let State { speaks, watch } = state;
+    let State { speaks, watch, asked, .. } = state;
     let Some(client) = speaks.client().or(flow.opened_by) else { return };
     if direction != client && how != Close::Reset {
         return;
@@ -633,7 +658,7 @@ fn note_unfinished(
         Speaks::WebSocket(_) | Speaks::Tls(_) => return,
     };
     let Some(under_way) = under_way else { return };
-    if slow::is_unfinished(&under_way, timed_out, now, &shared.settings.slow) {
+    if slow::is_unfinished(&under_way, timed_out, *asked, now, &shared.settings.slow) {
         watch.get_or_insert_default().unfinished(under_way, now);
     }
 }

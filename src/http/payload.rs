@@ -137,6 +137,14 @@ impl Payload {
         }
     }
 
+    /// It is in the middle of the first message of gRPC since the last report.
+    pub(super) fn is_within_first_message(&self) -> bool {
+        match &self.carried {
+            Carried::Plain(_) => false,
+            Carried::Grpc(body) => body.is_within_first(),
+        }
+    }
+
     /// It is a stream of which something came since the last report.
     pub(super) fn has_news(&mut self) -> bool {
         match &mut self.carried {

@@ -19,6 +19,10 @@ use super::{Http, Shared, State};
 /// Bytes that a client has to send at least when it has seen the server's hello: a Finished message, sealed.
 const FINISHED: u64 = 37;
 
+/// Bytes behind the server's hello up to which a client has said nothing but how the handshake ends: keys, a Finished message, and
+/// no request.
+const SHAKEN: u64 = 160;
+
 /// What flows in TLS share.
 pub(super) struct Common {
     settings: tls::Settings,
@@ -242,6 +246,9 @@ impl Secured {
         let client = self.client(flow);
         let bytes = flow.traffic[client.index()].bytes;
         let under_way = match self.greeted {
+            Some(greeted) if (greeted + FINISHED..greeted + SHAKEN).contains(&bytes) => {
+                UnderWay::new(Awaited::Idle, None, bytes)
+            }
             Some(greeted) if bytes >= greeted + FINISHED => UnderWay::new(Awaited::Request, None, bytes),
             Some(_) => UnderWay::new(Awaited::Handshake, Some(flow.start), bytes),
             None if self.session.is_unseen() => UnderWay::new(Awaited::Request, None, bytes),

@@ -6,8 +6,8 @@
 //! server takes no more of a body, and not while it thinks about an answer (long polling, event streams).
 //!
 //! A server may lose patience before that, and a client may give up and come again: a head that its connection ended in
-//! is told of then, if it took a quarter of the time or the server said so (408), and a body if the server said so. In
-//! HTTP/2 a server says so by resetting the stream; the connection may last, and is told of at its end.
+//! is told of then, if it took a quarter of the time or the server said so (408), and a body if the server said so or it came byte by
+//! byte to the end. In HTTP/2 a server says so by resetting the stream; the connection may last, and is told of at its end.
 //!
 //! Of TLS that keeps what is in it, it is seen whether the client ends its handshake, whether it takes what comes, and
 //! whether what it sends are dribs and drabs to which the server says nothing.
@@ -39,9 +39,10 @@ pub struct Settings {
     pub read_seconds: u32,
     /// Bytes a second, for bodies and answers.
     pub rate: u32,
-    /// Seconds that a connection may be open without a byte from the server, and of the client none, or nothing that begins a request.
+    /// Seconds that a connection may be open without a byte from the server, and of the client none, or nothing that begins a request;
+    /// in HTTP/2 without a request since either end last said anything.
     pub unused_seconds: u32,
-    /// Seconds that a connection on which one call at most was made may be left alone.
+    /// Seconds that a connection on which one call at most was made may be left alone, or one in TLS after its handshake.
     pub idle_seconds: u32,
     /// Seconds after which a connection that goes on like this is told of again.
     pub report_seconds: u32,
@@ -60,6 +61,9 @@ impl Default for Settings {
         }
     }
 }
+
+/// What came within this time came to the end.
+pub(super) const LATELY: Duration = Duration::from_secs(2);
 
 impl Settings {
     /// Seconds after which to look for the first time at what a client has begun and not finished.
@@ -112,7 +116,8 @@ pub(super) struct Watch {
     /// When it was last told of.
     told: Option<Timestamp>,
     part: u32,
-    reset: Option<Direction>,
+    /// Who reset it first, and the bytes that both had sent by then.
+    reset: Option<(Direction, u64)>,
     /// What the server waited for when the client ended.
     unfinished: Option<Wait>,
 }
@@ -132,10 +137,15 @@ impl Watch {
     }
 
     /// A direction ended.
-    pub(super) fn close(&mut self, direction: Direction, how: Close) {
+    pub(super) fn close(&mut self, flow: &FlowInfo, direction: Direction, how: Close) {
         if how == Close::Reset {
-            self.reset.get_or_insert(direction);
+            self.reset.get_or_insert((direction, sent(flow)));
         }
+    }
+
+    /// It was reset, and nothing came since: nobody waits any more. A reset that the other end ignores is none.
+    pub(super) fn is_over(&self, flow: &FlowInfo) -> bool {
+        self.reset.is_some_and(|(_, before)| before == sent(flow))
     }
 
     /// The client ends in the middle of a request.
@@ -213,7 +223,7 @@ impl Watch {
         let Some(wait) = wait else { return };
         let mut connection = record(flow, client, position, self.part, wait, now);
         connection.tls = shared.tls.clone();
-        connection.ended = Some(ending(end, self.reset, client));
+        connection.ended = Some(ending(end, self.reset.map(|(by, _)| by), client));
         counters.count(Counter::Connections);
         shared.records.push(Record::from(connection));
     }
@@ -334,12 +344,14 @@ impl Watch {
                 (seen > 0).then(|| self.wait(flow, client, under_way, since, bytes.saturating_sub(before), now))
             }
             Awaited::Idle => {
-                let patience = patience(settings.idle_seconds).filter(|_| calls <= 1)?;
+                // On which nothing was ever asked for is not in use.
+                let seconds = if calls == 0 { settings.unused_seconds } else { settings.idle_seconds };
+                let patience = patience(seconds).filter(|_| calls <= 1)?;
                 let sent = flow.traffic[client.index()].bytes;
-                let (since, _) = *self.idle.get_or_insert((now, sent));
+                let (since, _) = *self.idle.get_or_insert((since.unwrap_or(now), sent));
                 if self.idle.is_some_and(|(_, before)| before != sent) {
-                    self.idle = Some((now, sent));
-                    ask(flow, now, settings.idle_seconds);
+                    self.idle = Some((under_way.since.unwrap_or(now), sent));
+                    ask(flow, now, seconds);
                     return None;
                 }
                 if now.since(since) < patience {
@@ -411,14 +423,22 @@ fn record(flow: &FlowInfo, client: Direction, position: u32, part: u32, wait: Wa
 }
 
 /// True when a connection that ends in this is worth telling of. `timed_out`: the server said that it lost patience.
-pub(super) fn is_unfinished(under_way: &UnderWay, timed_out: bool, now: Timestamp, settings: &Settings) -> bool {
+/// `asked` is when the client last sent something of it.
+pub(super) fn is_unfinished(
+    under_way: &UnderWay,
+    timed_out: bool,
+    asked: Timestamp,
+    now: Timestamp,
+    settings: &Settings,
+) -> bool {
     let Some(since) = under_way.since else { return false };
     match under_way.awaited {
         Awaited::RequestHead => {
             let patience = patience(settings.head_seconds);
             patience.is_some_and(|patience| timed_out || now.since(since) >= patience / 4)
         }
-        Awaited::RequestBody => timed_out && settings.body_seconds > 0,
+        Awaited::RequestBody if timed_out => settings.body_seconds > 0,
+        Awaited::RequestBody => is_dribble(since, under_way.bytes, asked, now, settings),
         _ => false,
     }
 }
@@ -428,6 +448,16 @@ pub(super) fn is_slow_body(since: Timestamp, bytes: u64, now: Timestamp, setting
     let time = now.since(since);
     patience(settings.body_seconds).is_some_and(|patience| time >= patience / 4)
         && (bytes as f64) < f64::from(settings.rate) * time.as_secs_f64()
+}
+
+/// True when such a body that its client gives up came to the end: what a line broke off in was silent by then.
+pub(super) fn is_dribble(since: Timestamp, bytes: u64, asked: Timestamp, now: Timestamp, settings: &Settings) -> bool {
+    bytes > 0 && now.since(asked) <= LATELY && is_slow_body(since, bytes, now, settings)
+}
+
+/// Bytes that both ends have sent.
+fn sent(flow: &FlowInfo) -> u64 {
+    flow.traffic.iter().map(|traffic| traffic.bytes).sum()
 }
 
 /// A connection of which nothing came for long after its handshake, or nothing that is the beginning of a request: line

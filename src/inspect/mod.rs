@@ -49,6 +49,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::allow::Allowance;
 use self::allow::Allowances;
+pub(crate) use self::credential::IN_TARGET;
 pub use self::credential::{CredentialHeaders, KnownCredentials};
 use self::csv::TableDecoder;
 use self::escape::EscapeDecoder;
@@ -63,7 +64,6 @@ pub(crate) use self::rules::without_examples;
 pub use self::rules::{Class, Rules};
 use self::shape::{Kind, Limits, Walker};
 use self::tally::Tally;
-pub(crate) use self::credential::IN_TARGET;
 pub(crate) use self::target::MASK;
 pub use self::validate::Validator;
 use self::values::{Against, Syntax, ValueReader};

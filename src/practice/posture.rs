@@ -418,13 +418,7 @@ fn unasked(risk: &Risk, traffic: &Tally, configured: Configured) -> Option<&'sta
     }
 }
 
-fn risk_row(
-    risk: &Risk,
-    findings: &[Finding],
-    incidents: &Incidents,
-    traffic: &Tally,
-    configured: Configured,
-) -> Row {
+fn risk_row(risk: &Risk, findings: &[Finding], incidents: &Incidents, traffic: &Tally, configured: Configured) -> Row {
     let kinds: Vec<Kind> = Kind::ALL.iter().copied().filter(|kind| kind.owasp().contains(&risk.id)).collect();
     let techniques: Vec<Technique> =
         Technique::ALL.iter().copied().filter(|technique| technique.owasp().contains(&risk.id)).collect();

@@ -588,6 +588,22 @@ fn clients_that_hover_just_below_a_quota() {
     assert_eq!(kinds(10), ["quota.hovering", "quota.near"]);
     assert_eq!(kinds(7), [""; 0]);
     assert!(!kinds(12).contains(&"quota.hovering"), "who exceeds it does not stay below");
+    // What is near may be said otherwise.
+    let settings = "[[quota]]\nname = \"few\"\nwindow = \"minute\"\ncalls = 10\nnear = 0.7";
+    let mut bench = Bench::new(settings);
+    for _ in 0..7 {
+        bench.call(get(90, "/v1/orders/18"));
+    }
+    assert_eq!(bench.kinds(), ["quota.near"]);
+}
+
+#[test]
+fn quotas_of_servers_that_are_called_by_their_addresses() {
+    let quota =
+        |service: &str| format!("[[quota]]\nname = \"q\"\nservices = [{service:?}]\nwindow = \"day\"\ncalls = 3");
+    let calls: Vec<_> = (0..5).map(|_| Call { host: None, ..get(90, "/v1/orders/18") }).collect();
+    assert_eq!(shown(&quota("10.2.0.1"), &calls), ["quota.breach", "quota.near"]);
+    assert_eq!(shown(&quota("10.2.0.9"), &calls), [""; 0]);
 }
 
 #[test]
@@ -600,7 +616,7 @@ fn clients_that_do_not_wait_when_they_are_told_to() {
     calls.extend(vec![get(90, "/v1/orders/18"); 5]);
     assert_eq!(shown("", &calls), ["quota.retry_ignored"]);
     // Others go on, and so may who was told to wait for a moment, or was not told for how long.
-    calls.iter_mut().skip(1).for_each(|call| call.client.ip = address("198.51.100.91"));
+    calls.iter_mut().skip(1).for_each(|call| *call = get(91, "/v1/orders/18"));
     assert_eq!(shown("", &calls), [""; 0]);
     let mut calls = vec![told(1)];
     calls.extend(vec![get(90, "/v1/orders/18"); 5]);

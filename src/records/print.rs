@@ -579,7 +579,12 @@ mod tests {
                     response_fields: (position % 19 < 5)
                         .then(|| Box::new(ResponseFields { retry_after: Some(7), ..ResponseFields::default() })),
                     request_values: (position % 23 < 5).then(|| {
-                        let probe = Probe { field: "a.b".into(), rule: "script".into(), prose: tagged, value: tagged.then_some(Fingerprint(5)) };
+                        let probe = Probe {
+                            field: "a.b".into(),
+                            rule: "script".into(),
+                            prose: tagged,
+                            value: tagged.then_some(Fingerprint(5)),
+                        };
                         Arc::new(RequestValues {
                             probes: vec![probe],
                             default_account: named.then(|| "root".into()),

@@ -267,6 +267,11 @@ pub trait Handler {
     ) {
     }
 
+    /// Whether what is known of a flow cannot be learned again from what comes later, so that a long silence should not end it.
+    fn cannot_resume(&self, _state: Option<&Self::State>) -> bool {
+        false
+    }
+
     /// The flow is over; nothing more will come of it.
     fn end(
         &mut self,
@@ -298,6 +303,9 @@ pub struct Settings {
     pub held_total: usize,
     /// Seconds without a segment after which a flow is over.
     pub idle_timeout: u32,
+    /// The same for a flow in the middle of which nobody can begin to read: TLS, HTTP/2, WebSocket. At most 4,095. Where the table
+    /// is full, flows of a shorter time-out are evicted first.
+    pub long_idle_timeout: u32,
     /// Seconds after which a flow that has not come past the handshake is forgotten.
     pub half_open_timeout: u32,
     /// Seconds that a closed or reset flow lingers, so that late segments still find it.
@@ -317,6 +325,7 @@ impl Default for Settings {
             held_per_direction: 1 << 20,
             held_total: 64 << 20,
             idle_timeout: 300,
+            long_idle_timeout: 3_600,
             half_open_timeout: 30,
             close_timeout: 5,
             reorder_grace: 20,

@@ -681,7 +681,11 @@ impl<H: Handler> Tracker<H> {
                 info.alarm.take_fresh(now); // heeded below
             }
             let end = if flow.stage == Stage::Closing { End::Closed } else { End::TimedOut };
-            let due = (flow.last + self.settings.timeout(flow.stage)).round_up(TICK);
+            let mut due = (flow.last + self.settings.timeout(flow.stage)).round_up(TICK);
+            if due <= now && flow.stage == Stage::Open && self.handler.cannot_resume(flow.state.as_deref()) {
+                let longer = self.settings.long_idle_timeout.max(self.settings.idle_timeout);
+                due = (flow.last + seconds(longer)).round_up(TICK);
+            }
             if due > now {
                 self.table.postpone(at, due);
             } else {

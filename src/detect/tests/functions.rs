@@ -213,6 +213,39 @@ fn operators_rare_functions_and_a_deploy_accuse_nobody() {
 }
 
 #[test]
+fn where_nobody_is_ever_refused_a_few_functions_of_another_role_are_enough() {
+    // Users by what their tokens say, and operators; nobody checks anything. `said` tells the role of a client.
+    let play = |seed: u64, users: u32, pages: usize, said: fn(u32) -> Option<u64>| {
+        let mut estate = Estate::new(seed);
+        estate.users = users;
+        estate.live(&[]);
+        estate.operate(0..3, 0);
+        let end = estate.days * DAY;
+        for (page, before) in ADMINISTRATION.into_iter().take(pages).zip([3_000, 2_400, 1_900, 700, 500, 90]) {
+            estate.add(end - before, INTRUDER, page, 200);
+        }
+        for (_, call) in &mut estate.calls {
+            call.role = said(call.client);
+        }
+        estate.play()
+    };
+    let apart = |client: u32| Some(if client >= OPERATORS { 2 } else { 1 });
+    for seed in 1..6 {
+        let bench = play(seed, 180, 5, apart);
+        let found = bench.alerts.iter().map(|alert| (alert.kind, alert.client.map(|client| client.ip)));
+        let found: Vec<_> = found.collect();
+        assert_eq!(found, [(Technique::FunctionAccess, Some(address(INTRUDER)))], "seed {seed}");
+        // One or two of them, a small role, one role for all, and tokens that say nothing.
+        for (users, pages, said) in
+            [(180, 2, apart as fn(u32) -> Option<u64>), (60, 5, apart), (180, 5, |_| Some(1)), (180, 5, |_| None)]
+        {
+            let bench = play(seed, users, pages, said);
+            assert!(bench.alerts.is_empty(), "seed {seed}, {users}, {pages}: {:?}", bench.kinds());
+        }
+    }
+}
+
+#[test]
 fn of_a_small_group_nothing_is_known() {
     let mut estate = Estate::new(5);
     estate.users = 15;

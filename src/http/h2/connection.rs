@@ -48,7 +48,9 @@ pub(crate) struct Connection {
     pub(super) resets: u32,
     pub(super) refused: u32,
     pub(super) reset: VecDeque<u32>,
-    /// What the server broke off of what came too slowly, and when it did that first.
+    /// When the client last sent something of a body.
+    pub(super) sent_data: Timestamp,
+    /// What was broken off of what came too slowly, and when that was done first.
     pub(super) broken_off: Option<(UnderWay, Timestamp)>,
     /// What is taken now was cut off by a loss.
     pub(super) torn: bool,
@@ -86,6 +88,7 @@ impl Connection {
             resets: 0,
             refused: 0,
             reset: VecDeque::new(),
+            sent_data: Timestamp::ZERO,
             broken_off: None,
             torn: false,
             decoding: 0,
@@ -409,6 +412,9 @@ impl Connection {
         match self.streams.get_mut(&data.stream) {
             Some(stream) => {
                 let bytes = &rest[..content];
+                if !response && content > 0 {
+                    self.sent_data = now;
+                }
                 stream.data(response, bytes, wire, data.fresh, last, &mut self.decoding, shared, counters);
             }
             None => counters.add(Counter::BytesSkipped, content as u64),
@@ -508,6 +514,7 @@ impl Connection {
                     wire: (HEADER + payload.len()) as u64,
                     mark,
                     overflowed: false,
+                    too_long: false,
                 };
                 if whole && header.has(flag::END_HEADERS) {
                     self.block(flow, d, &block, fragment, now, shared, counters);
@@ -581,13 +588,13 @@ impl Connection {
         let Some(block) = &mut self.readers[d].block else { return };
         if !block.overflowed && block.continuations > shared.settings.http2_continuations {
             counters.count(Counter::Http2Continuations);
-            block.overflowed = true;
+            (block.overflowed, block.too_long) = (true, true);
         } else if !block.overflowed {
             let room = shared.settings.http2_block_bytes.saturating_sub(block.bytes.len());
             block.bytes.extend_from_slice(&fragment[..fragment.len().min(room)]);
             if fragment.len() > room {
                 counters.count(Counter::Http2BlocksTooLarge);
-                block.overflowed = true;
+                (block.overflowed, block.too_long) = (true, true);
             }
         }
         block.overflowed |= !whole;
@@ -610,8 +617,9 @@ impl Connection {
     ) {
         if let Some(mut block) = self.readers[d].block.take() {
             let bytes = std::mem::take(&mut block.bytes);
+            // One that was too long is no torn one: nothing of it was lost.
+            self.torn = !block.too_long;
             block.overflowed = true;
-            self.torn = true;
             self.block(flow, d, &block, &bytes, now, shared, counters);
             self.torn = false;
         }

@@ -14,6 +14,10 @@ const INITIAL: i64 = 65_535;
 /// Bytes below which a window lets next to nothing come.
 const CLOSED: i64 = 128;
 
+/// How often a client may change the window of its streams, each of which is looked at then: who measures the line does so some
+/// twenty times.
+const CHANGES: u32 = 64;
+
 /// The windows of a client.
 #[derive(Debug)]
 pub(super) struct Credit {
@@ -30,11 +34,22 @@ pub(super) struct Credit {
     pub(super) held: Option<(Timestamp, u64)>,
     /// How often that began.
     pub(super) closures: u32,
+    /// How often the window of new streams was changed.
+    changes: u32,
 }
 
 impl Credit {
     pub(super) fn new(known: bool) -> Credit {
-        Credit { known, connection: INITIAL, initial: INITIAL, shut: false, stalled: 0, held: None, closures: 0 }
+        Credit {
+            known,
+            connection: INITIAL,
+            initial: INITIAL,
+            shut: false,
+            stalled: 0,
+            held: None,
+            closures: 0,
+            changes: 0,
+        }
     }
 
     /// What is known ends here.
@@ -86,6 +101,11 @@ impl Connection {
     /// The client says how much of each stream may come at first, which changes those that are open.
     pub(super) fn regrant(&mut self, flow: &FlowInfo, initial: u32, now: Timestamp) {
         if !self.credit.known || self.credit.initial == i64::from(initial) {
+            return;
+        }
+        self.credit.changes += 1;
+        if self.credit.changes > CHANGES {
+            self.credit.lose();
             return;
         }
         self.credit.initial = initial.into();

@@ -85,7 +85,8 @@ impl Connection {
         };
         if over {
             self.give_out(flow, id, now, shared, counters);
-        } else if !request.head {
+        } else if !request.head && !stream.waiting {
+            stream.waiting = true;
             self.waiting.push(id);
         }
     }
@@ -116,10 +117,12 @@ impl Connection {
             self.refuse(id, shared, counters);
             return;
         }
-        if !by_client {
+        // A line that broke off sends no reset, or sent nothing for long before it.
+        if !by_client || now.since(self.sent_data) <= slow::LATELY {
             note_broken_off(&mut self.broken_off, stream, now, &shared.settings.slow);
         }
-        if by_client {
+        // A pushed stream was not asked for: to refuse it is thrift.
+        if by_client && id % 2 == 1 {
             self.resets = self.resets.saturating_add(1);
             counters.count(Counter::Http2Resets);
             if self.resets > shared.settings.http2_resets && self.resets > self.requests / 2 {
@@ -263,6 +266,9 @@ impl Connection {
     ) {
         if self.client == Some(direction) && !self.waiting.is_empty() {
             for id in std::mem::take(&mut self.waiting) {
+                if let Some(stream) = self.streams.get_mut(&id) {
+                    stream.waiting = false;
+                }
                 self.settle(flow, id, now, shared, counters);
             }
         }

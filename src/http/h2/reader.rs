@@ -51,6 +51,8 @@ pub(super) struct Block {
     pub(super) mark: Mark,
     /// What comes from here on is not kept: it is too much.
     pub(super) overflowed: bool,
+    /// It is longer than configured.
+    pub(super) too_long: bool,
 }
 
 /// One direction.

@@ -41,6 +41,8 @@ pub(super) struct Stream {
     pub(super) has_response: bool,
     /// Of an answer whose request was not seen: what its sender had of the client's stream.
     pub(super) acknowledged: Option<u64>,
+    /// It is among those of which the request is waited for.
+    pub(super) waiting: bool,
     /// When it began, or was last reported.
     pub(super) reported: Timestamp,
     pub(super) part: u32,
@@ -55,10 +57,18 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// The client has yet to send of a body. Streams of messages (gRPC) and tunnels are open for as long as both ends like.
+    /// The client has yet to send of a body. Streams of messages (gRPC) are open for as long as both ends like, but not in the middle
+    /// of the first; so are tunnels. A head that the server sends early says that it is ready.
     pub(super) fn sends_body(&self) -> bool {
-        let [request, _] = &self.sides;
-        request.head && !request.ended && !self.has_response && self.call.grpc.is_none() && !request.opaque
+        let [request, response] = &self.sides;
+        let within = || self.part == 0 && request.payload.as_ref().is_some_and(Payload::is_within_first_message);
+        request.head
+            && !request.ended
+            && response.received == 0
+            && !response.ended
+            && !request.opaque
+            && self.websocket.is_none()
+            && (self.call.grpc.is_none() || within())
     }
 
     pub(super) fn new(mut call: Box<Call>, id: u32, now: Timestamp) -> Stream {
@@ -70,6 +80,7 @@ impl Stream {
             has_request: false,
             has_response: false,
             acknowledged: None,
+            waiting: false,
             reported: now,
             part: 0,
             used: Used::default(),

@@ -267,7 +267,7 @@ fn calls_have_operations_however_their_bodies_come() {
 
 #[test]
 fn a_body_that_is_too_large_or_over_the_budget_says_so() {
-    let large = format!(r#"{{"query": "query Items {{ items }}", "variables": {{"text": "{}"}}}}"#, "x".repeat(40_000));
+    let large = format!(r#"{{"query": "query Items {{ items }}", "variables": {{"text": "{}"}}}}"#, "x".repeat(80_000));
     for (settings, expected) in [
         (Settings::default(), Unread::TooLarge),
         (Settings { operation_held_bytes: 1_000, ..Settings::default() }, Unread::Incomplete),
@@ -329,7 +329,7 @@ fn forms_carry_operations_before_files() {
         assert!(calls[1].operation.is_none());
         assert_eq!(talk.count(Counter::OperationsUnread), 0);
     }
-    let long = form(&operations.replace("null", &format!("\"{}\"", "x".repeat(40_000))), 10);
+    let long = form(&operations.replace("null", &format!("\"{}\"", "x".repeat(80_000))), 10);
     let mut talk = Talk::new(1_460);
     talk.send(true, &post("multipart/form-data; boundary=XyZ", "", long.as_bytes())).send(false, ANSWER);
     let unread = talk.calls()[0].operation.as_ref().and_then(|operation| operation.unread);

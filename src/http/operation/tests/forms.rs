@@ -142,7 +142,7 @@ fn json_is_looked_at_under_types_that_programs_say_by_habit() {
         ] {
             assert_eq!(label_of(body).as_deref(), expected, "{fields} {body}");
         }
-        let long = format!(r#"{{"id":1,"params":["{}"],"method":"add"}}"#, "x".repeat(20_000));
+        let long = format!(r#"{{"id":1,"params":["{}"],"method":"add"}}"#, "x".repeat(80_000));
         assert_eq!(asked(1_460, &post_to("/rpc", &fields, long.as_bytes())), None);
     }
     let octets = post_to("/graphql", "Content-Type: application/octet-stream\r\n", br#"{"query":"{ a }"}"#);
@@ -153,7 +153,7 @@ fn json_is_looked_at_under_types_that_programs_say_by_habit() {
 #[test]
 fn operations_behind_much_else_are_told_of() {
     let fields = "Content-Type: application/json\r\n";
-    let long = "x".repeat(20_000);
+    let long = "x".repeat(80_000);
     let unread = |protocol| Some(Operation::unread(protocol, Unread::TooLarge));
     let named = Operation::unread(Protocol::JsonRpc, Unread::TooLarge);
     let named = Some(Operation { name: Some("add".into()), ..named });
