@@ -233,7 +233,8 @@ fn where_nobody_is_ever_refused_a_few_functions_of_another_role_are_enough() {
     for seed in 1..6 {
         let bench = play(seed, 180, 5, apart);
         let found = bench.alerts.iter().map(|alert| (alert.kind, alert.client.map(|client| client.ip)));
-        let found: Vec<_> = found.collect();
+        let mut found: Vec<_> = found.collect();
+        found.dedup(); // one story
         assert_eq!(found, [(Technique::FunctionAccess, Some(address(INTRUDER)))], "seed {seed}");
         // One or two of them, a small role, one role for all, and tokens that say nothing.
         for (users, pages, said) in

@@ -50,6 +50,36 @@ fn injections_of_several_sorts_are_found_whatever_the_pace() {
 }
 
 #[test]
+fn one_address_inside_after_another_is_a_sweep() {
+    for pause in [1, 3_600] {
+        let mut bench = service();
+        for host in 1..20 {
+            ask(&mut bench, 900, "/v1/preview?url", &format!("http://10.0.0.{host}:8080/"), 200);
+            bench.wait(pause);
+        }
+        let alert = bench.only(Technique::RequestForgeryProbing);
+        assert_eq!(alert.client.map(|client| client.ip), Some(address(900)));
+    }
+    // One address, whatever is asked of it; a few of somebody who works on the service; what the parameter is for.
+    let mut bench = service();
+    for page in 0..60 {
+        ask(&mut bench, 900, "/v1/preview?url", &format!("http://10.0.0.7:8080/page/{page}?x={page}"), 200);
+    }
+    for host in ["localhost:3000", "localhost:8080", "127.0.0.1:9000"] {
+        ask(&mut bench, 901, "/v1/preview?url", &format!("http://{host}/"), 200);
+    }
+    assert!(bench.alerts.is_empty(), "{:?}", bench.kinds());
+    let mut bench = service();
+    for host in 1..40 {
+        for person in 0..10 {
+            let url = format!("http://10.0.{person}.{host}/hook");
+            ask(&mut bench, 700 + person, "/v1/preview?url", &url, 200);
+        }
+    }
+    assert!(bench.alerts.is_empty(), "{:?}", bench.kinds());
+}
+
+#[test]
 fn four_sorts_in_one_parameter_are_enough_and_one_sort_is_not() {
     let mut bench = service();
     for value in ["' OR '1'='1", "1 UNION SELECT null,null", "{{7*7}}", "; cat /etc/passwd"] {

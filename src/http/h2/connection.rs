@@ -48,6 +48,8 @@ pub(crate) struct Connection {
     pub(super) resets: u32,
     pub(super) refused: u32,
     pub(super) reset: VecDeque<u32>,
+    /// The highest stream that had to make room: of those up to it no answer is one to a request that was not seen.
+    pub(super) evicted: u32,
     /// When the client last sent something of a body.
     pub(super) sent_data: Timestamp,
     /// What was broken off of what came too slowly, and when that was done first.
@@ -88,6 +90,7 @@ impl Connection {
             resets: 0,
             refused: 0,
             reset: VecDeque::new(),
+            evicted: 0,
             sent_data: Timestamp::ZERO,
             broken_off: None,
             torn: false,

@@ -19,7 +19,7 @@ use super::stream::Stream;
 /// How long a request waits for the first word of a server that was not heard yet; there may be hundreds at once.
 const ONE_SIDED_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Streams that were reset or evicted lately and of which frames may still come.
+/// Streams that were reset lately and of which frames may still come.
 const RESET_MEMORY: usize = 256;
 
 /// Error code of a stream that was refused without any processing (RFC 9113, section 7).
@@ -104,7 +104,10 @@ impl Connection {
         counters: &mut Counters,
     ) {
         let Some(client) = self.client else { return };
-        self.forget_answers(id);
+        self.reset.push_back(id);
+        if self.reset.len() > RESET_MEMORY {
+            self.reset.pop_front();
+        }
         let Some(stream) = self.streams.get_mut(&id) else { return };
         let by_client = client.index() == d;
         if stream.sides[1].ended && !by_client {
@@ -134,14 +137,6 @@ impl Connection {
             http2.reset_code = Some(code);
         }
         self.give_out(flow, id, now, shared, counters);
-    }
-
-    /// Frames of this stream that still come are none of a request that was not seen.
-    fn forget_answers(&mut self, id: u32) {
-        self.reset.push_back(id);
-        if self.reset.len() > RESET_MEMORY {
-            self.reset.pop_front();
-        }
     }
 
     /// The server has not processed this request and will not.
@@ -231,7 +226,7 @@ impl Connection {
                 if let Some(stream) = self.streams.get_mut(&oldest) {
                     stream.call.anomalies.insert(Anomaly::StreamEvicted);
                 }
-                self.forget_answers(oldest);
+                self.evicted = self.evicted.max(oldest);
                 self.give_out(flow, oldest, now, shared, counters);
             }
             let call = fill::new_call(flow, client, &mut self.community_id, shared);
@@ -252,7 +247,7 @@ impl Connection {
         let reader = &self.readers[client];
         let missed = reader.losses > 0 || !flow.seen[client];
         let ahead = mark.acknowledged.is_none_or(|seen| seen > reader.next);
-        id % 2 == 1 && (missed || ahead) && !self.reset.contains(&id)
+        id % 2 == 1 && id > self.evicted && (missed || ahead) && !self.reset.contains(&id)
     }
 
     /// What is due after each piece of a direction.

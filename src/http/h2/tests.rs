@@ -412,13 +412,13 @@ fn windows_that_change_too_often_are_not_followed() {
 fn answers_to_streams_that_were_evicted_are_no_calls_of_their_own() {
     let mut talk = Talk::with(1460, Settings { http2_streams: 4, ..Settings::default() });
     let (mut client, mut server) = begin(&mut talk);
-    let asked: Vec<u8> = (0..8u32).flat_map(|turn| client.get(2 * turn + 1, "/x")).collect();
+    let asked: Vec<u8> = (0..400u32).flat_map(|turn| client.get(2 * turn + 1, "/x")).collect();
     talk.send(true, &asked);
     talk.lose(true, 40); // now an answer may be that to a request that was not seen
-    let answers: Vec<u8> = (0..8u32).flat_map(|turn| server.answer(2 * turn + 1, "200", b"")).collect();
+    let answers: Vec<u8> = (0..400u32).flat_map(|turn| server.answer(2 * turn + 1, "200", b"")).collect();
     talk.send(false, &answers);
     let calls = talk.calls();
-    assert_eq!(calls.len(), 8, "{:?}", lines(&calls));
+    assert_eq!(calls.len(), 400, "{:?}", lines(&calls));
     assert_eq!(calls.iter().filter(|call| call.status == Some(200)).count(), 4);
 }
 
