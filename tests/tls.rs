@@ -5,6 +5,7 @@ mod support;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use apitap::call::{Call, Connection, Record};
 use apitap::http::{self, Http};
@@ -102,13 +103,22 @@ impl Capture {
 
     /// What comes of those frames that `pick` keeps, with the keys from the start.
     fn read(&self, pick: impl Fn(usize, &mut Vec<u8>) -> bool) -> (Vec<Record>, Counters) {
+        self.read_later(pick, |_| 0)
+    }
+
+    /// The same, where frames come so many seconds later than they did.
+    fn read_later(
+        &self,
+        pick: impl Fn(usize, &mut Vec<u8>) -> bool,
+        later: impl Fn(usize) -> u64,
+    ) -> (Vec<Record>, Counters) {
         let keys = Arc::new(KeyLog::default());
         keys.add(&self.keys, KeyLog::ALWAYS);
         let mut sensor = Sensor::new(&keys, true);
         for (place, (time, range)) in self.frames.iter().enumerate() {
             let mut data = self.bytes[range.clone()].to_vec();
             if pick(place, &mut data) {
-                sensor.frame(*time, &data);
+                sensor.frame(*time + Duration::from_secs(later(place)), &data);
             }
         }
         let mut records = Vec::new();
@@ -173,6 +183,23 @@ fn with_keys_calls_are_read_as_if_they_came_in_clear() {
         assert_eq!(counters.value(Counter::TlsRenegotiations), u64::from(name == "renegotiation"));
         let post = calls(&records).into_iter().find(|call| call.method == "POST").map(|call| call.request.body_bytes);
         assert!(post.is_none_or(|bytes| bytes == 5_000), "{name}: {post:?}");
+    }
+}
+
+#[test]
+fn a_connection_that_is_silent_for_long_is_read_when_it_goes_on() {
+    for name in CAPTURES {
+        let capture = Capture::of(name);
+        let whole = lines(&capture.read(|_, _| true).0);
+        for part in 1..8 {
+            let from = capture.frames.len() * part / 8;
+            let (records, counters) = capture.read_later(|_, _| true, |place| if place < from { 0 } else { 1_000 });
+            // What is under way then may be told of in parts.
+            let mut found = lines(&records);
+            found.dedup();
+            assert_eq!(found, whole, "{name} {part}");
+            assert_eq!(counters.value(Counter::FlowsMidstream), 0, "{name} {part}");
+        }
     }
 }
 

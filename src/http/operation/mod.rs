@@ -82,7 +82,8 @@ impl Carrier {
     fn of_request(media: Option<&str>) -> Option<Carrier> {
         match media {
             None | Some("" | "text/plain" | "application/x-www-form-urlencoded") => Some(Carrier::Undeclared),
-            Some(media) => Carrier::of(media),
+            // Types of a vendor's own, and what answers of GraphQL are called.
+            Some(media) => Carrier::of(media).or_else(|| media.ends_with("+json").then_some(Carrier::Undeclared)),
         }
     }
 }

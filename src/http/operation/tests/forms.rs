@@ -122,7 +122,7 @@ fn a_byte_order_mark_before_json_is_no_damage() {
 
 #[test]
 fn json_is_looked_at_under_types_that_programs_say_by_habit() {
-    let types = ["text/plain;charset=UTF-8", "application/x-www-form-urlencoded", ""];
+    let types = ["text/plain;charset=UTF-8", "application/x-www-form-urlencoded", "application/vnd.acme.v2+json", ""];
     let fields = types.map(|media| format!("Content-Type: {media}\r\n")).into_iter().chain([String::new()]);
     for fields in fields {
         let label_of =
