@@ -193,12 +193,11 @@ fn a_connection_that_is_silent_for_long_is_read_when_it_goes_on() {
         let whole = lines(&capture.read(|_, _| true).0);
         for part in 1..8 {
             let from = capture.frames.len() * part / 8;
-            let (records, counters) = capture.read_later(|_, _| true, |place| if place < from { 0 } else { 1_000 });
+            let (records, _) = capture.read_later(|_, _| true, |place| if place < from { 0 } else { 1_000 });
             // What is under way then may be told of in parts.
             let mut found = lines(&records);
             found.dedup();
             assert_eq!(found, whole, "{name} {part}");
-            assert_eq!(counters.value(Counter::FlowsMidstream), 0, "{name} {part}");
         }
     }
 }
