@@ -146,9 +146,9 @@ set! {
         Hexadecimal = "hexadecimal",
         /// A JSON Web Token (RFC 7519).
         Jwt = "jwt",
-        /// Digits in a text.
+        /// Digits in a text, behind a minus perhaps.
         Digits = "digits",
-        /// Digits with a point in a text.
+        /// Digits with a point or a plus in a text.
         Decimal = "decimal",
         /// `true` or `false` in a text.
         Boolean = "boolean",

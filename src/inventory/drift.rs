@@ -221,10 +221,15 @@ fn is_other_number(before: u64, now: u64) -> bool {
 
 /// Parameters of the path, which have no names of their own, by their places.
 fn path_parameters(before: &Endpoint, now: &Endpoint, changes: &mut Changes<'_>) {
-    // Kinds that others are not taken for by chance.
+    // Kinds that others are not taken for by chance, and what earlier versions did not tell from one of them.
     const FIRM: [&str; 5] = ["int", "uuid", "hash", "date", "email"];
     let path = |of: &Endpoint| -> Vec<Parameter> {
         of.parameters.iter().filter(|parameter| parameter.place == "path").cloned().collect()
+    };
+    const NARROW: [(&str, &str); 4] = [("number", "int"), ("digits", "int"), ("month", "date"), ("date-time", "date")];
+    let wide = |kind: &str| NARROW.iter().find(|(narrow, _)| *narrow == kind).map(|(_, wide)| (*wide).to_owned());
+    let widened = |of: &BTreeSet<&String>| -> BTreeSet<String> {
+        of.iter().map(|kind| wide(kind).unwrap_or_else(|| (*kind).clone())).collect()
     };
     for (old, new) in path(before).iter().zip(&path(now)) {
         let (was, is): (BTreeSet<_>, BTreeSet<_>) = (old.types.iter().collect(), new.types.iter().collect());
@@ -232,7 +237,8 @@ fn path_parameters(before: &Endpoint, now: &Endpoint, changes: &mut Changes<'_>)
             continue;
         }
         // Who knows the old ones finds nothing by them any more.
-        let breaking = was.is_disjoint(&is) && was.iter().all(|kind| FIRM.contains(&kind.as_str()));
+        let (known, found) = (widened(&was), widened(&is));
+        let breaking = known.is_disjoint(&found) && known.iter().all(|kind| FIRM.contains(&kind.as_str()));
         changes.add("parameter_types", breaking, None, &told(new), format!("{} became {}", list(&was), list(&is)));
     }
 }

@@ -241,6 +241,12 @@ fn parameter(parameter: &Parameter) -> Value {
 
 /// By the kinds of values in a path.
 fn path_schema(kinds: &[String]) -> Value {
+    if are_all(kinds, &["int"]) {
+        return json!({"type": "integer"});
+    }
+    if are_all(kinds, &["int", "number"]) {
+        return json!({"type": "number"});
+    }
     match kinds {
         [kind] if kind == "uuid" => text(Some("uuid")),
         [kind] if kind == "email" => text(Some("email")),
@@ -250,20 +256,24 @@ fn path_schema(kinds: &[String]) -> Value {
 
 /// By the formats of values in a query.
 fn query_schema(formats: &[String]) -> Value {
-    let all = |known: &[&str]| !formats.is_empty() && formats.iter().all(|format| known.contains(&format.as_str()));
-    if all(&["digits"]) {
+    if are_all(formats, &["digits"]) {
         return json!({"type": "integer"});
     }
-    if all(&["digits", "decimal"]) {
+    if are_all(formats, &["digits", "decimal"]) {
         return json!({"type": "number"});
     }
-    if all(&["boolean"]) {
+    if are_all(formats, &["boolean"]) {
         return json!({"type": "boolean"});
     }
     match formats {
         [format] => text(written_format(format)),
         _ => text(None),
     }
+}
+
+/// Whether there are names, and all are among those that are known.
+fn are_all(names: &[String], known: &[&str]) -> bool {
+    !names.is_empty() && names.iter().all(|name| known.contains(&name.as_str()))
 }
 
 /// A format that JSON Schema or OpenAPI has.
