@@ -430,6 +430,9 @@ pub(crate) const NAME_LIMIT: usize = 64;
 pub struct ParameterShape {
     /// What its value looks like.
     pub format: Formats,
+    /// It says who calls, by the rules: its name is that of a key, and so is its value where others have that name, too.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub credential: bool,
     /// Its value, where that is one short word; never written.
     #[serde(skip)]
     pub(crate) word: Option<Arc<str>>,

@@ -49,6 +49,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::allow::Allowance;
 use self::allow::Allowances;
+pub(crate) use self::credential::IN_TARGET;
 pub use self::credential::{CredentialHeaders, KnownCredentials};
 use self::csv::TableDecoder;
 use self::escape::EscapeDecoder;
@@ -63,7 +64,6 @@ pub(crate) use self::rules::without_examples;
 pub use self::rules::{Class, Rules};
 use self::shape::{Kind, Limits, Walker};
 use self::tally::Tally;
-pub(crate) use self::credential::IN_TARGET;
 pub(crate) use self::target::MASK;
 pub use self::validate::Validator;
 use self::values::{Against, Syntax, ValueReader};
@@ -422,7 +422,10 @@ impl Inspector {
 
     /// Appends what the parameters of a query look like, as many as there are names ([`crate::call::Call::query_names`]).
     pub(crate) fn parameters(&self, query: &str, count: usize, into: &mut Vec<ParameterShape>) {
-        into.extend(shape::parameters(query, count, |name| self.compiled.credentials.is_secret(name)));
+        let rules = &self.compiled.credentials;
+        let parameters =
+            shape::parameters(query, count, |name| rules.is_secret(name), |name, value| rules.is_key(name, value));
+        into.extend(parameters);
     }
 
     /// Whether a header is one of the API's own, where shapes are asked for.

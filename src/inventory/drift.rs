@@ -246,7 +246,9 @@ fn path_parameters(before: &Endpoint, now: &Endpoint, changes: &mut Changes<'_>)
 fn parameters(before: &[Parameter], now: &[Parameter], changes: &mut Changes<'_>) {
     // Those of a path are compared by their places; what says who calls is told of as a credential.
     let by_name = |all: &'_ [Parameter]| -> BTreeMap<String, Parameter> {
-        let all = all.iter().filter(|parameter| parameter.place != "path" && !parameter.credential);
+        // A key in a query is a parameter besides: what it is called is what callers have to write.
+        let told_of = |one: &&Parameter| one.place != "path" && (one.place == "query" || !one.credential);
+        let all = all.iter().filter(told_of);
         all.map(|parameter| (told(parameter), parameter.clone())).collect()
     };
     let (before, now) = (by_name(before), by_name(now));

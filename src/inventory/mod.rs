@@ -291,6 +291,7 @@ fn path_parameters(entry: &Entry<'_>) -> Vec<Parameter> {
             required: true,
             values: parameter.values,
             credential: false,
+            many: false,
             enumeration: Vec::new(),
         })
         .collect()
@@ -315,7 +316,8 @@ fn described(entry: &Entry<'_>, facts: &Facts, name: Option<&str>, hours: f64) -
             types: parameter.formats.iter().map(|format| format.name().to_owned()).collect(),
             required: of > 0 && parameter.calls == of,
             values: 0,
-            credential: parameter.credential,
+            credential: parameter.is_credential(),
+            many: parameter.many,
             enumeration: parameter.words.as_ref().and_then(|words| words.closed()).unwrap_or_default(),
         }));
     }

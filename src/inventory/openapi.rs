@@ -190,7 +190,11 @@ impl Identifiers {
 
 fn operation(method: &str, endpoint: &Endpoint, operations: Vec<Value>, rest: bool, schemes: &Schemes) -> Value {
     let mut written = Map::new();
-    let told = endpoint.parameters.iter().filter(|parameter| !parameter.credential);
+    // What says who calls is told as such; in a query only where a scheme has its name, for it may be more than that.
+    let told = endpoint.parameters.iter().filter(|parameter| match parameter.place.as_str() {
+        "query" => !parameter.credential || !schemes.has(endpoint, parameter),
+        _ => !parameter.credential,
+    });
     let mut parameters: Vec<Value> = told.map(parameter).collect();
     if rest {
         let schema = json!({"type": "string"});
@@ -236,6 +240,9 @@ fn parameter(parameter: &Parameter) -> Value {
     if !parameter.enumeration.is_empty() {
         schema["enum"] = json!(parameter.enumeration);
     }
+    if parameter.many {
+        schema = json!({"type": "array", "items": schema});
+    }
     json!({"name": parameter.name, "in": parameter.place, "required": parameter.required, "schema": schema})
 }
 
@@ -248,8 +255,7 @@ fn path_schema(kinds: &[String]) -> Value {
         return json!({"type": "number"});
     }
     match kinds {
-        [kind] if kind == "uuid" => text(Some("uuid")),
-        [kind] if kind == "email" => text(Some("email")),
+        [kind] if matches!(kind.as_str(), "uuid" | "email" | "date") => text(Some(kind)),
         _ => json!({"type": "string", "minLength": 1}),
     }
 }

@@ -153,7 +153,7 @@ pub struct Parameter {
     /// Its name; those of a path have none of their own.
     pub name: String,
     /// What its values look like: of a path by [`Kind`](crate::endpoint::Kind), of the others by
-    /// [`Format`](crate::call::Format); none of what says who calls.
+    /// [`Format`](crate::call::Format); none of headers and cookies that say who calls.
     pub types: Vec<String>,
     /// Every call has it.
     pub required: bool,
@@ -163,6 +163,9 @@ pub struct Parameter {
     /// A header or cookie that says who calls: a key, or a session.
     #[serde(skip_serializing_if = "is_false")]
     pub credential: bool,
+    /// A call had it several times: it is a list, and the rest is said of the items.
+    #[serde(skip_serializing_if = "is_false")]
+    pub many: bool,
     /// All its values, where they are few words that many callers share.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub enumeration: Vec<String>,
@@ -371,6 +374,7 @@ impl Endpoint {
                 Some(known) => {
                     known.required &= parameter.required;
                     known.credential |= parameter.credential;
+                    known.many |= parameter.many;
                     known.values = known.values.max(parameter.values);
                     for kind in parameter.types {
                         if !known.types.contains(&kind) {

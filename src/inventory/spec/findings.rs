@@ -280,17 +280,16 @@ fn parameters(
             || specification.keys.contains(&named(parameter))
             // GraphQL's own.
             || (endpoint.operation.is_some() && parameter.place == "query");
-        if !known && !parameter.credential {
+        if !known && (!parameter.credential || parameter.place == "query") {
             let what = told(&parameter.place, &parameter.name);
             findings.add("parameter_unspecified", title, None, &what, parameter.types.join("|"));
         }
     }
     for parameter in &endpoint.parameters {
-        let Some(known) = operation.parameters.get(&named(parameter)).filter(|_| !parameter.credential) else {
-            continue;
-        };
+        let looked_at = !parameter.credential || parameter.place == "query";
+        let Some(known) = operation.parameters.get(&named(parameter)).filter(|_| looked_at) else { continue };
         let what = told(&parameter.place, &parameter.name);
-        for (kind, detail) in Comparison::of_parameter(specification, &known.schema, parameter) {
+        for (kind, detail) in Comparison::of_parameter(specification, known, parameter) {
             findings.add(&format!("parameter_{kind}"), title, None, &what, detail);
         }
     }
