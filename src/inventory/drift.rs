@@ -156,8 +156,9 @@ pub fn changes(before: &[Endpoint], now: &[Endpoint]) -> Vec<Change> {
     let by_key = |all: &'_ [Endpoint]| -> Known {
         all.iter()
             .map(|endpoint| {
-                let (host, template, method, operation) = endpoint.key();
-                ((host.to_owned(), template.to_owned(), method.to_owned(), operation.cloned()), endpoint.clone())
+                let (host, template, _, operation) = endpoint.key();
+                let method = endpoint.verb().to_owned();
+                ((host.to_owned(), template.to_owned(), method, operation.cloned()), endpoint.clone())
             })
             .collect()
     };

@@ -137,6 +137,8 @@ pub(super) struct Facts {
     pub(super) response: Schema,
     /// Good calls that had a body in the request.
     pub(super) with_body: u64,
+    /// Good calls that asked for the head alone.
+    heads: u64,
     pub(super) grpc: bool,
     pub(super) protocol: Option<Protocol>,
 }
@@ -179,6 +181,7 @@ impl Facts {
             request: Schema::default(),
             response: Schema::default(),
             with_body: 0,
+            heads: 0,
             grpc: false,
             protocol: None,
         }
@@ -245,7 +248,9 @@ impl Facts {
             self.request_bytes.note(call.request.body_bytes as f64);
         }
         keep_media(&mut self.request_media, call.request.content_type.as_ref());
-        if call.method != "HEAD" {
+        if call.method == "HEAD" {
+            self.heads += 1;
+        } else {
             if call.response.body_bytes > 0 {
                 self.response_bytes.note(call.response.body_bytes as f64);
             }
@@ -288,6 +293,11 @@ impl Facts {
     /// where they are too many to be known nobody else came since.
     pub(super) fn is_of(&self, suspects: impl Fn(IpAddr) -> bool) -> bool {
         self.callers.iter().all(|caller| suspects(*caller))
+    }
+
+    /// Whether nobody asked for more than the head of what a GET would get.
+    pub(super) fn is_of_heads(&self) -> bool {
+        self.heads > 0 && self.heads == self.calls
     }
 
     /// Good calls by who they say is calling.
@@ -369,6 +379,7 @@ impl Facts {
         self.incomplete += other.incomplete;
         self.refused += other.refused;
         self.with_body += other.with_body;
+        self.heads += other.heads;
         self.grpc |= other.grpc;
         self.protocol = self.protocol.or(other.protocol);
         for (status, count) in other.statuses {

@@ -324,6 +324,7 @@ fn described(entry: &Entry<'_>, facts: &Facts, name: Option<&str>, hours: f64) -
     let both = facts.clear_servers.iter().filter(|server| facts.tls_servers.contains(server));
     let few = facts.distinct.count() <= CALLERS as u64;
     Endpoint {
+        method: if facts.is_of_heads() { "HEAD" } else { entry.method }.to_owned(),
         servers: sockets(facts.servers.iter()),
         tls_servers: sockets(facts.tls_servers.iter()),
         clear_servers: sockets(both),
