@@ -146,9 +146,9 @@ set! {
         Hexadecimal = "hexadecimal",
         /// A JSON Web Token (RFC 7519).
         Jwt = "jwt",
-        /// Digits in a text.
+        /// Digits in a text, behind a minus perhaps.
         Digits = "digits",
-        /// Digits with a point in a text.
+        /// Digits with a point or a plus in a text.
         Decimal = "decimal",
         /// `true` or `false` in a text.
         Boolean = "boolean",
@@ -430,6 +430,9 @@ pub(crate) const NAME_LIMIT: usize = 64;
 pub struct ParameterShape {
     /// What its value looks like.
     pub format: Formats,
+    /// It says who calls, by the rules: its name is that of a key, and so is its value where others have that name, too.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub credential: bool,
     /// Its value, where that is one short word; never written.
     #[serde(skip)]
     pub(crate) word: Option<Arc<str>>,

@@ -23,13 +23,13 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// Decimal digits, with a sign or a fraction perhaps.
+    /// Decimal digits, with a sign perhaps.
     Int = "int",
     /// 8-4-4-4-12 hexadecimal digits (RFC 9562).
     Uuid = "uuid",
     /// 16 or more hexadecimal digits.
     Hash = "hash",
-    /// A calendar date or a month, perhaps with a time (RFC 3339).
+    /// A calendar date (RFC 3339, full-date).
     Date = "date",
     /// An e-mail address.
     Email = "email",
@@ -41,6 +41,14 @@ kinds! {
     Slug = "slug",
     /// Whatever is long or has characters beyond those of RFC 3986's `pchar`, escaped or not.
     Text = "text",
+    /// Decimal digits with a fraction, and a sign perhaps. What was kept by earlier versions has it as `int`.
+    Number = "number",
+    /// Decimal digits with a zero before them, which a number would lose: a code. In what was kept before, `int`.
+    Digits = "digits",
+    /// A month. In what was kept before, `date`, and so is what has a time.
+    Month = "month",
+    /// A calendar date with a time.
+    DateTime = "date-time",
 }
 
 /// A set of [`Kind`]s.
@@ -86,7 +94,7 @@ pub(super) fn kind(segment: &str, first: bool) -> Option<Kind> {
         return None;
     }
     if all & DIGIT != 0 {
-        return (!(first && bytes.len() <= 2)).then_some(Kind::Int);
+        return (!(first && bytes.len() <= 2)).then(|| of_digits(bytes));
     }
     if any & MARK != 0 {
         let email = segment.split_once('@').map(|(name, domain)| !name.is_empty() && domain.contains('.'));
@@ -183,15 +191,19 @@ fn stem_kind(bytes: &[u8], first: bool) -> Option<Kind> {
     let survey = Survey::of(bytes);
     let digits = survey.digits;
     if digits == bytes.len() {
-        return (!(first && digits <= 2)).then_some(Kind::Int);
+        return (!(first && digits <= 2)).then(|| of_digits(bytes));
     }
     // All of these have digits, and the usual long word has none.
     if digits > 0 {
         if is_date(bytes) {
-            return Some(Kind::Date);
+            return Some(match bytes.len() {
+                7 => Kind::Month,
+                10 => Kind::Date,
+                _ => Kind::DateTime,
+            });
         }
         if is_number(bytes) {
-            return Some(Kind::Int);
+            return Some(if bytes.contains(&b'.') { Kind::Number } else { Kind::Int });
         }
     }
     if is_uuid(bytes) {
@@ -207,6 +219,14 @@ fn stem_kind(bytes: &[u8], first: bool) -> Option<Kind> {
 const fn is_plain(byte: u8) -> bool {
     matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\''
         | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b':' | b'@')
+}
+
+/// What digits alone are.
+fn of_digits(bytes: &[u8]) -> Kind {
+    match bytes {
+        [b'0', _, ..] => Kind::Digits,
+        _ => Kind::Int,
+    }
 }
 
 /// Signed numbers and fractions. `1.0` and `2.1` are versions; other fractions have more digits or a sign.
@@ -313,13 +333,15 @@ mod tests {
             ("12345", Some(Kind::Int)),
             ("0", Some(Kind::Int)),
             ("-12", Some(Kind::Int)),
-            ("52.520008", Some(Kind::Int)),
+            ("52.520008", Some(Kind::Number)),
+            ("-1.5", Some(Kind::Number)),
+            ("00420", Some(Kind::Digits)),
             ("3f2504e0-4f89-11d3-9a0c-0305e82c3301", Some(Kind::Uuid)),
             ("d41d8cd98f00b204e9800998ecf8427e", Some(Kind::Hash)),
             ("507f1f77bcf86cd799439011", Some(Kind::Hash)),
             ("2026-03-02", Some(Kind::Date)),
-            ("2026-03", Some(Kind::Date)),
-            ("2026-03-02T10:00:00Z", Some(Kind::Date)),
+            ("2026-03", Some(Kind::Month)),
+            ("2026-03-02T10:00:00Z", Some(Kind::DateTime)),
             ("bob@example.com", Some(Kind::Email)),
             ("SKU-000269", Some(Kind::Token)),
             ("01ARZ3NDEKTSV4RRFFQ69G5FAV", Some(Kind::Token)),

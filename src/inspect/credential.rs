@@ -268,6 +268,14 @@ impl CredentialRules {
         !self.plain_parameters.has(leaf(name)) || validate::is_drawn(value)
     }
 
+    /// Whether a parameter of the query, decoded, says who is calling.
+    pub(super) fn is_key(&self, name: &[u8], value: &[u8]) -> bool {
+        self.query_parameters.has(leaf(name))
+            && !value.is_empty()
+            && !is_nothing(value)
+            && self.is_credential(name, value)
+    }
+
     /// Whether the values of a parameter or field of this name are secrets, whatever they look like.
     pub(super) fn is_secret(&self, name: &[u8]) -> bool {
         let name = leaf(name);
@@ -359,10 +367,8 @@ impl CredentialRules {
             return Some(credential);
         }
         let (name, value) = query_pairs(headers.target).find(|(name, value)| {
-            let is_key = |name: &[u8]| {
-                self.query_parameters.has(leaf(name)) && !is_nothing(value) && self.is_credential(name, &decoded(value))
-            };
-            !value.is_empty() && (is_key(&decoded(name)) || name.eq_ignore_ascii_case(PRESIGNED))
+            let is_key = || self.is_key(&decoded(name), &decoded(value));
+            !value.is_empty() && (name.eq_ignore_ascii_case(PRESIGNED) || is_key())
         })?;
         let value = decoded(value);
         let mut credential = if name.eq_ignore_ascii_case(PRESIGNED) {

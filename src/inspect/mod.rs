@@ -422,7 +422,10 @@ impl Inspector {
 
     /// Appends what the parameters of a query look like, as many as there are names ([`crate::call::Call::query_names`]).
     pub(crate) fn parameters(&self, query: &str, count: usize, into: &mut Vec<ParameterShape>) {
-        into.extend(shape::parameters(query, count, |name| self.compiled.credentials.is_secret(name)));
+        let rules = &self.compiled.credentials;
+        let parameters =
+            shape::parameters(query, count, |name| rules.is_secret(name), |name, value| rules.is_key(name, value));
+        into.extend(parameters);
     }
 
     /// Whether a header is one of the API's own, where shapes are asked for.

@@ -156,8 +156,9 @@ pub fn changes(before: &[Endpoint], now: &[Endpoint]) -> Vec<Change> {
     let by_key = |all: &'_ [Endpoint]| -> Known {
         all.iter()
             .map(|endpoint| {
-                let (host, template, method, operation) = endpoint.key();
-                ((host.to_owned(), template.to_owned(), method.to_owned(), operation.cloned()), endpoint.clone())
+                let (host, template, _, operation) = endpoint.key();
+                let method = endpoint.verb().to_owned();
+                ((host.to_owned(), template.to_owned(), method, operation.cloned()), endpoint.clone())
             })
             .collect()
     };
@@ -221,10 +222,15 @@ fn is_other_number(before: u64, now: u64) -> bool {
 
 /// Parameters of the path, which have no names of their own, by their places.
 fn path_parameters(before: &Endpoint, now: &Endpoint, changes: &mut Changes<'_>) {
-    // Kinds that others are not taken for by chance.
+    // Kinds that others are not taken for by chance, and what earlier versions did not tell from one of them.
     const FIRM: [&str; 5] = ["int", "uuid", "hash", "date", "email"];
     let path = |of: &Endpoint| -> Vec<Parameter> {
         of.parameters.iter().filter(|parameter| parameter.place == "path").cloned().collect()
+    };
+    const NARROW: [(&str, &str); 4] = [("number", "int"), ("digits", "int"), ("month", "date"), ("date-time", "date")];
+    let wide = |kind: &str| NARROW.iter().find(|(narrow, _)| *narrow == kind).map(|(_, wide)| (*wide).to_owned());
+    let widened = |of: &BTreeSet<&String>| -> BTreeSet<String> {
+        of.iter().map(|kind| wide(kind).unwrap_or_else(|| (*kind).clone())).collect()
     };
     for (old, new) in path(before).iter().zip(&path(now)) {
         let (was, is): (BTreeSet<_>, BTreeSet<_>) = (old.types.iter().collect(), new.types.iter().collect());
@@ -232,7 +238,8 @@ fn path_parameters(before: &Endpoint, now: &Endpoint, changes: &mut Changes<'_>)
             continue;
         }
         // Who knows the old ones finds nothing by them any more.
-        let breaking = was.is_disjoint(&is) && was.iter().all(|kind| FIRM.contains(&kind.as_str()));
+        let (known, found) = (widened(&was), widened(&is));
+        let breaking = known.is_disjoint(&found) && known.iter().all(|kind| FIRM.contains(&kind.as_str()));
         changes.add("parameter_types", breaking, None, &told(new), format!("{} became {}", list(&was), list(&is)));
     }
 }
@@ -240,7 +247,9 @@ fn path_parameters(before: &Endpoint, now: &Endpoint, changes: &mut Changes<'_>)
 fn parameters(before: &[Parameter], now: &[Parameter], changes: &mut Changes<'_>) {
     // Those of a path are compared by their places; what says who calls is told of as a credential.
     let by_name = |all: &'_ [Parameter]| -> BTreeMap<String, Parameter> {
-        let all = all.iter().filter(|parameter| parameter.place != "path" && !parameter.credential);
+        // A key in a query is a parameter besides: what it is called is what callers have to write.
+        let told_of = |one: &&Parameter| one.place != "path" && (one.place == "query" || !one.credential);
+        let all = all.iter().filter(told_of);
         all.map(|parameter| (told(parameter), parameter.clone())).collect()
     };
     let (before, now) = (by_name(before), by_name(now));

@@ -79,6 +79,12 @@ pub(super) struct Parameter {
     pub(super) formats: Formats,
     /// It says who calls.
     pub(super) credential: bool,
+    /// Values of it in a query that say who calls, where others of that name may not.
+    #[serde(default)]
+    keys: u64,
+    /// One call had it several times.
+    #[serde(default)]
+    pub(super) many: bool,
     /// None once its values are no enumeration.
     pub(super) words: Option<Words>,
 }
@@ -131,6 +137,8 @@ pub(super) struct Facts {
     pub(super) response: Schema,
     /// Good calls that had a body in the request.
     pub(super) with_body: u64,
+    /// Good calls that asked for the head alone.
+    heads: u64,
     pub(super) grpc: bool,
     pub(super) protocol: Option<Protocol>,
 }
@@ -173,6 +181,7 @@ impl Facts {
             request: Schema::default(),
             response: Schema::default(),
             with_body: 0,
+            heads: 0,
             grpc: false,
             protocol: None,
         }
@@ -239,7 +248,9 @@ impl Facts {
             self.request_bytes.note(call.request.body_bytes as f64);
         }
         keep_media(&mut self.request_media, call.request.content_type.as_ref());
-        if call.method != "HEAD" {
+        if call.method == "HEAD" {
+            self.heads += 1;
+        } else {
             if call.response.body_bytes > 0 {
                 self.response_bytes.note(call.response.body_bytes as f64);
             }
@@ -284,6 +295,11 @@ impl Facts {
         self.callers.iter().all(|caller| suspects(*caller))
     }
 
+    /// Whether nobody asked for more than the head of what a GET would get.
+    pub(super) fn is_of_heads(&self) -> bool {
+        self.heads > 0 && self.heads == self.calls
+    }
+
     /// Good calls by who they say is calling.
     pub(super) fn credentials(&self) -> BTreeMap<String, u64> {
         let counts = AUTH.iter().zip(self.auth).filter(|(_, count)| *count > 0);
@@ -316,18 +332,18 @@ impl Facts {
         let shape = call.shape.as_deref();
         let shapes = shape.map_or(&[][..], |shape| &shape.query);
         for (number, name) in call.query_names.iter().enumerate() {
-            // One that comes twice is had once.
-            if call.query_names.iter().take(number).any(|before| before == name) {
-                continue;
-            }
+            // One that comes twice is had once, and is a list.
+            let again = call.query_names.iter().take(number).any(|before| before == name);
             match find(query, most_query, name) {
                 Some(parameter) => {
-                    parameter.calls += 1;
-                    if let Some(ParameterShape { format, word }) = shapes.get(number) {
+                    parameter.calls += u64::from(!again);
+                    parameter.many |= again;
+                    if let Some(ParameterShape { format, credential, word }) = shapes.get(number) {
+                        parameter.keys += u64::from(*credential && !again);
                         parameter.looks(*format, word.as_ref(), caller, budget);
                     }
                 }
-                None => dropped += 1,
+                None => dropped += u64::from(!again),
             }
         }
         // Where some headers are not known, those that are there say what they look like, and not who else has them.
@@ -363,6 +379,7 @@ impl Facts {
         self.incomplete += other.incomplete;
         self.refused += other.refused;
         self.with_body += other.with_body;
+        self.heads += other.heads;
         self.grpc |= other.grpc;
         self.protocol = self.protocol.or(other.protocol);
         for (status, count) in other.statuses {
@@ -411,6 +428,8 @@ impl Facts {
                     known.calls += parameter.calls;
                     known.formats.extend(parameter.formats);
                     known.credential |= parameter.credential;
+                    known.keys += parameter.keys;
+                    known.many |= parameter.many;
                     known.words = match (known.words.take(), parameter.words) {
                         (Some(mut mine), Some(theirs)) => mine.absorb(&theirs, budget).then_some(mine),
                         _ => None,
@@ -442,6 +461,11 @@ impl Facts {
 }
 
 impl Parameter {
+    /// Whether it says who calls: by its name, or by most of its values.
+    pub(super) fn is_credential(&self) -> bool {
+        self.credential || self.keys > self.calls / 2
+    }
+
     /// What one value of it looks like.
     fn looks(&mut self, format: Formats, word: Option<&Arc<str>>, caller: u64, budget: &mut Budget) {
         self.formats.extend(format);
@@ -463,6 +487,8 @@ fn find<'p>(known: &'p mut Vec<Parameter>, most: usize, name: &Arc<str>) -> Opti
                 calls: 0,
                 formats: Formats::default(),
                 credential: false,
+                keys: 0,
+                many: false,
                 words: Some(Words::default()),
             });
             known.len() - 1

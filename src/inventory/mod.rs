@@ -291,6 +291,7 @@ fn path_parameters(entry: &Entry<'_>) -> Vec<Parameter> {
             required: true,
             values: parameter.values,
             credential: false,
+            many: false,
             enumeration: Vec::new(),
         })
         .collect()
@@ -315,13 +316,15 @@ fn described(entry: &Entry<'_>, facts: &Facts, name: Option<&str>, hours: f64) -
             types: parameter.formats.iter().map(|format| format.name().to_owned()).collect(),
             required: of > 0 && parameter.calls == of,
             values: 0,
-            credential: parameter.credential,
+            credential: parameter.is_credential(),
+            many: parameter.many,
             enumeration: parameter.words.as_ref().and_then(|words| words.closed()).unwrap_or_default(),
         }));
     }
     let both = facts.clear_servers.iter().filter(|server| facts.tls_servers.contains(server));
     let few = facts.distinct.count() <= CALLERS as u64;
     Endpoint {
+        method: if facts.is_of_heads() { "HEAD" } else { entry.method }.to_owned(),
         servers: sockets(facts.servers.iter()),
         tls_servers: sockets(facts.tls_servers.iter()),
         clear_servers: sockets(both),

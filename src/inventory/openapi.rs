@@ -190,7 +190,11 @@ impl Identifiers {
 
 fn operation(method: &str, endpoint: &Endpoint, operations: Vec<Value>, rest: bool, schemes: &Schemes) -> Value {
     let mut written = Map::new();
-    let told = endpoint.parameters.iter().filter(|parameter| !parameter.credential);
+    // What says who calls is told as such; in a query only where a scheme has its name, for it may be more than that.
+    let told = endpoint.parameters.iter().filter(|parameter| match parameter.place.as_str() {
+        "query" => !parameter.credential || !schemes.has(endpoint, parameter),
+        _ => !parameter.credential,
+    });
     let mut parameters: Vec<Value> = told.map(parameter).collect();
     if rest {
         let schema = json!({"type": "string"});
@@ -236,34 +240,46 @@ fn parameter(parameter: &Parameter) -> Value {
     if !parameter.enumeration.is_empty() {
         schema["enum"] = json!(parameter.enumeration);
     }
+    if parameter.many {
+        schema = json!({"type": "array", "items": schema});
+    }
     json!({"name": parameter.name, "in": parameter.place, "required": parameter.required, "schema": schema})
 }
 
 /// By the kinds of values in a path.
 fn path_schema(kinds: &[String]) -> Value {
+    if are_all(kinds, &["int"]) {
+        return json!({"type": "integer"});
+    }
+    if are_all(kinds, &["int", "number"]) {
+        return json!({"type": "number"});
+    }
     match kinds {
-        [kind] if kind == "uuid" => text(Some("uuid")),
-        [kind] if kind == "email" => text(Some("email")),
+        [kind] if matches!(kind.as_str(), "uuid" | "email" | "date") => text(Some(kind)),
         _ => json!({"type": "string", "minLength": 1}),
     }
 }
 
 /// By the formats of values in a query.
 fn query_schema(formats: &[String]) -> Value {
-    let all = |known: &[&str]| !formats.is_empty() && formats.iter().all(|format| known.contains(&format.as_str()));
-    if all(&["digits"]) {
+    if are_all(formats, &["digits"]) {
         return json!({"type": "integer"});
     }
-    if all(&["digits", "decimal"]) {
+    if are_all(formats, &["digits", "decimal"]) {
         return json!({"type": "number"});
     }
-    if all(&["boolean"]) {
+    if are_all(formats, &["boolean"]) {
         return json!({"type": "boolean"});
     }
     match formats {
         [format] => text(written_format(format)),
         _ => text(None),
     }
+}
+
+/// Whether there are names, and all are among those that are known.
+fn are_all(names: &[String], known: &[&str]) -> bool {
+    !names.is_empty() && names.iter().all(|name| known.contains(&name.as_str()))
 }
 
 /// A format that JSON Schema or OpenAPI has.

@@ -34,7 +34,7 @@ pub struct Endpoint {
     /// Other names by which the same servers were asked: their addresses, or none (an empty text).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub aliases: Vec<String>,
-    /// The method.
+    /// The method: `GET` for HEAD, too, unless nobody asked for more.
     pub method: String,
     /// The path's template: `{id}` for a parameter, `{rest}` for all that follows.
     pub template: String,
@@ -153,16 +153,19 @@ pub struct Parameter {
     /// Its name; those of a path have none of their own.
     pub name: String,
     /// What its values look like: of a path by [`Kind`](crate::endpoint::Kind), of the others by
-    /// [`Format`](crate::call::Format); none of what says who calls.
+    /// [`Format`](crate::call::Format); none of headers and cookies that say who calls.
     pub types: Vec<String>,
     /// Every call has it.
     pub required: bool,
     /// Different values of a parameter of a path.
     #[serde(skip_serializing_if = "is_zero")]
     pub values: u64,
-    /// A header or cookie that says who calls: a key, or a session.
+    /// It says who calls: a key, or a session.
     #[serde(skip_serializing_if = "is_false")]
     pub credential: bool,
+    /// A call had it several times: it is a list, and the rest is said of the items.
+    #[serde(skip_serializing_if = "is_false")]
+    pub many: bool,
     /// All its values, where they are few words that many callers share.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub enumeration: Vec<String>,
@@ -333,6 +336,11 @@ impl Endpoint {
         (&self.host, &self.template, &self.method, self.operation.as_ref())
     }
 
+    /// The method by which it is the same endpoint: who asks for the head alone asks for what a GET would get.
+    pub(super) fn verb(&self) -> &str {
+        if self.method == "HEAD" { "GET" } else { &self.method }
+    }
+
     /// Method, host and template in one text.
     pub fn title(&self) -> String {
         let operation = self.operation.as_ref().map(|operation| format!(" {}", operation.name)).unwrap_or_default();
@@ -357,6 +365,9 @@ impl Endpoint {
 
     /// Adds what is known of the same endpoint by another name.
     pub fn merge(&mut self, other: Endpoint) {
+        if self.method != other.method && self.verb() == other.verb() {
+            self.method = self.verb().to_owned();
+        }
         self.merge_servers([other.servers, other.tls_servers, other.clear_servers]);
         self.partial_heads += other.partial_heads;
         self.catch_all |= other.catch_all;
@@ -371,6 +382,7 @@ impl Endpoint {
                 Some(known) => {
                     known.required &= parameter.required;
                     known.credential |= parameter.credential;
+                    known.many |= parameter.many;
                     known.values = known.values.max(parameter.values);
                     for kind in parameter.types {
                         if !known.types.contains(&kind) {

@@ -49,7 +49,7 @@ pub(super) fn join(all: Vec<Endpoint>, templates: &Templates) -> Vec<Endpoint> {
             }
         }
         let key =
-            (endpoint.host.clone(), endpoint.template.clone(), endpoint.method.clone(), endpoint.operation.clone());
+            (endpoint.host.clone(), endpoint.template.clone(), endpoint.verb().to_owned(), endpoint.operation.clone());
         match joined.get_mut(&key) {
             Some(known) => {
                 let aliases = std::mem::take(&mut endpoint.aliases);

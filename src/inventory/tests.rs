@@ -7,6 +7,8 @@ use crate::detect::{COMPILED_IN, DetectRules, FILE};
 use crate::rules::RuleFile;
 use crate::time::Timestamp;
 
+mod requests;
+
 const HOST: &str = "shop.example";
 
 pub(super) fn inventory(settings: &Settings) -> Inventory {
@@ -46,14 +48,18 @@ pub(super) fn call(client: u32, second: u32, method: &str, target: &str) -> Call
     call
 }
 
-/// The same with a body in the answer.
-pub(super) fn answering(call: Call, body: &str) -> Call {
+fn inspector() -> &'static crate::inspect::Inspector {
     static INSPECTOR: std::sync::OnceLock<crate::inspect::Inspector> = std::sync::OnceLock::new();
-    let inspector = INSPECTOR.get_or_init(|| {
+    INSPECTOR.get_or_init(|| {
         let rules = crate::inspect::Rules::load(None).expect("the rules that are compiled in");
         let settings = crate::inspect::Settings { shapes: true, ..Default::default() };
         crate::inspect::Inspector::new(&rules, settings, crate::key::Key::from_bytes([1; crate::key::KEY_BYTES]))
-    });
+    })
+}
+
+/// The same with a body in the answer.
+pub(super) fn answering(call: Call, body: &str) -> Call {
+    let inspector = inspector();
     let idle = &mut crate::inspect::Scans::default();
     let mut scan = inspector.begin(crate::inspect::Side::Response, Some("application/json"), idle).expect("JSON");
     inspector.data(&mut scan, body.as_bytes(), true);

@@ -99,11 +99,11 @@ impl Words {
         true
     }
 
-    /// The words, sorted, if they are all and many callers have each.
+    /// The words, sorted, if they are all and many callers have each. One alone is no choice, and no more than what was seen.
     pub(super) fn closed(&self) -> Option<Vec<String>> {
         let shared = |word: &Word| word.callers.iter().all(|caller| *caller != 0);
         let enough = self.seen >= SEEN * self.words.len() as u64;
-        if self.words.is_empty() || !enough || !self.words.iter().all(shared) {
+        if self.words.len() < 2 || !enough || !self.words.iter().all(shared) {
             return None;
         }
         let mut all: Vec<_> = self.words.iter().map(|word| word.text.to_string()).collect();
@@ -132,7 +132,8 @@ mod tests {
     fn an_enumeration_is_closed_and_shared() {
         assert_eq!(words(&[("paid", 0..9), ("open", 0..9)]), Some(vec!["open".into(), "paid".into()]));
         assert_eq!(words(&[("paid", 0..90), ("ada", 7..8)]), None, "one caller alone");
-        assert_eq!(words(&[("paid", 0..5)]), None, "too few");
+        assert_eq!(words(&[("paid", 0..5), ("open", 0..5)]), None, "too few");
+        assert_eq!(words(&[("paid", 0..90)]), None, "always the same");
         let many: Vec<_> = (0..17).map(|number| format!("w{number}")).collect();
         let many: Vec<_> = many.iter().map(|word| (word.as_str(), 0..9)).collect();
         assert_eq!(words(&many), None, "too many");

@@ -65,7 +65,9 @@ pub(crate) fn of(text: &[u8]) -> Format {
 /// What has digits, and something else.
 fn of_digits(text: &[u8], all: u8, any: u8, digits: usize) -> Option<Format> {
     if all & NUMBER != 0 && is_decimal(text, digits) {
-        return Some(Format::Decimal);
+        // A number with a plus before it is one that is dialled, as often as not.
+        let whole = text.first() != Some(&b'+') && !text.contains(&b'.');
+        return Some(if whole { Format::Digits } else { Format::Decimal });
     }
     if is_uuid(text) {
         return Some(Format::Uuid);
@@ -245,7 +247,9 @@ mod tests {
             ("", Format::Empty),
             ("0", Format::Digits),
             ("4111111111111111", Format::Digits),
-            ("-12", Format::Decimal),
+            ("-12", Format::Digits),
+            ("+4930123", Format::Decimal),
+            ("-1.5", Format::Decimal),
             ("19.99", Format::Decimal),
             ("true", Format::Boolean),
             ("3f2504e0-4f89-11d3-9a0c-0305e82c3301", Format::Uuid),

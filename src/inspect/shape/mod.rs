@@ -137,16 +137,19 @@ pub(super) fn parameters(
     query: &str,
     count: usize,
     secret: impl Fn(&[u8]) -> bool,
+    key: impl Fn(&[u8], &[u8]) -> bool,
 ) -> impl Iterator<Item = ParameterShape> {
     let parts = query.as_bytes().split(|&byte| byte == b'&').filter(|part| !part.is_empty()).take(count);
     parts.map(move |part| {
         let end = part.iter().position(|&byte| byte == b'=').unwrap_or(part.len());
         let (name, value) = (part.get(..end).unwrap_or_default(), part.get(end + 1..).unwrap_or_default());
-        let plain = !value.iter().any(|byte| matches!(byte, b'%' | b'+'));
-        let decoded = if plain { value.into() } else { form::decoded(value) };
+        let [name, decoded] = [name, value].map(|text| {
+            let plain = !text.iter().any(|byte| matches!(byte, b'%' | b'+'));
+            if plain { text.into() } else { form::decoded(text) }
+        });
         let format = format::of(decoded.get(..format::LOOKED_AT).unwrap_or(&decoded));
-        let word = (format == Format::Word && decoded.len() <= draft::WORD_BYTES && !secret(name))
+        let word = (format == Format::Word && decoded.len() <= draft::WORD_BYTES && !secret(&name))
             .then(|| String::from_utf8_lossy(&decoded).into());
-        ParameterShape { format: [format].into_iter().collect(), word }
+        ParameterShape { format: [format].into_iter().collect(), credential: key(&name, &decoded), word }
     })
 }

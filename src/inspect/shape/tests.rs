@@ -185,19 +185,22 @@ fn multipart_forms() {
 
 #[test]
 fn parameters_of_queries() {
-    let query = "page=2&sort=price&&q=a+b&token=abc&mail=a%40b.example&flag";
-    let found: Vec<_> = parameters(query, 64, |name| name == b"token").collect();
+    let query = "page=2&sort=price&&q=a+b&tok%65n=abc&mail=a%40b.example&flag&below=-5";
+    let key = |name: &[u8], value: &[u8]| name == b"token" && value == b"abc";
+    let found: Vec<_> = parameters(query, 64, |name| name == b"token", key).collect();
     let of = |number: usize| {
         let one = &found[number];
         (one.format.iter().map(|one| one.name()).collect::<String>(), one.word.as_deref())
     };
-    assert_eq!(found.len(), 6);
+    assert_eq!(found.len(), 7);
+    assert!(found.iter().enumerate().all(|(number, one)| one.credential == (number == 3)), "{found:?}");
     assert_eq!(of(0), ("digits".into(), None));
     assert_eq!(of(1), ("word".into(), Some("price")));
     assert_eq!(of(2), ("text".into(), None));
     assert_eq!(of(3), ("word".into(), None));
     assert_eq!(of(4), ("email".into(), None));
     assert_eq!(of(5), ("empty".into(), None));
+    assert_eq!(of(6), ("digits".into(), None));
 }
 
 /// Values as serde_json has them, to compare with.

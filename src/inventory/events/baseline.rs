@@ -16,7 +16,7 @@ impl Baseline {
     pub(super) fn new(endpoints: &[Endpoint]) -> Baseline {
         let mut known: HashMap<_, Vec<_>> = HashMap::new();
         for endpoint in endpoints {
-            known.entry((endpoint.host.clone(), endpoint.method.clone())).or_default().push(endpoint.clone());
+            known.entry((endpoint.host.clone(), endpoint.verb().to_owned())).or_default().push(endpoint.clone());
         }
         Baseline { known }
     }

@@ -489,7 +489,7 @@ impl Events {
             ts: now,
             kind: if field.is_some() { SENSITIVE_NEW } else { ENDPOINT_NEW }.to_owned(),
             host: one.host,
-            method: one.method,
+            method: if facts.is_of_heads() { "HEAD".to_owned() } else { one.method },
             template: one.template,
             operation: one.operation.map(|name| Operation { protocol, name }),
             side,

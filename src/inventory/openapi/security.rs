@@ -1,6 +1,6 @@
 //! How calls said who calls, as security schemes.
 //!
-//! A kind of credential that has names (a key in a header, a session in a cookie) is a scheme for each name: what an endpoint asks
+//! A kind of credential that has names (a key in a header or the query, a session in a cookie) is a scheme for each name: what an endpoint asks
 //! for is what its own calls had.
 
 use std::cmp::Reverse;
@@ -8,19 +8,23 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use super::super::report::Endpoint;
+use super::super::report::{Endpoint, Parameter};
 
 /// The member of a scheme that says that its name is not known: where calls had the key is not said by it.
 pub(in super::super) const UNNAMED: &str = "x-apitap-unnamed";
 
-/// Kinds of credentials that have names, where they are looked for, and the name that is customary.
-const NAMED: [(&str, &str, &str); 2] = [("api_key", "header", "X-API-Key"), ("cookie", "cookie", "session")];
+/// Kinds of credentials that have names, where they are looked for, first where is customary, and the name that is.
+const NAMED: [(&str, &[&str], &str); 2] =
+    [("api_key", &["header", "query"], "X-API-Key"), ("cookie", &["cookie"], "session")];
+
+/// Where a key is, and its name; both empty where that is not known.
+type Name = (String, String);
 
 /// The schemes of a document.
 #[derive(Debug, Default)]
 pub(super) struct Schemes {
-    /// By kind and name, with how many endpoints have the name. The customary name of what has none is empty.
-    names: BTreeMap<(&'static str, String), (String, usize)>,
+    /// By kind and name, with how many endpoints have the name.
+    names: BTreeMap<(&'static str, Name), (String, usize)>,
     written: Map<String, Value>,
 }
 
@@ -38,21 +42,21 @@ impl Schemes {
             };
             schemes.written.insert(kind.clone(), scheme);
         }
-        for (kind, place, usual) in NAMED {
-            let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for (kind, places, usual) in NAMED {
+            let mut counts: BTreeMap<Name, usize> = BTreeMap::new();
             for endpoint in endpoints.iter().filter(|endpoint| endpoint.auth.contains_key(kind)) {
-                for name in names(endpoint, kind, place) {
+                for name in names(endpoint, kind, places) {
                     *counts.entry(name).or_default() += 1;
                 }
             }
             let mut all: Vec<_> = counts.into_iter().collect();
-            all.sort_by_key(|(name, count)| (name.is_empty(), Reverse(*count), name.clone()));
+            all.sort_by_key(|(name, count)| (name.1.is_empty(), Reverse(*count), name.clone()));
             for (name, count) in all {
-                let identifier = schemes.identifier(kind, &name);
-                let scheme = match name.as_str() {
-                    "" => json!({"type": "apiKey", "in": place, "name": usual, UNNAMED: true,
+                let identifier = schemes.identifier(kind, &name.1);
+                let scheme = match (name.0.as_str(), name.1.as_str()) {
+                    (_, "") => json!({"type": "apiKey", "in": places.first(), "name": usual, UNNAMED: true,
                         "description": "The name is the customary one; what was observed had it elsewhere"}),
-                    name => json!({"type": "apiKey", "in": place, "name": name}),
+                    (place, name) => json!({"type": "apiKey", "in": place, "name": name}),
                 };
                 schemes.written.insert(identifier.clone(), scheme);
                 schemes.names.insert((kind, name), (identifier, count));
@@ -66,31 +70,38 @@ impl Schemes {
         let mut all = Vec::new();
         for kind in endpoint.auth.keys() {
             match NAMED.iter().find(|(named, ..)| named == kind) {
-                Some(&(kind, place, _)) => {
-                    let mut named: Vec<_> = names(endpoint, kind, place)
-                        .into_iter()
-                        .filter_map(|name| {
-                            self.names
-                                .get(&(kind, name.clone()))
-                                .map(|known| (known, is_always(endpoint, place, &name)))
-                        })
-                        .collect();
-                    // Of several that every call has, one says it.
-                    if let Some(one) = named
-                        .iter()
-                        .filter(|(_, always)| *always)
-                        .max_by_key(|((id, count), _)| (*count, Reverse(id)))
-                        .copied()
-                    {
-                        named = vec![one];
-                    }
-                    all.extend(named.into_iter().map(|((identifier, _), _)| json!({identifier: []})));
+                Some(&(kind, places, _)) => {
+                    let named = self.named(endpoint, kind, places);
+                    all.extend(named.into_iter().map(|(identifier, _)| json!({identifier: []})));
                 }
                 None if kind == "none" => all.push(json!({})),
                 None => all.push(json!({kind: []})),
             }
         }
         endpoint.auth.keys().any(|kind| kind != "none").then(|| all.into())
+    }
+
+    /// Whether a parameter of an endpoint is one of the keys that it asks for.
+    pub(super) fn has(&self, endpoint: &Endpoint, parameter: &Parameter) -> bool {
+        let kinds = NAMED.iter().filter(|(kind, ..)| endpoint.auth.contains_key(*kind));
+        let mut named = kinds.flat_map(|(kind, places, _)| self.named(endpoint, kind, places));
+        named.any(|(_, (place, name))| place == parameter.place && name == parameter.name)
+    }
+
+    /// The schemes of a kind of which an endpoint asks for one, with their names.
+    fn named(&self, endpoint: &Endpoint, kind: &'static str, places: &[&str]) -> Vec<(&str, Name)> {
+        let all = names(endpoint, kind, places).into_iter();
+        let known = all.filter_map(|name| {
+            let (identifier, count) = self.names.get(&(kind, name.clone()))?;
+            Some((identifier.as_str(), *count, name))
+        });
+        let known: Vec<_> = known.collect();
+        // Of several that every call has, one says it.
+        let always = known.iter().filter(|(.., (place, name))| is_always(endpoint, place, name));
+        match always.max_by_key(|(identifier, count, _)| (*count, Reverse(*identifier))) {
+            Some((identifier, _, name)) => vec![(identifier, name.clone())],
+            None => known.into_iter().map(|(identifier, _, name)| (identifier, name)).collect(),
+        }
     }
 
     /// As they are written.
@@ -114,17 +125,17 @@ impl Schemes {
 }
 
 /// Names under which an endpoint's calls had a kind of credential; an empty one where not all of them are known by name.
-fn names(endpoint: &Endpoint, kind: &str, place: &str) -> Vec<String> {
-    let of_kind = endpoint.parameters.iter().filter(|one| one.credential && one.place == place);
-    let mut names: Vec<_> = of_kind.map(|one| one.name.clone()).collect();
+fn names(endpoint: &Endpoint, kind: &str, places: &[&str]) -> Vec<Name> {
+    let of_kind = endpoint.parameters.iter().filter(|one| one.credential && places.contains(&one.place.as_str()));
+    let mut names: Vec<_> = of_kind.map(|one| (one.place.clone(), one.name.clone())).collect();
     let alone = endpoint.auth.keys().all(|other| other == kind || other == "none");
     let enough = match names.as_slice() {
         [] => false,
-        [one] => !alone || endpoint.auth.contains_key("none") || is_always(endpoint, place, one),
+        [(place, name)] => !alone || endpoint.auth.contains_key("none") || is_always(endpoint, place, name),
         _ => true,
     };
     if !enough {
-        names.push(String::new());
+        names.push(Name::default());
     }
     names
 }
@@ -137,7 +148,6 @@ fn is_always(endpoint: &Endpoint, place: &str, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inventory::report::Parameter;
 
     #[test]
     fn each_endpoint_asks_for_what_its_calls_had() {
@@ -160,11 +170,13 @@ mod tests {
             endpoint(&["api_key", "none"], &[("header", "x-api-key", false)]),
             endpoint(&["api_key"], &[("header", "x-token", true)]),
             endpoint(&["api_key"], &[("header", "x-token", false), ("header", "x-api-key", false)]),
-            // In the query, where a key is not told from other parameters.
+            // Of logs, which do not say where it was.
             endpoint(&["api_key"], &[]),
             endpoint(&["bearer", "cookie"], &[("cookie", "sid", false)]),
             endpoint(&["cookie"], &[("cookie", "sid", true), ("cookie", "sso", true)]),
-            endpoint(&["none"], &[]),
+            endpoint(&["api_key"], &[("query", "api_key", true)]),
+            endpoint(&["api_key"], &[("query", "api_key", true), ("header", "x-api-key", true)]),
+            endpoint(&["none"], &[("query", "token", false)]),
         ];
         let schemes = Schemes::of(&all.iter().collect::<Vec<_>>());
         let expected = [
@@ -175,13 +187,18 @@ mod tests {
             json!([{"api_key_elsewhere": []}]),
             json!([{"bearer": []}, {"cookie": []}]),
             json!([{"cookie": []}]),
+            json!([{"api_key_api_key": []}]),
+            json!([{"api_key": []}]),
         ];
         for (one, expected) in all.iter().zip(expected) {
             assert_eq!(schemes.security(one), Some(expected));
         }
-        assert_eq!(schemes.security(&all[7]), None);
+        assert_eq!(schemes.security(&all[9]), None);
+        let has = |number: usize| schemes.has(&all[number], &all[number].parameters[0]);
+        assert_eq!([0, 7, 8, 9].map(has), [true, true, false, false], "what a scheme names is no parameter besides");
         let written = schemes.into_value();
         assert_eq!(written["cookie"], json!({"type": "apiKey", "in": "cookie", "name": "sid"}));
+        assert_eq!(written["api_key_api_key"], json!({"type": "apiKey", "in": "query", "name": "api_key"}));
         assert_eq!(written["api_key_x_token"], json!({"type": "apiKey", "in": "header", "name": "x-token"}));
         assert_eq!(
             (&written["api_key_elsewhere"]["name"], &written["api_key_elsewhere"][UNNAMED]),

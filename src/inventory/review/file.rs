@@ -92,7 +92,7 @@ impl Entry {
         let fits = |glob: &Option<Glob>, text: &str| glob.as_ref().is_none_or(|glob| glob.fits(text));
         let operation = endpoint.operation.as_ref().map_or("", |operation| &operation.name);
         fits(&self.service, &endpoint.host)
-            && fits(&self.method, &endpoint.method)
+            && (fits(&self.method, &endpoint.method) || fits(&self.method, endpoint.verb()))
             && fits(&self.template, &endpoint.template)
             && fits(&self.operation, operation)
     }

@@ -112,8 +112,10 @@ impl Review {
 
     /// Places of the entries that fit an endpoint, ascending.
     fn fitting(&self, endpoint: &Endpoint) -> Vec<usize> {
-        let key = (endpoint.host.clone(), endpoint.method.clone(), endpoint.template.clone());
-        let exact = self.exact.get(&key).into_iter().flatten();
+        // What is said of GET is said of HEAD, too, which an endpoint is told by if nobody asked for more so far.
+        let methods = BTreeSet::from([endpoint.method.as_str(), endpoint.verb()]);
+        let key = |method: &str| (endpoint.host.clone(), method.to_owned(), endpoint.template.clone());
+        let exact = methods.into_iter().filter_map(|method| self.exact.get(&key(method))).flatten();
         let fits = |place: &&usize| self.entries.get(**place).is_some_and(|entry| entry.fits(endpoint));
         let mut all: Vec<usize> = exact.chain(&self.patterns).filter(fits).copied().collect();
         all.sort_unstable();

@@ -84,6 +84,8 @@ pub(super) struct Operation {
 pub(super) struct Parameter {
     pub(super) required: bool,
     pub(super) schema: Arc<Value>,
+    /// A list is written as often as it has items.
+    pub(super) one_by_one: bool,
 }
 
 /// Schemas that operations have, each kept once: many operations may refer to one.
@@ -277,7 +279,16 @@ impl Specification {
                     let schema = if swagger { Some(parameter) } else { parameter.get("schema") };
                     let schema = schema.map_or_else(Arc::default, |schema| shared.of(schema));
                     let name = if place == "header" { name.to_ascii_lowercase() } else { name.to_owned() };
-                    operation.parameters.insert((place.to_owned(), name), Parameter { required: must, schema });
+                    let text = |key: &str| parameter.get(key).and_then(Value::as_str);
+                    let one_by_one = match swagger {
+                        true => text("collectionFormat") == Some("multi"),
+                        false => {
+                            let exploded = parameter.get("explode").and_then(Value::as_bool).unwrap_or(true);
+                            place == "query" && exploded && text("style").is_none_or(|style| style == "form")
+                        }
+                    };
+                    let known = Parameter { required: must, schema, one_by_one };
+                    operation.parameters.insert((place.to_owned(), name), known);
                 }
                 "body" if swagger => {
                     let schema = parameter.get("schema").map_or_else(Arc::default, |schema| shared.of(schema));

@@ -123,7 +123,7 @@ pub fn check(specifications: &[Specification], endpoints: &[Endpoint]) -> Vec<Fi
     // What is in a connection that nobody can look into is not known.
     for endpoint in endpoints.iter().filter(|endpoint| endpoint.method != ENCRYPTED) {
         let segments: Vec<&str> = endpoint.template.split('/').filter(|segment| !segment.is_empty()).collect();
-        let mut best: Option<(u32, usize, usize)> = None;
+        let mut best: Option<((u32, bool), usize, usize)> = None;
         let mut methods = BTreeSet::new();
         for ((number, place), fits) in index.find(&segments).0 {
             let operation = specifications.get(number).and_then(|specification| specification.operations.get(place));
@@ -132,14 +132,16 @@ pub fn check(specifications: &[Specification], endpoints: &[Endpoint]) -> Vec<Fi
             if named && !operation.hosts.contains(&endpoint.host) {
                 continue;
             }
-            let same = operation.method == endpoint.method || (operation.method == "HEAD" && endpoint.method == "GET");
-            if !same {
+            // HEAD asks for what GET gets, and one that is called with both is told as GET.
+            let exact = operation.method == endpoint.method;
+            let both = |method: &str| matches!(method, "GET" | "HEAD");
+            if !exact && !(both(&operation.method) && both(&endpoint.method)) {
                 methods.insert(operation.method.as_str());
                 continue;
             }
             used.insert((number, place));
-            if best.is_none_or(|(known, ..)| fits > known) {
-                best = Some((fits, number, place));
+            if best.is_none_or(|(known, ..)| (fits, exact) > known) {
+                best = Some(((fits, exact), number, place));
             }
         }
         let title = endpoint.title();
@@ -280,17 +282,16 @@ fn parameters(
             || specification.keys.contains(&named(parameter))
             // GraphQL's own.
             || (endpoint.operation.is_some() && parameter.place == "query");
-        if !known && !parameter.credential {
+        if !known && (!parameter.credential || parameter.place == "query") {
             let what = told(&parameter.place, &parameter.name);
             findings.add("parameter_unspecified", title, None, &what, parameter.types.join("|"));
         }
     }
     for parameter in &endpoint.parameters {
-        let Some(known) = operation.parameters.get(&named(parameter)).filter(|_| !parameter.credential) else {
-            continue;
-        };
+        let looked_at = !parameter.credential || parameter.place == "query";
+        let Some(known) = operation.parameters.get(&named(parameter)).filter(|_| looked_at) else { continue };
         let what = told(&parameter.place, &parameter.name);
-        for (kind, detail) in Comparison::of_parameter(specification, &known.schema, parameter) {
+        for (kind, detail) in Comparison::of_parameter(specification, known, parameter) {
             findings.add(&format!("parameter_{kind}"), title, None, &what, detail);
         }
     }

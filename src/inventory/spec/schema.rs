@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::super::report::{Parameter, Schema};
-use super::document::Specification;
+use super::document::{self, Specification};
 use super::formats;
 use crate::call::{Format, Formats, Type, Types};
 
@@ -94,14 +94,26 @@ impl<'s> Comparison<'s> {
     /// Where the values of a parameter do not fit its schema: what does not, and how.
     pub(super) fn of_parameter(
         specification: &'s Specification,
-        schema: &'s Value,
+        specified: &'s document::Parameter,
         observed: &Parameter,
     ) -> Vec<(&'static str, String)> {
         let comparison = Comparison { specification, side: Side::Form, looks: Cell::new(LOOKS), misfits: Vec::new() };
-        let allowed = comparison.allowed(schema, 0);
-        // Lists and objects are written in several ways, and their parts cannot be told apart.
-        let compound = |types: Types| types.contains(Type::Array) || types.contains(Type::Object);
-        if allowed.any || allowed.types.is_some_and(compound) {
+        let mut allowed = comparison.allowed(&specified.schema, 0);
+        // Lists and objects are written in several ways, and only the parts of a list that come one by one are told apart. One that
+        // comes once may be the list of one, or a list that is written as one.
+        let compound = |allowed: &Allowed<'_>| {
+            allowed.types.is_some_and(|types| types.contains(Type::Array) || types.contains(Type::Object))
+        };
+        if compound(&allowed) && observed.many && specified.one_by_one {
+            let list = |types: Types| types.iter().all(|one| matches!(one, Type::Array | Type::Null));
+            if allowed.types.is_some_and(list) {
+                allowed = comparison.alternatives(&allowed.items, 0);
+            }
+        } else if observed.many && !allowed.any && allowed.types.is_some_and(|_| !compound(&allowed)) {
+            let types = allowed.types.map(names).unwrap_or_default();
+            return vec![("types", format!("array where {types} is specified"))];
+        }
+        if allowed.any || compound(&allowed) {
             return Vec::new();
         }
         let seen = |format: &Format| observed.types.iter().any(|name| name == format.name());
