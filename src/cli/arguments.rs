@@ -57,7 +57,7 @@ pub enum Command {
     Top(Top),
     /// Send the dead letters of sinks again: what their receivers refused for good.
     Resend(super::resend::Resend),
-    /// Print the JSON Schema of alerts, calls, connections, checks or a status.
+    /// Print the JSON Schema of what is printed: alerts, findings, events, calls, connections, the inventory and more.
     Schema {
         /// Of what.
         of: super::schema::Printed,
