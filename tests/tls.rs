@@ -188,7 +188,8 @@ fn with_keys_calls_are_read_as_if_they_came_in_clear() {
 
 #[test]
 fn a_connection_that_is_silent_for_long_is_read_when_it_goes_on() {
-    for name in CAPTURES {
+    // Before a tunnel is open it is a call in HTTP/1, whose server had 300 seconds to answer.
+    for name in CAPTURES.into_iter().filter(|name| *name != "connect-tunnel") {
         let capture = Capture::of(name);
         let whole = lines(&capture.read(|_, _| true).0);
         for part in 1..8 {
