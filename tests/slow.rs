@@ -532,7 +532,9 @@ fn http2_that_its_connection_ends_in() {
     let quick = [post.clone(), large.clone(), large.clone(), large.clone(), large.clone(), large.clone(), large];
     let denied = frame(1, 5, 1, b"\x08\x03403");
     let reset = frame(3, 0, 1, &[0, 0, 0, 1]);
-    let cases: [(&str, &[Vec<u8>], f64, &[u8]); 4] = [
+    /// Name, request, seconds, answer.
+    type Case<'c> = (&'static str, &'c [Vec<u8>], f64, &'c [u8]);
+    let cases: [Case<'_>; 4] = [
         ("http2-stopped", &[frame(1, 1, 1, GET)], 0.2, b""),
         ("http2-broken-off", &dribs[..1], 0.5, &reset),
         ("http2-denied", &dribs, 8.0, &denied),

@@ -71,7 +71,7 @@ fn missing(seen: &Seen<'_>, found: &mut Found<'_>) {
     let locked = access.refused > 0 || !sensitive.is_empty();
     let private = seen.place.parameterised || !matches!(seen.call.verb(), "GET" | "HEAD");
     let never_before = access.authenticated >= NEVER_BEFORE && access.anonymous < 1.0;
-    if !locked && !(private && never_before) {
+    if !(locked || private && never_before) {
         return;
     }
     let classes: Vec<&str> = sensitive.iter().map(|found| &*found.class).collect();

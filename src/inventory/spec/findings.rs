@@ -135,7 +135,7 @@ pub fn check(specifications: &[Specification], endpoints: &[Endpoint]) -> Vec<Fi
             // HEAD asks for what GET gets, and one that is called with both is told as GET.
             let exact = operation.method == endpoint.method;
             let both = |method: &str| matches!(method, "GET" | "HEAD");
-            if !exact && !(both(&operation.method) && both(&endpoint.method)) {
+            if !(exact || both(&operation.method) && both(&endpoint.method)) {
                 methods.insert(operation.method.as_str());
                 continue;
             }

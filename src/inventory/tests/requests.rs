@@ -36,7 +36,7 @@ fn found(document: &Value, all: &[Endpoint]) -> Vec<String> {
 #[test]
 fn what_comes_several_times_is_a_list() {
     let target = |number: u32| {
-        let other = if number % 2 == 0 { "&tag=blue" } else { "" };
+        let other = if number.is_multiple_of(2) { "&tag=blue" } else { "" };
         format!("/v1/orders?tag=red{other}&ids[]={number}&ids[]={}&page={number}", number + 1)
     };
     let all = report(&asked(120, "GET", target));
