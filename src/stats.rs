@@ -318,6 +318,8 @@ counters! {
     Events = "events",
     /// News that were not told, because more was known already than can be remembered.
     EventsUntold = "events_untold",
+    /// News that were not told, because a review says that they are none.
+    EventsReviewed = "events_reviewed",
     /// Alerts printed.
     Alerts = "alerts",
     /// Incidents that closed early because more were open than the setting `incidents` allows.

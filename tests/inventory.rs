@@ -581,3 +581,58 @@ fn a_selection_says_whose_calls_and_which_endpoints() {
         assert_eq!(run(wrong).code, Some(2), "{wrong:?}");
     }
 }
+
+#[test]
+fn what_people_say_is_no_news_while_calls_come() {
+    let folder = Folder::new("reviewed-events");
+    let capture = fixture();
+    let options = [&capture[..], PROXY[0], PROXY[1]];
+    let text = "[[endpoint]]\nservice = \"identity-api.example\"\nignore = true\n\n\
+        [[endpoint]]\nservice = \"shop-api.example\"\nsensitive = false\n";
+    fs::write(folder.path("review.toml"), text).expect("a file");
+    let review = ["--review", "review.toml"];
+    let saved = folder.run("apis", &[&options[..], &review, &["--save", "known.jsonl", "--json"]].concat());
+    assert_eq!(saved.code, Some(0), "{}", saved.stderr);
+    let shown = saved.lines();
+    assert!(shown.iter().all(|line| line["host"] != "identity-api.example"));
+    // What is left out, and what is no secret, is saved all the same.
+    let known: Vec<Value> = fs::read_to_string(folder.path("known.jsonl"))
+        .expect("it is there")
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a line"))
+        .collect();
+    assert!(known.len() > shown.len());
+    let of_shop = |lines: &[Value]| {
+        lines
+            .iter()
+            .filter(|line| line["host"] == "shop-api.example")
+            .filter(|line| line["request"]["sensitive"].is_array() || line["response"]["sensitive"].is_array())
+            .count()
+    };
+    assert!(of_shop(&known) > 0 && of_shop(&shown) == 0, "{} {}", of_shop(&known), of_shop(&shown));
+    let events = |more: &[&str]| {
+        let run = folder.run("replay", &[&options[..], &["--events"], more].concat());
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        let lines = run.lines().into_iter();
+        lines.filter(|line| line["schema"] == "apitap.event.v1").collect::<Vec<_>>()
+    };
+    assert_eq!(events(&["--baseline", "known.jsonl"]), Vec::<Value>::new());
+    // Against an empty baseline all is new but what the review takes away.
+    fs::write(folder.path("empty.jsonl"), "").expect("a file");
+    let all = events(&["--baseline", "empty.jsonl"]);
+    let fewer = events(&[&["--baseline", "empty.jsonl"], &review[..]].concat());
+    let count = |events: &[Value], host: &str| events.iter().filter(|event| event["host"] == host).count();
+    assert!(count(&all, "identity-api.example") > 0 && count(&fewer, "identity-api.example") == 0);
+    assert!(count(&fewer, "shop-api.example") > 0);
+    let with_classes = |events: &[Value]| {
+        events.iter().filter(|event| event["host"] == "shop-api.example" && event["sensitive"].is_array()).count()
+    };
+    assert!(with_classes(&all) > 0 && with_classes(&fewer) == 0);
+    // With and without the review there is no difference to what was saved.
+    for more in [&["--diff", "known.jsonl"][..], &["--diff", "known.jsonl", "--review", "review.toml"]] {
+        let same = folder.run("apis", &[&options[..], more].concat());
+        assert_eq!((same.code, same.stdout.len()), (Some(0), 0), "{}", String::from_utf8_lossy(&same.stdout));
+    }
+    let idle = folder.run("replay", &[&options[..], &review].concat());
+    assert!(idle.stderr.contains("--events"), "{}", idle.stderr);
+}

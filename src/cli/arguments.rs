@@ -182,6 +182,11 @@ pub struct Watching {
     /// The inventory that is known, as `apitap apis --save` wrote it; there is no time of learning then.
     #[arg(long, value_name = "FILE", env = "APITAP_BASELINE", requires = "events", help_heading = "Events")]
     pub baseline: Option<PathBuf>,
+    /// With --events: what people say of endpoints, as `apitap apis --review` reads it. Of what is marked `ignore` nothing is told, and
+    /// where `sensitive = false` stands no sensitive data.
+    // No `requires`: the variable may be set for `apis`, and is to break nothing else.
+    #[arg(long, value_name = "FILE", env = "APITAP_REVIEW", help_heading = "Events")]
+    pub review: Option<PathBuf>,
     /// Seconds of traffic from the beginning on in which nothing is new, a day by default.
     #[arg(
         long,

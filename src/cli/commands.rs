@@ -256,7 +256,7 @@ fn watch(mut options: Watch) -> Result<ExitCode, Failure> {
     let lost = readers.first().map(live::Live::lost).unwrap_or_default();
     let ended = |code| if lost.load(Ordering::Relaxed) { ExitCode::from(INTERFACE_LOST) } else { code };
     let mut sources: Vec<_> = readers.into_iter().map(|live| Box::new(live) as Box<dyn Source>).collect();
-    confine(&settings, &options.common, options.watching.baseline.as_ref())?; // before any other thread is there
+    confine(&settings, &options.common, &options.watching)?; // before any other thread is there
     stop_on_signals(stop.clone(), notify::stopping)?;
     let started = Instant::now();
     let listening = format!("listening on {interface}");
@@ -675,7 +675,7 @@ fn keeper(settings: &Settings, detector: &mut Detector) -> Result<(Keeper, Optio
 }
 
 /// Gives up what a live run needs no more, its interfaces being open.
-fn confine(settings: &Settings, common: &Common, baseline: Option<&PathBuf>) -> Result<(), Failure> {
+fn confine(settings: &Settings, common: &Common, watching: &Watching) -> Result<(), Failure> {
     if !settings.confinement.enabled {
         return Ok(());
     }
@@ -692,7 +692,7 @@ fn confine(settings: &Settings, common: &Common, baseline: Option<&PathBuf>) -> 
     let mut read: Vec<PathBuf> = replaced.filter_map(|path| confinement::folder_of(path)).collect();
     read.extend(settings.rules.clone());
     read.extend(settings.key_file.clone());
-    read.extend(baseline.cloned());
+    read.extend(watching.baseline.iter().chain(&watching.review).cloned());
     let mut write = vec![folder];
     if let Some(folder) = &settings.evidence.folder {
         let absent = !folder.exists();
@@ -801,6 +801,9 @@ fn detecting(
     }
     let outlets = outlets(settings, unattended)?;
     if !watching.events {
+        if watching.review.is_some() && !common.quiet {
+            say!("apitap: --review says of events what is none; without --events there are none");
+        }
         return Ok(consumers::Detecting::new(detector, outlets).keeping(keeper).finding(practice));
     }
     settings.inspect.shapes = true;
@@ -809,6 +812,9 @@ fn detecting(
     let baseline = watching.baseline.as_deref().map(inventory::read).transpose()?;
     let mut inventory = Inventory::new(&settings.inventory, detector);
     inventory.watch(&settings.inventory, baseline.as_deref());
+    if let Some(review) = watching.review.as_deref().map(Review::read).transpose()? {
+        inventory.review(review);
+    }
     match rest.inventory {
         Some(memory) => inventory.restore(memory),
         None if resumed => said("inventory"),

@@ -128,22 +128,25 @@ impl Taking {
             out.write_all(review::template(unknown).as_bytes())?;
             return out.flush();
         }
+        if let Some(path) = &self.output.save {
+            // All of it: what a review leaves out today is no news tomorrow, whoever reads this with or without it.
+            if let Some(review) = &self.output.review {
+                review.note(&mut endpoints);
+            }
+            if let Err(error) = save(path, &endpoints) {
+                self.failed = Some(format!("--save {}: {error}", path.display()));
+            }
+        }
         if let Some(review) = &self.output.review {
             let outcome = review.apply(endpoints);
             findings.retain(|finding| !outcome.ignored.contains(&finding.endpoint));
             findings.extend(outcome.findings);
             findings.extend(unmatched);
             endpoints = outcome.endpoints;
-            if let Some(before) = &mut self.output.before {
-                review.keep(before);
-            }
+            let before = self.output.before.take();
+            self.output.before = before.map(|before| review.apply(before).endpoints);
         }
         self.found = findings.iter().any(|finding| !finding.is_harmless());
-        if let Some(path) = &self.output.save
-            && let Err(error) = save(path, &endpoints)
-        {
-            self.failed = Some(format!("--save {}: {error}", path.display()));
-        }
         if let Some(format) = self.output.graph {
             let graph = self.inventory.graph(&endpoints);
             let mut out = io::BufWriter::new(io::stdout().lock());

@@ -233,6 +233,11 @@ impl Book {
         self.events = Some(Box::new(Events::new(settings, self.key, baseline)));
     }
 
+    /// What is new, where that is told.
+    pub(super) fn events_mut(&mut self) -> Option<&mut Events> {
+        self.events.as_deref_mut()
+    }
+
     /// What was counted of what is new.
     pub(super) fn told(&self) -> Option<&Counters> {
         self.events.as_ref().map(|events| events.counters())

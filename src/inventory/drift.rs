@@ -4,8 +4,15 @@
 //! longer there, or what it must now do and did not have to, is breaking; the rest is harmless. What concerns security is
 //! marked besides.
 //!
+//! A new word in an enumeration of answers breaks clients that know all others; one that is gone, or comes in requests, breaks
+//! nobody by itself. A format that was kept to and is not any more breaks who relies on it, or sends it.
+//!
 //! Which words are one parameter is learned, so the same endpoint may have a template in one inventory and words in the other:
 //! those are compared with it together.
+
+#[cfg(test)]
+mod tests;
+mod texts;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,8 +21,9 @@ use serde::{Deserialize, Serialize};
 use super::events::covers;
 use super::facts::CALLERS;
 use super::report::{Endpoint, Message, Operation, Parameter, Schema};
-use crate::call::{Type, Types};
+use crate::call::{Format, Formats, Type, Types};
 use crate::model::EXACT_LIMIT;
+use texts::{Seen, Words};
 
 /// The version of the JSON form.
 pub const SCHEMA: &str = "apitap.change.v1";
@@ -26,7 +34,8 @@ pub struct Change {
     /// [`SCHEMA`].
     pub schema: String,
     /// What changed: `endpoint_new`, `endpoint_gone`, `parameter_new`, `parameter_gone`, `parameter_required`,
-    /// `parameter_types`, `media_new`, `media_gone`, `field_new`, `field_gone`, `field_required`, `field_optional`, `field_types`,
+    /// `parameter_types`, `parameter_values`, `body_required`, `media_new`, `media_gone`, `field_new`, `field_gone`, `field_required`,
+    /// `field_optional`, `field_types`, `field_values`, `field_formats`,
     /// `sensitive_new`, `sensitive_gone`, `status_new`, `status_gone`, `outcome_new`, `outcome_gone`, `auth_new`, `auth_gone`,
     /// `caller_new`, `caller_gone`, and `callers_unlisted` where there are more than are listed by their addresses and their number changed.
     pub kind: String,
@@ -192,15 +201,18 @@ pub fn changes(before: &[Endpoint], now: &[Endpoint]) -> Vec<Change> {
 
 fn compare(before: &Endpoint, now: &Endpoint, changes: &mut Changes<'_>) {
     path_parameters(before, now, changes);
-    parameters(&before.parameters, &now.parameters, changes);
-    messages("request", &before.request, &now.request, changes);
-    messages("response", &before.response, &now.response, changes);
+    let seen = Seen { before: before.calls, now: now.calls };
+    parameters(&before.parameters, &now.parameters, seen, changes);
+    body(before, now, changes);
+    let bodies = |of: &Endpoint| if of.request.required { of.calls } else { of.bodies };
+    let sent = Seen { before: bodies(before), now: bodies(now) };
+    messages("request", (&before.request, &now.request), sent, changes);
+    messages("response", (&before.response, &now.response), seen, changes);
     let statuses = |of: &Endpoint| of.statuses.keys().copied().collect::<BTreeSet<u16>>();
     changes.sets("status", None, &statuses(before), &statuses(now));
     let outcomes = |of: &Endpoint| of.outcomes.keys().copied().collect::<BTreeSet<u16>>();
     changes.sets("outcome", None, &outcomes(before), &outcomes(now));
-    let kinds = |of: &Endpoint| of.auth.keys().cloned().collect::<BTreeSet<String>>();
-    changes.sets("auth", None, &kinds(before), &kinds(now));
+    credentials(before, now, changes);
     let callers = |of: &Endpoint| of.callers.iter().copied().collect::<BTreeSet<_>>();
     let known = |of: &Endpoint| !of.callers.is_empty();
     if known(before) && known(now) {
@@ -209,6 +221,38 @@ fn compare(before: &Endpoint, now: &Endpoint, changes: &mut Changes<'_>) {
         // Of many, nobody is known by the address.
         let detail = format!("{} became {}; more than {CALLERS} are not listed", before.clients, now.clients);
         changes.add("callers_unlisted", false, None, "", detail);
+    }
+}
+
+/// Ways to say who calls.
+fn credentials(before: &Endpoint, now: &Endpoint, changes: &mut Changes<'_>) {
+    let kinds = |of: &Endpoint| of.auth.keys().cloned().collect::<BTreeSet<String>>();
+    let (old, new) = (kinds(before), kinds(now));
+    for kind in new.difference(&old) {
+        changes.add("auth_new", false, None, kind, String::new());
+    }
+    let another = new.difference(&old).next().is_some();
+    for kind in old.difference(&new) {
+        // Where everybody has one that nobody had, it is demanded now; otherwise who had none may only not have called.
+        changes.add("auth_gone", kind == "none" && another, None, kind, String::new());
+    }
+}
+
+/// Bodies that requests had at times, or never, and always have now. By chance all have one in a thousand cases at most.
+fn body(before: &Endpoint, now: &Endpoint, changes: &mut Changes<'_>) {
+    const LEAST: u64 = 8;
+    const CHANCE: f64 = 0.001;
+    let (old, new) = (&before.request, &now.request);
+    // An earlier version did not count them, and logs do not tell of them.
+    let known = before.bodies > 0 || old.bytes.is_none();
+    let whole = before.partial_heads == 0 && now.partial_heads == 0;
+    if !new.required || old.required || !known || !whole || before.calls.min(now.calls) < LEAST {
+        return;
+    }
+    // Of what was not seen as a whole, the body may be what is missing.
+    let with = before.bodies as f64 / before.calls as f64 + before.incomplete_share;
+    if with.powf(now.calls as f64) < CHANCE {
+        changes.add("body_required", true, Some("request"), "", String::new());
     }
 }
 
@@ -244,7 +288,7 @@ fn path_parameters(before: &Endpoint, now: &Endpoint, changes: &mut Changes<'_>)
     }
 }
 
-fn parameters(before: &[Parameter], now: &[Parameter], changes: &mut Changes<'_>) {
+fn parameters(before: &[Parameter], now: &[Parameter], seen: Seen, changes: &mut Changes<'_>) {
     // Those of a path are compared by their places; what says who calls is told of as a credential.
     let by_name = |all: &'_ [Parameter]| -> BTreeMap<String, Parameter> {
         // A key in a query is a parameter besides: what it is called is what callers have to write.
@@ -262,10 +306,18 @@ fn parameters(before: &[Parameter], now: &[Parameter], changes: &mut Changes<'_>
         if new.required && !old.required {
             changes.add("parameter_required", true, None, name, String::new());
         }
+        let Words { new: more, gone } = texts::words(&old.enumeration, &new.enumeration, seen);
+        if more || gone {
+            let detail = format!("{} became {}", old.enumeration.join("|"), new.enumeration.join("|"));
+            changes.add("parameter_values", false, None, name, detail);
+        }
+        let always = old.required && new.required;
+        let turn = texts::turn(texts::named(&old.types), texts::named(&new.types), seen, always);
         let (old, new): (BTreeSet<_>, BTreeSet<_>) = (old.types.iter().collect(), new.types.iter().collect());
         if !new.is_subset(&old) {
             let detail = format!("{} became {}", list(&old), list(&new));
-            changes.add("parameter_types", false, None, name, detail);
+            // Who sends what was taken sends what nobody sends any more.
+            changes.add("parameter_types", turn.is_some_and(|turn| turn.breaking), None, name, detail);
         }
     }
     for name in before.keys().filter(|name| !now.contains_key(*name)) {
@@ -285,7 +337,20 @@ fn list(all: &BTreeSet<&String>) -> String {
     all.iter().map(|one| one.as_str()).collect::<Vec<_>>().join("|")
 }
 
-fn messages(side: &str, before: &Message, now: &Message, changes: &mut Changes<'_>) {
+/// All places of a body by their paths, each with whether all bodies have it.
+fn places(body: &Schema) -> BTreeMap<String, (&Schema, bool)> {
+    let mut places: BTreeMap<String, (&Schema, bool)> = BTreeMap::new();
+    // What lies within others comes behind them.
+    body.walk(&mut |path, schema| {
+        let several = path.ends_with("[]") || path == "*" || path.ends_with(".*");
+        let within = around(path).is_none_or(|around| places.get(around).is_some_and(|(_, always)| *always));
+        let always = within && !several && !schema.optional && !schema.types.contains(Type::Null);
+        places.insert(path.to_owned(), (schema, always));
+    });
+    places
+}
+
+fn messages(side: &str, (before, now): (&Message, &Message), seen: Seen, changes: &mut Changes<'_>) {
     let response = side == "response";
     let media = |of: &Message| of.media.iter().cloned().collect::<BTreeSet<String>>();
     let (old, new) = (media(before), media(now));
@@ -298,15 +363,9 @@ fn messages(side: &str, before: &Message, now: &Message, changes: &mut Changes<'
     }
     let mut classes = (before.sensitive.clone(), now.sensitive.clone());
     if let (Some(old), Some(new)) = (&before.body, &now.body) {
-        let (mut fields, mut later) = (BTreeMap::new(), BTreeMap::new());
-        old.walk(&mut |path, schema| {
-            fields.insert(path.to_owned(), schema);
-        });
-        new.walk(&mut |path, schema| {
-            later.insert(path.to_owned(), schema);
-        });
-        for (path, new) in &later {
-            let Some(old) = fields.get(path) else {
+        let (fields, later) = (places(old), places(new));
+        for (path, (new, always_now)) in &later {
+            let Some((old, always)) = fields.get(path) else {
                 // Of what is new as a whole, the parts need no telling.
                 if around(path).is_none_or(|around| fields.contains_key(around)) {
                     let detail = if new.optional { "optional" } else { "required" };
@@ -315,6 +374,7 @@ fn messages(side: &str, before: &Message, now: &Message, changes: &mut Changes<'
                 continue;
             };
             field(side, path, old, new, changes);
+            content(side, path, (old, new), (seen, *always && *always_now), changes);
         }
         for path in fields.keys().filter(|path| !later.contains_key(*path)) {
             if around(path).is_none_or(|around| later.contains_key(around)) {
@@ -322,9 +382,9 @@ fn messages(side: &str, before: &Message, now: &Message, changes: &mut Changes<'
             }
         }
         // Where the field is known, the message need not be told.
-        for (path, new) in &later {
+        for (path, (new, _)) in &later {
             for class in &new.sensitive {
-                let was = fields.get(path).is_some_and(|old| old.sensitive.contains(class));
+                let was = fields.get(path).is_some_and(|(old, _)| old.sensitive.contains(class));
                 if !was {
                     changes.add("sensitive_new", false, Some(side), path, class.clone());
                 }
@@ -372,5 +432,25 @@ fn field(side: &str, path: &str, old: &Schema, new: &Schema, changes: &mut Chang
             if response { (gained || fraction) && !old.types.is_empty() } else { lost && !new.types.is_empty() };
         let detail = format!("{} became {}", names(old.types), names(new.types));
         changes.add("field_types", breaking, Some(side), path, detail);
+    }
+}
+
+/// Texts of a field: which words there are, and what they look like.
+fn content(
+    side: &str,
+    path: &str,
+    (old, new): (&Schema, &Schema),
+    (seen, always): (Seen, bool),
+    changes: &mut Changes<'_>,
+) {
+    let Words { new: more, gone } = texts::words(&old.values, &new.values, seen);
+    if more || gone {
+        let detail = format!("{} became {}", old.values.join("|"), new.values.join("|"));
+        changes.add("field_values", more && side == "response", Some(side), path, detail);
+    }
+    if let Some(turn) = texts::turn(old.formats, new.formats, seen, always) {
+        let names = |formats: Formats| formats.iter().map(Format::name).collect::<Vec<_>>().join("|");
+        let detail = format!("{} became {}", names(old.formats), names(new.formats));
+        changes.add("field_formats", turn.breaking, Some(side), path, detail);
     }
 }

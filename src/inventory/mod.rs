@@ -53,6 +53,7 @@ pub use book::Memory;
 use events::Event;
 use facts::{CALLERS, Facts};
 use report::{Endpoint, Operation, Parameter, Quantiles, rounded};
+use review::Review;
 
 /// What the inventory may cost, beside the detector and its templates. At worst `endpoints` × 32 KiB + `schema_bytes` +
 /// `edges` × 400 bytes: 665 MiB with the defaults, of which an endpoint takes 4 KiB in the usual case. Telling it at the end
@@ -144,6 +145,13 @@ impl Inventory {
     /// Tells from now on what is new, but for what is in `baseline`.
     pub fn watch(&mut self, settings: &Settings, baseline: Option<&[Endpoint]>) {
         self.book.watch(settings.events, baseline);
+    }
+
+    /// Tells no longer what people say is none of their concern. Behind [`Inventory::watch`].
+    pub fn review(&mut self, review: Review) {
+        if let Some(events) = self.book.events_mut() {
+            events.respect(review);
+        }
     }
 
     /// All that it knows beside the detector, to be kept.
@@ -344,6 +352,7 @@ fn described(entry: &Entry<'_>, facts: &Facts, name: Option<&str>, hours: f64) -
             .map(|(version, _)| (*version).to_owned())
             .collect(),
         calls: facts.calls,
+        bodies: facts.with_body,
         calls_per_hour: rounded(facts.calls as f64 / hours),
         clients: facts.distinct.count(),
         callers: if few { facts.callers.clone() } else { Vec::new() },

@@ -72,6 +72,9 @@ pub struct Endpoint {
     pub http: Vec<String>,
     /// Good answers.
     pub calls: u64,
+    /// Good answers to requests that had a body.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub bodies: u64,
     /// Good answers an hour, over the time of all traffic.
     pub calls_per_hour: f64,
     /// Clients that got them; an estimate beyond [`EXACT_LIMIT`](crate::model::EXACT_LIMIT).
@@ -370,6 +373,7 @@ impl Endpoint {
         }
         self.merge_servers([other.servers, other.tls_servers, other.clear_servers]);
         self.partial_heads += other.partial_heads;
+        self.bodies += other.bodies;
         self.catch_all |= other.catch_all;
         let (mine, theirs) = (self.calls, other.calls);
         let known: BTreeSet<_> = other.parameters.iter().map(|one| (one.place.clone(), one.name.clone())).collect();

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use super::facts::Facts;
 use super::report::{self, Endpoint, Operation};
+use super::review::{Review, Silence};
 use super::services::is_address;
 use crate::call::{BodyShape, Call, FlowId, Peer, Sensitive, Within};
 use crate::endpoint::{EndpointId, HashKey, Move};
@@ -228,6 +229,8 @@ pub(super) struct Events {
     settings: Settings,
     key: HashKey,
     baseline: Option<Baseline>,
+    /// What people say is no news.
+    review: Option<Review>,
     /// Keys of endpoints and fields that are no news.
     known: HashSet<u64, ahash::RandomState>,
     /// By when it is due and its key.
@@ -245,6 +248,7 @@ impl Events {
             settings,
             key,
             baseline: baseline.map(Baseline::new),
+            review: None,
             known: HashSet::default(),
             waiting: BTreeMap::new(),
             due: HashMap::default(),
@@ -252,6 +256,11 @@ impl Events {
             started: None,
             counters: Counters::new(),
         }
+    }
+
+    /// Tells from now on nothing that people say is none.
+    pub(super) fn respect(&mut self, review: Review) {
+        self.review = Some(review);
     }
 
     pub(super) fn counters(&self) -> &Counters {
@@ -436,8 +445,30 @@ impl Events {
         self.waiting.remove(&(due, key))
     }
 
-    /// By the name of the server, where it was asked for by an address; none if it is known by that.
-    pub(super) fn named(&mut self, mut one: Waiting) -> Option<Waiting> {
+    /// By the name of the server, where it was asked for by an address; none if it is known by that, or a review says that it
+    /// is no news.
+    pub(super) fn named(&mut self, one: Waiting) -> Option<Waiting> {
+        let one = self.renamed(one)?;
+        let silenced = match (self.silence(&one), &one.field) {
+            (Silence::All, _) | (Silence::Classes, Some(_)) => true,
+            (Silence::Classes, None) | (Silence::None, _) => false,
+        };
+        if silenced {
+            self.counters.count(Counter::EventsReviewed);
+        }
+        (!silenced).then_some(one)
+    }
+
+    /// What people say of where something is new.
+    fn silence(&self, one: &Waiting) -> Silence {
+        let Some(review) = &self.review else { return Silence::None };
+        // The protocol does not matter to a review.
+        let operation = one.operation.clone().map(|name| Operation { protocol: String::new(), name });
+        let (host, method, template) = (one.host.clone(), one.method.clone(), one.template.clone());
+        review.silence(&Endpoint { host, method, template, operation, ..Endpoint::default() })
+    }
+
+    fn renamed(&mut self, mut one: Waiting) -> Option<Waiting> {
         if !is_address(&one.host) {
             return Some(one);
         }
@@ -473,11 +504,13 @@ impl Events {
     /// It is told.
     pub(super) fn tell(&mut self, one: Waiting, facts: &Facts, now: Timestamp) -> Event {
         self.counters.count(Counter::Events);
+        let silence = self.silence(&one);
         let (side, field, classes) = match one.field {
             Some((response, path, class)) => {
                 let side = if response { "response" } else { "request" };
                 (Some(side.to_owned()), Some(path), BTreeSet::from([class]))
             }
+            None if silence == Silence::Classes => (None, None, BTreeSet::new()),
             None => {
                 let all = facts.sensitive.iter().flatten().map(|class| class.to_string());
                 (None, None, all.collect())

@@ -6,22 +6,37 @@ use super::super::report::Operation;
 use super::super::tests::{answering, call, inventory};
 use super::Event;
 use crate::call::{Call, Record};
+use crate::inventory::review::Review;
+use crate::stats::Counter;
 use crate::time::Timestamp;
 
 const LEARNING: u64 = 1_000;
 
 /// What is told of these calls, when learning lasts [`LEARNING`] seconds.
 fn told(calls: &[Call], baseline: Option<&[super::super::report::Endpoint]>) -> Vec<Event> {
+    told_beside(calls, baseline, None).0
+}
+
+/// The same in the light of a review, and how much is no news because of it.
+fn told_beside(
+    calls: &[Call],
+    baseline: Option<&[super::super::report::Endpoint]>,
+    review: Option<Review>,
+) -> (Vec<Event>, u64) {
     let mut settings = Settings::default();
     settings.events.learning_seconds = LEARNING;
     let mut inventory = inventory(&settings);
     inventory.watch(&settings, baseline);
+    if let Some(review) = review {
+        inventory.review(review);
+    }
     let (mut events, mut alerts) = (Vec::new(), Vec::new());
     for one in calls {
         inventory.watched(&Record::from(one.clone()), &mut events, &mut alerts, |_, _| {});
     }
     inventory.finish(&mut events);
-    events
+    let reviewed = inventory.counters().value(Counter::EventsReviewed);
+    (events, reviewed)
 }
 
 fn lines(events: &[Event]) -> Vec<String> {
@@ -170,4 +185,27 @@ fn ids_and_sentences_say_what_is_new() {
     assert_eq!(subjects.len(), 4);
     let grown = Event { sensitive: BTreeSet::new(), ..endpoint.clone() };
     assert_eq!(grown.subject_id(), endpoint.subject_id());
+}
+
+#[test]
+fn what_people_say_is_no_news() {
+    let said = |what: &str| {
+        let text = format!("[[endpoint]]\nservice = \"shop.example\"\ntemplate = \"/v1/users/{{id}}\"\n{what}\n");
+        let review = Review::parse(std::path::Path::new("review.toml"), text).expect("a review");
+        let (events, reviewed) = told_beside(&day(), None, Some(review));
+        (lines(&events), reviewed)
+    };
+    let orders = "sensitive_new GET shop.example/v1/orders/{id} items[].mail email";
+    let users = "endpoint_new GET shop.example/v1/users/{id} - email";
+    let plain = "endpoint_new GET shop.example/v1/users/{id} - ";
+    let expected =
+        |all: &[&str], reviewed: u64| (all.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>(), reviewed);
+    assert_eq!(said("ignore = true"), expected(&[orders], 1));
+    assert_eq!(said("sensitive = false"), expected(&[orders, plain], 0));
+    assert_eq!(said("sensitive = true"), expected(&[orders, users], 0));
+    // Of a field alone.
+    let text = "[[endpoint]]\ntemplate = \"/v1/orders/*\"\nsensitive = false\n".to_owned();
+    let review = Review::parse(std::path::Path::new("review.toml"), text).expect("a review");
+    let (events, reviewed) = told_beside(&day(), None, Some(review));
+    assert_eq!((lines(&events), reviewed), expected(&[users], 1));
 }

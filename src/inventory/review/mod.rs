@@ -70,6 +70,17 @@ pub struct Outcome {
     pub findings: Vec<Finding>,
 }
 
+/// What is not to be told of an endpoint while calls come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Silence {
+    /// All may be told.
+    None,
+    /// What was taken for sensitive in it is none.
+    Classes,
+    /// It is ignored.
+    All,
+}
+
 /// What all entries that fit an endpoint say of it.
 #[derive(Debug, Default)]
 struct Verdict {
@@ -163,9 +174,22 @@ impl Review {
         outcome
     }
 
-    /// Of an inventory that is compared with, those that are not ignored.
-    pub fn keep(&self, endpoints: &mut Vec<Endpoint>) {
-        endpoints.retain(|endpoint| !self.verdict(endpoint).is_some_and(|verdict| verdict.ignore));
+    /// Writes down what is said of each, and leaves out nothing: so it is kept, to be read in the light of any review.
+    pub fn note(&self, endpoints: &mut [Endpoint]) {
+        for endpoint in endpoints {
+            if let Some(verdict) = self.verdict(endpoint) {
+                endpoint.reviewed = Some(verdict.said);
+            }
+        }
+    }
+
+    /// What is not to be told of an endpoint. Its name is looked at alone.
+    pub fn silence(&self, endpoint: &Endpoint) -> Silence {
+        match self.verdict(endpoint) {
+            Some(Verdict { ignore: true, .. }) => Silence::All,
+            Some(Verdict { marked: Some(Marked::All(false)), .. }) => Silence::Classes,
+            _ => Silence::None,
+        }
     }
 
     /// Entries that fit none of these endpoints, in their order.

@@ -24,6 +24,9 @@ const REFERENCES: usize = 16;
 /// Servers of one operation.
 const SERVERS: usize = 64;
 
+/// How forms are sent.
+const FORMS: [&str; 2] = ["application/x-www-form-urlencoded", "multipart/form-data"];
+
 /// Why a specification cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SpecificationError {
@@ -71,6 +74,8 @@ pub(super) struct Operation {
     pub(super) security: Arc<Security>,
     /// Parameters of query, header (in lower case) and cookie by place and name.
     pub(super) parameters: BTreeMap<(String, String), Parameter>,
+    /// Schemas of parameters of the path by name.
+    pub(super) path_parameters: BTreeMap<String, Arc<Value>>,
     /// Schemas of the request's body by media type.
     pub(super) request: BTreeMap<String, Arc<Value>>,
     /// Every request is to have a body.
@@ -105,17 +110,22 @@ impl Shared {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Segment {
     Word(String),
-    /// A parameter between what may be before and behind it.
-    Parameter(String, String),
+    /// A parameter with what may be before and behind it. Where there are several in one segment, the name is none of theirs.
+    Parameter {
+        before: String,
+        behind: String,
+        name: String,
+    },
 }
 
 impl Segment {
     fn of(text: &str) -> Segment {
         match (text.find('{'), text.rfind('}')) {
-            (Some(begin), Some(end)) if begin < end => Segment::Parameter(
-                text.get(..begin).unwrap_or_default().to_owned(),
-                text.get(end + 1..).unwrap_or_default().to_owned(),
-            ),
+            (Some(begin), Some(end)) if begin < end => Segment::Parameter {
+                before: text.get(..begin).unwrap_or_default().to_owned(),
+                behind: text.get(end + 1..).unwrap_or_default().to_owned(),
+                name: text.get(begin + 1..end).unwrap_or_default().to_owned(),
+            },
             _ => Segment::Word(text.to_owned()),
         }
     }
@@ -223,8 +233,8 @@ impl Specification {
                     security: security(written.get("security")).unwrap_or_else(|| usual.clone()),
                     ..Operation::default()
                 };
-                self.parameters(item, &mut operation, swagger, &shared);
-                self.parameters(written, &mut operation, swagger, &shared);
+                self.parameters((item, written), &mut operation, swagger, &shared);
+                self.parameters((written, written), &mut operation, swagger, &shared);
                 self.bodies(written, &mut operation, swagger, &shared);
                 operations.push(operation);
             }
@@ -265,7 +275,20 @@ impl Specification {
         (hosts, bases.into_iter().take(SERVERS).collect())
     }
 
-    fn parameters(&self, of: &Map<String, Value>, operation: &mut Operation, swagger: bool, shared: &Shared) {
+    /// The media types of bodies in Swagger 2 (`consumes`, `produces`): those of an operation in the place of those of the document.
+    fn media(&self, written: &Map<String, Value>, key: &str) -> Vec<String> {
+        let list = written.get(key).or_else(|| self.document.get(key)).and_then(Value::as_array);
+        let all: Vec<_> = list.into_iter().flatten().filter_map(Value::as_str).map(media).collect();
+        if all.is_empty() { vec!["*/*".to_owned()] } else { all }
+    }
+
+    fn parameters(
+        &self,
+        (of, written): (&Map<String, Value>, &Map<String, Value>),
+        operation: &mut Operation,
+        swagger: bool,
+        shared: &Shared,
+    ) {
         let all = of.get("parameters").and_then(Value::as_array);
         let mut form = Map::new();
         let mut required = Vec::new();
@@ -290,13 +313,22 @@ impl Specification {
                     let known = Parameter { required: must, schema, one_by_one };
                     operation.parameters.insert((place.to_owned(), name), known);
                 }
+                "path" => {
+                    let schema = if swagger { Some(parameter) } else { parameter.get("schema") };
+                    let schema = schema.map_or_else(Arc::default, |schema| shared.of(schema));
+                    operation.path_parameters.insert(name.to_owned(), schema);
+                }
                 "body" if swagger => {
                     let schema = parameter.get("schema").map_or_else(Arc::default, |schema| shared.of(schema));
-                    operation.request.insert("*/*".to_owned(), schema);
+                    let all = self.media(written, "consumes").into_iter().map(|name| (name, schema.clone()));
+                    operation.request = all.collect();
                     operation.body_required = must;
                 }
                 "formData" if swagger => {
-                    form.insert(name.to_owned(), Value::Object(Map::new()));
+                    // A list of values is written in several ways.
+                    let list = parameter.get("type").and_then(Value::as_str) == Some("array");
+                    let schema = if list { Value::Object(Map::new()) } else { parameter.clone() };
+                    form.insert(name.to_owned(), schema);
                     operation.body_required |= must;
                     if must {
                         required.push(Value::from(name));
@@ -306,8 +338,14 @@ impl Specification {
             }
         }
         if !form.is_empty() {
-            let schema = serde_json::json!({"type": "object", "properties": form, "required": required});
-            operation.request.insert("*/*".to_owned(), Arc::new(schema));
+            let schema = Arc::new(serde_json::json!({"type": "object", "properties": form, "required": required}));
+            // There is no other way to send a form, whatever else the document says of all bodies.
+            let mut names = self.media(written, "consumes");
+            names.retain(|name| FORMS.contains(&name.as_str()));
+            if names.is_empty() {
+                names.extend(FORMS.map(str::to_owned));
+            }
+            operation.request = names.into_iter().map(|name| (name, schema.clone())).collect();
         }
     }
 
@@ -332,7 +370,6 @@ impl Specification {
     fn bodies(&self, written: &Map<String, Value>, operation: &mut Operation, swagger: bool, shared: &Shared) {
         let content = |of: &Value| -> BTreeMap<String, Arc<Value>> {
             let content = of.get("content").and_then(Value::as_object);
-            let media = |name: &str| name.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
             content
                 .into_iter()
                 .flatten()
@@ -347,13 +384,21 @@ impl Specification {
         for (status, response) in responses.into_iter().flatten() {
             let Some(response) = self.resolve(response) else { continue };
             let bodies = match (swagger, response.get("schema")) {
-                (true, Some(schema)) => BTreeMap::from([("*/*".to_owned(), shared.of(schema))]),
+                (true, Some(schema)) => {
+                    let schema = shared.of(schema);
+                    self.media(written, "produces").into_iter().map(|name| (name, schema.clone())).collect()
+                }
                 (true, None) => BTreeMap::new(),
                 (false, _) => content(response),
             };
             operation.responses.insert(status.to_ascii_uppercase(), bodies);
         }
     }
+}
+
+/// A media type without its parameters.
+fn media(name: &str) -> String {
+    name.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
 /// A file's value, in JSON or YAML.

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::super::report::{Endpoint, Message, Parameter};
 use super::document::{Operation, Specification};
 use super::index::Index;
+use super::path;
 use super::schema::{Comparison, Side};
 use crate::detect::ENCRYPTED;
 use crate::inspect::shape::head::{is_name, is_own};
@@ -122,28 +123,43 @@ pub fn check(specifications: &[Specification], endpoints: &[Endpoint]) -> Vec<Fi
     let mut findings = Findings { all: Vec::new() };
     // What is in a connection that nobody can look into is not known.
     for endpoint in endpoints.iter().filter(|endpoint| endpoint.method != ENCRYPTED) {
-        let segments: Vec<&str> = endpoint.template.split('/').filter(|segment| !segment.is_empty()).collect();
+        let steps = path::steps(endpoint);
         let mut best: Option<((u32, bool), usize, usize)> = None;
-        let mut methods = BTreeSet::new();
-        for ((number, place), fits) in index.find(&segments).0 {
-            let operation = specifications.get(number).and_then(|specification| specification.operations.get(place));
-            let Some(operation) = operation else { continue };
+        let (mut methods, mut refused) = (BTreeSet::new(), BTreeSet::new());
+        let (mut called, mut guesses) = (Vec::new(), Vec::new());
+        let mut words = false;
+        for ((number, place), fit) in index.find(&steps).0 {
+            let Some(specification) = specifications.get(number) else { continue };
+            let Some(operation) = specification.operations.get(place) else { continue };
             let named = operation.hosts.iter().any(|host| hosts.contains(host.as_str()));
             if named && !operation.hosts.contains(&endpoint.host) {
                 continue;
             }
+            words |= fit.guessed;
+            let takes = path::takes(specification, operation, &steps);
             // HEAD asks for what GET gets, and one that is called with both is told as GET.
             let exact = operation.method == endpoint.method;
             let both = |method: &str| matches!(method, "GET" | "HEAD");
-            if !(exact || both(&operation.method) && both(&endpoint.method)) {
-                methods.insert(operation.method.as_str());
-                continue;
+            let same = exact || both(&operation.method) && both(&endpoint.method);
+            match (takes, same) {
+                (true, true) => {}
+                (true, false) => {
+                    methods.insert(operation.method.as_str());
+                    continue;
+                }
+                (false, same) => {
+                    refused.extend(same.then_some(operation.path.as_str()));
+                    continue;
+                }
             }
-            used.insert((number, place));
-            if best.is_none_or(|(known, ..)| (fits, exact) > known) {
-                best = Some(((fits, exact), number, place));
+            if fit.guessed { &mut guesses } else { &mut called }.push((number, place));
+            if best.is_none_or(|(known, ..)| (fit.points, exact) > known) {
+                best = Some(((fit.points, exact), number, place));
             }
         }
+        // Where a parameter is specified, it is that which was called, and not each word beside it.
+        used.extend(if called.is_empty() { guesses } else { called });
+        used.extend(best.map(|(_, number, place)| (number, place)));
         let title = endpoint.title();
         let specified = best.and_then(|(_, number, place)| {
             let specification = specifications.get(number)?;
@@ -151,13 +167,17 @@ pub fn check(specifications: &[Specification], endpoints: &[Endpoint]) -> Vec<Fi
         });
         match specified {
             Some((specification, operation)) => {
+                for (name, kind, detail) in path::misfits(specification, operation, &steps, words) {
+                    findings.add(&format!("parameter_{kind}"), &title, None, &format!("path {name}"), detail);
+                }
                 compare(specification, operation, endpoint, (&title, seen), &mut findings);
             }
             None => {
-                let methods: Vec<_> = methods.into_iter().collect();
-                let detail = match methods.is_empty() {
-                    true => format!("{} calls of {} clients", endpoint.calls, endpoint.clients),
-                    false => format!("the path is specified with {}", methods.join(", ")),
+                let list = |all: BTreeSet<&str>| all.into_iter().collect::<Vec<_>>().join(", ");
+                let detail = match (methods.is_empty(), refused.is_empty()) {
+                    (_, false) => format!("{} is specified, and takes other values", list(refused)),
+                    (false, true) => format!("the path is specified with {}", list(methods)),
+                    (true, true) => format!("{} calls of {} clients", endpoint.calls, endpoint.clients),
                 };
                 let classes = endpoint.request.sensitive.union(&endpoint.response.sensitive).cloned().collect();
                 findings.add("shadow", &title, None, "", detail).sensitive = classes;
@@ -226,14 +246,22 @@ fn compare(
         }
     }
     bodies(operation, endpoint, title, findings);
-    let known: BTreeSet<&str> = good.iter().flat_map(|content| content.keys()).map(String::as_str).collect();
-    for media in &endpoint.response.media {
-        let covered = |known: &&str| {
-            let family = media.split('/').next().unwrap_or_default();
-            *known == media || *known == "*/*" || known.strip_suffix("/*") == Some(family)
-        };
+    let known: Vec<&str> = good.iter().flat_map(|content| content.keys()).map(String::as_str).collect();
+    media("response", &endpoint.response, &known, title, findings);
+    // What a request without a body says of it is no promise.
+    if endpoint.request.bytes.is_some() || endpoint.request.body.is_some() {
+        let known: Vec<&str> = operation.request.keys().map(String::as_str).collect();
+        media("request", &endpoint.request, &known, title, findings);
+    }
+}
+
+/// Media types beyond those that are specified, where some are.
+fn media(side: &str, message: &Message, known: &[&str], title: &str, findings: &mut Findings) {
+    for media in &message.media {
+        let family = media.split('/').next().unwrap_or_default();
+        let covered = |known: &&str| *known == media || *known == "*/*" || known.strip_suffix("/*") == Some(family);
         if !known.is_empty() && !known.iter().any(covered) {
-            findings.add("media_unspecified", title, Some("response"), media, String::new());
+            findings.add("media_unspecified", title, Some(side), media, String::new());
         }
     }
 }

@@ -44,6 +44,36 @@ pub(super) fn writes(types: Types, seen: Format) -> bool {
     }
 }
 
+/// What segments of a path may look like that are of this kind ([`Kind`](crate::endpoint::Kind)); none where they may look like
+/// anything.
+pub(super) fn of_kind(kind: &str) -> &'static [Format] {
+    use Format::{Boolean, Code, Date, DateTime, Decimal, Digits, Email, Hexadecimal, Text, Uuid, Word};
+    match kind {
+        "int" => &[Digits, Decimal],
+        "number" => &[Decimal],
+        "digits" => &[Digits],
+        "month" => &[Code, Text],
+        "date-time" => &[DateTime, Code, Text],
+        "uuid" => &[Uuid],
+        "hash" => &[Hexadecimal],
+        // Months are among them.
+        "date" => &[Date, DateTime, Code, Text],
+        "email" => &[Email, Text],
+        "slug" => &[Word, Boolean, Code, Text],
+        _ => &[],
+    }
+}
+
+/// Whether a word of this format may be of a kind.
+pub(super) fn is_of_kind(seen: Format, kind: &str) -> bool {
+    match kind {
+        "slug" | "text" => true,
+        // They are told by their digits.
+        "token" | "file" => !matches!(seen, Format::Word | Format::Boolean),
+        _ => of_kind(kind).contains(&seen),
+    }
+}
+
 /// Whether a text of this format can be none of these.
 pub(super) fn is_unlike(values: &BTreeSet<&str>, seen: Format) -> bool {
     let plain = |value: &&str| value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.:".contains(&byte));

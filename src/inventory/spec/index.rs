@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::document::{Segment, Specification};
+use super::path::{REST, Step, is_between};
 
 /// What a word that is the same adds to how well a template fits.
 const SAME: u32 = 100;
@@ -46,7 +47,7 @@ impl Index {
             let Some(node) = self.nodes.get_mut(at) else { return };
             at = match segment {
                 Segment::Word(word) => *node.words.entry(word.clone()).or_insert(next),
-                Segment::Parameter(before, behind) => {
+                Segment::Parameter { before, behind, .. } => {
                     *node.parameters.entry((before.clone(), behind.clone())).or_insert(next)
                 }
             };
@@ -59,41 +60,41 @@ impl Index {
         }
     }
 
-    /// The operations that a template's segments fit, each with how well it does: more for each word that is the same. A
-    /// parameter that was learned may stand for words that are written down one by one: that is the weakest fit. Gives
-    /// the nodes that were looked at too.
-    pub(super) fn find(&self, template: &[&str]) -> (BTreeMap<(usize, usize), u32>, usize) {
+    /// The operations that a template's segments fit, each with how well it does. Gives the nodes that were looked at too.
+    pub(super) fn find(&self, template: &[Step<'_>]) -> (BTreeMap<(usize, usize), Fit>, usize) {
         let mut found = BTreeMap::new();
-        let mut waiting = vec![(0, 0, 1)];
+        let start = Fit { points: 1, guessed: false };
+        let mut waiting = vec![(0, 0, start)];
         let mut looks = 0;
         while let Some((at, depth, fit)) = waiting.pop() {
             let Some(node) = self.nodes.get(at) else { continue };
             looks += 1;
             let rest = template.get(depth..).unwrap_or_default();
-            let all = matches!(rest, ["{rest}"]);
+            let all = matches!(rest, [step] if step.text == REST);
             if rest.is_empty() || all {
                 for operation in &node.ends {
-                    let best: &mut u32 = found.entry(*operation).or_default();
-                    *best = (*best).max(fit);
+                    let best: &mut Fit = found.entry(*operation).or_insert(fit);
+                    best.points = best.points.max(fit.points);
+                    best.guessed &= fit.guessed;
                 }
             }
-            let Some(segment) = rest.first() else { continue };
+            let Some(step) = rest.first() else { continue };
             if all {
                 waiting.extend(node.words.values().chain(node.parameters.values()).map(|&next| (next, depth, fit)));
                 continue;
             }
-            if *segment == "{id}" {
-                waiting.extend(node.words.values().map(|&next| (next, depth + 1, fit)));
-                waiting.extend(node.parameters.values().map(|&next| (next, depth + 1, fit + PARAMETER)));
+            if step.is_parameter() {
+                let among = node.words.iter().filter(|(word, _)| step.may_be(word));
+                waiting.extend(among.map(|(_, &next)| (next, depth + 1, Fit { guessed: true, ..fit })));
+                waiting.extend(node.parameters.values().map(|&next| (next, depth + 1, fit.more(PARAMETER))));
                 continue;
             }
-            if let Some(&next) = node.words.get(*segment) {
-                waiting.push((next, depth + 1, fit + SAME));
+            if let Some(&next) = node.words.get(step.text) {
+                waiting.push((next, depth + 1, fit.more(SAME)));
             }
             for ((before, behind), &next) in &node.parameters {
-                let whole = segment.len() > before.len() + behind.len();
-                if whole && segment.starts_with(before.as_str()) && segment.ends_with(behind.as_str()) {
-                    waiting.push((next, depth + 1, fit + 1));
+                if is_between(step.text, before, behind) {
+                    waiting.push((next, depth + 1, fit.more(1)));
                 }
             }
         }
@@ -101,10 +102,27 @@ impl Index {
     }
 }
 
+/// How well an operation fits a template.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Fit {
+    /// More for each word that is the same.
+    pub(super) points: u32,
+    /// A parameter that was learned stands for a word that is written down: the weakest fit, since nobody may have called that.
+    pub(super) guessed: bool,
+}
+
+impl Fit {
+    fn more(self, points: u32) -> Fit {
+        Fit { points: self.points + points, ..self }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::fmt::Write;
 
+    use super::super::super::report::Endpoint;
+    use super::super::path::steps;
     use super::*;
 
     #[test]
@@ -119,8 +137,9 @@ mod tests {
         let mut all = 0;
         for number in 0..3_000 {
             let word = format!("things-{number}");
-            let (found, looks) = index.find(&["v1", &word, "{id}", "parts"]);
-            assert_eq!(found.values().copied().collect::<Vec<_>>(), [311]);
+            let endpoint = Endpoint { template: format!("/v1/{word}/{{id}}/parts"), ..Endpoint::default() };
+            let (found, looks) = index.find(&steps(&endpoint));
+            assert_eq!(found.values().copied().collect::<Vec<_>>(), [Fit { points: 311, guessed: false }]);
             all += looks;
         }
         assert!(all < 3_000 * 8, "{all}");

@@ -6,6 +6,7 @@
 //! | `document` | OpenAPI 3.0 and 3.1 and Swagger 2 as operations with paths, servers, parameters, bodies |
 //! | `files` | documents in several files as one |
 //! | `security` | what is demanded of who calls |
+//! | `path` | whether paths of operations take what was observed in them |
 //! | `index` | which operations a template fits |
 //! | `schema` | whether what was observed fits a schema |
 //! | `formats` | whether what texts look like fits a format, a type or an enumeration |
@@ -16,6 +17,7 @@ mod files;
 mod findings;
 mod formats;
 mod index;
+mod path;
 mod schema;
 mod security;
 #[cfg(test)]

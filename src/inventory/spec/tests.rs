@@ -18,7 +18,7 @@ fn endpoint(method: &str, template: &str, response: &str) -> Endpoint {
     }
 }
 
-fn found(text: &str, endpoints: &[Endpoint]) -> Vec<String> {
+pub(super) fn found(text: &str, endpoints: &[Endpoint]) -> Vec<String> {
     let specification = Specification::parse(text).expect("a specification");
     let all = check(&[specification], endpoints);
     all.iter().map(|one| format!("{} {} {}", one.kind, one.endpoint, one.what).trim().to_owned()).collect()

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use super::super::super::report::{Endpoint, Parameter};
+use super::super::super::report::{Endpoint, Message, Parameter};
 use super::super::{Specification, check};
 use super::{endpoint, found};
 
@@ -315,4 +315,65 @@ fn large_specifications_in_yaml_are_read_and_bombs_are_not() {
     assert!(Specification::parse(&bomb).is_err());
     let wide = format!("openapi: 3.0.3\na: &a {}\nb: [{}]\n", "x".repeat(1 << 20), vec!["*a"; 90].join(", "));
     assert!(Specification::parse(&wide).is_err(), "90 MiB of a text that is written once");
+}
+
+#[test]
+fn media_types_of_requests_are_held_against_those_that_are_specified() {
+    let body = |media: &str| one("post", &json!({"requestBody": {"content": {media: {}}}}), &json!({}));
+    let seen = |media: &str| {
+        let mut seen = endpoint("POST", "/a", "{}");
+        seen.response.body = None;
+        seen.request.media = vec![media.into()];
+        seen.request.bytes = Some(Default::default());
+        seen
+    };
+    let told = ["media_unspecified POST shop.example/a application/json"];
+    assert_eq!(found(&body("application/xml"), &[seen("application/json")]), told);
+    for specified in ["application/json; charset=utf-8", "application/*", "*/*"] {
+        assert_eq!(found(&body(specified), &[seen("application/json")]), [""; 0], "{specified}");
+    }
+    // Where there was no body, what was said of it does not matter.
+    let bare = Endpoint { request: Message { bytes: None, ..seen("application/json").request }, ..seen("") };
+    assert_eq!(found(&body("application/xml"), &[bare]), [""; 0]);
+}
+
+#[test]
+fn swagger_2_says_once_for_all_which_media_types_and_in_parameters_what_forms_have() {
+    let text = |operation: &Value| {
+        json!({"swagger": "2.0", "consumes": ["application/xml"], "produces": ["application/xml; charset=utf-8"],
+            "paths": {"/a": {"post": operation}}})
+        .to_string()
+    };
+    let seen = |media: &str, fields: Value| {
+        let mut seen = endpoint("POST", "/a", "{}");
+        seen.request.media = vec![media.into()];
+        seen.request.bytes = Some(Default::default());
+        seen.request.required = true;
+        seen.request.body = serde_json::from_value(json!({"types": ["object"], "fields": fields})).ok();
+        seen
+    };
+    let answer = json!({"200": {"description": "", "schema": {"type": "object"}}});
+    let body = json!([{"in": "body", "name": "b", "schema": {"type": "object"}}]);
+    let (json, both) = ("application/json", ["media_unspecified POST shop.example/a application/json"; 2]);
+    let operation = json!({"parameters": body, "responses": answer});
+    assert_eq!(found(&text(&operation), &[seen(json, json!({}))]), both);
+    let own = json!({"parameters": body, "responses": answer, "consumes": [json], "produces": [json]});
+    assert_eq!(found(&text(&own), &[seen(json, json!({}))]), [""; 0]);
+    // A form is sent as forms are.
+    let form = json!({"responses": {"200": {"description": ""}}, "produces": [json], "parameters": [
+        {"in": "formData", "name": "user", "type": "integer", "required": true},
+        {"in": "formData", "name": "state", "type": "string", "enum": ["open"]},
+        {"in": "formData", "name": "tags", "type": "array", "items": {"type": "string"}},
+        {"in": "formData", "name": "picture", "type": "file"}]});
+    let texts = |format: &str, words: &[&str]| json!({"types": ["string"], "formats": [format], "values": words});
+    let fields = |user: Value| json!({"user": user, "state": texts("word", &["void"]), "tags": texts("word", &[]), "picture": texts("binary", &[])});
+    for form_media in ["application/x-www-form-urlencoded", "multipart/form-data"] {
+        let mut sent = seen(form_media, fields(texts("word", &[])));
+        sent.response.body = None;
+        let expected = ["field_values POST shop.example/a state", "field_types POST shop.example/a user"];
+        assert_eq!(found(&text(&form), &[sent.clone()]), expected, "{form_media}");
+        sent.request.body =
+            serde_json::from_value(json!({"types": ["object"], "fields": {"user": texts("digits", &[])}})).ok();
+        assert_eq!(found(&text(&form), &[sent]), [""; 0], "{form_media}");
+    }
 }
