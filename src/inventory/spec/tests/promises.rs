@@ -319,7 +319,9 @@ fn large_specifications_in_yaml_are_read_and_bombs_are_not() {
 
 #[test]
 fn media_types_of_requests_are_held_against_those_that_are_specified() {
-    let body = |media: &str| one("post", &json!({"requestBody": {"content": {media: {}}}}), &json!({}));
+    let answers = json!({"200": {"description": ""}});
+    let body =
+        |media: &str| one("post", &json!({"requestBody": {"content": {media: {}}}, "responses": answers}), &json!({}));
     let seen = |media: &str| {
         let mut seen = endpoint("POST", "/a", "{}");
         seen.response.body = None;
