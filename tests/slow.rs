@@ -432,6 +432,24 @@ fn windows_of_http2_that_stay_closed() {
 }
 
 #[test]
+fn windows_of_http2_that_change_often_and_stay_closed() {
+    let outcome = run("http2-changes", |wire, _| {
+        for number in 0..20 {
+            let at = 5.0 + f64::from(number) * 0.3;
+            let mut connection = speak_http2(wire, at, ATTACKER, 40_000 + number, 1_000);
+            ask_http2(wire, at + 0.01, &mut connection, 3, 900);
+            // The last of many changes leaves them shut.
+            let change = |turn: u32| frame(4, 0, 0, &[&[0, 4][..], &(900 + turn % 2).to_be_bytes()].concat());
+            let changes: Vec<u8> = (0..200).flat_map(change).collect();
+            for piece in changes.chunks(1_200) {
+                wire.send(seconds(at + 0.2), &mut connection, CLIENT, piece);
+            }
+        }
+    });
+    outcome.accuses("response_body");
+}
+
+#[test]
 fn many_stalled_streams_count_more_than_one() {
     let outcome = run("http2-streams", |wire, _| {
         for number in 0..6 {

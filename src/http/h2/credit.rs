@@ -14,8 +14,8 @@ const INITIAL: i64 = 65_535;
 /// Bytes below which a window lets next to nothing come.
 const CLOSED: i64 = 128;
 
-/// How often a client may change the window of its streams, each of which is looked at then: who measures the line does so some
-/// twenty times.
+/// How often a client may change the window of its streams, each of which is looked at then at once: who measures the line does so
+/// some twenty times. Beyond, they are looked at after as many changes as there are streams, and when the connection is.
 const CHANGES: u32 = 64;
 
 /// The windows of a client.
@@ -36,6 +36,8 @@ pub(super) struct Credit {
     pub(super) closures: u32,
     /// How often the window of new streams was changed.
     changes: u32,
+    /// Streams were not looked at since the last change.
+    stale: bool,
 }
 
 impl Credit {
@@ -49,6 +51,7 @@ impl Credit {
             held: None,
             closures: 0,
             changes: 0,
+            stale: false,
         }
     }
 
@@ -103,12 +106,20 @@ impl Connection {
         if !self.credit.known || self.credit.initial == i64::from(initial) {
             return;
         }
-        self.credit.changes += 1;
-        if self.credit.changes > CHANGES {
-            self.credit.lose();
+        self.credit.initial = initial.into();
+        self.credit.changes = self.credit.changes.wrapping_add(1);
+        self.credit.stale = true;
+        let streams = u32::try_from(self.streams.len()).unwrap_or(u32::MAX);
+        if self.credit.changes <= CHANGES || self.credit.changes.is_multiple_of(streams.max(1)) {
+            self.reweigh(flow, now);
+        }
+    }
+
+    /// Looks at all streams, if their windows have changed since that was done.
+    pub(super) fn reweigh(&mut self, flow: &FlowInfo, now: Timestamp) {
+        if !std::mem::take(&mut self.credit.stale) {
             return;
         }
-        self.credit.initial = initial.into();
         for stream in self.streams.values_mut() {
             let more = stream.sides[1].head && !stream.sides[1].ended;
             self.credit.weigh(&mut stream.used, more);

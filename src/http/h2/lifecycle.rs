@@ -291,6 +291,7 @@ impl Connection {
 
     /// The flow was woken: reports what has gone on for long.
     pub(crate) fn wake(&mut self, flow: &FlowInfo, now: Timestamp, shared: &mut Shared, counters: &mut Counters) {
+        self.reweigh(flow, now);
         let Some(next) = self.next_report else { return };
         if now < next {
             flow.wake_at(next); // it was for something else

@@ -396,7 +396,7 @@ fn pushes_that_a_client_refuses_are_no_rapid_reset() {
 }
 
 #[test]
-fn windows_that_change_too_often_are_not_followed() {
+fn windows_that_change_often_change_nothing_else() {
     let mut talk = Talk::new(1460);
     let (mut client, mut server) = begin(&mut talk);
     talk.send(true, &client.get(1, "/x"));
