@@ -3,8 +3,9 @@
 //! With one worker, one thread reads, decodes, reassembles and makes records, and takes the records in their total order
 //! ([`Record::order`]) to what the command is about (detects, prints). Live, that is done on a thread of its own, to
 //! which batches of records travel over a bounded queue; a full one drops whole batches, counted, since the wire does
-//! not wait (`alone`). With several workers the flows are divided among them (`shards`), and several readers may share a
-//! live interface; a replay waits where it has to.
+//! not wait (`alone`). With several workers the flows are divided among them. Live, a reader feeds them and a consumer takes what
+//! they give, each on a thread of its own, and several readers may share an interface (`shards`). In a replay the workers do that
+//! besides, so that there are no more threads than processors (`team`).
 //!
 //! What makes runs identical: a record's end time is a moment of packet time at which the worker completed it, so records
 //! leave a worker in ascending end time; those of the same moment are put in order and let go once the watermark, the
@@ -13,8 +14,10 @@
 mod alone;
 mod assembly;
 mod front;
+mod merge;
 mod parcel;
 mod shards;
+mod team;
 #[cfg(test)]
 mod tests;
 mod timeline;
@@ -38,6 +41,9 @@ use crate::{http, packet, stream};
 /// Live, how long one thread waits for the next before it drops what that has no room for, and the packet time after
 /// which a thread without records says how far it is.
 const PATIENCE: Duration = Duration::from_millis(100);
+
+/// Is told now and then how far a source is, and what was counted of it.
+pub type Progress<'p> = dyn FnMut(&dyn Source, &Counters) + Send + 'p;
 
 /// Settings of the stages before the seam.
 #[derive(Clone, Debug, Default)]
@@ -104,10 +110,11 @@ pub fn run(
     inspector: &Arc<Inspector>,
     consumer: &mut dyn Consumer,
     stop: &AtomicBool,
-    progress: &mut dyn FnMut(&dyn Source, &Counters),
+    progress: &mut Progress<'_>,
 ) -> Outcome {
     let mut outcome = match sources {
         [source] if settings.workers <= 1 => alone::run(source.as_mut(), settings, inspector, consumer, stop, progress),
+        [source] if !settings.live => team::run(source.as_mut(), settings, inspector, consumer, stop, progress),
         sources => shards::run(sources, settings, inspector, consumer, stop, progress),
     };
     settings.keys.report(&mut outcome.counters);

@@ -26,7 +26,7 @@ use crate::inventory::Inventory;
 use crate::inventory::review::Review;
 use crate::key::Key;
 use crate::metrics::{Board, Server};
-use crate::pipeline::{self, Consumer, Outcome};
+use crate::pipeline::{self, Consumer, Outcome, Progress};
 use crate::practice::Practice;
 use crate::practice::quota::suggest::{Options, Suggesting};
 use crate::records::Records;
@@ -906,7 +906,7 @@ fn process(
     (live, evidence): (Option<Arc<Board>>, Option<Tap>),
     consumer: &mut dyn Consumer,
     stop: &AtomicBool,
-    progress: &mut dyn FnMut(&dyn Source, &Counters),
+    progress: &mut Progress<'_>,
 ) -> Result<Outcome, Failure> {
     let keys = Arc::new(KeyLog::new(&settings.tls.keylog));
     let mut follower = None;

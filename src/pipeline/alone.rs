@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use super::assembly::Assembly;
 use super::front::{Front, Taker};
-use super::{Consumer, Outcome, PATIENCE, Settings};
+use super::{Consumer, Outcome, PATIENCE, Progress, Settings};
 use crate::call::Record;
 use crate::inspect::Inspector;
 use crate::metrics::{Board, Publisher};
@@ -31,7 +31,7 @@ pub(super) fn run(
     inspector: &Arc<Inspector>,
     consumer: &mut dyn Consumer,
     stop: &AtomicBool,
-    progress: &mut dyn FnMut(&dyn Source, &Counters),
+    progress: &mut Progress<'_>,
 ) -> Outcome {
     let mut read = |out: &mut Out<'_>| {
         let mut fronts = Front::several(settings, 1);
@@ -118,7 +118,7 @@ impl Sequencer {
     pub(super) fn release(&mut self, watermark: Timestamp, out: &mut Vec<Record>) -> usize {
         let (due, early) = match watermark {
             Timestamp::MAX => (self.held.len(), 0),
-            _ => due(&self.held, watermark, self.limit),
+            _ => due(&self.held, Record::end_time, watermark, self.limit),
         };
         let first = out.len();
         out.extend(self.held.drain(..due));
@@ -129,12 +129,17 @@ impl Sequencer {
 
 /// How many of these, which are in the order of their ends, are to be handed on at a watermark, and how many of them before it is known
 /// that there are no more of their moment, being more than `limit`.
-pub(super) fn due(held: &[Record], watermark: Timestamp, limit: usize) -> (usize, usize) {
-    let due = held.partition_point(|record| record.end_time() < watermark);
+pub(super) fn due<T>(
+    held: &[T],
+    end_time: impl Fn(&T) -> Timestamp,
+    watermark: Timestamp,
+    limit: usize,
+) -> (usize, usize) {
+    let due = held.partition_point(|record| end_time(record) < watermark);
     if held.len() - due <= limit {
         return (due, 0);
     }
-    let with = held.partition_point(|record| record.end_time() <= watermark);
+    let with = held.partition_point(|record| end_time(record) <= watermark);
     if with - due > limit { (with, with - due) } else { (due, 0) }
 }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::timeline::Timeline;
-use super::{Outcome, Settings};
+use super::{Outcome, Progress, Settings};
 use crate::evidence::Tap;
 use crate::metrics::{Board, Publisher};
 use crate::packet::{Decoder, Segment};
@@ -41,6 +41,10 @@ pub(super) struct Front {
     /// Fragments are the same for all: the first one tells of them.
     first_of_all: bool,
     tap: Option<Tap>,
+    /// What came since the last look at the stop flag and the progress.
+    turn: u32,
+    /// Live, when the little that there is will be handed on.
+    due: Timestamp,
 }
 
 impl Front {
@@ -58,6 +62,8 @@ impl Front {
             publisher: settings.board.as_ref().map(Board::publisher),
             first_of_all: number == 0,
             tap: settings.evidence.clone(),
+            turn: 0,
+            due: Timestamp::MAX,
         };
         decoders.into_iter().zip(0..).map(front).collect()
     }
@@ -69,9 +75,21 @@ impl Front {
         taker: &mut impl Taker,
         settings: &Settings,
         stop: &AtomicBool,
-        progress: &mut dyn FnMut(&dyn Source, &Counters),
+        progress: &mut Progress<'_>,
     ) {
-        let (mut turn, mut due) = (0, Timestamp::MAX);
+        while self.round(source, taker, settings, stop, progress) {}
+        self.end(source, taker);
+    }
+
+    /// Reads until something was handed on; false when that was the last, and [`Self::end`] comes.
+    pub(super) fn round(
+        &mut self,
+        source: &mut dyn Source,
+        taker: &mut impl Taker,
+        settings: &Settings,
+        stop: &AtomicBool,
+        progress: &mut Progress<'_>,
+    ) -> bool {
         loop {
             let mut full = false;
             let quiet = match source.advance() {
@@ -96,35 +114,43 @@ impl Front {
                     self.timeline.place(now, &mut self.counters);
                     true
                 }
-                Ok(Advance::End) => break,
+                Ok(Advance::End) => return false,
                 Err(error) => {
                     self.errors.push(error);
                     false
                 }
             };
-            turn += 1;
+            self.turn += 1;
             let now = self.timeline.now();
-            let look = quiet || turn >= FRAMES_A_TURN || now >= due;
-            if full || look {
+            let look = quiet || self.turn >= FRAMES_A_TURN || now >= self.due;
+            let goes = full || look;
+            if goes {
                 self.hand_on();
                 if !taker.hand_on(now, quiet, &mut self.counters) {
-                    break;
+                    return false;
                 }
             }
-            if turn == 1 && settings.live {
-                due = now + TURN;
+            if self.turn == 1 && settings.live {
+                self.due = now + TURN;
             }
             if look {
-                (turn, due) = (0, Timestamp::MAX);
+                (self.turn, self.due) = (0, Timestamp::MAX);
                 progress(source, &self.counters);
                 self.publish(source, settings);
                 // A live source heeds the flag itself: it still gives what the kernel captured before it was set, so
                 // that nothing is lost at the end without being counted.
                 if !settings.live && stop.load(Ordering::Relaxed) {
-                    break;
+                    return false;
                 }
             }
+            if goes {
+                return true;
+            }
         }
+    }
+
+    /// Hands on the rest.
+    pub(super) fn end(&mut self, source: &mut dyn Source, taker: &mut impl Taker) {
         self.hand_on();
         taker.finish(self.timeline.now(), &mut self.counters);
         source.report(&mut self.counters);

@@ -20,10 +20,10 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TrySendError, bounded};
 
 use super::front::{Front, Taker};
+use super::merge::Merge;
 use super::parcel::Parcel;
 use super::worker::{Answer, Lane, Worker};
-use super::{Consumer, Outcome, PATIENCE, Settings, alone};
-use crate::call::Record;
+use super::{Consumer, Outcome, PATIENCE, Progress, Settings};
 use crate::idle::Idle;
 use crate::inspect::Inspector;
 use crate::packet::Segment;
@@ -58,7 +58,7 @@ const ROUND_SEGMENTS: usize = 512;
 const MOST_PAYLOAD: usize = 64 << 10;
 
 /// A reader's side: parcels that are being filled, and the way to the workers.
-struct Shards {
+pub(super) struct Shards {
     live: bool,
     /// Live, how long it waits at a full queue.
     patience: Duration,
@@ -73,6 +73,13 @@ struct Shards {
     segments: usize,
     /// Tells the workers what this reader's time has come to.
     reached: Arc<AtomicI64>,
+}
+
+impl Shards {
+    /// Whether a round can be handed on without waiting for a worker, and the rest behind it if it was the last.
+    pub(super) fn has_room(&self) -> bool {
+        self.workers.iter().all(|worker| worker.capacity().is_none_or(|most| worker.len() + 2 <= most))
+    }
 }
 
 impl Taker for Shards {
@@ -160,7 +167,7 @@ fn rounds(live: bool, readers: usize) -> usize {
 }
 
 /// The ways between `readers` and `workers`: the readers' ends, and the lanes of each worker.
-fn connect(settings: &Settings, readers: usize, workers: usize) -> (Vec<Shards>, Vec<Vec<Lane>>) {
+pub(super) fn connect(settings: &Settings, readers: usize, workers: usize) -> (Vec<Shards>, Vec<Vec<Lane>>) {
     let rounds = rounds(settings.live, readers);
     let alone = readers == 1;
     let hasher = ahash::RandomState::new();
@@ -209,7 +216,7 @@ pub(super) fn run(
     inspector: &Arc<Inspector>,
     consumer: &mut dyn Consumer,
     stop: &AtomicBool,
-    progress: &mut dyn FnMut(&dyn Source, &Counters),
+    progress: &mut Progress<'_>,
 ) -> Outcome {
     let workers = settings.workers.max(1);
     let (shards, lanes) = connect(settings, sources.len(), workers);
@@ -229,9 +236,8 @@ pub(super) fn run(
         drop(answer);
         let (live, every_step) = (settings.live, settings.evidence.is_some());
         let silent = move |passed| !(every_step || live && passed >= PATIENCE);
-        let held_records = settings.http.held_records;
-        let consuming = places
-            .start(scope, "consumer".to_owned(), move || consume(consumer, &answers, &returns, held_records, silent));
+        let merge = Merge::new(consumer, returns, settings.http.held_records, Box::new(silent));
+        let consuming = places.start(scope, "consumer".to_owned(), move || consume(merge, &answers));
         let fronts = Front::several(settings, sources.len());
         let mut parts = sources.iter_mut().zip(shards).zip(fronts);
         let here = parts.next();
@@ -262,7 +268,7 @@ pub(super) fn run(
 }
 
 /// What a thread gave; its panic goes on here.
-fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
+pub(super) fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
@@ -287,7 +293,7 @@ impl Places<'_> {
         }
     }
 
-    /// Starts a thread that has a name in the system's tools.
+    /// Starts a thread at the next place.
     fn start<'scope, T: Send + 'scope>(
         &mut self,
         scope: &'scope thread::Scope<'scope, '_>,
@@ -295,61 +301,29 @@ impl Places<'_> {
         run: impl FnOnce() -> T + Send + 'scope,
     ) -> thread::ScopedJoinHandle<'scope, T> {
         let cpu = self.next();
-        let placed = move || {
+        start(scope, name, move || {
             if let Some(cpu) = cpu {
                 let _ = live::pin(&[cpu]);
             }
             run()
-        };
-        #[allow(
-            clippy::expect_used,
-            reason = "as with thread::spawn: a system without threads left can go on in no way"
-        )]
-        thread::Builder::new().name(name).spawn_scoped(scope, placed).expect("a thread")
+        })
     }
 }
 
-/// Puts the records of all workers into their total order; gives how many were handed on before they were known to be in
-/// it. Without records the consumer is told of the time unless it is to be `silent` for as long as passed since it was told
-/// last. `limit` is how many of one moment are held.
-fn consume(
-    consumer: &mut dyn Consumer,
-    answers: &Receiver<Answer>,
-    returns: &[Sender<Vec<Record>>],
-    limit: usize,
-    silent: impl Fn(Duration) -> bool,
-) -> io::Result<u64> {
-    let mut early = 0;
-    let mut reached = vec![Timestamp::ZERO; returns.len()];
-    let (mut held, mut due) = (Vec::<Record>::new(), Vec::new());
-    let (mut told, mut end) = (Timestamp::ZERO, Timestamp::ZERO);
+/// Starts a thread that has a name in the system's tools.
+pub(super) fn start<'scope, T: Send + 'scope>(
+    scope: &'scope thread::Scope<'scope, '_>,
+    name: String,
+    run: impl FnOnce() -> T + Send + 'scope,
+) -> thread::ScopedJoinHandle<'scope, T> {
+    #[allow(clippy::expect_used, reason = "as with thread::spawn: a system without threads left can go on in no way")]
+    thread::Builder::new().name(name).spawn_scoped(scope, run).expect("a thread")
+}
+
+/// Hands on the answers of the workers as they come; gives how many were handed on too early.
+fn consume(mut merge: Merge<'_>, answers: &Receiver<Answer>) -> io::Result<u64> {
     for answer in answers {
-        held.extend(answer.records);
-        end = end.max(answer.now);
-        if let Some(reached) = reached.get_mut(answer.worker) {
-            *reached = if answer.last { Timestamp::MAX } else { answer.now };
-        }
-        let mut watermark = reached.iter().copied().min().unwrap_or(Timestamp::MAX);
-        if watermark <= told && held.len() <= limit {
-            continue;
-        }
-        let last = watermark == Timestamp::MAX;
-        held.sort_by_key(|record| record.order());
-        let (count, unordered) = if last { (held.len(), 0) } else { alone::due(&held, watermark, limit) };
-        early += unordered as u64;
-        due.extend(held.drain(..count));
-        if last {
-            watermark = end;
-        } else if due.is_empty() && silent(watermark.since(told)) {
-            continue;
-        }
-        told = watermark;
-        consumer.records(&mut due, watermark)?;
-        let each = due.len().div_ceil(returns.len().max(1)).max(1);
-        for worker in returns {
-            let records = due.drain(..each.min(due.len())).collect();
-            let _ = worker.try_send(records); // a full queue only means that they are freed
-        }
+        merge.take(answer)?;
     }
-    consumer.finish().map(|()| early)
+    merge.finish()
 }

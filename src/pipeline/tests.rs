@@ -97,7 +97,7 @@ fn readers_that_share_the_frames_give_the_calls_of_one() {
     let mut alone = Kept::default();
     let expected = run_through(vec![Given::boxed(frames.clone())], false, 1, &mut alone);
     assert!(alone.calls.len() > 1_000);
-    for (readers, workers) in [(1, 3), (2, 1), (2, 2), (3, 4)] {
+    for (readers, workers) in [(1, 2), (1, 3), (1, 8), (2, 1), (2, 2), (3, 4)] {
         // As tunnels do: which reader a packet comes to says nothing of its flow. One reader has much less to do.
         let mut parts = vec![Vec::new(); readers];
         for (number, frame) in frames.iter().enumerate() {
@@ -112,6 +112,63 @@ fn readers_that_share_the_frames_give_the_calls_of_one() {
         counters.set(Counter::BodiesRecalled, expected.counters.value(Counter::BodiesRecalled));
         assert!(counters.nonzero().eq(expected.counters.nonzero()));
         assert_eq!(outcome.span, expected.span);
+    }
+}
+
+/// Takes some calls, and then fails in one way or another.
+struct Failing {
+    left: usize,
+    panics: bool,
+}
+
+impl Consumer for Failing {
+    fn records(&mut self, records: &mut Vec<Record>, _: Timestamp) -> io::Result<()> {
+        self.left = self.left.saturating_sub(records.len());
+        assert!(self.left > 0 || !self.panics, "on purpose");
+        if self.left > 0 { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) }
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        unreachable!("it failed before")
+    }
+}
+
+#[test]
+fn a_replay_ends_when_its_consumer_fails() {
+    let frames = frames(30_000);
+    let rules = Rules::load(None).expect("the compiled-in rules are well");
+    let inspector = Arc::new(Inspector::new(&rules, Default::default(), Key::from_bytes([1; 16])));
+    for (workers, panics) in [(1, false), (2, false), (5, false), (2, true), (5, true)] {
+        let settings = Settings { workers, ..Settings::default() };
+        let ended = std::panic::catch_unwind(|| {
+            let (mut sources, mut failing) = ([Given::boxed(frames.clone())], Failing { left: 500, panics });
+            run(&mut sources, &settings, &inspector, &mut failing, &AtomicBool::new(false), &mut |_, _| {})
+        });
+        match ended {
+            Ok(outcome) => {
+                let error = outcome.output.expect("it says why");
+                assert_eq!((error.kind(), panics), (io::ErrorKind::StorageFull, false));
+            }
+            Err(_) => assert!(panics, "{workers} workers"),
+        }
+    }
+}
+
+#[test]
+fn a_replay_that_is_stopped_gives_what_it_has() {
+    let frames = frames(30_000);
+    let rules = Rules::load(None).expect("the compiled-in rules are well");
+    let inspector = Arc::new(Inspector::new(&rules, Default::default(), Key::from_bytes([1; 16])));
+    for workers in [1, 2, 5] {
+        let settings = Settings { workers, ..Settings::default() };
+        let (stop, mut kept) = (AtomicBool::new(false), Kept::default());
+        let mut progress = |_: &dyn Source, counters: &Counters| {
+            stop.store(counters.value(Counter::Frames) > 10_000, std::sync::atomic::Ordering::Relaxed);
+        };
+        let outcome = run(&mut [Given::boxed(frames.clone())], &settings, &inspector, &mut kept, &stop, &mut progress);
+        let read = outcome.counters.value(Counter::Frames);
+        assert!((10_000..12_000).contains(&read), "{read} frames with {workers} workers");
+        assert!(kept.finished && kept.calls.len() as u64 == outcome.counters.value(Counter::Calls));
     }
 }
 

@@ -29,6 +29,17 @@ pub(super) struct Answer {
     pub(super) last: bool,
 }
 
+/// What a step came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Something was taken.
+    Taken,
+    /// Nothing is there to be taken.
+    Waiting,
+    /// There will be no more, or nobody wants the records.
+    Over,
+}
+
 /// The way from one reader to one worker.
 pub(super) struct Lane {
     parcels: Receiver<Parcel>,
@@ -131,21 +142,41 @@ impl Worker {
 
     /// Works until all readers are done, or nobody wants the records. Gives what was counted.
     pub(super) fn run(mut self) -> Counters {
-        while self.step() {}
+        loop {
+            match self.step() {
+                Step::Taken => {}
+                Step::Waiting => self.wait(),
+                Step::Over => return self.counters(),
+            }
+        }
+    }
+
+    /// What was counted.
+    pub(super) fn counters(&self) -> Counters {
         let mut counters = self.assembly.counters();
         counters.merge(&self.counters);
         counters
     }
 
-    /// Takes what can be taken; false at the end.
-    fn step(&mut self) -> bool {
+    /// Its place among the workers.
+    pub(super) fn number(&self) -> usize {
+        self.number
+    }
+
+    /// Whether a parcel waits for it.
+    pub(super) fn has_parcel(&self) -> bool {
+        self.lanes.iter().any(|lane| !lane.parcels.is_empty())
+    }
+
+    /// Takes what can be taken.
+    pub(super) fn step(&mut self) -> Step {
         self.lanes.iter_mut().for_each(Lane::refill);
         // Of two segments of one moment, that of the first reader comes first.
         let bounds = self.lanes.iter().map(Lane::bound);
-        let Some((bound, earliest)) = bounds.zip(0..).min() else { return false };
+        let Some((bound, earliest)) = bounds.zip(0..).min() else { return Step::Over };
         let others = self.lanes.iter().zip(0..).filter(|&(_, place)| place != earliest);
         let limit = others.map(|(lane, place)| (lane.bound(), place)).min().unwrap_or((Timestamp::MAX, usize::MAX));
-        let Some(lane) = self.lanes.get_mut(earliest) else { return false };
+        let Some(lane) = self.lanes.get_mut(earliest) else { return Step::Over };
         if lane.next_time().is_some() {
             while let Some(now) = lane.next_time().filter(|&now| (now, earliest) < limit) {
                 if let Some(segment) = lane.parcel.segment(lane.next) {
@@ -154,13 +185,15 @@ impl Worker {
                 lane.next += 1;
             }
             lane.settle();
-            return lane.next_time().is_some() || self.answer(false);
+            let is_wanted = lane.next_time().is_some() || self.answer(false);
+            return if is_wanted { Step::Taken } else { Step::Over };
         }
         if lane.open {
-            return (bound == self.told || self.answer(false)) && self.wait();
+            let is_wanted = bound == self.told || self.answer(false);
+            return if is_wanted { Step::Waiting } else { Step::Over };
         }
         self.answer(true);
-        false
+        Step::Over
     }
 
     /// Gives the records completed so far, and says what the time has come to; false when nobody wants them.
@@ -207,7 +240,7 @@ impl Worker {
     }
 
     /// Waits for a parcel of a reader of whom there is none.
-    fn wait(&self) -> bool {
+    fn wait(&self) {
         let mut select = Select::new();
         for lane in self.lanes.iter().filter(|lane| lane.open && lane.next_time().is_none()) {
             select.recv(&lane.parcels);
@@ -218,6 +251,5 @@ impl Worker {
         } else {
             select.ready();
         }
-        true
     }
 }
