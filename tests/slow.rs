@@ -532,6 +532,19 @@ fn http2_that_its_connection_ends_in() {
         outcome.accuses("request_body");
         assert_eq!(outcome.connections.len(), 60, "{name}");
     }
+    // And the connection stays open until the capture ends.
+    let outcome = run("http2-open", |wire, _| {
+        for number in 0..60 {
+            let at = 5.0 + f64::from(number) * 2.0;
+            let mut connection = speak_http2(wire, at, ATTACKER, 40_000 + number, 65_535);
+            for (part, bytes) in dribs.iter().enumerate() {
+                wire.send(seconds(at + 0.01 + part as f64), &mut connection, CLIENT, bytes);
+            }
+            wire.send(seconds(at + 8.0), &mut connection, SERVER, &frame(3, 0, 1, &[0, 0, 0, 1]));
+        }
+    });
+    outcome.accuses("request_body");
+    assert_eq!(outcome.connections.len(), 60);
     // A client that gives up what it let drip to the end, in either version.
     let dripping: Vec<Vec<u8>> =
         (0..13).map(|part| if part == 0 { post.clone() } else { frame(0, 0, 1, b" ") }).collect();

@@ -12,6 +12,7 @@ use super::observation::{Observation, repeated};
 use super::principal::{Peers, VOLUME_WINDOWS};
 use super::state::{Client, Endpoint, Exposure};
 use crate::alert::{EVIDENCE_LIMIT, Family, Sighting, Technique};
+use crate::call::CredentialPlace;
 use crate::model::{Distinct, Exponential, Moments, Walk, Window, ln_1p, tail};
 
 /// Classes that are followed at an endpoint.
@@ -283,6 +284,9 @@ fn open(seen: &Observation<'_>, endpoint: &mut Endpoint, weight: f64, scales: &m
         endpoint.anonymous += anonymous;
         endpoint.authenticated += weight - anonymous;
         return;
+    }
+    if seen.call.credential.as_ref().is_some_and(|credential| credential.place == CredentialPlace::Cookie) {
+        endpoint.in_cookies += weight;
     }
     let honest = (endpoint.anonymous + 0.5) / (endpoint.anonymous + endpoint.authenticated + 1.0);
     if honest < 0.25 {

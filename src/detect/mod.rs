@@ -129,6 +129,8 @@ pub struct Judged<'j> {
 pub struct Access {
     /// Good answers to calls with a credential.
     pub authenticated: f64,
+    /// Those of them with one in a cookie, which whoever comes may have been given.
+    pub in_cookies: f64,
     /// Good answers to calls without, as far as they are ordinary.
     pub anonymous: f64,
     /// Clients without a credential that were refused.
@@ -168,6 +170,7 @@ impl Judged<'_> {
     pub fn access(&self) -> Access {
         self.state.endpoints.get(&self.seen.endpoint).map_or_else(Access::default, |endpoint| Access {
             authenticated: endpoint.authenticated,
+            in_cookies: endpoint.in_cookies,
             anonymous: endpoint.anonymous,
             refused: endpoint.refused,
         })

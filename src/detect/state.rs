@@ -523,6 +523,9 @@ pub(super) struct Endpoint {
     /// Good answers with and without credentials, weighted by client.
     pub(super) authenticated: f64,
     pub(super) anonymous: f64,
+    /// Those of them with a credential that was in a cookie, which whoever comes may have been given.
+    #[serde(default)]
+    pub(super) in_cookies: f64,
     /// Callers without credentials that were refused.
     pub(super) refused: u64,
     pub(super) open: Walk,

@@ -625,7 +625,13 @@ fn finish(flow: &FlowInfo, state: &mut State, end: End, now: Timestamp, shared: 
     }
     match &mut state.speaks {
         Speaks::Http1(_) | Speaks::Tls(_) => {}
-        Speaks::Http2(connection) => connection.end(flow, now, shared, counters),
+        Speaks::Http2(connection) => {
+            // It may be open still, at the end of the capture or when it is silent for too long.
+            if let Some((under_way, then)) = connection.broken_off() {
+                state.watch.get_or_insert_default().unfinished(under_way, then);
+            }
+            connection.end(flow, now, shared, counters);
+        }
         Speaks::WebSocket(connection) => connection.end(flow, end, now, shared, counters),
     }
     if let (Some(watch), Some(client)) = (&mut state.watch, client) {

@@ -224,6 +224,12 @@ impl CredentialRules {
         if text.parameter_class.is_empty() {
             return Err(RuleError { file: file.path.clone(), line: None, reason: "parameter_class is empty".into() });
         }
+        // Detectors and findings ask by it whether what a target has was one.
+        if text.parameter_class != IN_TARGET {
+            let reason =
+                format!("parameter_class is {:?}, where only {IN_TARGET:?} is understood", text.parameter_class);
+            return Err(RuleError { file: file.path.clone(), line: None, reason });
+        }
         let glob = |name: &Spanned<String>| {
             let inner = name.get_ref().trim_matches('*');
             if inner.contains('*') {

@@ -466,12 +466,13 @@ pub(super) fn entropy(value: &[u8]) -> bool {
 }
 
 /// What is drawn as a whole, for a value of which its name says that it may be: [`entropy`], a UUID, a token with claims, or many
-/// letters and digits with nothing between them.
+/// letters and digits, or digits alone, with nothing between them.
 pub(super) fn is_drawn(value: &[u8]) -> bool {
     entropy(value)
         || is_uuid(value)
         || value.starts_with(b"eyJ")
         || (value.len() >= 20 && value.iter().all(u8::is_ascii_alphanumeric) && entropy_of(value) >= 3.5)
+        || (value.len() >= 16 && value.iter().all(u8::is_ascii_digit) && entropy_of(value) >= 2.5 && !counts_up(value))
 }
 
 /// Number of a passport, as far as numbers of passports are alike.

@@ -231,10 +231,13 @@ fn credentials(before: &Endpoint, now: &Endpoint, changes: &mut Changes<'_>) {
     for kind in new.difference(&old) {
         changes.add("auth_new", false, None, kind, String::new());
     }
-    let another = new.difference(&old).next().is_some();
+    let calls = |of: &Endpoint, kind: &str| of.auth.get(kind).copied().unwrap_or_default();
+    let another: u64 = new.difference(&old).map(|kind| calls(now, kind)).sum();
+    let all: u64 = now.auth.values().sum();
     for kind in old.difference(&new) {
         // Where everybody has one that nobody had, it is demanded now; otherwise who had none may only not have called.
-        changes.add("auth_gone", kind == "none" && another, None, kind, String::new());
+        let demanded = kind == "none" && another == all && all > 0;
+        changes.add("auth_gone", demanded, None, kind, String::new());
     }
 }
 

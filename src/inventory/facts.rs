@@ -82,9 +82,9 @@ pub(super) struct Parameter {
     /// Values of it in a query that say who calls, where others of that name may not.
     #[serde(default)]
     keys: u64,
-    /// One call had it several times.
+    /// Calls that had it several times.
     #[serde(default)]
-    pub(super) many: bool,
+    repeats: u64,
     /// None once its values are no enumeration.
     pub(super) words: Option<Words>,
 }
@@ -246,8 +246,8 @@ impl Facts {
         if call.request.body_bytes > 0 {
             self.with_body += 1;
             self.request_bytes.note(call.request.body_bytes as f64);
+            keep_media(&mut self.request_media, call.request.content_type.as_ref());
         }
-        keep_media(&mut self.request_media, call.request.content_type.as_ref());
         if call.method == "HEAD" {
             self.heads += 1;
         } else {
@@ -333,11 +333,12 @@ impl Facts {
         let shapes = shape.map_or(&[][..], |shape| &shape.query);
         for (number, name) in call.query_names.iter().enumerate() {
             // One that comes twice is had once, and is a list.
-            let again = call.query_names.iter().take(number).any(|before| before == name);
+            let before = call.query_names.iter().take(number).filter(|before| *before == name).count();
+            let again = before > 0;
             match find(query, most_query, name) {
                 Some(parameter) => {
                     parameter.calls += u64::from(!again);
-                    parameter.many |= again;
+                    parameter.repeats += u64::from(before == 1);
                     if let Some(ParameterShape { format, credential, word }) = shapes.get(number) {
                         parameter.keys += u64::from(*credential && !again);
                         parameter.looks(*format, word.as_ref(), caller, budget);
@@ -429,7 +430,7 @@ impl Facts {
                     known.formats.extend(parameter.formats);
                     known.credential |= parameter.credential;
                     known.keys += parameter.keys;
-                    known.many |= parameter.many;
+                    known.repeats += parameter.repeats;
                     known.words = match (known.words.take(), parameter.words) {
                         (Some(mut mine), Some(theirs)) => mine.absorb(&theirs, budget).then_some(mine),
                         _ => None,
@@ -466,6 +467,11 @@ impl Parameter {
         self.credential || self.keys > self.calls / 2
     }
 
+    /// Whether it is a list: one call in fifty has it several times. One that a client once sent twice is none.
+    pub(super) fn is_list(&self) -> bool {
+        self.repeats > self.calls / 50
+    }
+
     /// What one value of it looks like.
     fn looks(&mut self, format: Formats, word: Option<&Arc<str>>, caller: u64, budget: &mut Budget) {
         self.formats.extend(format);
@@ -488,7 +494,7 @@ fn find<'p>(known: &'p mut Vec<Parameter>, most: usize, name: &Arc<str>) -> Opti
                 formats: Formats::default(),
                 credential: false,
                 keys: 0,
-                many: false,
+                repeats: 0,
                 words: Some(Words::default()),
             });
             known.len() - 1

@@ -325,7 +325,7 @@ fn described(entry: &Entry<'_>, facts: &Facts, name: Option<&str>, hours: f64) -
             required: of > 0 && parameter.calls == of,
             values: 0,
             credential: parameter.is_credential(),
-            many: parameter.many,
+            many: parameter.is_list(),
             enumeration: parameter.words.as_ref().and_then(|words| words.closed()).unwrap_or_default(),
         }));
     }

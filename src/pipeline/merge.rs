@@ -86,7 +86,8 @@ impl<'c> Merge<'c> {
         self.told = watermark;
         self.consumer.records(&mut self.due, watermark)?;
         // Each gets back what it made, which is next to it already where it is also who hands on.
-        let mut done = vec![Vec::new(); self.returns.len()];
+        let room = self.due.len();
+        let mut done: Vec<_> = self.returns.iter().map(|_| Vec::with_capacity(room)).collect();
         for (record, worker) in self.due.drain(..).zip(self.made_by.drain(..)) {
             if let Some(done) = done.get_mut(worker as usize) {
                 done.push(record);

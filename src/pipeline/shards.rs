@@ -29,6 +29,7 @@ use crate::inspect::Inspector;
 use crate::packet::Segment;
 use crate::source::{Source, live};
 use crate::stats::{Counter, Counters};
+use crate::stream::hash_ends;
 use crate::time::Timestamp;
 
 /// Rounds that wait for a worker, and answers of a worker that wait: with [`ROUND_BYTES`] about 1 MiB a worker, which stays in
@@ -85,8 +86,7 @@ impl Shards {
 impl Taker for Shards {
     #[inline]
     fn segment(&mut self, segment: &Segment<'_>, now: Timestamp) -> bool {
-        let ends = (segment.source.min(segment.destination), segment.source.max(segment.destination));
-        let place = self.hasher.hash_one(ends) as usize % self.parcels.len().max(1);
+        let place = hash_ends(&self.hasher, segment.source, segment.destination) as usize % self.parcels.len().max(1);
         if let Some(parcel) = self.parcels.get_mut(place) {
             parcel.push(segment, now);
         }

@@ -107,6 +107,7 @@ impl Team<'_> {
         // Its last answer is handed on by who is at it, or here.
         if !self.is_ended.load(Ordering::Relaxed) {
             self.hand_on_all(&mut locked(&self.handing));
+            self.tell(); // there is room again
         }
         drop(alarm);
         worker.counters()

@@ -115,6 +115,43 @@ fn readers_that_share_the_frames_give_the_calls_of_one() {
     }
 }
 
+/// Takes its time, now and then.
+struct Slow {
+    left: usize,
+    calls: usize,
+}
+
+impl Consumer for Slow {
+    fn records(&mut self, records: &mut Vec<Record>, _: Timestamp) -> io::Result<()> {
+        self.calls += records.len();
+        self.left = self.left.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        std::thread::sleep(Duration::from_micros([0, 0, 300, 2_000][(self.left >> 60) % 4]));
+        Ok(())
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn no_worker_of_a_replay_is_left_waiting() {
+    let frames = frames(6_000);
+    let rules = Rules::load(None).expect("the compiled-in rules are well");
+    let inspector = Arc::new(Inspector::new(&rules, Default::default(), Key::from_bytes([1; 16])));
+    let mut expected = None;
+    for round in 0..120 {
+        let settings = Settings { workers: 2 + round % 4, ..Settings::default() };
+        // Ends anywhere: with much under way and with nothing.
+        let some = frames[..frames.len() - round % 8 * 100].to_vec();
+        let mut slow = Slow { left: round, calls: 0 };
+        run(&mut [Given::boxed(some)], &settings, &inspector, &mut slow, &AtomicBool::new(false), &mut |_, _| {});
+        if round % 8 == 0 {
+            assert_eq!(slow.calls, *expected.get_or_insert(slow.calls), "round {round}");
+        }
+    }
+}
+
 /// Takes some calls, and then fails in one way or another.
 struct Failing {
     left: usize,

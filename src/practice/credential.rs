@@ -70,7 +70,8 @@ fn missing(seen: &Seen<'_>, found: &mut Found<'_>) {
     // when nobody ever came without.
     let locked = access.refused > 0 || !sensitive.is_empty();
     let private = seen.place.parameterised || !matches!(seen.call.verb(), "GET" | "HEAD");
-    let never_before = access.authenticated >= NEVER_BEFORE && access.anonymous < 1.0;
+    // A session that every visitor is given guards nothing by itself.
+    let never_before = access.authenticated - access.in_cookies >= NEVER_BEFORE && access.anonymous < 1.0;
     if !(locked || private && never_before) {
         return;
     }

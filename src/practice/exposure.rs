@@ -19,7 +19,7 @@ pub(super) const SECRETS: [&str; 9] = [
     "generic_secret",
 ];
 
-/// Those of them that not even who made them needs to read, whatever was asked for.
+/// Those of them that nobody needs to read again.
 const NEVER: [&str; 3] = ["private_key", "password_hash", "database_url"];
 
 /// Classes of what a service tells of itself when something goes wrong.
@@ -31,24 +31,24 @@ pub(super) fn observe(seen: &Seen<'_>, found: &mut Found<'_>) {
     if sensitive.is_empty() || seen.call.outcome().is_none() {
         return;
     }
-    // What makes a key answers with it, once; a login with a token. A page, a style or a program for browsers has keys
-    // that are meant for them.
+    // What makes a key or a database answers with it, once; a login with a token. A page, a style or a program for browsers has
+    // keys that are meant for them, and examples of all kinds. Nobody needs the hash of a password, whatever was asked for.
     let reads = matches!(seen.call.verb(), "GET" | "HEAD");
     let for_browsers = seen.call.response.content_type.as_deref().is_some_and(|media| {
         ["text/html", "text/css", "javascript", "ecmascript"].iter().any(|kind| media.contains(kind))
     });
     let is_secret = |class: &str| match NEVER.contains(&class) {
-        true => true,
+        true => reads || class == "password_hash",
         false => reads && !for_browsers && SECRETS.contains(&class),
     };
     let classes = || sensitive.iter().map(|found| &*found.class);
     if seen.good && !seen.login {
         let secrets: Vec<&str> = classes().filter(|class| is_secret(class)).collect();
         if !secrets.is_empty() {
-            let severity = if secrets.iter().any(|class| NEVER.contains(class)) {
-                Severity::Critical
-            } else {
-                Kind::ExposedSecret.severity()
+            let severity = match secrets.iter().any(|class| NEVER.contains(class)) {
+                true if for_browsers => Severity::Low,
+                true => Severity::Critical,
+                false => Kind::ExposedSecret.severity(),
             };
             found.endpoint(seen, Kind::ExposedSecret, severity, &secrets);
         }

@@ -93,6 +93,7 @@ macro_rules! kinds {
     };
 }
 
+// Checkpoints know them by their numbers: new ones come last.
 kinds! {
     /// Data is given out without a credential, at an endpoint where others present one.
     Missing = "credential.missing", High, Authenticate, ["API2"],
@@ -130,12 +131,6 @@ kinds! {
     /// Clients reach a service around the gateway.
     GatewayBypass = "gateway.bypass", High, Gateway, ["API8", "API9"],
         "Let the service take connections of the gateway alone: by network policy, and by mutual TLS.";
-    /// Answers hold secrets: keys, passwords, hashes of passwords.
-    ExposedSecret = "exposure.secret", High, TrackLeaks, ["API3", "API8"],
-        "Leave secrets out of answers, name the fields that are given out one by one, and renew what was given out.";
-    /// Answers tell how the service is made: stack traces, errors of a database, pages for developers, listings of folders.
-    ExposedError = "exposure.error_detail", Medium, TrackLeaks, ["API8"],
-        "Answer with a code and an identifier of the error, and keep what it was in the log.";
     /// A service calls a third party in clear.
     OutboundClear = "outbound.clear", Medium, EncryptAndSign, ["API10"],
         "Call third parties over TLS only, and verify their certificates.";
@@ -157,6 +152,12 @@ kinds! {
     /// A client goes on calling though it was told to wait.
     RetryIgnored = "quota.retry_ignored", Low, Quotas, ["API4"],
         "Have the client honour 429, Retry-After and RateLimit; block it for a while if it does not.";
+    /// Answers hold secrets: keys, passwords, hashes of passwords.
+    ExposedSecret = "exposure.secret", High, TrackLeaks, ["API3", "API8"],
+        "Leave secrets out of answers, name the fields that are given out one by one, and renew what was given out.";
+    /// Answers tell how the service is made: stack traces, errors of a database, pages for developers, listings of folders.
+    ExposedError = "exposure.error_detail", Medium, TrackLeaks, ["API8"],
+        "Answer with a code and an identifier of the error, and keep what it was in the log.";
 }
 
 impl Serialize for Kind {
@@ -179,6 +180,22 @@ impl<'de> Deserialize<'de> for Kind {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_stay() {
+        let known = [
+            (Kind::Missing, 0),
+            (Kind::GatewayBypass, 11),
+            (Kind::OutboundClear, 12),
+            (Kind::QuotaHovering, 17),
+            (Kind::RetryIgnored, 18),
+            (Kind::ExposedSecret, 19),
+            (Kind::ExposedError, 20),
+        ];
+        for (kind, number) in known {
+            assert_eq!(kind as u64, number, "checkpoints have findings of {} by it", kind.name());
+        }
+    }
 
     #[test]
     fn kinds_are_told_apart_and_say_what_to_do() {

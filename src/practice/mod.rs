@@ -262,10 +262,11 @@ impl Practice {
         credential::observe(&seen, found);
         credential::signatures(&seen, &mut self.signing, found);
         credential::boundaries(&seen, found);
-        exposure::observe(&seen, found);
         if outbound::is_outbound(&seen, found) {
             self.tally.outbound += 1;
             outbound::observe(&seen, found);
+        } else {
+            exposure::observe(&seen, found);
         }
         self.quotas.call(&seen, found);
         self.waiting.call(&seen, found);

@@ -5,6 +5,7 @@ use super::kind::Kind;
 use super::settings::in_estate;
 use super::{Found, Seen};
 use crate::alert::Severity;
+use crate::inspect::IN_TARGET;
 
 /// Whether a call goes from the estate to a third party.
 pub(super) fn is_outbound(seen: &Seen<'_>, found: &Found<'_>) -> bool {
@@ -31,7 +32,7 @@ pub(super) fn observe(seen: &Seen<'_>, found: &mut Found<'_>) {
         .map(|found| &*found.class)
         // By these a service would say who it is in a header, where nothing is looked for. A key in the query is how this third
         // party wants to know who calls.
-        .filter(|class| SECRETS.contains(class) || (*class == "url_credential" && call.credential.is_none()))
+        .filter(|class| SECRETS.contains(class) || (*class == IN_TARGET && call.credential.is_none()))
         .collect();
     if !secrets.is_empty() {
         found.endpoint(seen, Kind::OutboundSecret, Kind::OutboundSecret.severity(), &secrets);

@@ -263,7 +263,7 @@ fn advice_row(
             }
             if traffic.authenticated == 0 {
                 facts.push(
-                    "no call bears a credential of a kind that is known: what asks for none cannot be told".to_owned(),
+                    "no call with a credential of a kind that is known was answered well: what asks for none cannot be told".to_owned(),
                 );
                 visible = false;
             }
@@ -403,9 +403,9 @@ const OWASP: [Risk; 10] = [
 fn unasked(risk: &Risk, traffic: &Tally, configured: Configured) -> Option<&'static str> {
     match risk.id {
         "API1" if traffic.parameterised == 0 => Some("no call names an object"),
-        "API2" | "API5" if traffic.authenticated == 0 => {
-            Some("no call bears a credential of a kind that is known: what asks for none cannot be told")
-        }
+        "API2" | "API5" if traffic.authenticated == 0 => Some(
+            "no call with a credential of a kind that is known was answered well: what asks for none cannot be told",
+        ),
         "API9" if !configured.gateways => Some(
             "what there should be is not known here: apitap apis --spec holds the traffic against a specification, \
              [gateway] addresses says which way it should take",

@@ -615,6 +615,13 @@ fn clients_that_do_not_wait_when_they_are_told_to() {
     let mut calls = vec![told(60)];
     calls.extend(vec![get(90, "/v1/orders/18"); 5]);
     assert_eq!(shown("", &calls), ["quota.retry_ignored"]);
+    // A key that others have as well: they were not told.
+    let shared = |call| Call { credential: get(7, "/").credential, ..call };
+    let mut of_many = vec![shared(told(60))];
+    of_many.extend((91..99).map(|client| shared(get(client, "/v1/orders/18"))));
+    assert_eq!(shown("", &of_many), [""; 0]);
+    of_many.extend(vec![shared(get(90, "/v1/orders/18")); 5]);
+    assert_eq!(shown("", &of_many), ["quota.retry_ignored"]);
     // Others go on, and so may who was told to wait for a moment, or was not told for how long.
     calls.iter_mut().skip(1).for_each(|call| *call = get(91, "/v1/orders/18"));
     assert_eq!(shown("", &calls), [""; 0]);
@@ -624,4 +631,39 @@ fn clients_that_do_not_wait_when_they_are_told_to() {
     let mut calls = vec![Call { status: Some(429), ..get(90, "/v1/orders/18") }];
     calls.extend(vec![get(90, "/v1/orders/18"); 5]);
     assert_eq!(shown("", &calls), [""; 0]);
+}
+
+#[test]
+fn who_is_refused_again_and_again_without_a_pause() {
+    let refused = || Call { status: Some(429), ..get(90, "/v1/orders/18") };
+    // Each call began so long after the first, and took so long, in milliseconds.
+    let kinds = |calls: &[(u64, u64, Call)]| {
+        let mut bench = Bench::new("");
+        for client in 0..8 {
+            bench.call(get(client, "/v1/orders/17"));
+        }
+        let begin = bench.now + Duration::from_secs(1);
+        for (after, took, call) in calls {
+            let began = begin + Duration::from_millis(*after);
+            let end = began + Duration::from_millis(*took);
+            bench.position += 1;
+            let call = Call { request_time: Some(began), end_time: end, position: bench.position, ..call.clone() };
+            let Bench { detector, practice, told, alerts, .. } = &mut bench;
+            detector.judge_call(&call, alerts, |call, judged| practice.take(call, judged, told));
+        }
+        bench.kinds()
+    };
+    let every = |pause: u64| (0..40).map(|number| (number * pause, 50, refused())).collect::<Vec<_>>();
+    assert_eq!(kinds(&every(200)), ["quota.retry_ignored"]);
+    assert_eq!(kinds(&every(1_500)), [""; 0], "who waits has heard it");
+    // What was under way when the first was refused did not know of it.
+    let at_once: Vec<_> = (0..40).map(|number| (number, 300 + 10 * number, refused())).collect();
+    assert_eq!(kinds(&at_once), [""; 0]);
+    // Several at a time, again and again, and good answers elsewhere in between.
+    let several: Vec<_> = (0..60).map(|number| (number * 100, 350, refused())).collect();
+    assert_eq!(kinds(&several), ["quota.retry_ignored"]);
+    let mut between = every(200);
+    (0..40).step_by(2).for_each(|place| between[place].2 = get(90, "/health"));
+    between.extend((40..80).map(|number| (number * 200, 50, refused())));
+    assert_eq!(kinds(&between), ["quota.retry_ignored"]);
 }

@@ -105,8 +105,24 @@ impl ProbeRule {
 
     /// The part of a value that fits by which it is told from others that do.
     pub(crate) fn told_apart<'v>(&self, value: &'v str) -> &'v str {
-        let behind = value.split_once("://").filter(|_| self.sweeps);
-        behind.map_or(value, |(_, rest)| rest.split(['/', '?', '#', '\\', '"', ' ']).next().unwrap_or(rest))
+        if !self.sweeps {
+            return value;
+        }
+        let pattern = self.built.get_or_init(|| self.build().ok()).as_ref();
+        let fits = pattern.and_then(|pattern| pattern.find(value)).map_or(0, |fits| fits.start());
+        let from = value.get(fits..).unwrap_or(value);
+        let Some((_, rest)) = from.split_once("://") else { return value };
+        let authority = rest.split(['/', '?', '#', '\\', '"', ' ', '&']).next().unwrap_or(rest);
+        let host = authority.rsplit('@').next().unwrap_or(authority);
+        // A program that listens on its own machine for an answer takes another port each time (RFC 8252, section 7.3).
+        match host.rsplit_once(':') {
+            Some((name, _))
+                if name.eq_ignore_ascii_case("localhost") || name.starts_with("127.") || name == "[::1]" =>
+            {
+                name
+            }
+            _ => host,
+        }
     }
 
     /// Builds the pattern and tries the examples.
@@ -122,5 +138,27 @@ impl ProbeRule {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_told_apart_and_ports_of_the_own_machine_are_not() {
+        let rules = load(None).expect("the compiled-in rules are well");
+        let rule = rules.iter().find(|rule| rule.sweeps).expect("addresses inside sweep");
+        for (value, expected) in [
+            ("http://10.0.0.7/admin", "10.0.0.7"),
+            ("http://10.0.0.7:8080/admin", "10.0.0.7:8080"),
+            ("http://x@10.0.0.7/", "10.0.0.7"),
+            ("https://shop.example/go?to=http://10.0.0.9/x", "10.0.0.9"),
+            ("http://127.0.0.1:51823/callback", "127.0.0.1"),
+            ("http://localhost:51824/callback", "localhost"),
+        ] {
+            assert!(rule.fits(value), "{value}");
+            assert_eq!(rule.told_apart(value), expected, "{value}");
+        }
     }
 }

@@ -11,7 +11,7 @@ use crate::time::Timestamp;
 
 /// A hash of addresses and ports, the same for both directions.
 #[inline]
-pub(super) fn hash_ends(key: &RandomState, source: SocketAddr, destination: SocketAddr) -> u64 {
+pub(crate) fn hash_ends(key: &RandomState, source: SocketAddr, destination: SocketAddr) -> u64 {
     let mut hasher = key.build_hasher();
     match (source, destination) {
         (SocketAddr::V4(source), SocketAddr::V4(destination)) => {

@@ -43,6 +43,7 @@ use crate::stats::Counters;
 use crate::time::Timestamp;
 
 pub use alarm::Alarm;
+pub(crate) use flow::hash_ends;
 pub use tracker::Tracker;
 
 /// Time-outs fire at whole multiples of this.

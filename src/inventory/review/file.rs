@@ -162,7 +162,8 @@ impl Entry {
         Ok(Entry {
             line: file.line_of(start),
             service: glob(lower),
-            method: glob(method),
+            // A HEAD asks for what a GET would get: they are one endpoint.
+            method: glob(method.map(|method| if method == "HEAD" { "GET".to_owned() } else { method })),
             template: glob(template),
             operation: glob(operation),
             title,

@@ -224,7 +224,7 @@ fn what_is_asked_for_by_heads_alone_is_told_so() {
 fn what_earlier_versions_kept_is_read() {
     let kept = r#"{"name":"tag","calls":7,"formats":["word"],"credential":false,"words":null}"#;
     let parameter: facts::Parameter = serde_json::from_str(kept).expect("as it was kept");
-    assert_eq!((parameter.calls, parameter.many, parameter.is_credential()), (7, false, false));
+    assert_eq!((parameter.calls, parameter.is_list(), parameter.is_credential()), (7, false, false));
     let mut known = serde_json::to_value(Facts::new(Timestamp::ZERO)).expect("plain data");
     known.as_object_mut().expect("a map").remove("heads").expect("it is kept");
     known["calls"] = 7.into();

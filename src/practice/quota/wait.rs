@@ -1,8 +1,9 @@
 //! Who goes on calling before the moment that a server named with `Retry-After` or `RateLimit`, or hammers on where it
 //! named none.
 //!
-//! Who is told to wait is the credential, else the client: others behind the same address know nothing of it. What is answered
-//! elsewhere in the meantime was not meant: it counts to go on at the same endpoint, and to be refused at any.
+//! Who is told to wait is the client with its credential: neither others behind the same address know of it, nor others with
+//! the same key. What is answered elsewhere in the meantime was not meant: it counts to go on at the same endpoint, and to be
+//! refused at any.
 
 use std::time::Duration;
 
@@ -19,7 +20,8 @@ use crate::time::Timestamp;
 /// Calls within one wait that are no accident.
 const IGNORED: u32 = 3;
 
-/// Refusals one after another, less than [`PAUSE`] apart, that are no accident where the server named no moment.
+/// Refusals one after another, less than [`PAUSE`] apart, that are no accident where the server named no moment: of calls that
+/// began [`GRACE`] after the first of them.
 const HAMMERED: u32 = 20;
 
 /// Who waits for as long has heard what it was told.
@@ -40,14 +42,37 @@ pub(in super::super) struct Wait {
     /// The endpoint that it was refused at.
     #[serde(default)]
     endpoint: u64,
-    /// Refusals without a pause, and when the last of them came.
+    /// Refusals without a pause, and when the first and the last of them came.
     #[serde(default)]
     hammered: u32,
+    #[serde(default)]
+    first: Timestamp,
     #[serde(default)]
     last: Timestamp,
 }
 
-/// Clients that were told to wait, by credential or client, and service.
+impl Wait {
+    /// Notes what a call came to that `began` and ended at these moments; gives whether it hammers.
+    fn hammers(&mut self, began: Timestamp, end: Timestamp, limited: bool, here: bool) -> bool {
+        let pauses = began.since(self.last) >= PAUSE;
+        if !limited {
+            // What is answered elsewhere is no pause.
+            if here || pauses {
+                self.hammered = 0;
+            }
+            return false;
+        }
+        if pauses || self.hammered == 0 {
+            (self.hammered, self.first) = (1, end);
+        } else if began > self.first + GRACE {
+            self.hammered = self.hammered.saturating_add(1);
+        }
+        self.last = self.last.max(end);
+        self.hammered >= HAMMERED
+    }
+}
+
+/// Clients that were told to wait, with their credentials, by service.
 pub(in super::super) struct Waiting {
     known: Table<u64, Wait>,
     key: HashKey,
@@ -83,22 +108,20 @@ impl Waiting {
             return;
         }
         let service = self.key.hash(&[seen.place.host.as_bytes()]);
-        let hash = self.key.pair(super::credential(seen).unwrap_or(seen.judged.client_hash), service);
+        let who =
+            super::credential(seen).map_or(seen.judged.client_hash, |it| self.key.pair(seen.judged.client_hash, it));
+        let hash = self.key.pair(who, service);
         let (begun, end) = (seen.call.start_time(), seen.call.end_time);
         if let Some(wait) = self.known.get_mut(&hash) {
             let goes_on = begun > wait.from + GRACE && begun < wait.until;
             if goes_on && (refused || wait.endpoint == seen.endpoint.0) {
                 wait.ignored = wait.ignored.saturating_add(1);
             }
-            wait.hammered = match limited && begun.since(wait.last) < PAUSE {
-                true => wait.hammered.saturating_add(1),
-                false => u32::from(limited),
-            };
-            wait.last = if limited { end } else { wait.last };
-            if (goes_on && wait.ignored >= IGNORED) || (limited && wait.hammered >= HAMMERED) {
+            let hammers = wait.hammers(begun, end, limited, wait.endpoint == seen.endpoint.0);
+            if (goes_on && wait.ignored >= IGNORED) || hammers {
                 tell(hash, seen, found);
             }
-            if begun >= wait.until && !limited {
+            if begun >= wait.until && !limited && wait.hammered == 0 {
                 self.known.remove(&hash);
             }
         }
@@ -115,7 +138,8 @@ impl Waiting {
             (Some(_), None) => {}
             (None, until) => {
                 let (until, hammered) = (until.unwrap_or(end), u32::from(limited));
-                let wait = Wait { from: end, until, ignored: 0, endpoint: seen.endpoint.0, hammered, last: end };
+                let wait =
+                    Wait { from: end, until, ignored: 0, endpoint: seen.endpoint.0, hammered, first: end, last: end };
                 if self.known.insert(hash, wait, |wait| wait.until).is_some() {
                     found.counters.count(Counter::PracticeForgotten);
                 }
