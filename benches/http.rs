@@ -41,6 +41,7 @@ fn run(bencher: Bencher<'_, '_>, heads: &[[String; 2]]) {
         traffic: Default::default(),
         speaks: None,
         closed_windows: [false; 2],
+        finished: [false; 2],
         acknowledged: [0; 2],
         alarm: Default::default(),
     };

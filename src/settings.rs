@@ -149,6 +149,7 @@ impl Settings {
         if let Some((name, _)) = sizes.iter().find(|(_, size)| *size == 0) {
             return Err(format!("{name} = 0: no call would come together; give 1 or more"));
         }
+        self.stream.check()?;
         self.detect.check()
     }
 }

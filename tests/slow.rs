@@ -544,7 +544,8 @@ fn http2_that_its_connection_ends_in() {
         }
     });
     outcome.accuses("request_body");
-    assert_eq!(outcome.connections.len(), 60);
+    let told = |what: &str| outcome.connections.iter().filter(|c| c["waits"]["for"] == what).count();
+    assert_eq!(told("request_body"), 60, "each is told of once");
     // A client that gives up what it let drip to the end, in either version.
     let dripping: Vec<Vec<u8>> =
         (0..13).map(|part| if part == 0 { post.clone() } else { frame(0, 0, 1, b" ") }).collect();
@@ -721,6 +722,91 @@ fn what_was_reset_waits_for_nothing() {
     });
     assert_eq!(outcome.connections.len(), 0, "{:?}", outcome.connections.first());
     outcome.is_quiet();
+}
+
+#[test]
+fn what_both_ends_have_closed_waits_for_nothing() {
+    let outcome = run("closed", |wire, _| {
+        for number in 0..30 {
+            let at = 5.0 + f64::from(number) * 0.2;
+            let mut connection = wire.open(seconds(at), [198, 51, 100, 70], 40_000 + number);
+            wire.send(seconds(at + 0.01), &mut connection, CLIENT, b"GET / HTTP/1.1\r\nHost: api.example\r\n\r\n");
+            let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+            wire.send(seconds(at + 0.02), &mut connection, SERVER, answer);
+            // As many programs do with what they keep: just when it has been kept for too long.
+            wire.close(seconds(at + 89.5), &mut connection);
+        }
+    });
+    assert_eq!(outcome.connections.len(), 0, "{:?}", outcome.connections.first());
+    outcome.is_quiet();
+}
+
+#[test]
+fn answers_in_tls_that_nobody_takes() {
+    let outcome = run("tls-read", |wire, random| {
+        for number in 0..15 {
+            let mut at = 5.0 + f64::from(number) * 0.3;
+            let mut connection = shake_hands(wire, at, ATTACKER, 40_000 + number, 0.0);
+            // A request as short as there are.
+            wire.send(seconds(at + 0.01), &mut connection, CLIENT, &record(23, &[9; 60]));
+            connection.windows[CLIENT] = 0;
+            wire.send(seconds(at + 0.02), &mut connection, SERVER, &record(23, &[9; 900]));
+            while at < 120.0 {
+                at += random.random_range(3.0..6.0);
+                connection.windows[CLIENT] = 0;
+                wire.acknowledge(seconds(at), &connection, CLIENT);
+            }
+        }
+    });
+    outcome.accuses("response_body");
+    assert!(outcome.connections.iter().any(|connection| connection["waits"]["window_closed"] == true));
+}
+
+/// The head of a request with a body in HTTP/2, and the first of it.
+fn begin_body(stream: u32) -> Vec<u8> {
+    [frame(1, 4, stream, b"\x83\x86\x84\x41\x0bapi.example"), frame(0, 0, stream, b"{")].concat()
+}
+
+#[test]
+fn connections_that_are_idle_first_and_slow_later() {
+    let outcome = run("http2-idle-first", |wire, _| {
+        for number in 0..4 {
+            let at = 5.0 + f64::from(number) * 0.3;
+            let mut connection = speak_http2(wire, at, ATTACKER, 40_000 + number, 65_535);
+            for stream in 0..100 {
+                let begin = at + 45.0 + f64::from(stream) * 0.01;
+                wire.send(seconds(begin), &mut connection, CLIENT, &begin_body(2 * stream + 1));
+            }
+        }
+    });
+    // What the streams came to when the capture ended is a flood besides.
+    let attacker = std::net::IpAddr::from(ATTACKER).to_string();
+    assert!(outcome.alerts.iter().all(|alert| alert["client"]["ip"] == *attacker), "{:?}", outcome.told());
+    assert!(outcome.alerts.iter().any(|alert| alert["kind"] == "flood.slow"), "{:?}", outcome.told());
+    let told = |what: &str| outcome.connections.iter().filter(|c| c["waits"]["for"] == what).count();
+    assert!(told("idle") >= 4 && told("request_body") >= 4);
+    let first = outcome.connections.iter().find(|c| c["waits"]["for"] == "request_body").expect("slow bodies");
+    assert!(first["waits"].get("again").is_none(), "{first}");
+}
+
+#[test]
+fn bodies_that_are_broken_off_one_after_another_on_one_connection() {
+    let outcome = run("http2-one-connection", |wire, _| {
+        let mut connection = speak_http2(wire, 5.0, ATTACKER, 40_000, 65_535);
+        for stream in 0..240u32 {
+            let at = 6.0 + f64::from(stream);
+            wire.send(seconds(at), &mut connection, CLIENT, &begin_body(2 * stream + 1));
+            if let Some(before) = stream.checked_sub(8) {
+                let reset = frame(3, 0, 2 * before + 1, &[0, 0, 0, 8]);
+                wire.send(seconds(at + 0.5), &mut connection, SERVER, &reset);
+            }
+        }
+    });
+    let first = outcome.alerts.first().expect("an alert");
+    let attacker = std::net::IpAddr::from(ATTACKER).to_string();
+    assert!(first["kind"] == "flood.slow" && first["client"]["ip"] == *attacker, "{:?}", outcome.told());
+    assert_eq!(first["evidence"][0]["waits_for"], "request_body");
+    assert!(outcome.connections.len() < 12, "{} records", outcome.connections.len());
 }
 
 #[test]

@@ -98,7 +98,7 @@ pub enum Ending {
     ResetByClient,
     /// The server reset it.
     ResetByServer,
-    /// Nothing came for the time that the setting `idle_timeout` gives.
+    /// Nothing came for the time that the setting `idle_timeout` gives, or `long_idle_timeout` in TLS, HTTP/2 and WebSocket.
     TimedOut,
     /// A new connection took its addresses and ports.
     Reused,

@@ -32,7 +32,10 @@ const TURNS: u64 = 8;
 impl Encrypted {
     /// None for what is not in TLS, and for a connection of which nothing but its beginning came: nothing was asked for.
     pub(super) fn of(connection: &Connection) -> Option<Encrypted> {
-        let tls = connection.tls.as_ref().filter(|_| connection.calls == 0)?;
+        let tls = connection
+            .tls
+            .as_ref()
+            .filter(|tls| connection.calls == 0 && !(connection.waits.is_some() && tls.decrypted))?;
         let host = tls.server_name.clone().unwrap_or_else(|| match connection.server.ip {
             std::net::IpAddr::V4(ip) => format!("{ip}:{}", connection.server.port).into(),
             std::net::IpAddr::V6(ip) => format!("[{ip}]:{}", connection.server.port).into(),

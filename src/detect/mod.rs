@@ -392,7 +392,9 @@ impl Detector {
         self.come_to(connection.end_time, alerts);
         if connection.waits.is_some() {
             self.waiting(connection, alerts);
-        } else if let Some(encrypted) = Encrypted::of(connection) {
+        }
+        // What came back until then counts all the same.
+        if let Some(encrypted) = Encrypted::of(connection) {
             let address = (self.resolver)(&encrypted.anonymous());
             self.look_at(&encrypted.call, Some((encrypted.first, encrypted.calls)), address, alerts, &mut |_, _| {});
         }

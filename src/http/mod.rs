@@ -391,7 +391,12 @@ impl Handler for Http {
     ) {
         let Some(state) = state else { return };
         match &mut state.speaks {
-            Speaks::Tls(secured) => secured.close(flow, direction, how, now, &mut self.shared, counters),
+            Speaks::Tls(secured) => {
+                secured.close(flow, direction, how, now, &mut self.shared, counters);
+                if how == Close::Reset && secured.under_way(flow).is_some() {
+                    state.watch.get_or_insert_default().close(flow, direction, how);
+                }
+            }
             _ => close(flow, state, direction, how, now, &mut self.shared, counters),
         }
     }
@@ -422,6 +427,9 @@ impl Handler for Http {
                 secured.wake(flow, now, &mut self.shared, &mut self.tls, counters);
                 if let Some(under_way) = secured.under_way(flow) {
                     let watch = state.watch.get_or_insert_default();
+                    if watch.is_over(flow, under_way.0, under_way.1.awaited) {
+                        return;
+                    }
                     // What it was used for is not seen: one call is allowed for.
                     if let Some(wait) = watch.look(flow, under_way, 1, now, &self.shared.settings.slow) {
                         counters.count(Counter::Connections);
@@ -572,8 +580,8 @@ fn close(
     counters: &mut Counters,
 ) {
     note_unfinished(flow, state, direction, how, now, shared);
-    if let Some(watch) = &mut state.watch {
-        watch.close(flow, direction, how);
+    if how == Close::Reset {
+        state.watch.get_or_insert_default().close(flow, direction, how);
     }
     if how != Close::Finished {
         return;
@@ -595,14 +603,22 @@ fn wake(flow: &FlowInfo, state: &mut State, now: Timestamp, shared: &mut Shared,
         Speaks::WebSocket(connection) => return connection.wake(flow, now, shared, counters),
         Speaks::Tls(_) => return,
     }
+    let position = state.speaks.position();
+    if let Speaks::Http2(connection) = &state.speaks
+        && let (Some(broken_off), Some(client)) = (connection.broken_off(), connection.client())
+    {
+        let watch = state.watch.get_or_insert_default();
+        if let Some(wait) = watch.look_back(flow, broken_off, now, &shared.settings.slow) {
+            watch.tell(flow, client, position, wait, now, shared, counters);
+        }
+    }
     let Some((client, mut under_way)) = state.speaks.under_way(flow) else { return };
     if under_way.awaited == Awaited::Idle {
         under_way.since = Some(state.spoken);
     }
     let under_way = (client, under_way);
-    let position = state.speaks.position();
     let watch = state.watch.get_or_insert_default();
-    if watch.is_over(flow) {
+    if watch.is_over(flow, client, under_way.1.awaited) {
         return;
     }
     if let Some(wait) = watch.look(flow, under_way, position, now, &shared.settings.slow) {
@@ -628,7 +644,7 @@ fn finish(flow: &FlowInfo, state: &mut State, end: End, now: Timestamp, shared: 
         Speaks::Http2(connection) => {
             // It may be open still, at the end of the capture or when it is silent for too long.
             if let Some((under_way, then)) = connection.broken_off() {
-                state.watch.get_or_insert_default().unfinished(under_way, then);
+                state.watch.get_or_insert_default().note_broken_off(under_way, then);
             }
             connection.end(flow, now, shared, counters);
         }
@@ -657,8 +673,10 @@ fn note_unfinished(
         Speaks::Http1(conversation) => (conversation.under_way(client), conversation.is_timed_out()),
         Speaks::Http2(connection) => {
             if let Some((under_way, then)) = connection.broken_off() {
-                watch.get_or_insert_default().unfinished(under_way, then);
+                watch.get_or_insert_default().note_broken_off(under_way, then);
             }
+            // Frames of other kinds are no part of what is awaited.
+            *asked = connection.sent_data();
             (connection.under_way(flow, client), false)
         }
         Speaks::WebSocket(_) | Speaks::Tls(_) => return,

@@ -247,7 +247,7 @@ impl Secured {
         let bytes = flow.traffic[client.index()].bytes;
         let under_way = match self.greeted {
             Some(greeted) if (greeted + FINISHED..greeted + SHAKEN).contains(&bytes) => {
-                UnderWay::new(Awaited::Idle, None, bytes)
+                UnderWay { sealed: true, ..UnderWay::new(Awaited::Idle, None, bytes) }
             }
             Some(greeted) if bytes >= greeted + FINISHED => UnderWay::new(Awaited::Request, None, bytes),
             Some(_) => UnderWay::new(Awaited::Handshake, Some(flow.start), bytes),

@@ -62,6 +62,9 @@ impl Default for Settings {
     }
 }
 
+/// Of so many times as many streams a connection is told of as if it had not been before.
+const GROWN: u32 = 8;
+
 /// What came within this time came to the end.
 pub(super) const LATELY: Duration = Duration::from_secs(2);
 
@@ -86,11 +89,13 @@ pub(crate) struct UnderWay {
     pub(super) held: Option<(Timestamp, u64)>,
     /// How often they were closed.
     pub(super) closures: u32,
+    /// Whether anything was asked for cannot be seen.
+    pub(super) sealed: bool,
 }
 
 impl UnderWay {
     pub(super) fn new(awaited: Awaited, since: Option<Timestamp>, bytes: u64) -> UnderWay {
-        UnderWay { awaited, since, bytes, streams: 1, held: None, closures: 0 }
+        UnderWay { awaited, since, bytes, streams: 1, held: None, closures: 0, sealed: false }
     }
 }
 
@@ -116,6 +121,12 @@ pub(super) struct Watch {
     /// When it was last told of.
     told: Option<Timestamp>,
     part: u32,
+    /// How grave the gravest was that was told of it.
+    gravest: u8,
+    /// The most streams of which it was told.
+    streams: u32,
+    /// Streams of which it was told that the server broke them off.
+    broken_off: u32,
     /// Who reset it first, and the bytes that both had sent by then.
     reset: Option<(Direction, u64)>,
     /// What the server waited for when the client ended.
@@ -138,22 +149,85 @@ impl Watch {
 
     /// A direction ended.
     pub(super) fn close(&mut self, flow: &FlowInfo, direction: Direction, how: Close) {
-        if how == Close::Reset {
-            self.reset.get_or_insert((direction, sent(flow)));
+        // One that was ignored is none.
+        if how == Close::Reset && !self.is_reset(flow) {
+            self.reset = Some((direction, sent(flow)));
         }
     }
 
-    /// It was reset, and nothing came since: nobody waits any more. A reset that the other end ignores is none.
-    pub(super) fn is_over(&self, flow: &FlowInfo) -> bool {
+    fn is_reset(&self, flow: &FlowInfo) -> bool {
         self.reset.is_some_and(|(_, before)| before == sent(flow))
+    }
+
+    /// Nobody waits any more for this of the client: it was reset, and nothing came since; both ends have hung up; or the
+    /// server has, of which nothing was wanted.
+    pub(super) fn is_over(&self, flow: &FlowInfo, client: Direction, awaited: Awaited) -> bool {
+        let idle = awaited == Awaited::Idle && flow.finished[client.opposite().index()];
+        self.is_reset(flow) || flow.finished == [true; 2] || idle
+    }
+
+    /// Tells whether the connection was told of before, and for nothing less than this.
+    fn is_again(&mut self, wait: &Wait) -> bool {
+        let grave = match wait.awaited {
+            Awaited::Idle => 0,
+            Awaited::Request => 1,
+            Awaited::ResponseHead | Awaited::ResponseBody if wait.window_closed => 2,
+            Awaited::ResponseHead | Awaited::ResponseBody => u8::from(wait.unacknowledged),
+            Awaited::RequestHead | Awaited::RequestBody | Awaited::Handshake => 2,
+        };
+        let (before, streams) = (self.gravest, self.streams);
+        // What grows little by little is told of once.
+        let more = grave > before || (grave == before && wait.streams >= streams.max(1).saturating_mul(GROWN));
+        let again = self.part > 0 && !more;
+        if !again {
+            (self.gravest, self.streams) = (grave.max(before), wait.streams.max(streams));
+        }
+        again
+    }
+
+    /// Streams whose bodies came so slowly that the server broke them off, the last of them at `then`, if they are more than was told.
+    pub(super) fn look_back(
+        &mut self,
+        flow: &FlowInfo,
+        (under_way, then): (UnderWay, Timestamp),
+        now: Timestamp,
+        settings: &Settings,
+    ) -> Option<Wait> {
+        let more = under_way.streams.saturating_sub(self.broken_off);
+        if more == 0 {
+            return None;
+        }
+        let again = Duration::from_secs(settings.report_seconds.max(1).into());
+        if let Some(next) = self.told.map(|told| told + again).filter(|&next| now < next) {
+            flow.wake_at(next);
+            return None;
+        }
+        self.broken_off = under_way.streams;
+        // Each is one more, as it would be on a connection of its own.
+        let wait = self.due(wait_of(UnderWay { streams: more, ..under_way }, then), now);
+        Some(Wait { again: false, ..wait })
+    }
+
+    /// Is told now.
+    fn due(&mut self, mut wait: Wait, now: Timestamp) -> Wait {
+        wait.again = self.is_again(&wait);
+        self.told = Some(now);
+        self.part = self.part.saturating_add(1);
+        wait
     }
 
     /// The client ends in the middle of a request.
     pub(super) fn unfinished(&mut self, under_way: UnderWay, now: Timestamp) {
-        let UnderWay { awaited, since, bytes, streams, .. } = under_way;
-        let seconds = since.map_or(0.0, |since| seconds(since, now));
-        let streams = if streams > 1 { streams } else { 0 };
-        self.unfinished.get_or_insert(Wait { awaited, seconds, bytes, streams, ..Wait::default() });
+        self.unfinished.get_or_insert(wait_of(under_way, now));
+    }
+
+    /// The server broke streams off, of which some were not told of.
+    pub(super) fn note_broken_off(&mut self, under_way: UnderWay, then: Timestamp) {
+        let more = under_way.streams.saturating_sub(self.broken_off);
+        if more > 0 {
+            self.broken_off = under_way.streams;
+            self.unfinished(UnderWay { streams: more, ..under_way }, then);
+        }
     }
 
     /// Looks at a connection of `calls` calls: what it waits for, if that is worth telling of and was not told of lately.
@@ -177,9 +251,7 @@ impl Watch {
             }
             None => {
                 flow.wake_at(now + again);
-                self.told = Some(now);
-                self.part = self.part.saturating_add(1);
-                Some(wait)
+                Some(self.due(wait, now))
             }
         }
     }
@@ -218,9 +290,12 @@ impl Watch {
     ) {
         let wait = match (self.part, under_way) {
             (0, _) => self.unfinished,
-            (_, under_way) => under_way.map(|before| self.last(flow, client, before, now, &shared.settings.slow)),
+            (_, under_way) => self
+                .unfinished
+                .or_else(|| under_way.map(|before| self.last(flow, client, before, now, &shared.settings.slow))),
         };
-        let Some(wait) = wait else { return };
+        let Some(mut wait) = wait else { return };
+        wait.again = self.is_again(&wait);
         let mut connection = record(flow, client, position, self.part, wait, now);
         connection.tls = shared.tls.clone();
         connection.ended = Some(ending(end, self.reset.map(|(by, _)| by), client));
@@ -269,7 +344,8 @@ impl Watch {
         }
         self.closed |= closures != closed_before;
         // Of what TLS keeps, all that the client does not take is an answer.
-        let awaited = if awaited == Awaited::Request && self.stall.is_some() { Awaited::ResponseBody } else { awaited };
+        let keeps = awaited == Awaited::Request || under_way.sealed;
+        let awaited = if keeps && self.stall.is_some() { Awaited::ResponseBody } else { awaited };
         let under_way = UnderWay { awaited, ..under_way };
         let last = self.look.filter(|(_, before)| (before.awaited, before.since) == (awaited, since));
         let slow = |bytes: u64, time: Duration| (bytes as f64) < f64::from(settings.rate) * time.as_secs_f64();
@@ -347,7 +423,8 @@ impl Watch {
                 // On which nothing was ever asked for is not in use.
                 let seconds = if calls == 0 { settings.unused_seconds } else { settings.idle_seconds };
                 let patience = patience(seconds).filter(|_| calls <= 1)?;
-                let sent = flow.traffic[client.index()].bytes;
+                // Of what TLS keeps, what the server sends may be what was asked for.
+                let sent = if under_way.sealed { sent(flow) } else { flow.traffic[client.index()].bytes };
                 let (since, _) = *self.idle.get_or_insert((since.unwrap_or(now), sent));
                 if self.idle.is_some_and(|(_, before)| before != sent) {
                     self.idle = Some((under_way.since.unwrap_or(now), sent));
@@ -389,8 +466,7 @@ impl Watch {
             return None;
         }
         let awaited = Awaited::ResponseBody;
-        let again = self.part > 0;
-        Some(Wait { awaited, seconds: seconds(since, now), unacknowledged: true, again, ..Wait::default() })
+        Some(Wait { awaited, seconds: seconds(since, now), unacknowledged: true, ..Wait::default() })
     }
 
     fn wait(
@@ -406,15 +482,20 @@ impl Watch {
             Awaited::RequestHead | Awaited::RequestBody | Awaited::Handshake | Awaited::Request => client.opposite(),
             Awaited::ResponseHead | Awaited::ResponseBody => client,
             Awaited::Idle => {
-                return Wait { seconds: seconds(since, now), bytes, again: self.part > 0, ..Wait::default() };
+                return Wait { seconds: seconds(since, now), bytes, ..Wait::default() };
             }
         };
         let window_closed = flow.closed_windows[receiver.index()] || (receiver == client && self.stall.is_some());
-        let UnderWay { awaited, streams, .. } = under_way;
-        let streams = if streams > 1 { streams } else { 0 };
-        let (seconds, again) = (seconds(since, now), self.part > 0);
-        Wait { awaited, seconds, bytes, window_closed, streams, again, ..Wait::default() }
+        Wait { bytes, window_closed, ..wait_of(UnderWay { since: Some(since), ..under_way }, now) }
     }
+}
+
+/// What was awaited until a moment.
+fn wait_of(under_way: UnderWay, then: Timestamp) -> Wait {
+    let UnderWay { awaited, since, bytes, streams, .. } = under_way;
+    let seconds = since.map_or(0.0, |since| seconds(since, then));
+    let streams = if streams > 1 { streams } else { 0 };
+    Wait { awaited, seconds, bytes, streams, ..Wait::default() }
 }
 
 /// The record of a connection that waits.
@@ -466,7 +547,10 @@ pub(super) fn unused(flow: &FlowInfo, now: Timestamp, shared: &mut Shared, count
     let client = flow.opened_by.unwrap_or(Direction::Forward);
     let seconds = seconds(flow.start, now);
     let bytes = flow.traffic[client.index()].bytes;
-    if flow.seen[client.opposite().index()] || bytes as f64 >= f64::from(shared.settings.slow.rate) * seconds {
+    if flow.finished == [true; 2]
+        || flow.seen[client.opposite().index()]
+        || bytes as f64 >= f64::from(shared.settings.slow.rate) * seconds
+    {
         return;
     }
     let awaited = if bytes > 0 { Awaited::Request } else { Awaited::Idle };

@@ -11,6 +11,9 @@ use super::worker::Answer;
 use crate::call::Record;
 use crate::time::Timestamp;
 
+/// Records for which there is room at once in what goes back to a worker.
+const ROOM: usize = 256;
+
 /// Takes what the workers completed; the consumer gets it in order.
 pub(super) struct Merge<'c> {
     consumer: &'c mut dyn Consumer,
@@ -86,7 +89,7 @@ impl<'c> Merge<'c> {
         self.told = watermark;
         self.consumer.records(&mut self.due, watermark)?;
         // Each gets back what it made, which is next to it already where it is also who hands on.
-        let room = self.due.len();
+        let room = self.due.len().min(ROOM);
         let mut done: Vec<_> = self.returns.iter().map(|_| Vec::with_capacity(room)).collect();
         for (record, worker) in self.due.drain(..).zip(self.made_by.drain(..)) {
             if let Some(done) = done.get_mut(worker as usize) {

@@ -68,6 +68,8 @@ struct Team<'t> {
     count: usize,
     /// So many answers may wait.
     most: usize,
+    /// The source gives what it has when it has it: how long it is nobody knows.
+    waits: bool,
     /// All was read.
     is_read: AtomicBool,
     /// Nobody wants the records, or a worker panicked.
@@ -84,7 +86,8 @@ impl Team<'_> {
         let alarm = Alarm(self);
         let (reads, hands_on) = (worker.number() == 0, worker.number() + 1 == self.count);
         while !self.is_ended.load(Ordering::Relaxed) {
-            if reads && self.read() {
+            // Who waits for a source keeps nothing back meanwhile.
+            if reads && !(self.waits && worker.has_parcel()) && self.read() {
                 continue;
             }
             if hands_on && self.answers.len() >= self.most / 4 && self.hand_on() {
@@ -237,12 +240,14 @@ pub(super) fn run<'t>(
     let every_step = settings.evidence.is_some();
     let merge = Merge::new(consumer, returns, settings.http.held_records, Box::new(move |_| !every_step));
     let Some(front) = fronts.pop() else { return Outcome::default() };
+    let waits = source.progress().is_none();
     let team = Team {
         reading: Mutex::new(Reading { front, source, shards: shards.pop(), settings, stop, progress }),
         handing: Mutex::new(Handing { merge, failed: None }),
         answers,
         count,
         most,
+        waits,
         is_read: AtomicBool::new(false),
         is_ended: AtomicBool::new(false),
         waiting: Mutex::new(0),
@@ -264,7 +269,11 @@ pub(super) fn run<'t>(
         counted.extend(others.into_iter().map(shards::joined));
     });
     let Team { reading, handing, .. } = team;
-    let reading = reading.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut reading = reading.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if let Some(mut shards) = reading.shards.take() {
+        // Nobody wants more: what was counted is told all the same.
+        reading.front.end(reading.source, &mut shards);
+    }
     let handing = handing.into_inner().unwrap_or_else(PoisonError::into_inner);
     let mut outcome = Front::conclude(vec![reading.front]);
     for counted in &counted {

@@ -52,6 +52,10 @@ impl Source for Given {
     }
 
     fn report(&mut self, _: &mut Counters) {}
+
+    fn progress(&self) -> Option<(u64, u64)> {
+        Some((self.next as u64, self.frames.len() as u64))
+    }
 }
 
 /// Keeps the calls as text, and dawdles at the first.

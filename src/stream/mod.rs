@@ -100,6 +100,8 @@ pub struct FlowInfo {
     /// Whether the sender of each direction takes nothing, or next to nothing, from the other: its window was closed when it
     /// was last heard.
     pub closed_windows: [bool; 2],
+    /// Whether the sender of each direction has said its last word, and all of it was seen or given up.
+    pub finished: [bool; 2],
     /// How much of each direction's stream the other end has acknowledged, as an offset there.
     pub acknowledged: [u64; 2],
     /// When its handler is to be woken.
@@ -315,6 +317,28 @@ pub struct Settings {
     pub reorder_grace: u32,
     /// Seconds after which a hole with data behind it is given up in any case.
     pub hole_timeout: u32,
+}
+
+impl Settings {
+    /// Checks that time-outs are what they can be.
+    ///
+    /// # Errors
+    ///
+    /// The first that is not.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let most = MAX_TIMEOUT.as_secs();
+        let all = [
+            ("idle_timeout", self.idle_timeout),
+            ("long_idle_timeout", self.long_idle_timeout),
+            ("half_open_timeout", self.half_open_timeout),
+            ("close_timeout", self.close_timeout),
+            ("hole_timeout", self.hole_timeout),
+        ];
+        match all.iter().find(|(_, seconds)| u64::from(*seconds) > most) {
+            Some((name, seconds)) => Err(format!("stream.{name} = {seconds}: {most} seconds at most")),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Default for Settings {

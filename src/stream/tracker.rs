@@ -197,6 +197,7 @@ impl<H: Handler> Tracker<H> {
                 traffic: Default::default(),
                 speaks: None,
                 closed_windows: [false; 2],
+                finished: [false; 2],
                 acknowledged: [0; 2],
                 alarm: Default::default(),
             },
@@ -291,6 +292,7 @@ impl<H: Handler> Tracker<H> {
                 for half in &mut flow.halves {
                     (half.reset, half.finish, half.closed) = (false, None, false);
                 }
+                flow.info.finished = [false; 2];
                 let check = self.now + self.idle_timeout();
                 self.table.set_stage(at, Stage::Open, check);
             }
@@ -440,8 +442,8 @@ impl<H: Handler> Tracker<H> {
             self.counters.count(Counter::SegmentsOutOfWindow);
             return;
         }
-        half.reset = true;
-        if !half.closed {
+        let again = std::mem::replace(&mut half.reset, true);
+        if !half.closed && !again {
             let Flow { info, state, .. } = flow;
             self.handler.close(info, state, direction, Close::Reset, now, &mut self.counters);
         }
@@ -638,6 +640,7 @@ impl<H: Handler> Tracker<H> {
         if !half.closed && half.finish.is_some_and(|finish| half.next >= finish) {
             half.closed = true;
             let Flow { info, state, .. } = flow;
+            info.finished[own] = true;
             self.handler.close(info, state, direction, Close::Finished, now, &mut self.counters);
             if flow.halves.iter().all(|half| half.closed) && flow.stage != Stage::Closing {
                 self.table.set_stage(at, Stage::Closing, now + seconds(self.settings.close_timeout));
@@ -682,9 +685,15 @@ impl<H: Handler> Tracker<H> {
             }
             let end = if flow.stage == Stage::Closing { End::Closed } else { End::TimedOut };
             let mut due = (flow.last + self.settings.timeout(flow.stage)).round_up(TICK);
-            if due <= now && flow.stage == Stage::Open && self.handler.cannot_resume(flow.state.as_deref()) {
+            // Where one end has hung up, the other hardly goes on after so long.
+            // And what is one packet, which anybody may send, takes no more room than others.
+            let is_met = flow.info.seen == [true; 2] || flow.halves.iter().all(|half| half.synchronised);
+            let is_whole = flow.stage == Stage::Open && is_met && flow.info.finished == [false; 2];
+            if due <= now && is_whole && self.handler.cannot_resume(flow.state.as_deref()) {
                 let longer = self.settings.long_idle_timeout.max(self.settings.idle_timeout);
-                due = (flow.last + seconds(longer)).round_up(TICK);
+                // Step by step: where there is no room, those that are due next go first.
+                let step = now + seconds(self.settings.idle_timeout.max(1));
+                due = (flow.last + seconds(longer)).round_up(TICK).min(step.round_up(TICK));
             }
             if due > now {
                 self.table.postpone(at, due);

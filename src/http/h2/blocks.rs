@@ -234,7 +234,7 @@ impl Connection {
             }
             call.response_time = Some(block.mark.time);
             if lines.status == Some(408) {
-                lifecycle::note_broken_off(&mut self.broken_off, stream, now, &shared.settings.slow);
+                lifecycle::note_broken_off(&mut self.broken_off, stream, flow, asked, now, &shared.settings.slow);
             }
             let call = &mut *stream.call;
             stream.has_response = lines.status.is_some();

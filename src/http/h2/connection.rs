@@ -168,9 +168,9 @@ impl Connection {
             let under_way = UnderWay::new(Awaited::ResponseBody, answer, 0);
             return Some(UnderWay { streams, held: Some(held), closures: self.credit.closures, ..under_way });
         }
-        if let Some(stream) = self.streams.values().find(|stream| stream.sends_body()) {
+        if let Some(stream) = self.streams.values().find(|stream| stream.sends_body(reader.losses)) {
             let bytes = stream.call.request.wire_bytes;
-            let streams = self.streams.values().filter(|stream| stream.sends_body()).count();
+            let streams = self.streams.values().filter(|stream| stream.sends_body(reader.losses)).count();
             let under_way = UnderWay::new(Awaited::RequestBody, stream.call.request_time, bytes);
             let streams = u32::try_from(streams).unwrap_or(u32::MAX);
             return Some(UnderWay { streams, ..under_way });
@@ -184,6 +184,11 @@ impl Connection {
             false => UnderWay::new(Awaited::ResponseHead, stream.call.request_time, 0),
         };
         Some(UnderWay { closures: self.credit.closures, ..under_way })
+    }
+
+    /// When something last came of a request's body.
+    pub(crate) fn sent_data(&self) -> Timestamp {
+        self.sent_data
     }
 
     /// Requests that the server broke off because their bodies came too slowly, and when it did that first.
@@ -416,7 +421,7 @@ impl Connection {
             Some(stream) => {
                 let bytes = &rest[..content];
                 if !response && content > 0 {
-                    self.sent_data = now;
+                    (self.sent_data, stream.asked) = (now, now);
                 }
                 stream.data(response, bytes, wire, data.fresh, last, &mut self.decoding, shared, counters);
             }

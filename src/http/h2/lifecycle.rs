@@ -28,18 +28,22 @@ const REFUSED_STREAM: u32 = 7;
 /// The server breaks a request off, or answers that it took too long: remembered if its body came slowly.
 pub(super) fn note_broken_off(
     broken_off: &mut Option<(UnderWay, Timestamp)>,
-    stream: &Stream,
+    stream: &mut Stream,
+    flow: &FlowInfo,
+    losses: u32,
     now: Timestamp,
     settings: &slow::Settings,
 ) {
     let (Some(since), bytes) = (stream.call.request_time, stream.call.request.wire_bytes) else { return };
-    if !stream.sends_body() || !slow::is_slow_body(since, bytes, now, settings) {
+    if stream.broken_off || !stream.sends_body(losses) || !slow::is_slow_body(since, bytes, now, settings) {
         return;
     }
+    stream.broken_off = true;
     match broken_off {
         Some((under_way, _)) => under_way.streams = under_way.streams.saturating_add(1),
         None => *broken_off = Some((UnderWay::new(Awaited::RequestBody, Some(since), bytes), now)),
     }
+    slow::ask(flow, now, settings.first_look());
 }
 
 impl Connection {
@@ -120,9 +124,11 @@ impl Connection {
             self.refuse(id, shared, counters);
             return;
         }
-        // A line that broke off sends no reset, or sent nothing for long before it.
-        if !by_client || now.since(self.sent_data) <= slow::LATELY {
-            note_broken_off(&mut self.broken_off, stream, now, &shared.settings.slow);
+        // A line that broke off sends no reset, or sent nothing for long before it; who sent nothing at all waited.
+        let sent = stream.call.request.wire_bytes > 0 && now.since(stream.asked) <= slow::LATELY;
+        if !by_client || sent {
+            let losses = self.readers[client.index()].losses;
+            note_broken_off(&mut self.broken_off, stream, flow, losses, now, &shared.settings.slow);
         }
         // A pushed stream was not asked for: to refuse it is thrift.
         if by_client && id % 2 == 1 {
@@ -226,7 +232,8 @@ impl Connection {
                 if let Some(stream) = self.streams.get_mut(&oldest) {
                     stream.call.anomalies.insert(Anomaly::StreamEvicted);
                 }
-                self.evicted = self.evicted.max(oldest);
+                // Those that the server pushes have numbers of their own.
+                self.evicted = self.evicted.max(if oldest % 2 == 1 { oldest } else { 0 });
                 self.give_out(flow, oldest, now, shared, counters);
             }
             let call = fill::new_call(flow, client, &mut self.community_id, shared);

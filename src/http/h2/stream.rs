@@ -43,6 +43,10 @@ pub(super) struct Stream {
     pub(super) acknowledged: Option<u64>,
     /// It is among those of which the request is waited for.
     pub(super) waiting: bool,
+    /// When something last came of its request's body.
+    pub(super) asked: Timestamp,
+    /// It is among those that were broken off.
+    pub(super) broken_off: bool,
     /// When it began, or was last reported.
     pub(super) reported: Timestamp,
     pub(super) part: u32,
@@ -59,11 +63,13 @@ pub(super) struct Stream {
 impl Stream {
     /// The client has yet to send of a body. Streams of messages (gRPC) are open for as long as both ends like, but not in the middle
     /// of the first; so are tunnels. A head that the server sends early says that it is ready.
-    pub(super) fn sends_body(&self) -> bool {
+    /// What was lost since its head may have been its end: `losses` of the client's direction so far.
+    pub(super) fn sends_body(&self, losses: u32) -> bool {
         let [request, response] = &self.sides;
         let within = || self.part == 0 && request.payload.as_ref().is_some_and(Payload::is_within_first_message);
         request.head
             && !request.ended
+            && request.losses == losses
             && response.received == 0
             && !response.ended
             && !request.opaque
@@ -81,6 +87,8 @@ impl Stream {
             has_response: false,
             acknowledged: None,
             waiting: false,
+            asked: now,
+            broken_off: false,
             reported: now,
             part: 0,
             used: Used::default(),
