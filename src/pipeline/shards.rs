@@ -49,10 +49,11 @@ const LIVE_ANSWERS: usize = 128;
 /// Live, how long one reader waits at a full queue, while its kernel's buffer fills. Several must not wait so long for each other.
 const PATIENCE_ALONE: Duration = Duration::from_millis(500);
 
-/// Payload of all workers' parcels together at which a round is full.
+/// Payload of all workers' parcels together at which a round is full; in a replay by more than two workers as much for each two of
+/// them, since each parcel wakes somebody.
 const ROUND_BYTES: usize = 128 << 10;
 
-/// Segments of all workers' parcels together at which a round is full.
+/// Segments of all workers' parcels together at which a round is full; see [`ROUND_BYTES`].
 const ROUND_SEGMENTS: usize = 512;
 
 /// The longest payload, which may begin just before a round is full.
@@ -70,8 +71,10 @@ pub(super) struct Shards {
     idle: Idle<Parcel>,
     made: usize,
     hasher: ahash::RandomState,
+    /// What a round has, and bytes and segments at which it is full.
     bytes: usize,
     segments: usize,
+    full: (usize, usize),
     /// Tells the workers what this reader's time has come to.
     reached: Arc<AtomicI64>,
 }
@@ -92,7 +95,7 @@ impl Taker for Shards {
         }
         self.bytes += segment.payload.len();
         self.segments += 1;
-        self.bytes >= ROUND_BYTES || self.segments >= ROUND_SEGMENTS
+        self.bytes >= self.full.0 || self.segments >= self.full.1
     }
 
     /// Ends a round. In a replay each worker gets a parcel, empty perhaps, since it waits for one; live, what is empty
@@ -170,6 +173,7 @@ fn rounds(live: bool, readers: usize) -> usize {
 pub(super) fn connect(settings: &Settings, readers: usize, workers: usize) -> (Vec<Shards>, Vec<Vec<Lane>>) {
     let rounds = rounds(settings.live, readers);
     let alone = readers == 1;
+    let times = if settings.live { 1 } else { workers.div_ceil(2).max(1) };
     let hasher = ahash::RandomState::new();
     let mut lanes: Vec<Vec<Lane>> = (0..workers).map(|_| Vec::new()).collect();
     let reader = |_| {
@@ -187,6 +191,7 @@ pub(super) fn connect(settings: &Settings, readers: usize, workers: usize) -> (V
             hasher: hasher.clone(),
             bytes: 0,
             segments: 0,
+            full: (ROUND_BYTES * times, ROUND_SEGMENTS * times),
             reached: reached.clone(),
         };
         if settings.live && alone {

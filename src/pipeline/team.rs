@@ -96,7 +96,7 @@ impl Team<'_> {
             if self.has_room() {
                 match worker.step() {
                     Step::Taken => {
-                        self.tell();
+                        self.tell_one();
                         continue;
                     }
                     Step::Waiting => {}
@@ -183,11 +183,25 @@ impl Team<'_> {
 
     /// Tells those that wait that something changed.
     fn tell(&self) {
-        fence(Ordering::SeqCst);
-        if self.has_waiting.load(Ordering::Relaxed) {
-            drop(locked(&self.waiting));
+        if self.has_waiting() {
             self.changed.notify_all();
         }
+    }
+
+    /// Tells one of them that there is room again, or an answer: what any of them may do something about.
+    fn tell_one(&self) {
+        if self.has_waiting() {
+            self.changed.notify_one();
+        }
+    }
+
+    fn has_waiting(&self) -> bool {
+        fence(Ordering::SeqCst);
+        if !self.has_waiting.load(Ordering::Relaxed) {
+            return false;
+        }
+        drop(locked(&self.waiting)); // who is about to wait does
+        true
     }
 
     /// All are to end.
