@@ -12,7 +12,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use crossbeam_channel::{Receiver, bounded};
@@ -229,10 +229,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// The place, if nobody has it.
 fn free<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
-    match mutex.try_lock() {
-        Ok(place) => Some(place),
-        Err(TryLockError::Poisoned(_) | TryLockError::WouldBlock) => None,
-    }
+    mutex.try_lock().ok()
 }
 
 /// Runs a source through all stages into `consumer`; the first worker on this thread.
