@@ -83,7 +83,7 @@ pub struct Wait {
     /// Streams of HTTP/2 that wait so at once; absent for one.
     #[serde(skip_serializing_if = "is_zero_32", default)]
     pub streams: u32,
-    /// An earlier record of this connection has told of it.
+    /// An earlier record of this connection has told of it, or of worse.
     #[serde(skip_serializing_if = "is_false", default)]
     pub again: bool,
 }

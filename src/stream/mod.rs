@@ -306,8 +306,8 @@ pub struct Settings {
     pub held_total: usize,
     /// Seconds without a segment after which a flow is over.
     pub idle_timeout: u32,
-    /// The same for a flow in the middle of which nobody can begin to read: TLS, HTTP/2, WebSocket. At most 4,095. Where the table
-    /// is full, flows of a shorter time-out are evicted first.
+    /// The same for a flow in the middle of which nobody can begin to read (TLS, HTTP/2, WebSocket), of which both ends were heard and
+    /// neither has hung up. One below `idle_timeout` counts as that.
     pub long_idle_timeout: u32,
     /// Seconds after which a flow that has not come past the handshake is forgotten.
     pub half_open_timeout: u32,
