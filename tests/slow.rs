@@ -580,6 +580,33 @@ fn http2_that_its_connection_ends_in() {
 }
 
 #[test]
+fn uploads_that_the_server_holds_up_accuse_nobody() {
+    // As many bytes as it lets come, and no more, since what is behind it stands still.
+    let outcome = run("http2-held-up", |wire, _| {
+        for number in 0..12u16 {
+            let at = 5.0 + f64::from(number) * 0.3;
+            let mut connection = speak_http2(wire, at, [198, 51, 100, 60], 42_000 + number, 65_535);
+            for stream in 0..20u32 {
+                let id = 2 * stream + 1;
+                let head = frame(1, 4, id, b"\x83\x86\x84\x41\x0bapi.example");
+                let begin = at + 0.1 + f64::from(stream) * 0.01;
+                wire.send(seconds(begin), &mut connection, CLIENT, &head);
+                for _ in 0..3 {
+                    wire.send(seconds(begin) + 50, &mut connection, CLIENT, &frame(0, 0, id, &[b'x'; 1_092]));
+                }
+            }
+            // And breaks some of them off in the end.
+            for stream in 0..5 {
+                wire.send(seconds(at + 25.0), &mut connection, SERVER, &frame(3, 0, 2 * stream + 1, &[0, 0, 0, 8]));
+            }
+        }
+    });
+    let told = outcome.connections.iter().filter(|c| c["waits"]["for"] == "request_body").count();
+    assert_eq!(told, 0, "{:?}", outcome.connections.first());
+    outcome.is_quiet();
+}
+
+#[test]
 fn readers_of_http2_who_stop_now_and_then_accuse_nobody() {
     let outcome = run("http2-honest", |wire, random| {
         for number in 0..8u16 {

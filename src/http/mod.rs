@@ -280,6 +280,13 @@ impl Http {
         ]
     }
 
+    /// Has memory for so many calls at hand, as far as `idle_calls` allows, whether it is needed or not.
+    pub(crate) fn reserve_calls(&mut self, count: usize) {
+        for _ in self.shared.idle.len()..count.min(self.shared.settings.idle_calls) {
+            self.shared.idle.keep(Box::default());
+        }
+    }
+
     /// Takes back records that are done with, so that the memory of calls is used again; what is too much is freed.
     pub fn recycle(&mut self, records: &mut Vec<Record>) {
         let room = self.shared.settings.idle_calls.saturating_sub(self.shared.idle.len());

@@ -629,3 +629,12 @@ fn answers_to_passwords_may_refuse_with_200() {
     assert!(!refuses(login, "text/plain", r#"{"success":false}"#));
     assert!(!refuses(r#"{"user":"ana"}"#, "application/json", r#"{"success":false}"#), "no password was given");
 }
+
+#[test]
+fn memory_for_calls_is_there_as_far_as_it_is_allowed() {
+    let mut http = Http::new(Settings { idle_calls: 100, ..Settings::default() }, Arc::new(inspector()));
+    http.reserve_calls(40);
+    assert_eq!(http.shared.idle.len(), 40);
+    http.reserve_calls(4_000);
+    assert_eq!(http.shared.idle.len(), 100);
+}

@@ -12,6 +12,10 @@ use crate::stats::Counters;
 use crate::stream::{self, Tracker};
 use crate::time::Timestamp;
 
+/// Live, calls of all workers for which there is memory from the start, about 1 KiB each: what waits for the consumer while it keeps
+/// its state, or while others have the processor.
+const LIVE_CALLS: usize = 2_048;
+
 /// Drops what was mirrored twice, reassembles, makes records.
 pub(super) struct Assembly {
     duplicates: Duplicates,
@@ -25,11 +29,11 @@ impl Assembly {
         let mut tls = settings.tls.clone();
         tls.waiting_total = (tls.waiting_total / parts.max(1)).max(tls.waiting_bytes.min(tls.waiting_total));
         let http = Http::new(settings.http.clone(), inspector.clone()).with_tls(tls, settings.keys.clone());
-        Assembly {
-            duplicates: Duplicates::new(&settings.packet, parts),
-            tracker: Tracker::new(part(&settings.stream, parts), http),
-            counters: Counters::new(),
+        let mut tracker = Tracker::new(part(&settings.stream, parts), http);
+        if settings.live {
+            tracker.handler().reserve_calls(LIVE_CALLS / parts.max(1));
         }
+        Assembly { duplicates: Duplicates::new(&settings.packet, parts), tracker, counters: Counters::new() }
     }
 
     /// Takes a segment, at the traffic's time `now`.

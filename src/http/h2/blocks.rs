@@ -234,7 +234,8 @@ impl Connection {
             }
             call.response_time = Some(block.mark.time);
             if lines.status == Some(408) {
-                lifecycle::note_broken_off(&mut self.broken_off, stream, flow, asked, now, &shared.settings.slow);
+                let by = (asked, self.allowance);
+                lifecycle::note_broken_off(&mut self.broken_off, stream, flow, by, now, &shared.settings.slow);
             }
             let call = &mut *stream.call;
             stream.has_response = lines.status.is_some();

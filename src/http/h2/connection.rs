@@ -16,7 +16,7 @@ use crate::time::Timestamp;
 use super::super::Shared;
 use super::super::slow::{self, UnderWay};
 use super::control::{self, Control};
-use super::credit::Credit;
+use super::credit::{Allowance, Credit};
 use super::frame::{self, HEADER, Header, PREFACE, flag, kind};
 use super::hpack::Limits;
 use super::reader::{Block, Data, Phase, Reader};
@@ -60,6 +60,7 @@ pub(crate) struct Connection {
     pub(super) decoding: usize,
     /// What the client lets come.
     pub(super) credit: Credit,
+    pub(super) allowance: Allowance,
     pub(super) control: Control,
     /// When streams are next looked through for what is to be reported, if that was asked for.
     pub(super) next_report: Option<Timestamp>,
@@ -96,6 +97,7 @@ impl Connection {
             torn: false,
             decoding: 0,
             credit: Credit::new(exact),
+            allowance: Allowance::new(exact),
             control: Control::default(),
             next_report: None,
         }
@@ -168,9 +170,10 @@ impl Connection {
             let under_way = UnderWay::new(Awaited::ResponseBody, answer, 0);
             return Some(UnderWay { streams, held: Some(held), closures: self.credit.closures, ..under_way });
         }
-        if let Some(stream) = self.streams.values().find(|stream| stream.sends_body(reader.losses)) {
+        let sends = |stream: &Stream| stream.sends_body(reader.losses) && !self.allowance.holds_up(stream);
+        if let Some(stream) = self.streams.values().find(|stream| sends(stream)) {
             let bytes = stream.call.request.wire_bytes;
-            let streams = self.streams.values().filter(|stream| stream.sends_body(reader.losses)).count();
+            let streams = self.streams.values().filter(|stream| sends(stream)).count();
             let under_way = UnderWay::new(Awaited::RequestBody, stream.call.request_time, bytes);
             let streams = u32::try_from(streams).unwrap_or(u32::MAX);
             return Some(UnderWay { streams, ..under_way });
@@ -349,7 +352,7 @@ impl Connection {
         }
         let reader = &mut self.readers[d];
         match header.kind {
-            kind::WINDOW_UPDATE if ours => reader.phase = Phase::Gather(header),
+            kind::WINDOW_UPDATE => reader.phase = Phase::Gather(header),
             kind::DATA => {
                 // Without a byte there is no length of the padding either; a peer would end the connection.
                 let padded = header.has(flag::PADDED) && length > 0;
@@ -359,6 +362,8 @@ impl Connection {
                 if !ours {
                     self.spend(flow, header.stream, header.length, end, run.now);
                     self.ask_when_held(flow, run.now, shared);
+                } else {
+                    self.allowance.spend(self.streams.get_mut(&header.stream), header.length);
                 }
                 if length == 0 {
                     self.body(flow, d, data, &[], run.now, shared, counters);
@@ -555,13 +560,18 @@ impl Connection {
                     match u16::from_be_bytes([high, low]) {
                         MAX_FRAME_SIZE if (1 << 14..1 << 24).contains(&value) => self.readers[1 - d].largest = value,
                         INITIAL_WINDOW_SIZE if ours && value >> 31 == 0 => self.regrant(flow, value, now),
+                        INITIAL_WINDOW_SIZE if value >> 31 == 0 => self.allowance.regrant(value),
                         _ => {}
                     }
                 }
             }
             kind::WINDOW_UPDATE => {
-                if let Some(bytes) = word(0).filter(|_| ours) {
-                    self.grant(flow, header.stream, bytes, now);
+                let bytes = word(0).unwrap_or_default() & 0x7fff_ffff;
+                match self.streams.get_mut(&header.stream) {
+                    _ if ours => self.grant(flow, header.stream, bytes, now),
+                    _ if header.stream == 0 => self.allowance.grant(bytes),
+                    Some(stream) => stream.allowed = stream.allowed.saturating_add(bytes.into()),
+                    None => {}
                 }
             }
             kind::GOAWAY => {

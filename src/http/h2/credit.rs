@@ -1,12 +1,14 @@
 //! What the client lets the server send: the windows of the connection and of each stream (RFC 9113, section 5.2). A client
 //! that opens none keeps the server waiting while TCP is well.
 //!
-//! Windows are known from the beginning of a connection on, until something is lost.
+//! Windows are known from the beginning of a connection on, until something is lost. Those of the server are followed as well: a client
+//! that may not send is not slow.
 
 use crate::stream::FlowInfo;
 use crate::time::Timestamp;
 
 use super::connection::Connection;
+use super::stream::Stream;
 
 /// Windows at first, of the connection and of streams (RFC 9113, section 6.9.2).
 const INITIAL: i64 = 65_535;
@@ -66,6 +68,50 @@ impl Credit {
 pub(super) struct Used {
     bytes: i64,
     stalled: bool,
+}
+
+/// What the server lets the client send: while that is nothing, it is not the client who is slow.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Allowance {
+    /// Nothing was lost so far.
+    known: bool,
+    connection: i64,
+    /// Of each new stream.
+    initial: i64,
+}
+
+impl Allowance {
+    pub(super) fn new(known: bool) -> Allowance {
+        Allowance { known, connection: INITIAL, initial: INITIAL }
+    }
+
+    /// What is known ends here.
+    pub(super) fn lose(&mut self) {
+        self.known = false;
+    }
+
+    /// The client has sent a frame of so many bytes on a stream, if that is there.
+    pub(super) fn spend(&mut self, stream: Option<&mut Box<Stream>>, length: u32) {
+        self.connection = self.connection.saturating_sub(length.into());
+        if let Some(stream) = stream {
+            stream.allowed = stream.allowed.saturating_sub(length.into());
+        }
+    }
+
+    /// The server lets so many bytes more come, on all streams.
+    pub(super) fn grant(&mut self, bytes: u32) {
+        self.connection = self.connection.saturating_add(bytes.into());
+    }
+
+    /// The server says how much of each stream may come at first.
+    pub(super) fn regrant(&mut self, initial: u32) {
+        self.initial = initial.into();
+    }
+
+    /// Whether the client may send next to nothing of a stream.
+    pub(super) fn holds_up(&self, stream: &Stream) -> bool {
+        self.known && (self.connection < CLOSED || self.initial.saturating_add(stream.allowed) < CLOSED)
+    }
 }
 
 impl Connection {

@@ -12,6 +12,7 @@ use super::super::fill;
 use super::super::reader::Mark;
 use super::super::slow::{self, UnderWay};
 use super::connection::Connection;
+use super::credit::Allowance;
 use super::frame::kind;
 use super::reader::Phase;
 use super::stream::Stream;
@@ -30,12 +31,16 @@ pub(super) fn note_broken_off(
     broken_off: &mut Option<(UnderWay, Timestamp)>,
     stream: &mut Stream,
     flow: &FlowInfo,
-    losses: u32,
+    (losses, allowance): (u32, Allowance),
     now: Timestamp,
     settings: &slow::Settings,
 ) {
     let (Some(since), bytes) = (stream.call.request_time, stream.call.request.wire_bytes) else { return };
-    if stream.broken_off || !stream.sends_body(losses) || !slow::is_slow_body(since, bytes, now, settings) {
+    if stream.broken_off
+        || allowance.holds_up(stream)
+        || !stream.sends_body(losses)
+        || !slow::is_slow_body(since, bytes, now, settings)
+    {
         return;
     }
     stream.broken_off = true;
@@ -128,7 +133,8 @@ impl Connection {
         let sent = stream.call.request.wire_bytes > 0 && now.since(stream.asked) <= slow::LATELY;
         if !by_client || sent {
             let losses = self.readers[client.index()].losses;
-            note_broken_off(&mut self.broken_off, stream, flow, losses, now, &shared.settings.slow);
+            let by = (losses, self.allowance);
+            note_broken_off(&mut self.broken_off, stream, flow, by, now, &shared.settings.slow);
         }
         // A pushed stream was not asked for: to refuse it is thrift.
         if by_client && id % 2 == 1 {

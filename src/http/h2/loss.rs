@@ -79,6 +79,7 @@ impl Connection {
         self.drop_block(flow, d, now, shared, counters);
         self.readers[d].lose();
         self.credit.lose();
+        self.allowance.lose();
         let Some(client) = self.client else { return };
         let response = client.index() != d;
         for stream in self.streams.values_mut() {

@@ -52,6 +52,8 @@ pub(super) struct Stream {
     pub(super) part: u32,
     /// What the server has used of its window.
     pub(super) used: Used,
+    /// Bytes that the client may send more, or less, than of a new stream.
+    pub(super) allowed: i64,
     /// Its WebSocket is among the bodies that the connection decodes.
     decodes: bool,
     /// The client has asked to go on as a WebSocket (RFC 8441).
@@ -92,6 +94,7 @@ impl Stream {
             reported: now,
             part: 0,
             used: Used::default(),
+            allowed: 0,
             decodes: false,
             offers_websocket: false,
             websocket: None,
