@@ -221,9 +221,6 @@ impl CredentialRules {
                 return Err(file.error_at(name.span().start, "a name is empty"));
             }
         }
-        if text.parameter_class.is_empty() {
-            return Err(RuleError { file: file.path.clone(), line: None, reason: "parameter_class is empty".into() });
-        }
         // Detectors and findings ask by it whether what a target has was one.
         if text.parameter_class != IN_TARGET {
             let reason =

@@ -685,8 +685,8 @@ impl<H: Handler> Tracker<H> {
             }
             let end = if flow.stage == Stage::Closing { End::Closed } else { End::TimedOut };
             let mut due = (flow.last + self.settings.timeout(flow.stage)).round_up(TICK);
-            // Where one end has hung up, the other hardly goes on after so long.
-            // And what is one packet, which anybody may send, takes no more room than others.
+            // Where one end has hung up, the other hardly goes on after so long; and what is one packet, which anybody may send,
+            // takes no more room than others.
             let is_met = flow.info.seen == [true; 2] || flow.halves.iter().all(|half| half.synchronised);
             let is_whole = flow.stage == Stage::Open && is_met && flow.info.finished == [false; 2];
             if due <= now && is_whole && self.handler.cannot_resume(flow.state.as_deref()) {
